@@ -1,0 +1,1 @@
+"""The library behind the plugins, modules and scripts of Slipway."""
