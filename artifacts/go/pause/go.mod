@@ -1,0 +1,5 @@
+module slipway.local/pause
+
+go 1.26.0
+
+tool slipway.local/pause
