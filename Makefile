@@ -1,0 +1,44 @@
+# Thin on purpose: each target is one line that you could type yourself.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev up validate bundle down purge test test-long lint bench lock
+
+ansible-playbook := .venv/bin/ansible-playbook
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what a run needs on this machine, after saying what that is
+	@scripts/setup
+
+setup-dev: setup ## The same for the tests and the lint
+	@scripts/setup-dev
+
+up: setup ## Take this machine to a running cluster (again: changes nothing)
+	@$(ansible-playbook) playbooks/machines.yml playbooks/site.yml
+
+validate: setup ## Check group_vars/all/cluster.yml without touching any machine
+	@$(ansible-playbook) playbooks/validate.yml
+
+bundle: setup ## Only get the files and images that the cluster needs
+	@$(ansible-playbook) playbooks/artifacts.yml
+
+down: setup ## Remove machines, networks, volumes and the kubeconfig
+	@$(ansible-playbook) playbooks/down.yml
+
+purge: setup ## Remove what down keeps, too: packages, cache, reports, CA (names them first)
+	@scripts/purge
+
+test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role
+	@tests/run
+
+test-long: setup-dev ## Every fault on top of that, and the bench
+	@tests/run --long
+
+lint: setup-dev ## Ruff, mypy, yamllint, ansible-lint at production, shellcheck
+	@tests/lint
+
+bench: setup-dev ## Times of make up against a bare shell script, in one run
+	@bench/run
+
+lock: setup-dev ## Renew requirements.txt and requirements-dev.txt from the .in files
+	@scripts/lock
