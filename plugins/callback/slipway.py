@@ -1,0 +1,116 @@
+"""Say at the end of a run what failed, where the time went and what to do next."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: slipway
+type: aggregate
+short_description: Failures, times per phase and the next step at the end of a run
+description:
+  - Names every failure with its machine, phase and step.
+  - Prints how long each phase (play) took and how many tasks it had.
+  - Prints the lines that a play left under the statistic C(slipway).
+options:
+  report:
+    description: File that gets the times of all phases and tasks as JSON.
+    type: path
+    env: [{name: SLIPWAY_TIMES}]
+requirements: [enable in C(callbacks_enabled)]
+"""
+
+import json
+import os
+import time
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+
+class CallbackModule(CallbackBase):
+    """Collects while plays run; prints once, at the end."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "slipway"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phases: list[dict[str, Any]] = []
+        self.failures: list[tuple[str, str, str, str]] = []
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        self._end_task()
+        self.phases.append({"name": play.get_name().strip(), "began": time.time(), "tasks": []})
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        self._begin_task(task)
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        self._begin_task(task)
+
+    def _begin_task(self, task: Any) -> None:
+        self._end_task()
+        role = task._role.get_name() if task._role else ""
+        self.phases[-1]["tasks"].append({"role": role, "name": task.get_name().strip(), "began": time.time()})
+
+    def _end_task(self) -> None:
+        now = time.time()
+        if self.phases:
+            self.phases[-1]["ended"] = now
+            if self.phases[-1]["tasks"]:
+                self.phases[-1]["tasks"][-1].setdefault("ended", now)
+
+    def _remember(self, result: Any, text: str) -> None:
+        task = self.phases[-1]["tasks"][-1]["name"] if self.phases and self.phases[-1]["tasks"] else ""
+        self.failures.append((result._host.get_name(), self.phases[-1]["name"], task, text))
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            outcome = result._result
+            if outcome.get("censored"):
+                text = "its output holds secrets and is not shown; run the step by hand on that machine to see it"
+            else:
+                text = str(outcome.get("msg") or outcome.get("stderr") or outcome.get("exception") or "no reason given")
+            self._remember(result, text)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        text = str(result._result.get("msg", "")).strip()
+        self._remember(
+            result,
+            f"cannot be reached: {text}\nlook at: vagrant status; ssh to it; the next run finishes the job",
+        )
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        self._end_task()
+        show = self._display.display
+        ran = [phase for phase in self.phases if phase["tasks"]]
+        if ran:
+            show("")
+            show(f"{'phase':<24}{'seconds':>9}{'tasks':>7}")
+            for phase in ran:
+                show(f"{phase['name']:<24}{phase['ended'] - phase['began']:>9.1f}{len(phase['tasks']):>7}")
+            total = ran[-1]["ended"] - self.phases[0]["began"]
+            show(f"{'all':<24}{total:>9.1f}{sum(len(phase['tasks']) for phase in ran):>7}")
+        for host, where, task, text in self.failures:
+            show("")
+            show(f"FAILED on {host}, phase {where}, step: {task}", color="red")
+            for line in text.splitlines():
+                show(f"  {line}", color="red")
+        if self.failures:
+            show("")
+            show(
+                "What was done stays. Once the cause is gone, the same command goes on from there.",
+                color="red",
+            )
+        else:
+            for line in stats.custom.get("_run", {}).get("slipway", []):
+                show(line)
+        report = os.environ.get("SLIPWAY_TIMES")
+        if report:
+            with open(report, "w", encoding="utf-8") as file:
+                json.dump(
+                    {"phases": ran, "hosts": {host: stats.summarize(host) for host in stats.processed}},
+                    file,
+                    indent=1,
+                )

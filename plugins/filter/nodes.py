@@ -1,0 +1,39 @@
+"""Filters that read the cluster's nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+name: ready_nodes
+short_description: Name the nodes that are Ready
+description: Keeps the nodes whose condition Ready is true and returns their names, sorted.
+options:
+  _input: {description: Node objects as the API gives them., type: list, elements: dict, required: true}
+author: The Slipway authors
+"""
+EXAMPLES = r"""
+- ansible.builtin.assert:
+    that: nodes.resources | ready_nodes | length == 3
+"""
+RETURN = r"""
+_value: {description: Names., type: list, elements: str}
+"""
+
+
+def ready_nodes(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the nodes whose condition ``Ready`` is ``True``."""
+    return sorted(
+        node["metadata"]["name"]
+        for node in nodes
+        for condition in node.get("status", {}).get("conditions", [])
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    )
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"ready_nodes": ready_nodes}

@@ -1,0 +1,59 @@
+"""Pure parts of the module kubeadm_node.
+
+Runs on the nodes (stdlib only).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# A run that was killed leaves its own files and services behind; kubeadm's own checks would then refuse to finish it.
+LEFT_BEHIND = (
+    "DirAvailable--var-lib-etcd",
+    "DirAvailable--etc-kubernetes-manifests",
+    "FileAvailable--etc-kubernetes-bootstrap-kubelet.conf",
+    "FileAvailable--etc-kubernetes-kubelet.conf",
+    "FileAvailable--etc-kubernetes-manifests-etcd.yaml",
+    "FileAvailable--etc-kubernetes-manifests-kube-apiserver.yaml",
+    "FileAvailable--etc-kubernetes-manifests-kube-controller-manager.yaml",
+    "FileAvailable--etc-kubernetes-manifests-kube-scheduler.yaml",
+    "FileAvailable--etc-kubernetes-pki-ca.crt",
+    "Port-10250",
+    "Port-10257",
+    "Port-10259",
+    "Port-2379",
+    "Port-2380",
+    "Port-6443",
+)
+SECRET = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b|\b[0-9a-f]{64}\b")
+
+
+def command(action: str, config: str, ignore: Iterable[str], interrupted: bool, has_kubelet: bool) -> list[str]:
+    """Build the kubeadm command line.
+
+    ``action`` is ``init`` or ``join``; ``interrupted`` says that an earlier run began here and did not end; a join
+    whose kubelet already has its credentials (``has_kubelet``) goes on behind that step, because kubeadm refuses to
+    repeat it for a node that the cluster knows.
+    """
+    ignored = sorted({*ignore, *(LEFT_BEHIND if interrupted else ())})
+    line = ["kubeadm", action, "--config", config]
+    if action == "init":
+        line.append("--skip-token-print")
+    if action == "join" and interrupted and has_kubelet:
+        line.append("--skip-phases=preflight,kubelet-start")
+    if ignored:
+        line.append("--ignore-preflight-errors=" + ",".join(ignored))
+    return line
+
+
+def without_secrets(text: str) -> str:
+    """Take bootstrap tokens and certificate keys out of kubeadm's output."""
+    return SECRET.sub("********", text)
+
+
+def explain(output: str) -> str:
+    """Keep what an operator needs of a failed kubeadm run: its errors, else its last lines."""
+    lines = [line.strip() for line in without_secrets(output).splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(\[ERROR |error[: ]|E\d{4} |\[preflight\] Some fatal)", line)]
+    return "\n".join(errors or lines[-15:])

@@ -1,0 +1,164 @@
+"""What a machine is, read from its own files.
+
+Runs on the nodes (stdlib only). Every function takes text or a path and returns plain data, so that the
+tables in tests/unit need no machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CAP_SYS_RESOURCE = 24
+KUBELET_CONF = "etc/kubernetes/kubelet.conf"
+RECORD = "var/lib/slipway/kubeadm.json"
+
+
+def read(path: str) -> str:
+    """Return the text of ``path``, or ``""`` when it is absent or not readable."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def os_release(text: str) -> dict[str, str]:
+    """Read the ``KEY=value`` lines of os-release(5); keys are lower case, quotes removed."""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key.strip().lower(): value.strip().strip("\"'") for key, _, value in pairs}
+
+
+def has_capability(status: str, bit: int) -> bool:
+    """Tell whether ``bit`` is in the bounding set named by ``CapBnd`` in the text of /proc/1/status."""
+    found = re.search(r"^CapBnd:\s*([0-9a-fA-F]+)$", status, re.MULTILINE)
+    return bool(found and int(found.group(1), 16) >> bit & 1)
+
+
+def is_container(environ: str, container_file: str) -> bool:
+    """Tell whether PID 1 was started in a container (``container=`` in its environment, NUL-separated)."""
+    return any(item.startswith("container=") and item != "container=" for item in environ.split("\0")) or bool(
+        container_file.strip()
+    )
+
+
+def swap_devices(text: str) -> list[str]:
+    """List what /proc/swaps names, its header left out."""
+    return [line.split()[0] for line in text.splitlines()[1:] if line.strip()]
+
+
+def swap_in_fstab(text: str) -> bool:
+    """Tell whether fstab(5) would bring swap back at the next boot."""
+    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return any(len(row) >= 3 and row[2] == "swap" for row in rows)
+
+
+def memory_mib(text: str) -> int:
+    """Return MemTotal of /proc/meminfo in MiB, 0 when it is not there."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found.group(1)) // 1024 if found else 0
+
+
+def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
+    """Keep the packages of ``wanted`` that the text of /var/lib/dpkg/status does not call installed."""
+    installed = set()
+    for paragraph in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
+        if fields.get("Status", "").endswith(" installed"):
+            installed.add(fields.get("Package", ""))
+    return [name for name in wanted if name not in installed]
+
+
+def interface_of(addresses: Iterable[Mapping[str, Any]], address: str) -> str:
+    """Name the interface that holds ``address`` in the output of ``ip -json address``, ``""`` when none does."""
+    for link in addresses:
+        if any(info.get("local") == address for info in link.get("addr_info", [])):
+            return str(link["ifname"])
+    return ""
+
+
+def network_first(addresses: Iterable[Mapping[str, Any]], address: str) -> str:
+    """Return the first address of the network that ``address`` is on (a gateway by custom), ``""`` when unknown."""
+    for link in addresses:
+        for info in link.get("addr_info", []):
+            if info.get("local") == address:
+                network = ipaddress.ip_network(f"{address}/{info['prefixlen']}", strict=False)
+                return str(network[1]) if network.num_addresses > 2 else address
+    return ""
+
+
+def name_servers(*texts: str) -> list[str]:
+    """List the name servers of resolv.conf(5) texts that a pod could reach: no loopback, at most three."""
+    found: list[str] = []
+    for text in texts:
+        for line in text.splitlines():
+            words = line.split()
+            if len(words) < 2 or words[0] != "nameserver" or words[1] in found:
+                continue
+            try:
+                loopback = ipaddress.ip_address(words[1].partition("%")[0]).is_loopback
+            except ValueError:
+                continue
+            if not loopback:
+                found.append(words[1])
+    return found[:3]
+
+
+def kubernetes_state(root: str) -> dict[str, Any]:
+    """Tell how far this machine is in a cluster.
+
+    ``joined``: a kubelet has its own credentials and the last kubeadm run ended well.
+    ``controller``: as ``joined``, and an API server is declared here.
+    ``interrupted``: a kubeadm run began here and did not end.
+    """
+    try:
+        record = json.loads(read(os.path.join(root, RECORD)) or "{}")
+    except ValueError:
+        record = {}
+    kubelet = os.path.exists(os.path.join(root, KUBELET_CONF))
+    interrupted = record.get("state") == "started"
+    joined = kubelet and not interrupted
+    manifest = os.path.join(root, "etc/kubernetes/manifests/kube-apiserver.yaml")
+    return {
+        "joined": joined,
+        "controller": joined and os.path.exists(manifest),
+        "interrupted": interrupted,
+    }
+
+
+def describe(
+    root: str, addresses: Iterable[Mapping[str, Any]], address: str, packages: Iterable[str]
+) -> dict[str, Any]:
+    """Put together all that the roles ask about the machine whose file system starts at ``root``.
+
+    ``addresses`` is the output of ``ip -json address``, ``address`` the machine's own on the node network,
+    ``packages`` the Debian packages that a role is going to ask for.
+    """
+
+    def text(path: str) -> str:
+        return read(os.path.join(root, path))
+
+    release = os_release(text("etc/os-release"))
+    links = list(addresses)
+    # systemd-resolved keeps the real servers in a file of its own and puts a loopback address into resolv.conf.
+    servers = name_servers(text("etc/resolv.conf"), text("run/systemd/resolve/resolv.conf"))
+    return {
+        "os": release.get("id", ""),
+        "os_version": release.get("version_id", ""),
+        "os_codename": release.get("version_codename", ""),
+        "os_name": release.get("pretty_name", ""),
+        "container": is_container(text("proc/1/environ"), text("run/systemd/container")),
+        "cgroup": 2 if os.path.exists(os.path.join(root, "sys/fs/cgroup/cgroup.controllers")) else 1,
+        "may_raise_limits": has_capability(text("proc/1/status"), CAP_SYS_RESOURCE),
+        "interface": interface_of(links, address),
+        "nameservers": servers or [network_first(links, address)],
+        "memory_mib": memory_mib(text("proc/meminfo")),
+        "swap": swap_devices(text("proc/swaps")),
+        "swap_in_fstab": swap_in_fstab(text("etc/fstab")),
+        "packages_missing": missing_packages(text("var/lib/dpkg/status"), packages),
+        "kubernetes": kubernetes_state(root),
+    }

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+"""Make a machine part of a cluster with kubeadm, once."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_node
+short_description: Make a machine part of a cluster with kubeadm, once
+description:
+  - Runs C(kubeadm init) or C(kubeadm join) unless this machine is already in a cluster.
+  - The machine remembers that a run began and that it ended. One that began and did not end (killed, power lost) is
+    finished by the next call, with the checks of what it left behind itself switched off and nothing wiped.
+  - The configuration may hold a token; it is written to a memory file system for root alone and removed afterwards.
+options:
+  action: {description: What to do., type: str, required: true, choices: [init, join]}
+  config: {description: The kubeadm configuration., type: str, required: true}
+  ignore_preflight_errors:
+    description: Preflight checks that do not apply to this machine.
+    type: list
+    elements: str
+    default: []
+  timeout: {description: Seconds after which kubeadm is stopped., type: int, default: 300}
+author: The Slipway authors
+attributes:
+  check_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Join the cluster
+  kubeadm_node:
+    action: join
+    config: "{{ lookup('ansible.builtin.template', 'join.yml.j2') }}"
+"""
+
+RETURN = r"""
+resumed:
+  description: Whether an earlier run that did not end was finished.
+  type: bool
+  returned: changed
+seconds:
+  description: How long kubeadm took.
+  type: float
+  returned: changed
+"""
+
+import json
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.kubeadm import command, explain, without_secrets
+from ansible.module_utils.slipway.node import KUBELET_CONF, RECORD, kubernetes_state
+
+RUN = "/run/slipway"
+LOG = "/var/log/slipway"
+
+
+def save(path: str, text: str, mode: int) -> None:
+    """Write ``text`` to ``path`` for root, in one step."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "action": {"type": "str", "required": True, "choices": ["init", "join"]},
+            "config": {"type": "str", "required": True, "no_log": True},
+            "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    action = module.params["action"]
+    state = kubernetes_state("/")
+    if state["joined"]:
+        module.exit_json(changed=False)
+    if module.check_mode:
+        module.exit_json(changed=True, resumed=state["interrupted"], seconds=0.0)
+    config, log, record = f"{RUN}/kubeadm-{action}.yml", f"{LOG}/kubeadm-{action}.log", f"/{RECORD}"
+    line = command(
+        action,
+        config,
+        module.params["ignore_preflight_errors"],
+        state["interrupted"],
+        os.path.exists(f"/{KUBELET_CONF}"),
+    )
+    began = time.time()
+    save(record, json.dumps({"state": "started", "action": action}) + "\n", 0o644)
+    save(config, module.params["config"], 0o600)
+    try:
+        code, out, err = module.run_command(["timeout", str(module.params["timeout"]), *line])
+    finally:
+        os.unlink(config)
+    save(log, without_secrets(out + err), 0o600)
+    if code:
+        why = f"stopped after {module.params['timeout']} s\n" if code == 124 else ""
+        module.fail_json(
+            msg=f"kubeadm {action} failed: {why}{explain(out + err)}\n"
+            f"look at: {log}; journalctl -u kubelet; the next run goes on from here"
+        )
+    save(record, json.dumps({"state": "done", "action": action}) + "\n", 0o644)
+    module.exit_json(changed=True, resumed=state["interrupted"], seconds=round(time.time() - began, 1))
+
+
+if __name__ == "__main__":
+    main()

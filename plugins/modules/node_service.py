@@ -1,0 +1,212 @@
+#!/usr/bin/python
+"""Files on a machine and the systemd units that read them, in one step."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_service
+short_description: Write files and keep the systemd units that read them current
+description:
+  - Writes all files of a service at once, then brings its units to the wanted state.
+  - A unit that became active before one of its files changed is restarted. The decision is read from the machine
+    (modification times against the unit's start), so a run that was killed between writing and restarting is
+    finished by the next one, which a handler that never ran is not.
+options:
+  files:
+    description: Files to write. A directory that is missing is made with mode 0755.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path of the file., type: str, required: true}
+      content: {description: The whole text of the file (of the block when O(files[].block) is set)., type: str}
+      mode: {description: Permissions., type: str, default: "0644"}
+      owner: {description: Owner of the file., type: str, default: root}
+      block: {description: Keep the rest of the file and manage only a marked block in it., type: bool, default: false}
+      keep: {description: Never overwrite a file that exists (keys made once)., type: bool, default: false}
+      state: {description: Whether the file has to be there., type: str, choices: [present, absent], default: present}
+  units:
+    description: Units to keep current, in this order.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Unit name with its suffix., type: str, required: true}
+      enabled: {description: Whether it starts at boot; left alone when not set., type: bool}
+      state: {description: Wanted state; left alone when not set., type: str, choices: [started, stopped]}
+      watch: {description: Files besides O(files) whose change restarts the unit (its binary)., type: list, elements: path, default: []}
+      ignore: {description: Files of O(files) that this unit does not read., type: list, elements: path, default: []}
+author: The Slipway authors
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Run containerd
+  node_service:
+    files:
+      - path: /etc/containerd/config.toml
+        content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
+    units:
+      - name: containerd.service
+        enabled: true
+        state: started
+        watch: [/usr/local/bin/containerd]
+"""
+
+RETURN = r"""
+written:
+  description: Paths that were written or removed.
+  type: list
+  returned: always
+actions:
+  description: What systemctl was asked for, as C(verb unit).
+  type: list
+  returned: always
+"""
+
+import os
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.node import read
+from ansible.module_utils.slipway.units import SHOWN, parse_show, steps, with_block
+
+UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
+
+
+def make_parents(path: str) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+
+
+def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str]]) -> bool:
+    """Bring one file to its wanted state; return whether that changed something."""
+    path, there = spec["path"], os.path.lexists(spec["path"])
+    before = read(path) if there else ""
+    if spec["state"] == "absent":
+        if there:
+            diffs.append({"before_header": path, "after_header": path, "before": before, "after": ""})
+            if not module.check_mode:
+                os.unlink(path)
+        return there
+    if spec["keep"] and there:
+        after = before
+    elif spec["block"]:
+        after = with_block(before, spec["content"] or "")
+    else:
+        after = spec["content"] or ""
+    changed = not there or after != before
+    if changed:
+        diffs.append({"before_header": path, "after_header": path, "before": before, "after": after})
+        if module.check_mode:
+            return True
+        make_parents(path)
+        handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(after)
+        # Before the move, so that a secret is never readable under its final name.
+        os.chmod(temporary, int(spec["mode"], 8))
+        module.atomic_move(temporary, path, keep_dest_attrs=False)
+    arguments = module.load_file_common_arguments({**spec, "group": None}, path)
+    return bool(module.set_fs_attributes_if_different(arguments, changed))
+
+
+def systemctl(module: AnsibleModule, *arguments: str) -> tuple[int, str, str]:
+    code, out, err = module.run_command(["systemctl", *arguments])
+    return code, out, err
+
+
+def show(module: AnsibleModule, unit: str) -> dict[str, str]:
+    _, out, _ = systemctl(module, "show", "--timestamp=us+utc", f"--property={','.join(SHOWN)}", unit)
+    shown: dict[str, str] = parse_show(out)
+    return shown
+
+
+def modified(paths: list[str]) -> list[float]:
+    return [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
+
+
+def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], written: list[str]) -> list[str]:
+    """Bring one unit to its wanted state; return the verbs that had an effect."""
+    name = unit["name"]
+    paths = [path for path in paths if path not in unit["ignore"]] + unit["watch"]
+    shown = show(module, name)
+    if shown.get("LoadState") == "not-found" and not module.check_mode:
+        module.fail_json(
+            msg=f"there is no unit {name} on this machine; is the package or file that brings it installed?"
+        )
+    verbs: list[str] = steps(unit, shown, modified(paths), module.check_mode and any(path in written for path in paths))
+    if module.check_mode:
+        return verbs
+    done = []
+    for verb in verbs:
+        code, _, err = systemctl(module, verb, name)
+        if code:
+            _, journal, _ = module.run_command(
+                ["journalctl", "--no-pager", "--lines=25", "--output=cat", f"--unit={name}"]
+            )
+            module.fail_json(
+                msg=f"systemctl {verb} {name} failed: {err.strip()}\nlast lines of its journal:\n{journal.strip()}\n"
+                f"look at: systemctl status {name}; journalctl -u {name}"
+            )
+        # Starting a unit whose condition does not hold yet succeeds and changes nothing.
+        if verb != "start" or show(module, name).get("ActiveState") not in ("inactive", "failed"):
+            done.append(verb)
+    return done
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "content": {"type": "str"},
+                    "mode": {"type": "str", "default": "0644"},
+                    "owner": {"type": "str", "default": "root"},
+                    "block": {"type": "bool", "default": False},
+                    "keep": {"type": "bool", "default": False},
+                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                },
+            },
+            "units": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "enabled": {"type": "bool"},
+                    "state": {"type": "str", "choices": ["started", "stopped"]},
+                    "watch": {"type": "list", "elements": "path", "default": []},
+                    "ignore": {"type": "list", "elements": "path", "default": []},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    diffs: list[dict[str, str]] = []
+    files = module.params["files"]
+    written = [spec["path"] for spec in files if write(module, spec, diffs)]
+    paths = [spec["path"] for spec in files]
+    units = module.params["units"]
+    actions = []
+    if units and not module.check_mode:
+        unit_written = any(path.startswith(UNIT_FOLDERS) for path in written)
+        if unit_written or any(show(module, unit["name"]).get("NeedDaemonReload") == "yes" for unit in units):
+            systemctl(module, "daemon-reload")
+            actions.append("daemon-reload")
+    for unit in units:
+        actions += [f"{verb} {unit['name']}" for verb in keep_current(module, unit, paths, written)]
+    result = {"changed": bool(written or actions), "written": written, "actions": actions}
+    if module._diff:
+        result["diff"] = diffs
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+#!/usr/bin/python
+"""Look at a machine once, for every role that follows."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_state
+short_description: Look at a machine once, for every role that follows
+description:
+  - Reads what the roles need to know about a machine from its own files and sets it as the fact C(slipway_node).
+  - Changes nothing; one call costs as much as one ordinary task, where gathering facts and a stat per file would cost ten.
+options:
+  address:
+    description: The machine's address on the node network; names the interface that holds it.
+    type: str
+    required: true
+  packages:
+    description: Debian packages that a role is going to ask for; those not installed are named in RV(ansible_facts.slipway_node.packages_missing).
+    type: list
+    elements: str
+    default: []
+author: The Slipway authors
+attributes:
+  check_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Look at the machine
+  node_state:
+    address: 192.0.2.100
+    packages: [conntrack]
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The fact C(slipway_node).
+  returned: always
+  type: dict
+  contains:
+    slipway_node:
+      description: >-
+        os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), interface,
+        memory_mib, swap, swap_in_fstab, packages_missing, kubernetes (joined, controller, interrupted).
+      type: dict
+      returned: always
+"""
+
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.node import describe
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    code, out, err = module.run_command(["ip", "-json", "address"])
+    if code:
+        module.fail_json(msg=f"ip -json address failed ({err.strip()}); the package iproute2 has to be on the machine")
+    wanted = module.params["address"]
+    node = describe("/", json.loads(out), wanted, module.params["packages"])
+    if not node["interface"]:
+        seen = ", ".join(i["local"] for link in json.loads(out) for i in link.get("addr_info", []) if "local" in i)
+        module.fail_json(
+            msg=f"no interface holds {wanted}, this machine's address on the node network (it has {seen}); "
+            "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
+        )
+    module.exit_json(changed=False, ansible_facts={"slipway_node": node})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The kubeadm command line and what is shown of its output."""
+
+from __future__ import annotations
+
+import pytest
+from slipway import kubeadm
+
+
+@pytest.mark.parametrize(
+    ("action", "interrupted", "has_kubelet", "expected"),
+    [
+        (
+            "init",
+            False,
+            False,
+            ["kubeadm", "init", "--config", "c", "--skip-token-print", "--ignore-preflight-errors=Swap"],
+        ),
+        ("join", False, False, ["kubeadm", "join", "--config", "c", "--ignore-preflight-errors=Swap"]),
+        ("join", False, True, ["kubeadm", "join", "--config", "c", "--ignore-preflight-errors=Swap"]),
+    ],
+)
+def test_a_first_run_keeps_all_of_kubeadms_checks(
+    action: str, interrupted: bool, has_kubelet: bool, expected: list[str]
+) -> None:
+    assert kubeadm.command(action, "c", ["Swap"], interrupted, has_kubelet) == expected
+
+
+def test_no_check_is_named_when_none_is_to_be_ignored() -> None:
+    assert kubeadm.command("join", "c", [], False, False) == ["kubeadm", "join", "--config", "c"]
+
+
+def test_an_interrupted_run_ignores_only_what_it_left_behind_itself() -> None:
+    (*_, ignored) = kubeadm.command("init", "c", ["Swap"], True, True)
+    names = set(ignored.removeprefix("--ignore-preflight-errors=").split(","))
+    assert names == {"Swap", *kubeadm.LEFT_BEHIND}
+
+
+def test_a_join_goes_on_behind_the_kubelet_that_has_its_credentials() -> None:
+    assert "--skip-phases=preflight,kubelet-start" in kubeadm.command("join", "c", [], True, True)
+    assert "--skip-phases=preflight,kubelet-start" not in kubeadm.command("join", "c", [], True, False)
+
+
+TOKEN = "abcdef.0123456789abcdef"  # noqa: S105 - of the form kubeadm gives, and nobody's
+KEY = "0123456789abcdef" * 4
+
+
+def test_tokens_and_keys_do_not_reach_the_log() -> None:
+    text = kubeadm.without_secrets(f"join --token {TOKEN} --certificate-key {KEY} --hash sha256:{KEY}")
+    assert TOKEN not in text
+    assert KEY not in text
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            f"x\n[preflight] Some fatal errors occurred:\n\t[ERROR Port-10250]: in use {TOKEN}\n",
+            "[preflight] Some fatal errors occurred:\n[ERROR Port-10250]: in use ********",
+        ),
+        ("\n".join(f"line {n}" for n in range(20)), "\n".join(f"line {n}" for n in range(5, 20))),
+        ("error: no such host\nmore", "error: no such host"),
+    ],
+)
+def test_a_failure_is_told_by_its_errors_or_its_last_lines(output: str, expected: str) -> None:
+    assert kubeadm.explain(output) == expected

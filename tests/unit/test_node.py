@@ -1,0 +1,173 @@
+"""What node_state reads from a machine's files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from slipway import node
+
+STATUS = "Name:\tsystemd\nCapBnd:\t{}\n"
+LINKS = [
+    {"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]},
+    {"ifname": "eth0", "addr_info": [{"local": "10.0.2.15", "prefixlen": 24}]},
+    {"ifname": "eth1", "addr_info": [{"local": "192.0.2.100", "prefixlen": 24}]},
+]
+DPKG = """Package: socat
+Status: install ok installed
+Version: 1
+
+Package: chrony
+Status: deinstall ok config-files
+Conffiles:
+ /etc/chrony.conf 0
+
+Package: ethtool
+Status: hold ok installed
+"""
+
+
+def test_os_release_is_read_without_quotes_and_comments() -> None:
+    text = '# c\nID=debian\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+    assert node.os_release(text) == {"id": "debian", "pretty_name": "Debian GNU/Linux 12 (bookworm)"}
+
+
+@pytest.mark.parametrize(
+    ("bits", "has"), [("000001fffeffffff", False), ("000001ffffffffff", True), ("zz", False), ("", False)]
+)
+def test_a_capability_is_one_bit_of_the_bounding_set(bits: str, has: bool) -> None:
+    assert node.has_capability(STATUS.format(bits), node.CAP_SYS_RESOURCE) is has
+
+
+@pytest.mark.parametrize(
+    ("environ", "file", "is_one"),
+    [
+        ("TERM=x\0container=docker\0", "", True),
+        ("container=\0", "", False),
+        ("xcontainer=docker\0", "", False),
+        ("", "podman\n", True),
+        ("", "", False),
+    ],
+)
+def test_a_container_says_so_in_the_environment_of_pid_1(environ: str, file: str, is_one: bool) -> None:
+    assert node.is_container(environ, file) is is_one
+
+
+def test_swap_is_what_the_kernel_lists() -> None:
+    assert node.swap_devices("Filename Type\n/dev/sda2 partition 1 0 -2\n\n") == ["/dev/sda2"]
+    assert node.swap_devices("Filename Type\n") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "swap"),
+    [
+        ("/dev/sda2 none swap sw 0 0", True),
+        ("#/dev/sda2 none swap sw", False),
+        ("/dev/sda1 / ext4 defaults", False),
+        ("", False),
+    ],
+)
+def test_fstab_brings_swap_back(line: str, swap: bool) -> None:
+    assert node.swap_in_fstab(line + "\n") is swap
+
+
+def test_memory_is_in_mib() -> None:
+    assert node.memory_mib("MemTotal:        2097152 kB\n") == 2048
+    assert node.memory_mib("") == 0
+
+
+def test_a_package_that_is_not_installed_is_missing() -> None:
+    assert node.missing_packages(DPKG, ["socat", "chrony", "ethtool", "nftables"]) == ["chrony", "nftables"]
+
+
+def test_the_interface_is_the_one_that_holds_the_address() -> None:
+    assert node.interface_of(LINKS, "192.0.2.100") == "eth1"
+    assert node.interface_of(LINKS, "192.0.2.101") == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "first"), [("192.0.2.100", "192.0.2.1"), ("10.0.2.15", "10.0.2.1"), ("192.0.2.9", "")]
+)
+def test_the_first_address_of_the_network(address: str, first: str) -> None:
+    assert node.network_first(LINKS, address) == first
+
+
+def test_a_network_of_two_addresses_has_no_gateway_by_custom() -> None:
+    links = [{"ifname": "p", "addr_info": [{"local": "192.0.2.1", "prefixlen": 31}]}]
+    assert node.network_first(links, "192.0.2.1") == "192.0.2.1"
+
+
+def test_name_servers_that_a_pod_can_reach() -> None:
+    first = "nameserver 127.0.0.11\nnameserver nonsense\nsearch a\nnameserver\nnameserver 192.0.2.53\n"
+    second = "nameserver ::1\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nnameserver 9.9.9.9\nnameserver 8.8.8.8\n"
+    assert node.name_servers(first, second) == ["192.0.2.53", "fe80::1%eth0", "9.9.9.9"]
+
+
+def lay(root: Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return str(root)
+
+
+KUBELET = {"etc/kubernetes/kubelet.conf": ""}
+SERVER = {**KUBELET, "etc/kubernetes/manifests/kube-apiserver.yaml": ""}
+STARTED = {"var/lib/slipway/kubeadm.json": '{"state": "started"}'}
+DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
+
+
+@pytest.mark.parametrize(
+    ("files", "joined", "controller", "interrupted"),
+    [
+        ({}, False, False, False),
+        (KUBELET, True, False, False),
+        (SERVER, True, True, False),
+        ({**SERVER, **DONE}, True, True, False),
+        ({**SERVER, **STARTED}, False, False, True),
+        (STARTED, False, False, True),
+        ({**KUBELET, "var/lib/slipway/kubeadm.json": "half a fi"}, True, False, False),
+    ],
+)
+def test_how_far_a_machine_is_in_a_cluster(
+    tmp_path: Path, files: dict[str, str], joined: bool, controller: bool, interrupted: bool
+) -> None:
+    assert node.kubernetes_state(lay(tmp_path, files)) == {
+        "joined": joined,
+        "controller": controller,
+        "interrupted": interrupted,
+    }
+
+
+def test_everything_together(tmp_path: Path) -> None:
+    root = lay(
+        tmp_path,
+        {
+            "etc/os-release": 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian 12"\n',
+            "proc/1/environ": "container=docker\0",
+            "proc/1/status": STATUS.format("000001fffeffffff"),
+            "proc/meminfo": "MemTotal: 1048576 kB\n",
+            "proc/swaps": "Filename\n",
+            "var/lib/dpkg/status": DPKG,
+        },
+    )
+    found = node.describe(root, iter(LINKS), "192.0.2.100", ["socat", "nginx"])
+    assert json.loads(json.dumps(found)) == {
+        "os": "debian",
+        "os_version": "12",
+        "os_codename": "bookworm",
+        "os_name": "Debian 12",
+        "container": True,
+        "cgroup": 1,
+        "may_raise_limits": False,
+        "interface": "eth1",
+        "nameservers": ["192.0.2.1"],
+        "memory_mib": 1024,
+        "swap": [],
+        "swap_in_fstab": False,
+        "packages_missing": ["nginx"],
+        "kubernetes": {"joined": False, "controller": False, "interrupted": False},
+    }
+    lay(tmp_path, {"sys/fs/cgroup/cgroup.controllers": "cpu", "etc/resolv.conf": "nameserver 192.0.2.53\n"})
+    found = node.describe(root, LINKS, "192.0.2.100", [])
+    assert (found["cgroup"], found["nameservers"]) == (2, ["192.0.2.53"])

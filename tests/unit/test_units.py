@@ -1,0 +1,75 @@
+"""Managed blocks and the decision what systemctl has to do."""
+
+from __future__ import annotations
+
+import pytest
+from slipway import units
+
+BLOCK = "# BEGIN slipway\nx 1\n# END slipway\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "block", "after"),
+    [
+        ("", "x 1\n", BLOCK),
+        ("a\n", "x 1\n", "a\n" + BLOCK),
+        ("a", "x 1", "a\n" + BLOCK),
+        ("a\n# BEGIN slipway\nold\n# END slipway\nb\n", "x 1", "a\n" + BLOCK + "b\n"),
+        ("a\n" + BLOCK + "b\n", "", "a\nb\n"),
+        (BLOCK, "", ""),
+        ("# BEGIN slipway\nlost its end\n", "x 1", "# BEGIN slipway\nlost its end\n" + BLOCK),
+    ],
+)
+def test_a_block_leaves_every_other_line_alone(before: str, block: str, after: str) -> None:
+    assert units.with_block(before, block) == after
+    if block:
+        assert units.with_block(after, block) == after or before.startswith("# BEGIN slipway\nlost")
+
+
+def test_systemctl_show_is_read_line_by_line() -> None:
+    assert units.parse_show("A=b=c\nnothing\nD=\n") == {"A": "b=c", "D": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("Thu 1970-01-01 00:01:00.500000 UTC", 60.5), ("", 0.0), ("n/a", 0.0)],
+)
+def test_a_timestamp_is_seconds_since_the_epoch(text: str, seconds: float) -> None:
+    assert units.entered(text) == seconds
+
+
+ACTIVE = {
+    "ActiveState": "active",
+    "UnitFileState": "enabled",
+    "ActiveEnterTimestamp": "Thu 1970-01-01 00:01:00.000000 UTC",
+}
+DEAD = {"ActiveState": "inactive", "UnitFileState": "disabled", "ActiveEnterTimestamp": ""}
+ON = {"enabled": True, "state": "started"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown", "changed_at", "written", "verbs"),
+    [
+        (ON, DEAD, [], False, ["enable", "start"]),
+        (ON, ACTIVE, [], False, []),
+        (ON, ACTIVE, [59.9], False, []),
+        (ON, ACTIVE, [59.9, 60.1], False, ["restart"]),
+        (ON, ACTIVE, [], True, ["restart"]),
+        (ON, {**DEAD, "UnitFileState": "static"}, [], False, ["start"]),
+        (ON, {**ACTIVE, "ActiveState": "failed"}, [], False, ["start"]),
+        ({"enabled": False, "state": "stopped"}, ACTIVE, [99.0], True, ["disable", "stop"]),
+        ({"enabled": False, "state": "stopped"}, DEAD, [], False, []),
+        ({"enabled": None, "state": "started"}, DEAD, [], False, ["start"]),
+        (
+            {"enabled": True, "state": None},
+            {**ACTIVE, "UnitFileState": "disabled"},
+            [99.0],
+            False,
+            ["enable"],
+        ),
+    ],
+)
+def test_what_systemctl_has_to_do(
+    wanted: dict[str, object], shown: dict[str, str], changed_at: list[float], written: bool, verbs: list[str]
+) -> None:
+    assert units.steps(wanted, shown, changed_at, written) == verbs
