@@ -9,7 +9,7 @@ short_description: Make a machine part of a cluster with kubeadm, once
 description:
   - Runs C(kubeadm init) or C(kubeadm join) unless this machine is already in a cluster.
   - The machine remembers that a run began and that it ended. One that began and did not end (killed, power lost) is
-    finished by the next call, with the checks of what it left behind itself switched off and nothing wiped.
+    finished by the next call (which waits for a kubeadm that is still at work), with the checks of what it left behind itself switched off and nothing wiped.
   - The configuration may hold a token; it is written to a memory file system for root alone and removed afterwards.
 options:
   action: {description: What to do., type: str, required: true, choices: [init, join]}
@@ -43,6 +43,7 @@ seconds:
   returned: changed
 """
 
+import fcntl
 import json
 import os
 import time
@@ -64,6 +65,24 @@ def save(path: str, text: str, mode: int) -> None:
     os.replace(f"{path}.new", path)
 
 
+def take_lock(module: AnsibleModule, seconds: int) -> int:
+    """Return a descriptor that no other kubeadm of ours on this machine holds, after waiting for it."""
+    os.makedirs(RUN, mode=0o700, exist_ok=True)
+    lock = os.open(f"{RUN}/kubeadm.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                module.fail_json(
+                    msg=f"another kubeadm is still at work after {seconds} s; look at: ps -ef | grep kubeadm"
+                )
+            time.sleep(0.5)
+        else:
+            return lock
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -75,6 +94,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     action = module.params["action"]
+    # A run that was cut off may have left kubeadm at work here: it holds the lock until it is done.
+    lock = None if module.check_mode else take_lock(module, module.params["timeout"])
     state = kubernetes_state("/")
     if state["joined"]:
         module.exit_json(changed=False)
@@ -92,7 +113,7 @@ def main() -> None:
     save(record, json.dumps({"state": "started", "action": action}) + "\n", 0o644)
     save(config, module.params["config"], 0o600)
     try:
-        code, out, err = module.run_command(["timeout", str(module.params["timeout"]), *line])
+        code, out, err = module.run_command(["timeout", str(module.params["timeout"]), *line], pass_fds=[lock])
     finally:
         os.unlink(config)
     save(log, without_secrets(out + err), 0o600)

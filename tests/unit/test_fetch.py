@@ -136,3 +136,13 @@ def test_an_archive_without_what_is_asked_for_is_refused(tmp_path: Path, broken:
     }  # fmt: skip
     with pytest.raises(fetch.FetchError, match="a: "):
         fetch.ensure([item], str(tmp_path / "record.json"), 5, False, run)
+
+
+def test_what_a_killed_run_left_behind_is_swept_away(tmp_path: Path, kubelet: dict[str, Any]) -> None:
+    folder = Path(kubelet["dest"]).parent
+    folder.mkdir()
+    (folder / ".slipway-kubelet-4194305").write_bytes(b"half")
+    (folder / ".slipway-other-1").write_bytes(b"of a process that lives")
+    (folder / "user-file").write_bytes(b"u")
+    fetch.ensure([kubelet], str(tmp_path / "record.json"), 5, False, run)
+    assert sorted(path.name for path in folder.iterdir()) == [".slipway-other-1", "kubelet", "user-file"]

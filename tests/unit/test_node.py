@@ -165,9 +165,17 @@ def test_everything_together(tmp_path: Path) -> None:
         "memory_mib": 1024,
         "swap": [],
         "swap_in_fstab": False,
+        "dpkg_interrupted": False,
         "packages_missing": ["nginx"],
         "kubernetes": {"joined": False, "controller": False, "interrupted": False},
     }
-    lay(tmp_path, {"sys/fs/cgroup/cgroup.controllers": "cpu", "etc/resolv.conf": "nameserver 192.0.2.53\n"})
+    lay(
+        tmp_path,
+        {
+            "var/lib/dpkg/updates/0001": "",
+            "sys/fs/cgroup/cgroup.controllers": "cpu",
+            "etc/resolv.conf": "nameserver 192.0.2.53\n",
+        },
+    )
     found = node.describe(root, LINKS, "192.0.2.100", [])
-    assert (found["cgroup"], found["nameservers"]) == (2, ["192.0.2.53"])
+    assert (found["cgroup"], found["nameservers"], found["dpkg_interrupted"]) == (2, ["192.0.2.53"], True)

@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import shutil
 import tarfile
 import time
@@ -114,12 +115,21 @@ def place(source: str, target: str, mode: int) -> None:
     os.replace(source, target)
 
 
+def sweep(folder: str) -> None:
+    """Remove temporary files whose process is gone (a run that was killed)."""
+    for name in os.listdir(folder):
+        found = re.fullmatch(r"\.slipway-.+-(\d+)", name)
+        if found and not os.path.exists(f"/proc/{found.group(1)}"):
+            os.unlink(os.path.join(folder, name))
+
+
 def install(item: Mapping[str, Any], timeout: float) -> dict[str, list[int]]:
     """Fetch one item, put its file or its archive's members in place; return path -> signature of each."""
     dest = item["dest"]
     archive = bool(item.get("archive"))
     folder = dest if archive else os.path.dirname(dest)
     os.makedirs(folder, mode=0o755, exist_ok=True)
+    sweep(folder)
     temporary = os.path.join(folder, f".slipway-{item['name']}-{os.getpid()}")
     placed = []
     try:

@@ -142,6 +142,10 @@ def describe(
     def text(path: str) -> str:
         return read(os.path.join(root, path))
 
+    def names(path: str) -> list[str]:
+        folder = os.path.join(root, path)
+        return os.listdir(folder) if os.path.isdir(folder) else []
+
     release = os_release(text("etc/os-release"))
     links = list(addresses)
     # systemd-resolved keeps the real servers in a file of its own and puts a loopback address into resolv.conf.
@@ -159,6 +163,8 @@ def describe(
         "memory_mib": memory_mib(text("proc/meminfo")),
         "swap": swap_devices(text("proc/swaps")),
         "swap_in_fstab": swap_in_fstab(text("etc/fstab")),
+        # dpkg keeps a file here for every step it began and did not end.
+        "dpkg_interrupted": any(name.isdigit() for name in names("var/lib/dpkg/updates")),
         "packages_missing": missing_packages(text("var/lib/dpkg/status"), packages),
         "kubernetes": kubernetes_state(root),
     }
