@@ -1,0 +1,48 @@
+"""Action plugin `artifacts`: a thin shell around slipway.artifacts.engine (documented in modules/artifacts.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from slipway.artifacts.cache import default_root
+from slipway.artifacts.engine import run
+from slipway.artifacts.plan import Settings
+from slipway.artifacts.process import die_with_parent
+from slipway.errors import SlipwayError
+
+ARGUMENTS = {
+    "source": {"type": "str", "choices": ["auto", "upstream", "source"], "default": "auto"},
+    "accept_unverified": {"type": "bool", "default": False},
+    "kubernetes_version": {"type": "str", "required": True},
+    "parts": {"type": "list", "elements": "str", "required": True},
+    "suites": {"type": "list", "elements": "str", "default": []},
+    "upstream_prefix": {"type": "str", "default": "https://"},
+    "registry_prefix": {"type": "str", "default": "https://"},
+    "folder": {"type": "path", "required": True},
+    "state": {"type": "path", "required": True},
+}
+
+
+class ActionModule(ActionBase):
+    """Gets the artifacts while it prints what it does."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        # A new run goes on where a killed one stopped, so none may go on unseen.
+        die_with_parent()
+        try:
+            settings = Settings(cache=default_root(), **arguments)
+            outcome = run(settings, Display().display, check=self._task.check_mode)
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from exc
+        result["changed"] = outcome.changed
+        if outcome.manifest:
+            result["manifest"] = outcome.manifest.as_json()
+        return result

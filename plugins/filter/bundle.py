@@ -1,0 +1,37 @@
+"""Filters that answer what a bundle holds; the answers come from slipway.artifacts.manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from slipway.artifacts import manifest
+from slipway.errors import SlipwayError
+
+DOCUMENTATION = r"""
+name: bundle
+short_description: Files, images and registries of a bundle
+description:
+  - P(bundle_files#filter) gives the named files as a list of O(name), version, url, sha256, size and source.
+"""
+
+
+def _explained(answer: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(answer)
+    def filtered(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return answer(*arguments, **keywords)
+        except SlipwayError as exc:
+            raise AnsibleFilterError(exc.message) from exc
+
+    return filtered
+
+
+class FilterModule:
+    """`manifest | bundle_files(names, prefix)`, `manifest | bundle_images(names)` and `manifest | bundle_hosts`."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        answers = (manifest.bundle_files, manifest.bundle_images, manifest.bundle_hosts)
+        return {answer.__name__: _explained(answer) for answer in answers}

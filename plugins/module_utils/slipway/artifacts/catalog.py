@@ -1,0 +1,228 @@
+"""Read what there is: ``catalog.yml``, ``go/recipes.yml`` and ``images/<name>/layers.yml`` of the folder artifacts/."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+import jinja2
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..errors import SlipwayError
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+class FileBuild(Model):
+    """How a file is made from the programs of a recipe: one of them as it is, or an archive of them."""
+
+    program: str
+    version: str = ""  # the recipe's version where upstream numbers the file differently
+    binary: str = ""  # the file is this program
+    folder: str = ""  # the file is an archive with the programs in this folder ("." for none)
+    names: dict[str, str] = {}  # program: its name in the archive, where that differs; empty means all as they are
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if bool(self.binary) == bool(self.folder):
+            raise ValueError("say either `binary` (the file is one program) or `folder` (an archive of them)")
+        return self
+
+
+class FileEntry(Model):
+    """One file of upstream's."""
+
+    version: str
+    address: str
+    checksum: str = ""
+    parts: list[str]
+    build: FileBuild | None = None
+    unbuildable: str = ""
+
+    @model_validator(mode="after")
+    def _build_or_reason(self) -> Self:
+        if (self.build is None) != bool(self.unbuildable):
+            raise ValueError("say how it is built (`build`), or `build: null` and why not (`unbuildable`)")
+        return self
+
+
+class ImageEntry(Model):
+    """One image of upstream's. It is built when ``images/<key>/layers.yml`` exists."""
+
+    name: str
+    version: str | dict[str, str]  # a mapping goes by Kubernetes' minor version, e.g. "1.37": 3.7.0
+    tag: str
+    parts: list[str]
+    unbuildable: str = ""
+
+
+class AptSource(Model):
+    uri: str
+    suites: list[str]
+    components: list[str]
+    keyring: str
+
+
+class AptSuite(Model):
+    """Where a suite's packages come from. ``refreshed`` is a date: a later one fetches them anew."""
+
+    refreshed: str
+    sources: list[AptSource]
+
+    @field_validator("refreshed", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> str:
+        return str(value)
+
+
+class PackageSet(Model):
+    parts: list[str]
+    names: list[str]
+
+
+class Packages(Model):
+    suites: dict[str, AptSuite]
+    sets: dict[str, PackageSet]
+
+
+class Catalog(Model):
+    """``catalog.yml``."""
+
+    files: dict[str, FileEntry]
+    images: dict[str, ImageEntry]
+    packages: Packages
+
+    def parts(self) -> list[str]:
+        """Every part that some item belongs to."""
+        lists = [entry.parts for entry in self.files.values()]
+        lists += [entry.parts for entry in self.images.values()]
+        lists += [entry.parts for entry in self.packages.sets.values()]
+        return sorted({part for parts in lists for part in parts})
+
+
+class Recipe(Model):
+    """How a folder of ``go/`` is built. ``packages`` maps a program's name to its main package."""
+
+    version: str
+    module: str
+    packages: dict[str, str]
+    ldflags: str = ""
+    tags: list[str] = []
+    cgo: bool = False
+    debs: list[str] = []
+    seconds: int = 0
+    notes: str = ""
+
+    @field_validator("version")
+    @classmethod
+    def _without_v(cls, value: str) -> str:
+        return value.removeprefix("v")
+
+
+class Layers(Model):
+    """``images/<name>/layers.yml``: one layer on top of another image's, and what the image runs."""
+
+    IN_LAYER: ClassVar = {
+        "packages",
+        "leave_out",
+        "only",
+        "without",
+        "certificates",
+        "binaries",
+        "files",
+        "folders",
+        "links",
+    }
+    base: str = ""
+    suite: str = ""
+    packages: list[str] = []  # Debian packages, unpacked with all they depend on; their scripts are not run
+    leave_out: list[str] = []  # packages of that closure that only scripts need
+    only: list[str] = []  # folders: nothing of the packages but these (empty: everything)
+    without: list[str] = []  # folders: nothing of these
+    certificates: str = ""  # a file that gets all certificates of the package ca-certificates
+    binaries: dict[str, dict[str, str]] = {}  # recipe: {path in the image: program}
+    files: dict[str, str] = {}  # path: text
+    folders: dict[str, str] = {}  # path: mode
+    links: dict[str, str] = {}  # path: what it points to
+    entrypoint: list[str] = []
+    user: str = ""
+    env: dict[str, str] = {}
+    workdir: str = Field(default="/")
+
+
+class Folder:
+    """The folder ``artifacts/`` of a checkout."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.catalog = read_model(path / "catalog.yml", Catalog)
+        self.recipes = read_recipes(path / "go" / "recipes.yml")
+
+    def layers(self, name: str) -> Layers | None:
+        """How image ``name`` is put together; None when that is not known."""
+        file = self.path / "images" / name / "layers.yml"
+        return read_model(file, Layers) if file.exists() else None
+
+    def recipe(self, program: str, version: str, wanted_by: str) -> Recipe:
+        """The recipe of ``program``, which has to build ``version`` (empty: any)."""
+        found = self.recipes.get(program)
+        if found is None:
+            known = ", ".join(sorted(self.recipes))
+            raise SlipwayError(f"{wanted_by}: {self.path}/go/recipes.yml has no {program}; it has {known}.")
+        if version and found.version != version:
+            raise SlipwayError(
+                f"{wanted_by} {version} cannot be built: {self.path}/go/recipes.yml builds {program} "
+                f"{found.version} only. "
+                f"Take that version (for Kubernetes: cluster_kubernetes_version in group_vars/all/cluster.yml), "
+                f"or get it from upstream with cluster_artifacts_from: upstream."
+            )
+        return found
+
+
+def read_yaml(path: Path) -> Any:
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  both are safe loaders
+    except FileNotFoundError as exc:
+        raise SlipwayError(f"{path} is missing; restore it with `git checkout {path}`.") from exc
+    except yaml.YAMLError as exc:
+        raise SlipwayError(f"{path} is not valid YAML: {exc}") from exc
+
+
+def read_model(path: Path, model: type[AnyModel]) -> AnyModel:
+    return validated(path, model, read_yaml(path))
+
+
+def validated(path: Path, model: type[AnyModel], value: object) -> AnyModel:
+    try:
+        return model.model_validate(value)
+    except ValidationError as exc:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r:.80}" for e in exc.errors()]
+        raise SlipwayError(f"{path}: {'; '.join(problems)}") from exc
+
+
+def read_recipes(path: Path) -> dict[str, Recipe]:
+    value = read_yaml(path)
+    if not isinstance(value, dict):
+        raise SlipwayError(f"{path} holds no recipes: expected a mapping of program folders.")
+    return {name: validated(path, Recipe, {**(entry or {})}) for name, entry in value.items()}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  addresses, not HTML
+
+
+def fill(text: str, where: str, **values: str) -> str:
+    """Fill ``{{ version }}`` and the like into an address or version of the catalog."""
+    try:
+        return _environment().from_string(text).render(**values)
+    except jinja2.TemplateError as exc:
+        raise SlipwayError(f"catalog.yml: {where}: {text!r}: {exc}; known here: {', '.join(sorted(values))}.") from exc

@@ -1,0 +1,304 @@
+"""Do what the plan says, item by item, and leave a bundle."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+from ..errors import SlipwayError
+from . import bundle, plan
+from .cache import Entry, write_atomically
+from .catalog import Folder
+from .jobs import CRANE, Job, Jobs, Lane, duration, size_of
+from .lock import Lock
+from .manifest import FileFacts, ImageFacts, Manifest, Missing, PackageFacts
+from .plan import Kind, Settings, Wanted, Way
+from .process import CancelledError, Say
+
+WORKERS: dict[Lane, int] = {"go": 1, "net": 4, "local": 2}  # a Go build uses all cores by itself
+STILL_SECONDS = 60.0
+
+
+class Outcome(NamedTuple):
+    """``changed`` tells whether the bundle of the state folder is, or in check mode would be, another one."""
+
+    changed: bool
+    manifest: Manifest | None
+
+
+class Chosen(NamedTuple):
+    """The jobs for what is wanted, and what cannot be had."""
+
+    jobs: list[Job]
+    missing: list[Missing]
+
+
+def run(settings: Settings, say: Say, *, check: bool = False) -> Outcome:
+    """Get everything and make the bundle. ``say`` gets one line of progress at a time.
+
+    Raises SlipwayError. In check mode nothing is written, and the outcome has no manifest when an item is still to get.
+    """
+    started = time.monotonic()
+    folder = Folder(settings.folder)
+    need = plan.wanted(folder.catalog, settings)
+    stop = threading.Event()
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    jobs = Jobs(folder, settings, Lock(settings.folder / "lock.yml"), lines.put, stop)
+    previous = plan.previous_manifest(settings.state)
+    chosen = choose(jobs, need, previous, say)
+    for item in chosen.missing:
+        say(f"not in the bundle: {item.name} ({item.reason}); the part that needs it has to be switched off")
+    everything = in_order(chosen.jobs)
+    if check and any(job.found is None for job in everything):
+        tell_check(everything, say)
+        return Outcome(True, None)
+    results = Progress(everything, lines, say, stop).run()
+    content = collect(need, chosen, results)
+    outcome = finish(content, jobs, previous, check)
+    state = "changed" if outcome.changed else "unchanged"
+    say(f"{len(everything)} items, bundle {content.manifest.id} {state}, {duration(time.monotonic() - started)}")
+    if outcome.changed and not check:
+        tell_others(jobs, content.manifest.id, say)
+    return outcome
+
+
+def choose(jobs: Jobs, need: Wanted, previous: Manifest | None, say: Say) -> Chosen:
+    """Pick the way of each kind and turn what is wanted into jobs."""
+    ways = choose_ways(jobs, need, previous, say)
+    missing: list[Missing] = []
+    files = list(file_jobs(jobs, need, ways["files"], missing))
+    images = list(image_jobs(jobs, need, ways, missing))
+    packages = []
+    if need.packages:
+        packages = [jobs.repository(suite, need.packages) for suite in jobs.settings.suites]
+    return Chosen([*files, *images, *packages], missing)
+
+
+def choose_ways(jobs: Jobs, need: Wanted, previous: Manifest | None, say: Say) -> dict[Kind, Way]:
+    """``auto`` stays with what the last run did as long as that is complete, else it asks upstream once."""
+    settings = jobs.settings
+    if settings.source != "auto":
+        return {"files": settings.source, "images": settings.source}
+    ways: dict[Kind, Way] = {"files": "source", "images": "source"}
+    undecided: dict[Kind, dict[str, str]] = {}
+    for kind, urls in plan.probe_urls(need, settings).items():
+        way = plan.previous_way(previous, kind)
+        if way and complete(jobs, need, kind, way):
+            ways[kind] = way
+        elif urls:
+            undecided[kind] = urls
+    if undecided:
+        failed = plan.probe(undecided)
+        for line in plan.notices(failed):
+            say(line)
+        for kind, hosts in failed.items():
+            ways[kind] = "source" if hosts else "upstream"
+    return ways
+
+
+def complete(jobs: Jobs, need: Wanted, kind: Kind, way: Way) -> bool:
+    """Tell whether the cache has all items of ``kind`` as got by ``way``."""
+    try:
+        found = (
+            file_jobs(jobs, need, way, [])
+            if kind == "files"
+            else image_jobs(jobs, need, {"files": "source", "images": way}, [])
+        )
+        return all(job.found for job in found)
+    except SlipwayError:
+        return False
+
+
+def file_jobs(jobs: Jobs, need: Wanted, way: Way, missing: list[Missing]) -> Iterable[Job]:
+    for item in need.files:
+        if way == "upstream":
+            yield jobs.upstream_file(item)
+        elif item.unbuildable:
+            missing.append(Missing(name=item.name, reason=item.unbuildable))
+        else:
+            yield jobs.built_file(item)
+
+
+def image_jobs(jobs: Jobs, need: Wanted, ways: dict[Kind, Way], missing: list[Missing]) -> Iterable[Job]:
+    crane = crane_job(jobs, ways["files"]) if ways["images"] == "upstream" else None
+    for item in need.images:
+        if crane:
+            yield jobs.upstream_image(item, crane)
+        elif item.unbuildable:
+            missing.append(Missing(name=item.name, reason=item.unbuildable))
+        else:
+            yield jobs.built_image(item)
+
+
+def crane_job(jobs: Jobs, way: Way) -> Job:
+    if way == "source":
+        return jobs.program(CRANE)
+    return jobs.upstream_file(plan.file_item(jobs.folder.catalog, CRANE, jobs.settings))
+
+
+def in_order(wanted: Sequence[Job]) -> list[Job]:
+    """Every job once, each after those it needs."""
+    ordered: dict[str, Job] = {}
+
+    def visit(job: Job) -> None:
+        for needed in job.needs:
+            visit(needed)
+        ordered.setdefault(job.id, job)
+
+    for job in wanted:
+        visit(job)
+    return list(ordered.values())
+
+
+def tell_check(everything: Sequence[Job], say: Say) -> None:
+    for number, job in enumerate(everything, 1):
+        say(f"{counter(number, len(everything))} {job.title} {'cached' if job.found else f'would be {job.way}'}")
+
+
+def counter(number: int, total: int) -> str:
+    return f"[{number:{len(str(total))}}/{total}]"
+
+
+class Progress:
+    """Runs jobs in their lanes and says a line for each that is done."""
+
+    def __init__(self, jobs: Sequence[Job], lines: queue.SimpleQueue[str], say: Say, stop: threading.Event) -> None:
+        self.total = len(jobs)
+        self.results = {job.id: job.found for job in jobs if job.found}
+        self.waiting = {job.id: job for job in jobs if not job.found}
+        self.running: dict[Future[Entry], tuple[Job, float]] = {}
+        self.failures: list[BaseException] = []
+        self.lines = lines
+        self.say = say
+        self.stop = stop
+        self.number = 0
+        self.cached = [job for job in jobs if job.found]
+
+    def run(self) -> dict[str, Entry]:
+        """Raises the first failure after everything that was under way has ended."""
+        if not self.waiting:
+            return self.results
+        for job in self.cached:
+            self._tell(job, "cached")
+        pools = {lane: ThreadPoolExecutor(count, thread_name_prefix=lane) for lane, count in WORKERS.items()}
+        try:
+            self._work(pools)
+        except BaseException:
+            self.stop.set()
+            raise
+        finally:
+            for pool in pools.values():
+                pool.shutdown(wait=True, cancel_futures=True)
+            self._flush()
+        if self.failures:
+            raise self._failure()
+        return self.results
+
+    def _failure(self) -> BaseException:
+        real = [exc for exc in self.failures if not isinstance(exc, CancelledError)]
+        others = [str(exc) for exc in real[1:] if isinstance(exc, SlipwayError)]
+        if others and isinstance(real[0], SlipwayError):
+            return SlipwayError("\n".join([str(real[0]), *others]))
+        return real[0]
+
+    def _work(self, pools: dict[Lane, ThreadPoolExecutor]) -> None:
+        last = time.monotonic()
+        while self.running or (self.waiting and not self.failures):
+            if not self.failures:
+                self._start_ready(pools)
+            done, _rest = wait(self.running, timeout=1, return_when=FIRST_COMPLETED)
+            self._flush()
+            for future in done:
+                self._finished(future)
+                last = time.monotonic()
+            if time.monotonic() - last >= STILL_SECONDS:
+                last = time.monotonic()
+                for job, started in self.running.values():
+                    self._hint(job, f"still at it after {duration(last - started)}")
+
+    def _start_ready(self, pools: dict[Lane, ThreadPoolExecutor]) -> None:
+        busy = [job.lane for job, _started in self.running.values()]
+        for job in list(self.waiting.values()):
+            if busy.count(job.lane) < WORKERS[job.lane] and all(needed.id in self.results for needed in job.needs):
+                del self.waiting[job.id]
+                busy.append(job.lane)
+                if job.starting:
+                    self._hint(job, job.starting)
+                self.running[pools[job.lane].submit(job.make, self.results)] = (job, time.monotonic())
+
+    def _finished(self, future: Future[Entry]) -> None:
+        job, started = self.running.pop(future)
+        problem = future.exception()
+        if problem:
+            self.failures.append(problem)
+            self.stop.set()
+            return
+        entry = self.results[job.id] = future.result()
+        self._tell(job, f"{job.way} in {duration(time.monotonic() - started)}{size_of(entry)}")
+
+    def _tell(self, job: Job, what: str) -> None:
+        self.number += 1
+        self.say(f"{counter(self.number, self.total)} {job.title} {what}")
+
+    def _hint(self, job: Job, what: str) -> None:
+        self.say(f"{' ' * len(counter(0, self.total))} {job.title}: {what}")
+
+    def _flush(self) -> None:
+        while not self.lines.empty():
+            self.say(f"{' ' * len(counter(0, self.total))} {self.lines.get()}")
+
+
+def collect(need: Wanted, chosen: Chosen, results: dict[str, Entry]) -> bundle.Content:
+    """The manifest of what was got, and where it lies."""
+    manifest = Manifest(missing=sorted(chosen.missing, key=lambda item: item.name))
+    content = bundle.Content(manifest, {}, {}, {})
+    wanted = {job.id for job in chosen.jobs}
+    for file in need.files:
+        if f"file:{file.name}" in wanted:
+            entry = results[f"file:{file.name}"]
+            facts = {key: entry.facts[key] for key in ("version", "sha256", "size", "source")}
+            manifest.files[file.name] = FileFacts(address=file.address, **facts)
+            content.files[file.name] = entry.path / entry.facts["file"]
+    for image in need.images:
+        if f"image:{image.name}" in wanted:
+            entry = results[f"image:{image.name}"]
+            manifest.images[image.name] = ImageFacts(
+                name=image.repository, tag=image.tag, digest=entry.facts["digest"], source=entry.facts["source"]
+            )
+            content.images[image.name] = entry.path
+    for job in chosen.jobs:
+        kind, _colon, suite = job.id.partition(":")
+        if kind == "packages":
+            entry = results[job.id]
+            manifest.packages[suite] = PackageFacts(
+                path=f"apt/{suite}", names=entry.facts["names"], sha256=entry.facts["sha256"]
+            )
+            content.packages[suite] = entry.path
+    return content._replace(manifest=bundle.identified(manifest))
+
+
+def finish(content: bundle.Content, jobs: Jobs, previous: Manifest | None, check: bool) -> Outcome:
+    """Make the bundle and name it in the state folder."""
+    folder = jobs.cache.bundles / content.manifest.id
+    if not check:
+        folder = bundle.assemble(content, jobs.cache)
+    named = content.manifest.model_copy(update={"path": str(folder)})
+    changed = named != previous
+    if changed and not check:
+        text = json.dumps(named.as_json(), indent=1, sort_keys=True) + "\n"
+        write_atomically(jobs.settings.state / plan.BUNDLE_FILE, text)
+    return Outcome(changed, named)
+
+
+def tell_others(jobs: Jobs, current: str, say: Say) -> None:
+    others = bundle.others(jobs.cache, current)
+    if others:
+        say(
+            f"older bundles below {jobs.cache.bundles} that no checkout may need any more: {', '.join(others)} "
+            f"(they share their files with the cache; remove them by hand)"
+        )

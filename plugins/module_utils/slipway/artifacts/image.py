@@ -1,0 +1,167 @@
+"""Put images together without a daemon, as OCI layouts, and get upstream's with crane."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import SlipwayError
+from .apt import unpacked
+from .archive import Member, write_tar
+from .cache import link_or_copy
+from .catalog import Layers
+from .process import ProgramError, run
+
+LAYER = "layer.tar"
+MEDIA_CONFIG = "application/vnd.oci.image.config.v1+json"
+MEDIA_INDEX = "application/vnd.oci.image.index.v1+json"
+# Layers are not squeezed: nodes unpack them at the disk's speed, and the digest depends on no compressor's version.
+MEDIA_LAYER = "application/vnd.oci.image.layer.v1.tar"
+MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+SOURCE_ANNOTATION = "io.slipway.source"
+PLATFORM = {"architecture": "amd64", "os": "linux"}
+EPOCH = "1970-01-01T00:00:00Z"
+CERTIFICATES = "usr/share/ca-certificates/"
+
+
+def layer_members(layers: Layers, programs: Mapping[str, Path], debs: Sequence[Path]) -> Iterable[Member]:
+    """What is in the layer; ``programs`` is the folder of each recipe's programs. What stands later wins."""
+    bundle: list[bytes] = []
+    kept = [deb for deb in debs if deb.name.partition("_")[0] not in layers.leave_out]
+    for member in unpacked(kept, layers.only, layers.without):
+        if member.path.startswith(CERTIFICATES) and isinstance(member.content, bytes):
+            bundle.append(member.content)
+        else:
+            yield member
+    if layers.certificates:
+        yield Member(inside(layers.certificates), 0o644, b"".join(bundle))
+    for recipe, binaries in layers.binaries.items():
+        for path, program in binaries.items():
+            yield Member(inside(path), 0o755, programs[recipe] / program)
+    for path, text in layers.files.items():
+        yield Member(inside(path), 0o644, text.encode())
+    for path, mode in layers.folders.items():
+        yield Member(inside(path), int(mode, 8))
+    for path, link in layers.links.items():
+        yield Member(inside(path), 0o777, link=link)
+
+
+def inside(path: str) -> str:
+    return path.strip("/")
+
+
+def write_layer(target: Path, members: Iterable[Member]) -> str:
+    """Write ``layer.tar`` into folder ``target``; returns its sha256."""
+    file = target / LAYER
+    with file.open("wb") as out:
+        write_tar(out, members, folders=True)
+    with file.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest()
+
+
+def write_layout(target: Path, layers: Sequence[tuple[str, Path]], runs: Layers) -> str:
+    """Write an OCI layout with one image made of ``layers`` (sha256, tar), lowest first; returns its digest."""
+    blobs = target / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for sha256, tar in layers:
+        link_or_copy(tar, blobs / sha256)
+    config = {
+        **PLATFORM,
+        "created": EPOCH,
+        "config": _config(runs),
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256}" for sha256, _tar in layers]},
+        "history": [{"created": EPOCH, "created_by": "slipway"} for _layer in layers],
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MEDIA_MANIFEST,
+        "config": _blob(blobs, config, MEDIA_CONFIG),
+        "layers": [
+            {"mediaType": MEDIA_LAYER, "digest": f"sha256:{sha256}", "size": tar.stat().st_size}
+            for sha256, tar in layers
+        ],
+        "annotations": {SOURCE_ANNOTATION: "built"},
+    }
+    described = _blob(blobs, manifest, MEDIA_MANIFEST) | {"platform": PLATFORM}
+    index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": [described]}
+    (target / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    (target / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}', encoding="utf-8")
+    return str(described["digest"])
+
+
+def _config(runs: Layers) -> dict[str, Any]:
+    config = {
+        "User": runs.user,
+        "Env": [f"{key}={value}" for key, value in runs.env.items()],
+        "Entrypoint": runs.entrypoint,
+        "WorkingDir": runs.workdir,
+    }
+    return {key: value for key, value in config.items() if value}
+
+
+def _blob(blobs: Path, value: object, media_type: str) -> dict[str, Any]:
+    data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    sha256 = hashlib.sha256(data).hexdigest()
+    (blobs / sha256).write_bytes(data)
+    return {"mediaType": media_type, "digest": f"sha256:{sha256}", "size": len(data)}
+
+
+def blobs_of(layout: Path) -> tuple[str, list[str]]:
+    """The digest of a layout's one image, and those of its configuration and layers."""
+    index = json.loads((layout / "index.json").read_text(encoding="utf-8"))
+    digests = [entry["digest"] for entry in index["manifests"]]
+    if len(digests) != 1:
+        raise SlipwayError(f"{layout} holds {len(digests)} images, expected one. Remove the folder and run again.")
+    manifest = json.loads(blob_path(layout, digests[0]).read_text(encoding="utf-8"))
+    return digests[0], [manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
+
+
+def blob_path(layout: Path, digest: str) -> Path:
+    algorithm, _colon, name = digest.partition(":")
+    return layout / "blobs" / algorithm / name
+
+
+class Crane:
+    """The program crane, for images of upstream. ``prefix`` is put before their names, `http://` there means no TLS."""
+
+    def __init__(self, program: Path, prefix: str, stop: threading.Event) -> None:
+        self.program = program
+        self.stop = stop
+        scheme, _sep, self.host = prefix.rpartition("://")
+        self.insecure = ["--insecure"] if scheme == "http" else []
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [str(self.program), *arguments, "--platform", "linux/amd64", *self.insecure]
+
+    def digest(self, reference: str) -> str:
+        """The digest of the linux/amd64 image that the tag names now."""
+        command = self._command("digest", f"{self.host}{reference}")
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        if answer.returncode:
+            raise SlipwayError(self._refused(reference, answer.stderr.strip().splitlines()[-1:] or ["no answer"]))
+        return answer.stdout.strip()
+
+    def _refused(self, reference: str, tail: Sequence[str]) -> str:
+        return (
+            f"image {self.host}{reference} could not be had: {' '.join(tail)}. Does the tag exist (versions: "
+            f"artifacts/catalog.yml), and does the registry answer? Else set cluster_artifacts_from: source."
+        )
+
+    def pull(self, reference: str, digest: str, target: Path, log: Path) -> None:
+        """Get the image ``digest`` of ``reference``'s repository as an OCI layout; crane checks every blob's sum."""
+        repository = reference.rpartition(":")[0]
+        command = self._command("pull", "--format", "oci", f"{self.host}{repository}@{digest}", str(target))
+        try:
+            run(command, log=log, stop=self.stop, env=os.environ)
+        except ProgramError as exc:
+            tail = exc.tail.splitlines()[-1:] or [f"see {log}"]
+            raise SlipwayError(self._refused(reference, tail)) from exc
+        got, _blobs = blobs_of(target)
+        if got != digest:
+            raise SlipwayError(f"image {self.host}{reference}: asked for {digest}, got {got}. Run again.")

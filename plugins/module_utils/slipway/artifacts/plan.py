@@ -1,0 +1,175 @@
+"""Decide what a run needs and which way it gets it: all files one way, all images one way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import SlipwayError
+from .catalog import Catalog, FileBuild, ImageEntry, fill
+from .download import reachable
+from .manifest import Manifest
+
+PROBE_SECONDS = 4.0
+BUNDLE_FILE = "bundle.json"
+Way = Literal["upstream", "source"]
+Kind = Literal["files", "images"]
+# The name in an image's name is not always where its registry answers.
+REGISTRY_HOSTS = {"docker.io": "registry-1.docker.io"}
+
+
+class Settings(BaseModel):
+    """What the role asks for. ``folder`` is the checkout's artifacts/, ``state`` its .slipway/."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    source: Literal["auto", "upstream", "source"] = "auto"
+    accept_unverified: bool = False
+    kubernetes_version: str
+    parts: list[str]
+    suites: list[str]
+    upstream_prefix: str = "https://"
+    registry_prefix: str = "https://"
+    folder: Path
+    state: Path
+    cache: Path
+
+
+class FileItem(NamedTuple):
+    name: str
+    version: str
+    address: str
+    checksum: str
+    build: FileBuild | None
+    unbuildable: str
+
+
+class ImageItem(NamedTuple):
+    name: str
+    repository: str
+    tag: str
+    version: str
+    unbuildable: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+class Wanted(NamedTuple):
+    """The items of the parts that are on; ``packages`` are names of Debian packages."""
+
+    files: list[FileItem]
+    images: list[ImageItem]
+    packages: list[str]
+
+
+def wanted(catalog: Catalog, settings: Settings) -> Wanted:
+    unknown = sorted(set(settings.parts) - set(catalog.parts()))
+    if unknown:
+        known = ", ".join(catalog.parts())
+        raise SlipwayError(f"artifacts_parts: no such part: {', '.join(unknown)}; there are {known}.")
+    absent = sorted(set(settings.suites) - set(catalog.packages.suites))
+    if absent:
+        known = ", ".join(catalog.packages.suites)
+        raise SlipwayError(f"artifacts_suites: no such suite: {', '.join(absent)}; artifacts/catalog.yml has {known}.")
+
+    def on(parts: Iterable[str]) -> bool:
+        return bool(set(parts) & set(settings.parts))
+
+    sets = [one.names for one in catalog.packages.sets.values() if on(one.parts)]
+    return Wanted(
+        files=[file_item(catalog, name, settings) for name, entry in catalog.files.items() if on(entry.parts)],
+        images=[image_item(name, entry, settings) for name, entry in catalog.images.items() if on(entry.parts)],
+        packages=sorted({name for names in sets for name in names}),
+    )
+
+
+def file_item(catalog: Catalog, name: str, settings: Settings) -> FileItem:
+    entry = catalog.files[name]
+    where = f"files.{name}"
+    version = fill(entry.version, where, kubernetes=settings.kubernetes_version)
+    address = fill(entry.address, where, version=version)
+    build = entry.build
+    if build:
+        build = build.model_copy(update={"folder": fill(build.folder, where, version=version)})
+    checksum = fill(entry.checksum, where, version=version, address=address)
+    return FileItem(name, version, address, checksum, build, entry.unbuildable)
+
+
+def image_item(name: str, entry: ImageEntry, settings: Settings) -> ImageItem:
+    where = f"images.{name}"
+    version = entry.version
+    if isinstance(version, dict):
+        minor = settings.kubernetes_version.rpartition(".")[0]
+        if minor not in version:
+            known = ", ".join(sorted(version))
+            raise SlipwayError(
+                f"artifacts/catalog.yml: {where} has no version for Kubernetes {settings.kubernetes_version}; "
+                f"it knows {known}. "
+                f"Set cluster_kubernetes_version to one of these, or add the version that its kubeadm asks for."
+            )
+        version = version[minor]
+    version = fill(version, where, kubernetes=settings.kubernetes_version)
+    return ImageItem(name, entry.name, fill(entry.tag, where, version=version), version, entry.unbuildable)
+
+
+def previous_manifest(state: Path) -> Manifest | None:
+    """The manifest that the last run left; None when there is none that can be read."""
+    try:
+        return Manifest.model_validate(json.loads((state / BUNDLE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def previous_way(manifest: Manifest | None, kind: Kind) -> Way | None:
+    """How the last run got its items of ``kind``, when it got all of them one way."""
+    sources = {item.source for item in getattr(manifest, kind).values()} if manifest else set()
+    if sources == {"built"}:
+        return "source"
+    return "upstream" if sources == {"upstream"} else None
+
+
+def probe_urls(need: Wanted, settings: Settings) -> dict[Kind, dict[str, str]]:
+    """For each kind one URL per host of upstream, whose answer shows that the host can be used."""
+    files: dict[str, str] = {}
+    for item in need.files:
+        address = item.checksum or item.address
+        files.setdefault(address.partition("/")[0], f"{settings.upstream_prefix}{address}")
+    images = {}
+    for image in need.images:
+        host = image.repository.partition("/")[0]
+        if settings.registry_prefix == "https://":
+            images[host] = f"https://{REGISTRY_HOSTS.get(host, host)}/v2/"
+        else:
+            base = "/".join(settings.registry_prefix.split("/")[:3])
+            images[host] = f"{base}/v2/"
+    return {"files": files, "images": images}
+
+
+def probe(urls: Mapping[Kind, Mapping[str, str]], timeout: float = PROBE_SECONDS) -> dict[Kind, dict[str, str]]:
+    """Ask all hosts at once; per kind the hosts that cannot be used and why."""
+    flat = [(kind, host, url) for kind, hosts in urls.items() for host, url in hosts.items()]
+    with ThreadPoolExecutor(max(len(flat), 1)) as pool:
+        answers = list(pool.map(lambda one: reachable(one[2], timeout), flat))
+    failed: dict[Kind, dict[str, str]] = {kind: {} for kind in urls}
+    for (kind, host, _url), problem in zip(flat, answers, strict=True):
+        if problem:
+            failed[kind][host] = problem
+    return failed
+
+
+def notices(failed: Mapping[Kind, Mapping[str, str]]) -> Sequence[str]:
+    """What `auto` decided, in words."""
+    lines = []
+    for kind, hosts in failed.items():
+        if hosts:
+            why = ", ".join(f"{host}: {problem}" for host, problem in sorted(hosts.items()))
+            lines.append(f"{kind} are built from source: upstream cannot be reached ({why})")
+        else:
+            lines.append(f"{kind} come from upstream: all its hosts answer")
+    return lines
