@@ -1,0 +1,144 @@
+"""What the tree as a whole promises: a scenario per role, targets that exist, fresh locks, nothing of one machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))
+BASE = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text())
+
+each_role = pytest.mark.parametrize("role", ROLES)
+
+
+def tracked() -> list[Path]:
+    """Files of the tree that git knows or would add."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError:
+        return ""
+
+
+def functions(path: Path) -> list[str]:
+    return [node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+
+
+@each_role
+def test_a_role_has_a_scenario_that_tests_something(role: str) -> None:
+    scenario = ROOT / "molecule" / role
+    assert (scenario / "molecule.yml").is_file()
+    assert (scenario / "converge.yml").is_file()
+    tests = [name for path in scenario.glob("tests/test_*.py") for name in functions(path) if name.startswith("test_")]
+    assert tests, "a scenario without tests passes its verification in silence"
+
+
+@each_role
+def test_a_scenario_plays_its_role_twice(role: str) -> None:
+    own: dict[str, Any] = yaml.safe_load((ROOT / "molecule" / role / "molecule.yml").read_text()) or {}
+    sequence = own.get("scenario", {}).get("test_sequence", BASE["scenario"]["test_sequence"])
+    assert sequence.index("idempotence") > sequence.index("converge")
+    assert "verify" in sequence
+
+
+@each_role
+def test_a_scenario_converges_its_own_role(role: str) -> None:
+    converge = (ROOT / "molecule" / role / "converge.yml").read_text()
+    assert re.search(rf"(?:-|role:|name:) {role}$", converge, re.M), "no play of the converge names the role"
+
+
+def test_every_scenario_belongs_to_a_role() -> None:
+    scenarios = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
+    assert scenarios - {"default"} == set(ROLES)
+
+
+def test_nothing_names_a_place_on_one_machine() -> None:
+    here = re.compile(rf"{re.escape(str(ROOT))}(?![\w-])|/home/(?!(?:vagrant|me|user)\b)\w+|/Users/\w+")
+    found = {
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in tracked()
+        if path != Path(__file__)
+        for match in here.finditer(text_of(path))
+    }
+    assert found == set()
+
+
+def test_no_private_key_is_in_the_tree() -> None:
+    key = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+    assert [path.relative_to(ROOT) for path in tracked() if key.search(text_of(path))] == []
+
+
+def test_every_target_of_the_makefile_can_run() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    recipes = "\n".join(line.strip() for line in makefile.splitlines() if line.startswith("\t"))
+    named = set(re.findall(r"(?<![\w./-])(?:playbooks|scripts|tests|bench)/[\w.-]+", recipes))
+    assert named
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
+def test_every_target_of_the_makefile_has_a_line_of_help() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    assert targets == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.M))
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.M)
+    assert targets == set(phony.split())
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_a_lock_holds_what_is_asked_for(name: str) -> None:
+    asked = re.findall(r"^([a-z][\w.-]*)(==\S+)?", (ROOT / f"{name}.in").read_text(), re.M)
+    lock = (ROOT / f"{name}.txt").read_text()
+    locked = dict(re.findall(r"^([a-z][\w.-]*)(==\S+)", lock, re.M))
+    assert {
+        package for package, version in asked if locked.get(package.replace(".", "-"), "") != (version or locked.get(package.replace(".", "-")))
+    } == set(), "make lock renews it"
+    assert lock.count("--hash=sha256:") >= len(locked)
+    assert not re.search(r"--(?:extra-)?index-url|--find-links|https?://", lock)
+
+
+def test_both_locks_agree() -> None:
+    runtime, dev = (
+        dict(re.findall(r"^([a-z][\w.-]*)==(\S+)", (ROOT / f"{name}.txt").read_text(), re.M))
+        for name in ("requirements", "requirements-dev")
+    )
+    assert {package for package, version in runtime.items() if dev.get(package) != version} == set()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = {
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in tracked()
+        if path.suffix == ".md"
+        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text())
+        if "://" not in target and not target.startswith("mailto:") and not (path.parent / target).exists()
+    }
+    assert broken == set()
+
+
+def test_commands_in_documents_are_targets_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {
+        f"{path.relative_to(ROOT)}: make {target}"
+        for path in tracked()
+        if path.suffix == ".md"
+        for target in re.findall(r"`make ([a-z][a-z-]*)", path.read_text())
+        if target not in targets
+    }
+    assert named == set()
