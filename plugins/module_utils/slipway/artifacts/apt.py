@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -45,6 +46,10 @@ Binary::apt-get::APT::Keep-Downloaded-Packages "true";
 """
 
 
+# Inst libgcc-s1 (12.2.0-14+deb12u1 Debian:12/stable [amd64]) []
+INSTALLED = re.compile(r"Inst (?P<name>\S+) .*\((?P<version>\S+) .*\[(?P<arch>\w+)\]\)")
+
+
 class Suite:
     """A suite's package lists and archives, kept below ``<cache>/apt/<name>``."""
 
@@ -55,12 +60,14 @@ class Suite:
         self.log = log
         self.stop = stop
         self._updated = False
+        self._guard = threading.Lock()
 
     def packages(self, names: Sequence[str], say: Say = lambda _line: None) -> list[Path]:
         """The .deb files of ``names`` and of all they depend on, down to the C library; fetched where needed."""
         if not shutil.which("apt-get"):
             raise SlipwayError(f"apt-get is not on this machine, so {self.name}'s Debian packages cannot be fetched.")
-        with locked(self.root / "lock", lambda: say(f"{self.name}: another run is using its package lists, waiting")):
+        waiting = f"{self.name}: another run is using its package lists, waiting for that"
+        with self._guard, locked(self.root / "lock", lambda: say(waiting)):
             if not self._updated:
                 self._prepare()
                 self._apt("update", "--error-on=any")
@@ -103,15 +110,8 @@ class Suite:
         """File names of the closure: what a machine with no package at all would install."""
         command = self._command("install", "--simulate", "--yes", *names)
         answer = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"LC_ALL": "C"})
-        files = []
-        for line in answer.stdout.splitlines():
-            if line.startswith("Inst "):
-                # Inst name (version Debian:12/stable [amd64])
-                words = line.split()
-                version = next(word for word in words if word.startswith("(")).lstrip("(")
-                arch = line.rpartition("[")[2].partition("]")[0]
-                files.append(f"{words[1]}_{version.replace(':', '%3a')}_{arch}.deb")
-        return files
+        found = [INSTALLED.match(line) for line in answer.stdout.splitlines() if line.startswith("Inst ")]
+        return [f"{deb['name']}_{deb['version'].replace(':', '%3a')}_{deb['arch']}.deb" for deb in found if deb]
 
 
 def control_of(deb: Path) -> str:

@@ -27,7 +27,7 @@ class FileBuild(Model):
     version: str = ""  # the recipe's version where upstream numbers the file differently
     binary: str = ""  # the file is this program
     folder: str = ""  # the file is an archive with the programs in this folder ("." for none)
-    names: dict[str, str] = {}  # program: its name in the archive, where that differs; empty means all as they are
+    names: dict[str, str] = {}  # name in the archive: program; empty for all under their own names
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

@@ -235,7 +235,7 @@ class Progress:
         job, started = self.running.pop(future)
         problem = future.exception()
         if problem:
-            self.failures.append(problem)
+            self.failures.append(explained(problem, job))
             self.stop.set()
             return
         entry = self.results[job.id] = future.result()
@@ -251,6 +251,15 @@ class Progress:
     def _flush(self) -> None:
         while not self.lines.empty():
             self.say(f"{' ' * len(counter(0, self.total))} {self.lines.get()}")
+
+
+def explained(problem: BaseException, job: Job) -> BaseException:
+    """Any other exception as one for the user, who at least learns which item it was."""
+    if isinstance(problem, SlipwayError | CancelledError) or not isinstance(problem, Exception):
+        return problem
+    message = SlipwayError(f"{job.title}: {type(problem).__name__}: {problem}")
+    message.__cause__ = problem
+    return message
 
 
 def collect(need: Wanted, chosen: Chosen, results: dict[str, Entry]) -> bundle.Content:

@@ -110,7 +110,7 @@ class Jobs:
                 names = how.names or {name: name for name in programs.facts["programs"]}
                 prefix = "" if how.folder == "." else f"{how.folder}/"
                 write_tgz(
-                    result, [Member(f"{prefix}{name}", 0o755, programs.path / built) for built, name in names.items()]
+                    result, [Member(f"{prefix}{name}", 0o755, programs.path / built) for name, built in names.items()]
                 )
             return file_facts(result, version, "built")
 
