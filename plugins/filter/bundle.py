@@ -10,19 +10,21 @@ from ansible.errors import AnsibleFilterError
 from slipway.artifacts import manifest
 from slipway.errors import SlipwayError
 
-DOCUMENTATION = r"""
-name: bundle
-short_description: Files, images and registries of a bundle
-description:
-  - P(bundle_files#filter) gives the named files as a list of O(name), version, url, sha256, size and source.
-"""
+
+def _plain(value: Any) -> Any:
+    """Turn Ansible's lazy containers into ordinary ones; pydantic reads containers past their Python interface."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _explained(answer: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(answer)
     def filtered(*arguments: Any, **keywords: Any) -> Any:
         try:
-            return answer(*arguments, **keywords)
+            return answer(*(_plain(argument) for argument in arguments), **keywords)
         except SlipwayError as exc:
             raise AnsibleFilterError(exc.message) from exc
 
