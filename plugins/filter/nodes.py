@@ -1,9 +1,12 @@
-"""Filters that read the cluster's nodes."""
+"""Filters about nodes: which are Ready, and what a new one needs to join."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from slipway.kubeadm import invitation
 
 DOCUMENTATION = r"""
 name: ready_nodes
@@ -32,8 +35,16 @@ def ready_nodes(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
     )
 
 
+def invited(command_line: str) -> dict[str, str]:
+    """Read a join command; see :func:`slipway.kubeadm.invitation`."""
+    try:
+        return invitation(command_line)
+    except ValueError as exc:
+        raise AnsibleFilterError(f"{exc}; run `kubeadm token create --print-join-command` on a controller") from exc
+
+
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"ready_nodes": ready_nodes}
+        return {"ready_nodes": ready_nodes, "invitation": invited}

@@ -7,19 +7,20 @@ DOCUMENTATION = r"""
 module: node_service
 short_description: Write files and keep the systemd units that read them current
 description:
-  - Writes all files of a service at once, then brings its units to the wanted state.
+  - Writes all files of a service at once (a folder that is missing is made for the file's owner), then brings its units to the wanted state.
   - A unit that became active before one of its files changed is restarted. The decision is read from the machine
     (modification times against the unit's start), so a run that was killed between writing and restarting is
     finished by the next one, which a handler that never ran is not.
 options:
   files:
-    description: Files to write. A directory that is missing is made with mode 0755.
+    description: Files to write.
     type: list
     elements: dict
     default: []
     suboptions:
-      path: {description: Absolute path of the file., type: str, required: true}
+      path: {description: Absolute path of the file; C(~user) is that user's home., type: str, required: true}
       content: {description: The whole text of the file (of the block when O(files[].block) is set)., type: str}
+      source: {description: A file on the machine whose text is taken instead of O(files[].content)., type: str}
       mode: {description: Permissions., type: str, default: "0644"}
       owner: {description: Owner of the file., type: str, default: root}
       block: {description: Keep the rest of the file and manage only a marked block in it., type: bool, default: false}
@@ -67,6 +68,7 @@ actions:
 """
 
 import os
+import shutil
 import tempfile
 from typing import Any
 
@@ -77,13 +79,23 @@ from ansible.module_utils.slipway.units import SHOWN, parse_show, steps, with_bl
 UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
 
 
-def make_parents(path: str) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+def make_parents(path: str, owner: str, private: bool) -> None:
+    """Make the folders above ``path`` that are missing, as their file's owner would have made them."""
+    missing = []
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for new in reversed(missing):
+        os.mkdir(new, 0o700 if private else 0o755)
+        shutil.chown(new, owner)
 
 
 def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str]]) -> bool:
     """Bring one file to its wanted state; return whether that changed something."""
-    path, there = spec["path"], os.path.lexists(spec["path"])
+    path = os.path.expanduser(spec["path"])
+    there = os.path.lexists(path)
+    content = read(spec["source"]) if spec["source"] else spec["content"] or ""
     before = read(path) if there else ""
     if spec["state"] == "absent":
         if there:
@@ -94,16 +106,16 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
     if spec["keep"] and there:
         after = before
     elif spec["block"]:
-        after = with_block(before, spec["content"] or "")
+        after = with_block(before, content)
     else:
-        after = spec["content"] or ""
+        after = content
     changed = not there or after != before
     if changed:
         diffs.append({"before_header": path, "after_header": path, "before": before, "after": after})
         if module.check_mode:
             return True
-        make_parents(path)
-        handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
+        make_parents(path, spec["owner"], spec["mode"].endswith("00"))
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".slipway-")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(after)
         # Before the move, so that a secret is never readable under its final name.
@@ -167,6 +179,7 @@ def main() -> None:
                 "options": {
                     "path": {"type": "str", "required": True},
                     "content": {"type": "str"},
+                    "source": {"type": "str"},
                     "mode": {"type": "str", "default": "0644"},
                     "owner": {"type": "str", "default": "root"},
                     "block": {"type": "bool", "default": False},

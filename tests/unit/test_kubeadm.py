@@ -63,3 +63,18 @@ def test_tokens_and_keys_do_not_reach_the_log() -> None:
 )
 def test_a_failure_is_told_by_its_errors_or_its_last_lines(output: str, expected: str) -> None:
     assert kubeadm.explain(output) == expected
+
+
+JOIN = "kubeadm join api.lab.internal:6443 --token t0.k --discovery-token-ca-cert-hash sha256:ab \\n"
+
+
+def test_an_invitation_is_read_from_the_join_command() -> None:
+    assert kubeadm.invitation(JOIN) == {"endpoint": "api.lab.internal:6443", "token": "t0.k", "ca_hash": "sha256:ab"}
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"), [("", "endpoint, token, ca_hash"), ("kubeadm join a:1 --token t", "ca_hash")]
+)
+def test_an_incomplete_join_command_is_refused_without_quoting_it(line: str, missing: str) -> None:
+    with pytest.raises(ValueError, match=f"names no {missing}$"):
+        kubeadm.invitation(line)

@@ -47,6 +47,22 @@ def command(action: str, config: str, ignore: Iterable[str], interrupted: bool, 
     return line
 
 
+def invitation(command_line: str) -> dict[str, str]:
+    """Read ``endpoint``, ``token`` and ``ca_hash`` out of what ``kubeadm token create --print-join-command`` prints.
+
+    Raises ValueError, without quoting the line (it holds a token), when one of them is not there.
+    """
+    found = {
+        "endpoint": re.search(r"kubeadm join (\S+)", command_line),
+        "token": re.search(r"--token (\S+)", command_line),
+        "ca_hash": re.search(r"--discovery-token-ca-cert-hash (\S+)", command_line),
+    }
+    missing = [name for name, match in found.items() if not match]
+    if missing:
+        raise ValueError(f"kubeadm's join command names no {', '.join(missing)}")
+    return {name: match.group(1) for name, match in found.items() if match}
+
+
 def without_secrets(text: str) -> str:
     """Take bootstrap tokens and certificate keys out of kubeadm's output."""
     return SECRET.sub("********", text)
