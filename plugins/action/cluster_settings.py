@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin: check the settings of the cluster on the computer that runs Ansible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Hand the effective variables to the library, and its report to the user."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with everything that is wrong in one text; else give the settings back."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "str"}, "state": {"type": "str"}})
+        try:
+            from slipway.errors import SlipwayError
+            from slipway.machines import page_file, state_folder
+            from slipway.page import holds_a_secret, texts
+            from slipway.settings import PREFIX
+            from slipway.validation import examine_variables
+        except ImportError as exc:
+            raise AnsibleActionFail(
+                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+            ) from exc
+        known = task_vars or {}
+        variables = {key: self._value(key, known[key]) for key in known if key.startswith(PREFIX)}
+        page = arguments["page"] or self._value("slipway_page", known.get("slipway_page")) or page_file()
+        state = arguments["state"] or self._value("slipway_state", known.get("slipway_state")) or state_folder()
+        try:
+            report = examine_variables(variables, Path(page), Path(state))
+            settings = report.accepted().as_values()
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from exc
+        result.update(changed=False, settings=settings)
+        if report.warnings:
+            result["warnings"] = [str(warning) for warning in report.warnings]
+        if any(holds_a_secret(text) for _, text in texts(settings, ())):
+            result["_ansible_no_log"] = True
+        return result
+
+    def _value(self, name: str, value: Any) -> Any:
+        """Work out a variable's templates."""
+        try:
+            return self._templar.template(value)
+        except AnsibleError as exc:
+            raise AnsibleActionFail(f"{name}: its template cannot be worked out: {exc}") from exc

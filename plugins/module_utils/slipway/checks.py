@@ -1,0 +1,482 @@
+"""Checks that concern more than one setting, or the settings and the computer they are used on."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations, count
+from pathlib import Path
+
+from .settings import ROOT, Check, Fault, Settings, address_range, works
+
+MIRROR_NUMBER = 10
+GATEWAY_NUMBER = 1
+FIRST_NUMBER = 100
+# What kube-controller-manager gives each node by default.
+NODE_POD_PREFIX = 24
+# kube-apiserver takes no more than 2^20 Service addresses, and .10 of the network is the cluster's DNS.
+SERVICE_PREFIXES = (12, 28)
+
+# Not "mirror": Ansible warns of a host that is called as its group.
+MIRROR_NAME = "mirror-1"
+MIRROR_CPUS = 1
+MIRROR_MEMORY = 1024
+
+# MiB that a machine must really get, whatever its limit: kubeadm's own floor, the kubelet's, the mirror's.
+FLOOR = {"controller": 1700, "worker": 700, "mirror": 256}
+
+GB = 10**9
+FIRST_RUN_GB = {"source": 15, "auto": 15, "upstream": 4}
+LATER_RUN_GB = 2
+
+VIRTUALBOX_CONF = "/etc/vbox/networks.conf"
+_KEY_TYPES = r"(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+_PUBLIC_KEY = re.compile(rf"\s*{_KEY_TYPES}\s+[A-Za-z0-9+/]+={{0,3}}(\s.*)?\s*")
+
+Network = ipaddress.IPv4Network
+Address = ipaddress.IPv4Address
+Rule = Callable[[Settings], Iterator[Fault]]
+LocalRule = Callable[[Settings, "Surroundings"], Iterator[Fault]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A machine of the cluster; ``memory`` in MiB, ``cpus`` and ``memory`` 0 for hosts that exist already."""
+
+    name: str
+    role: str
+    address: str
+    cpus: int = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the checks know of this computer. Memory in MiB, disk in bytes; None or empty: not known."""
+
+    root: Path = ROOT
+    provider: str = "docker"
+    with_mirror: bool = True
+    existing: frozenset[str] = frozenset()
+    memory_available: int | None = None
+    memory_total: int | None = None
+    cache: Path = Path("/")
+    cache_free: int | None = None
+    cache_filled: bool = False
+    cache_used: Callable[[], int] = lambda: 0
+    virtualbox_networks: tuple[str, ...] = ()
+    kubernetes_minors: frozenset[str] = frozenset()
+    kubernetes_built: str = ""
+
+
+def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
+    """List the machines of the settings in the order they are made. Numbers beyond the network are left out."""
+    if settings.cluster_provider == "hosts":
+        return [Member(host.name, host.role, host.address) for host in settings.cluster_hosts]
+    network = Network(settings.cluster_node_cidr)
+    controllers, workers = settings.cluster_controllers, settings.cluster_workers
+    wanted = [(MIRROR_NAME, "mirror", MIRROR_NUMBER, MIRROR_CPUS, MIRROR_MEMORY)] if with_mirror else []
+    for index in range(controllers.count):
+        name = "ctrl" if index == 0 else f"ctrl-{index + 1}"
+        wanted.append((name, "controller", FIRST_NUMBER + index, controllers.cpus, controllers.memory))
+    first = FIRST_NUMBER + controllers.count
+    wanted += [(f"node-{i + 1}", "worker", first + i, workers.cpus, workers.memory) for i in range(workers.count)]
+    return [
+        Member(name, role, str(network[number]), cpus, memory)
+        for name, role, number, cpus, memory in wanted
+        if number < network.num_addresses - 1
+    ]
+
+
+def on_the_page(settings: Settings, wrong: frozenset[str]) -> Iterator[Fault]:
+    """Hold the settings against each other; a rule about a key that is wrong in itself is left out."""
+    for keys, rule in _RULES:
+        if wrong.isdisjoint(keys):
+            yield from rule(settings)
+
+
+def on_this_computer(look: Callable[[Settings], Surroundings]) -> Check:
+    """Make a check of the settings against each other and against what ``look`` finds."""
+
+    def check(settings: Settings, wrong: frozenset[str]) -> Iterator[Fault]:
+        yield from on_the_page(settings, wrong)
+        around = look(settings)
+        for keys, rule in _LOCAL_RULES:
+            if wrong.isdisjoint(keys):
+                yield from rule(settings, around)
+
+    return check
+
+
+_RULES: list[tuple[frozenset[str], Rule]] = []
+_LOCAL_RULES: list[tuple[frozenset[str], LocalRule]] = []
+
+
+def _rule(*keys: str) -> Callable[[Rule], Rule]:
+    """Register a rule with the keys it reads."""
+
+    def register(rule: Rule) -> Rule:
+        _RULES.append((frozenset(keys), rule))
+        return rule
+
+    return register
+
+
+def _local_rule(*keys: str) -> Callable[[LocalRule], LocalRule]:
+    """Register a rule that also reads the surroundings, with the keys it reads."""
+
+    def register(rule: LocalRule) -> LocalRule:
+        _LOCAL_RULES.append((frozenset(keys), rule))
+        return rule
+
+    return register
+
+
+_MACHINES = ("cluster_provider", "cluster_controllers", "cluster_workers", "cluster_hosts", "cluster_node_cidr")
+
+
+_NETWORK_USERS = (
+    *_MACHINES,
+    "cluster_mirror",
+    "cluster_metallb_addresses",
+    "cluster_pod_cidr",
+    "cluster_service_cidr",
+)
+
+
+@_rule("cluster_provider", "cluster_controllers", "cluster_hosts")
+def _controllers_are_odd(settings: Settings) -> Iterator[Fault]:
+    what = "an even number of controllers survives no more failures than one fewer, and cannot agree when split"
+    if settings.cluster_provider == "hosts":
+        count = sum(host.role == "controller" for host in settings.cluster_hosts)
+        if count and count % 2 == 0:
+            yield Fault(("cluster_hosts",), f"{count} controllers: {what}", f"{count - 1} hosts with role: controller")
+    elif settings.cluster_controllers.count % 2 == 0:
+        yield Fault(("cluster_controllers", "count"), what, f"count: {settings.cluster_controllers.count + 1}")
+
+
+@_rule("cluster_node_cidr", "cluster_pod_cidr", "cluster_service_cidr")
+def _networks_are_apart(settings: Settings) -> Iterator[Fault]:
+    keys = ("cluster_node_cidr", "cluster_pod_cidr", "cluster_service_cidr")
+    networks = {key: Network(getattr(settings, key)) for key in keys}
+    for first, second in combinations(keys, 2):
+        if networks[first].overlaps(networks[second]):
+            others = [network for key, network in networks.items() if key != second]
+            yield Fault(
+                (second,),
+                f"shares addresses with {first} {networks[first]}",
+                works((second,), _free_network(second, others)),
+            )
+
+
+def _free_network(key: str, others: Iterable[Network]) -> str:
+    """Find a network of the usual size for ``key`` that is apart from ``others``."""
+    if key == "cluster_pod_cidr":
+        candidates = [f"10.{second}.0.0/16" for second in range(244, 256)] + ["172.20.0.0/16", "100.64.0.0/16"]
+    else:
+        candidates = ["10.96.0.0/12", "10.112.0.0/12", "172.16.0.0/16", "100.96.0.0/16"]
+    taken = list(others)
+    return next(text for text in candidates if not any(Network(text).overlaps(network) for network in taken))
+
+
+@_rule("cluster_service_cidr")
+def _services_have_a_size(settings: Settings) -> Iterator[Fault]:
+    shortest, longest = SERVICE_PREFIXES
+    network = Network(settings.cluster_service_cidr)
+    if not shortest <= network.prefixlen <= longest:
+        prefix = min(max(network.prefixlen, shortest), longest)
+        better = Network((network.network_address, prefix), strict=False)
+        yield Fault(
+            ("cluster_service_cidr",),
+            f"must be between /{shortest} and /{longest}: the API server takes no larger one, and DNS has address .10",
+            works(("cluster_service_cidr",), str(better)),
+        )
+
+
+@_rule(*_MACHINES)
+def _nodes_have_addresses(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_provider == "hosts":
+        return
+    network = Network(settings.cluster_node_cidr)
+    controllers, workers = settings.cluster_controllers.count, settings.cluster_workers.count
+    room = max(0, network.num_addresses - 1 - FIRST_NUMBER)
+    if controllers + workers <= room:
+        return
+    what = f"has room for {room} nodes from number {FIRST_NUMBER} up, but {controllers + workers} are asked for"
+    if room > controllers:
+        yield Fault(("cluster_workers", "count"), f"{network} {what}", f"count: {room - controllers}")
+        return
+    prefix = 32 - (FIRST_NUMBER + controllers + workers + 1).bit_length()
+    larger = Network((network.network_address, min(prefix, 24)), strict=False)
+    yield Fault(("cluster_node_cidr",), what, works(("cluster_node_cidr",), str(larger)))
+
+
+@_rule(*_MACHINES, "cluster_pod_cidr")
+def _pods_have_addresses(settings: Settings) -> Iterator[Fault]:
+    network = Network(settings.cluster_pod_cidr)
+    nodes = _node_count(settings)
+    room = 2 ** (NODE_POD_PREFIX - network.prefixlen) if network.prefixlen <= NODE_POD_PREFIX else 0
+    if nodes > room:
+        prefix = min(16, NODE_POD_PREFIX - nodes.bit_length())
+        larger = Network((network.network_address, prefix), strict=False)
+        yield Fault(
+            ("cluster_pod_cidr",),
+            f"has a /{NODE_POD_PREFIX} for {room} nodes, but there are {nodes}",
+            works(("cluster_pod_cidr",), str(larger)),
+        )
+
+
+def _node_count(settings: Settings) -> int:
+    if settings.cluster_provider == "hosts":
+        return sum(host.role != "mirror" for host in settings.cluster_hosts)
+    return settings.cluster_controllers.count + settings.cluster_workers.count
+
+
+@_rule(*_NETWORK_USERS)
+def _balancer_addresses_are_free(settings: Settings) -> Iterator[Fault]:
+    network = Network(settings.cluster_node_cidr)
+    taken = _taken(settings)
+    example = works(("cluster_metallb_addresses",), [_free_range(network, taken)])
+    ranges = [address_range(text) for text in settings.cluster_metallb_addresses]
+    for index, (first, last) in enumerate(ranges):
+        inside = [f"{owner} {address}" for address, owner in taken.items() if first <= address <= last]
+        earlier = [settings.cluster_metallb_addresses[i] for i in range(index) if _overlap(ranges[i], (first, last))]
+        others = {key: address_range(getattr(settings, key)) for key in ("cluster_pod_cidr", "cluster_service_cidr")}
+        foreign = [key for key, other in others.items() if _overlap(other, (first, last))]
+        if foreign:
+            what = f"shares addresses with {foreign[0]} {getattr(settings, foreign[0])}"
+        elif first not in network or last not in network:
+            what = f"is not inside cluster_node_cidr {network}: layer 2 answers only for addresses of the node network"
+        elif inside:
+            what = f"includes the address of {', '.join(inside[:3])}"
+        elif earlier:
+            what = f"shares addresses with {earlier[0]}"
+        else:
+            continue
+        yield Fault(("cluster_metallb_addresses", index), what, example)
+
+
+def _overlap(one: tuple[Address, Address], other: tuple[Address, Address]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _taken(settings: Settings) -> dict[Address, str]:
+    """Name who has which address of the node network."""
+    network = Network(settings.cluster_node_cidr)
+    taken = {network[0]: "the network", network[-1]: "broadcast"}
+    if settings.cluster_provider != "hosts" and network.num_addresses > GATEWAY_NUMBER:
+        taken[network[GATEWAY_NUMBER]] = "the gateway"
+    for member in members(settings, with_mirror=settings.cluster_mirror is not False):
+        taken[Address(member.address)] = member.name
+    return taken
+
+
+def _free_range(network: Network, taken: Iterable[Address]) -> str:
+    """Find up to ten addresses in a row that nobody has: .90 to .99 when they are free, else as high as possible."""
+    numbers = {int(address) - int(network[0]) for address in taken}
+    size = network.num_addresses
+    for start in (90, *range(min(size, 1024) - 10, 0, -1)):
+        if start + 10 <= size and start > 0 and numbers.isdisjoint(range(start, start + 10)):
+            return f"{network[start]}-{network[start + 9]}"
+    free = [number for number in range(min(size, 1024)) if number not in numbers]
+    return f"{network[free[-1]]}-{network[free[-1]]}" if free else "a range inside a larger cluster_node_cidr"
+
+
+@_rule("cluster_provider", "cluster_hosts")
+def _hosts_are_there(settings: Settings) -> Iterator[Fault]:
+    hosts = settings.cluster_hosts
+    if settings.cluster_provider == "auto" and hosts:
+        what = "cluster_hosts names machines, but auto would make others"
+        yield Fault(("cluster_provider",), what, "cluster_provider: hosts")
+    if settings.cluster_provider == "hosts" and not any(host.role == "controller" for host in hosts):
+        what = "provider hosts needs at least one host with role controller"
+        yield Fault(("cluster_hosts",), what, works(("cluster_hosts",)))
+
+
+@_rule("cluster_provider", "cluster_hosts")
+def _hosts_are_distinct(settings: Settings) -> Iterator[Fault]:
+    hosts = settings.cluster_hosts if settings.cluster_provider == "hosts" else []
+    names = [host.name for host in hosts]
+    addresses = [host.address for host in hosts]
+    for index, host in enumerate(hosts):
+        if host.name in names[:index]:
+            free = next(name for number in count(1) if (name := f"node-{number}") not in names)
+            what = f"is the name of cluster_hosts[{names.index(host.name)}] too"
+            yield Fault(("cluster_hosts", index, "name"), what, f"name: {free}")
+        if host.address in addresses[:index]:
+            what = f"is the address of cluster_hosts[{addresses.index(host.address)}] too"
+            yield Fault(("cluster_hosts", index, "address"), what, "address: the one that this host has")
+
+
+@_rule("cluster_provider", "cluster_hosts", "cluster_node_cidr")
+def _hosts_are_on_the_node_network(settings: Settings) -> Iterator[Fault]:
+    network = Network(settings.cluster_node_cidr)
+    for index, host in enumerate(settings.cluster_hosts if settings.cluster_provider == "hosts" else []):
+        key = ("cluster_hosts", index, "address")
+        address = Address(host.address)
+        if address not in network:
+            around = Network((address, 24), strict=False)
+            yield Fault(key, f"is outside cluster_node_cidr {network}", f"cluster_node_cidr: {around}")
+        elif address in (network[0], network[-1]):
+            what = f"is the network or broadcast address of cluster_node_cidr {network}"
+            yield Fault(key, what, "address: the one that this host has")
+
+
+@_rule("cluster_provider", "cluster_hosts", "cluster_mirror")
+def _mirror_has_a_host(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_provider != "hosts":
+        return
+    mirrors = [index for index, host in enumerate(settings.cluster_hosts) if host.role == "mirror"]
+    for index in mirrors[1:]:
+        yield Fault(("cluster_hosts", index, "role"), "is a second mirror; one is used", "role: worker")
+    if settings.cluster_mirror is True and not mirrors:
+        yield Fault(("cluster_mirror",), "needs one host with role mirror in cluster_hosts", "cluster_mirror: auto")
+    if settings.cluster_mirror is False and mirrors:
+        what = f"{settings.cluster_hosts[mirrors[0]].name} has the role mirror, but no mirror is wanted"
+        yield Fault(("cluster_mirror",), what, "cluster_mirror: auto")
+
+
+@_rule(*_NETWORK_USERS, "cluster_api_endpoint")
+def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
+    key = ("cluster_api_endpoint",)
+    host, _, port = settings.cluster_api_endpoint.partition(":")
+    if port and int(port) > 65535:
+        yield Fault(key, "has a port above 65535", f"cluster_api_endpoint: {host}:6443")
+    if not re.fullmatch(r"[\d.]+", host):
+        return
+    everyone = members(settings, with_mirror=settings.cluster_mirror is not False)
+    controllers = [member.address for member in everyone if member.role == "controller"]
+    example = works(key, f"{controllers[0]}:6443" if controllers else None)
+    try:
+        address = Address(host)
+    except ValueError:
+        yield Fault(key, f"{host} is not an IPv4 address", example)
+        return
+    other = [member.name for member in everyone if member.role != "controller" and member.address == host]
+    networks = [(name, getattr(settings, name)) for name in ("cluster_pod_cidr", "cluster_service_cidr")]
+    networks += [("cluster_metallb_addresses", text) for text in settings.cluster_metallb_addresses]
+    inside = [f"{name} {text}" for name, text in networks if _overlap(address_range(text), (address, address))]
+    if other:
+        yield Fault(key, f"is the address of {other[0]}, which is no controller", example)
+    elif inside:
+        yield Fault(key, f"lies in {inside[0]}, which is the cluster's to hand out", example)
+
+
+@_local_rule("cluster_ssh_keys")
+def _ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    for index, text in enumerate(settings.cluster_ssh_keys):
+        problem = "" if _PUBLIC_KEY.fullmatch(text) else _public_key_file_problem(around.root, text)
+        if problem:
+            yield Fault(("cluster_ssh_keys", index), problem, works(("cluster_ssh_keys",)))
+
+
+def _public_key_file_problem(root: Path, text: str) -> str:
+    if "PRIVATE KEY" in text:
+        return "is a private key; only its public half is registered"
+    if text.startswith(("ssh-", "ecdsa-", "sk-")) and " " in text:
+        return "is cut off or changed: a public key is its type and one word of base64"
+    try:
+        content = user_path(root, text).read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        return f"is neither a public key nor a file that can be read ({getattr(exc, 'strerror', None) or 'not a text'})"
+    if "PRIVATE KEY" in content:
+        return "is the file of a private key; only its public half is registered"
+    lines = [line for line in content.splitlines() if line.strip() and not line.startswith("#")]
+    return "" if lines and all(_PUBLIC_KEY.fullmatch(line) for line in lines) else "is a file with no public key in it"
+
+
+def user_path(root: Path, text: str) -> Path:
+    """Find the file that the user means: absolute, ``~/…``, or from the checkout."""
+    return root / Path(text).expanduser()
+
+
+@_local_rule("cluster_provider", "cluster_hosts")
+def _host_keys_exist(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    for index, host in enumerate(settings.cluster_hosts if settings.cluster_provider == "hosts" else []):
+        if not host.key:
+            continue
+        path = user_path(around.root, host.key)
+        if not path.is_file() or not os.access(path, os.R_OK):
+            what = f"no such file, or not to be read: {path}"
+            yield Fault(("cluster_hosts", index, "key"), what, 'key: ~/.ssh/id_ed25519, or key: ""')
+
+
+@_local_rule("cluster_kubernetes_version", "cluster_artifacts_from")
+def _kubernetes_is_known(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    key = ("cluster_kubernetes_version",)
+    version, built = settings.cluster_kubernetes_version, around.kubernetes_built
+    example = f'cluster_kubernetes_version: "{built or Settings().cluster_kubernetes_version}"'
+    minors = around.kubernetes_minors
+    if minors and version.rpartition(".")[0] not in minors:
+        yield Fault(key, f"artifacts/catalog.yml knows Kubernetes {', '.join(sorted(minors))} only", example)
+    elif built and version != built and settings.cluster_artifacts_from != "upstream":
+        what = f"artifacts/go/recipes.yml builds {built}; another release can only come from upstream"
+        yield Fault(key, what, example, warning=settings.cluster_artifacts_from == "auto")
+
+
+@_local_rule("cluster_provider", "cluster_node_cidr")
+def _virtualbox_allows_the_network(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    network = Network(settings.cluster_node_cidr)
+    allowed = [Network(text) for text in around.virtualbox_networks]
+    if around.provider == "virtualbox" and allowed and not any(network.subnet_of(other) for other in allowed):
+        what = f"VirtualBox allows host-only networks inside {', '.join(map(str, allowed))} only"
+        better = f'cluster_node_cidr: {next(iter(_small(allowed[0])))}, or a line "* {network}" in {VIRTUALBOX_CONF}'
+        yield Fault(("cluster_node_cidr",), what, better)
+
+
+def _small(network: Network) -> Iterable[Network]:
+    return network.subnets(new_prefix=max(24, network.prefixlen))
+
+
+@_local_rule(*_MACHINES)
+def _memory_is_there(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    total, available = around.memory_total, around.memory_available
+    if around.provider == "hosts" or total is None or available is None:
+        return
+    machines = members(settings, with_mirror=around.with_mirror)
+    new = [machine for machine in machines if machine.name not in around.existing]
+    asked, least = sum(machine.memory for machine in new), sum(FLOOR[machine.role] for machine in new)
+    key = ("cluster_workers" if settings.cluster_workers.count else "cluster_controllers", "memory")
+    if max(machine.memory for machine in machines) > total:
+        for role, name in (("controller", "cluster_controllers"), ("worker", "cluster_workers")):
+            if any(machine.memory > total for machine in machines if machine.role == role):
+                what = f"one machine cannot have more than the {total} MiB of this computer"
+                yield Fault((name, "memory"), what, f"memory: {_memory_each(machines, total)}")
+    elif least > available:
+        what = f"{len(new)} machines need at least {least} MiB, but only {available} MiB are free here"
+        yield Fault((key[0], "count"), what, f"fewer machines, or {least - available} MiB more of free memory")
+    elif around.provider != "docker" and sum(machine.memory for machine in machines) > total:
+        what = f"all machines together get {sum(machine.memory for machine in machines)} MiB; this computer has {total}"
+        yield Fault(key, what, f"memory: {_memory_each(machines, total)}")
+    elif asked > available:
+        what = f"the machines may use {asked} MiB together, but {available} MiB are free here now"
+        yield Fault(key, what, f"memory: {_memory_each(new, available)}", warning=True)
+
+
+def _memory_each(machines: list[Member], available: int) -> int:
+    """Share ``available`` MiB out, as a multiple of 256 and never below what a controller needs."""
+    nodes = max(1, sum(machine.role != "mirror" for machine in machines))
+    mirrors = sum(machine.memory for machine in machines if machine.role == "mirror")
+    return max(FLOOR["controller"], (available - mirrors) // nodes // 256 * 256)
+
+
+@_local_rule("cluster_artifacts_from")
+def _disk_is_there(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    free = around.cache_free
+    most = LATER_RUN_GB if around.cache_filled else FIRST_RUN_GB[settings.cluster_artifacts_from]
+    if free is None or free >= most * GB:
+        return
+    used = 0 if around.cache_filled else around.cache_used()
+    needed = max(LATER_RUN_GB * GB, most * GB - used)
+    if free >= needed:
+        return
+    least = FIRST_RUN_GB["upstream"] * GB - used if settings.cluster_artifacts_from == "auto" else needed
+    what = (
+        f"{around.cache} has {free / GB:.1f} GB free; getting or building what the cluster is made of takes up to "
+        f"{needed / GB:.1f} GB there"
+    )
+    works_too = f"SLIPWAY_CACHE=/a/folder/with/{needed / GB:.0f}GB/free in the environment"
+    yield Fault(("cluster_artifacts_from",), what, works_too, warning=free >= max(least, LATER_RUN_GB * GB))

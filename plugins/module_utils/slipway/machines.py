@@ -1,0 +1,347 @@
+"""The machine plan: what the page of settings means in machines, addresses and names.
+
+``python -m slipway.machines`` prints it as JSON for the Vagrantfile; it must start fast, because every Vagrant command
+asks for it. Nothing here starts a program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypedDict
+
+from .artifacts.cache import default_root
+from .checks import (
+    GATEWAY_NUMBER,
+    MIRROR_NAME,
+    VIRTUALBOX_CONF,
+    Network,
+    Surroundings,
+    members,
+    on_the_page,
+    on_this_computer,
+    user_path,
+)
+from .errors import SlipwayError
+from .settings import PAGE, ROOT, Settings, examine_page
+
+# What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
+UPSTREAM = "https://dl.k8s.io/"
+UPSTREAM_SECONDS = 3.0
+
+
+class NetworkPlan(TypedDict):
+    """The network of the nodes; ``name`` is its name at the provider."""
+
+    name: str
+    cidr: str
+    gateway: str
+
+
+class MachinePlan(TypedDict):
+    """A machine to make; ``memory`` in MiB."""
+
+    name: str
+    role: str
+    address: str
+    cpus: int
+    memory: int
+
+
+class HostPlan(TypedDict):
+    """A machine that exists (provider hosts); ``key`` is an absolute path; empty texts: ssh's own choice."""
+
+    name: str
+    role: str
+    address: str
+    user: str
+    port: int
+    key: str
+
+
+class Plan(TypedDict):
+    """All of it; paths are absolute. ``node_image`` is empty but for docker, ``machines`` is empty for hosts."""
+
+    cluster: str
+    provider: str
+    network: NetworkPlan
+    machines: list[MachinePlan]
+    hosts: list[HostPlan]
+    box: str
+    cache: str
+    node_image: str
+    page: str
+    state: str
+    vagrant: str
+
+
+def state_folder() -> Path:
+    """Find the folder of what runs leave behind: $SLIPWAY_STATE, else .slipway of the checkout."""
+    return Path(os.environ.get("SLIPWAY_STATE") or ROOT / ".slipway").absolute()
+
+
+def page_file() -> Path:
+    """Find the page: $SLIPWAY_PAGE, else group_vars/all/cluster.yml."""
+    return Path(os.environ.get("SLIPWAY_PAGE") or PAGE).absolute()
+
+
+def vagrant_folder(state: Path, root: Path = ROOT) -> Path:
+    """Find Vagrant's records: ``.vagrant`` of the checkout, or ``<state>/vagrant`` of another state folder.
+
+    $VAGRANT_DOTFILE_PATH names another one, as it does for Vagrant itself.
+    """
+    named = os.environ.get("VAGRANT_DOTFILE_PATH")
+    if named:
+        return root / Path(named).expanduser()
+    return root / ".vagrant" if state == root / ".slipway" else state / "vagrant"
+
+
+def records(vagrant: Path) -> dict[str, tuple[str, str]]:
+    """Read which machines exist: name to (provider, id)."""
+    found = {}
+    for file in sorted(vagrant.glob("machines/*/*/id")):
+        text = file.read_text(encoding="utf-8").strip()
+        if text:
+            found[file.parts[-3]] = (file.parts[-2], text)
+    return found
+
+
+def detect_provider() -> str:
+    """Find the provider that ``auto`` means here: VirtualBox, else libvirt, else docker."""
+    if shutil.which("VBoxManage") and (sys.platform != "linux" or Path("/dev/vboxdrv").exists()):
+        return "virtualbox"
+    sockets = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
+    if any(Path(socket).exists() for socket in sockets) and _has_libvirt_plugin():
+        return "libvirt"
+    return "docker"
+
+
+def _has_libvirt_plugin() -> bool:
+    """Tell whether Vagrant has vagrant-libvirt: from Debian, or installed by the user."""
+    if any(Path("/usr/share/rubygems-integration").glob("*/specifications/vagrant-libvirt-*.gemspec")):
+        return True
+    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+    try:
+        return "vagrant-libvirt" in json.loads((home / "plugins.json").read_text(encoding="utf-8"))["installed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def decide_provider(settings: Settings, existing: dict[str, tuple[str, str]]) -> str:
+    """Follow the page; where it says auto, stay with the machines that exist."""
+    if settings.cluster_provider != "auto":
+        return settings.cluster_provider
+    return existing[min(existing)][0] if existing else detect_provider()
+
+
+def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[str, str]], state: Path) -> bool:
+    """Tell whether there is a mirror. What was found out for the first machine holds for as long as there is one."""
+    if provider == "hosts":
+        return any(host.role == "mirror" for host in settings.cluster_hosts)
+    if settings.cluster_mirror != "auto":
+        return settings.cluster_mirror
+    if provider == "docker" or MIRROR_NAME in existing:
+        return True
+    if settings.cluster_artifacts_from != "auto":
+        return settings.cluster_artifacts_from == "source"
+    note = state / "upstream.json"
+    if existing:
+        try:
+            return json.loads(note.read_text(encoding="utf-8"))["reachable"] is False
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+    reachable = upstream_answers(settings.cluster_proxy.https)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"reachable": reachable}) + "\n", encoding="utf-8")
+    return not reachable
+
+
+def upstream_answers(proxy: str = "", url: str = UPSTREAM) -> bool:
+    """Tell whether upstream gives any answer within ``UPSTREAM_SECONDS``, through ``proxy`` or the environment's."""
+    import urllib.error
+    import urllib.request
+
+    handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
+    try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310  the caller's own http(s) address
+        urllib.request.build_opener(handler).open(request, timeout=UPSTREAM_SECONDS).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT) -> Plan:
+    """Work out the plan of ``settings``, which stand in ``page``."""
+    vagrant = vagrant_folder(state, root)
+    existing = records(vagrant)
+    provider = decide_provider(settings, existing)
+    network = Network(settings.cluster_node_cidr)
+    made = (
+        [] if provider == "hosts" else members(settings, with_mirror=decide_mirror(settings, provider, existing, state))
+    )
+    hosts = settings.cluster_hosts if provider == "hosts" else []
+    return {
+        "cluster": settings.cluster_name,
+        "provider": provider,
+        "network": {
+            "name": settings.cluster_name,
+            "cidr": str(network),
+            "gateway": str(network[min(GATEWAY_NUMBER, network.num_addresses - 1)]),
+        },
+        "machines": [
+            {"name": m.name, "role": m.role, "address": m.address, "cpus": m.cpus, "memory": m.memory} for m in made
+        ],
+        "hosts": [
+            {
+                "name": host.name,
+                "role": host.role,
+                "address": host.address,
+                "user": host.user,
+                "port": host.port,
+                "key": str(user_path(root, host.key)) if host.key else "",
+            }
+            for host in hosts
+        ],
+        "box": settings.cluster_box,
+        "cache": str(default_root()),
+        "node_image": _node_image(root) if provider == "docker" else "",
+        "page": str(page),
+        "state": str(state),
+        "vagrant": str(vagrant),
+    }
+
+
+def _node_image(root: Path) -> str:
+    from .debian import node_image_tag
+
+    return node_image_tag(root)
+
+
+def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surroundings:
+    """Find out what the checks need to know of this computer."""
+    existing = records(vagrant_folder(state, root))
+    provider = decide_provider(settings, existing)
+    cache = default_root()
+    total, available = _memory()
+    minors, built = _kubernetes_releases(root / "artifacts")
+    return Surroundings(
+        root=root,
+        provider=provider,
+        with_mirror=decide_mirror(settings, provider, existing, state),
+        existing=frozenset(existing),
+        memory_available=available,
+        memory_total=total,
+        cache=cache,
+        cache_free=_free(cache),
+        cache_filled=any(cache.glob("bundles/*/bundle.json")),
+        cache_used=partial(folder_size, cache),
+        virtualbox_networks=_virtualbox_networks(Path(VIRTUALBOX_CONF)),
+        kubernetes_minors=minors,
+        kubernetes_built=built,
+    )
+
+
+def _memory(file: Path = Path("/proc/meminfo")) -> tuple[int | None, int | None]:
+    """Read total and available memory in MiB; None where the system does not say."""
+    try:
+        lines = file.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None, None
+    sizes = {name: int(rest.split()[0]) // 1024 for name, _, rest in (line.partition(":") for line in lines) if rest}
+    return sizes.get("MemTotal"), sizes.get("MemAvailable")
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes free for this user where ``folder`` is, or will be made."""
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes in the files below ``folder``; what goes away meanwhile, or may not be read, counts as nothing."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += os.lstat(f"{place}/{name}").st_size
+            except OSError:
+                continue
+    return size
+
+
+def _virtualbox_networks(file: Path) -> tuple[str, ...]:
+    """Read which host-only networks VirtualBox allows; empty: not known, so nothing is refused."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ("192.168.56.0/21",)
+    except (OSError, ValueError):
+        return ()
+    words = [word for line in text.splitlines() if line.lstrip().startswith("*") for word in line.split()]
+    networks = []
+    for word in words:
+        try:
+            networks.append(str(Network(word, strict=False)))
+        except ValueError:
+            continue
+    return tuple(networks)
+
+
+def _kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
+    """Read the Kubernetes minors that the catalog knows, and the release that its recipe builds; empty: not known."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = []
+    for file in (artifacts / "catalog.yml", artifacts / "go" / "recipes.yml"):
+        try:
+            found.append(yaml.load(file.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506  both are safe
+        except FileNotFoundError:
+            found.append({})
+    catalog, recipes = found
+    versions = [entry.get("version") for entry in catalog.get("images", {}).values()]
+    minors = [set(version) for version in versions if isinstance(version, dict)]
+    built = str(recipes.get("kubernetes", {}).get("version", "")).removeprefix("v")
+    return frozenset(set.intersection(*minors) if minors else ()), built
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the plan as JSON; 2 and a message on stderr when the settings are wrong."""
+    parser = argparse.ArgumentParser(prog="slipway.machines", description="Print the machine plan as JSON.")
+    parser.add_argument("--provider", help="overrules cluster_provider of the page")
+    parser.add_argument(
+        "--page", type=Path, default=None, help="page of settings ($SLIPWAY_PAGE, group_vars/all/cluster.yml)"
+    )
+    parser.add_argument("--check", action="store_true", help="also check memory, disk, keys and files of this computer")
+    options = parser.parse_args(arguments)
+    page = (options.page or page_file()).absolute()
+    state = state_folder()
+    check = on_this_computer(partial(look_around, state=state)) if options.check else on_the_page
+    try:
+        report = examine_page(page, check=check, provider=options.provider)
+        plan = make_plan(report.accepted(), page=page, state=state)
+    except SlipwayError as exc:
+        print(exc.message, file=sys.stderr)
+        return 2
+    for warning in report.warnings:
+        print(f"Note: {warning}", file=sys.stderr)
+    print(json.dumps(plan, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

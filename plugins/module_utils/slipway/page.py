@@ -1,0 +1,229 @@
+"""Read a page of settings (YAML) together with the line of every key.
+
+The file is read as Ansible reads it (PyYAML, YAML 1.1), so that ``yes`` or ``1.37`` mean the same to both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import SlipwayError
+
+Key = tuple[str | int, ...]
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"://[^/@\s]+@")
+_SHOWN_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: place, dotted key, value as shown, the rule that it breaks, and what would work."""
+
+    where: str
+    key: str
+    value: str
+    what: str
+    works: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        subject = ": ".join(part for part in (self.key, self.value) if part)
+        return f"{self.where}: {subject}\n    {self.what}\n    would work: {self.works}"
+
+
+class SettingsError(SlipwayError):
+    """Everything that is wrong with the settings, at once (``problems``)."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "\n".join(str(problem) for problem in problems)
+        super().__init__(f"These settings cannot work ({count}):\n{lines}")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as read: plain ``values``, the ``lines`` (from 1) of its keys, and what is wrong with it as a file."""
+
+    path: Path
+    values: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Key, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, key: Key) -> int:
+        """Find the line of ``key``, else of the nearest key above it; 0 when the page has neither."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.lines:
+                return self.lines[key[:length]]
+        return 0
+
+    def where(self, key: Key) -> str:
+        """Write ``file:line`` of ``key``; the file alone when the key is not on the page."""
+        line = self.line(key)
+        return f"{shown_path(self.path)}:{line}" if line else shown_path(self.path)
+
+
+def shown_path(path: Path) -> str:
+    """Write a path as the user would type it from the current folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def dotted(key: Key) -> str:
+    """Write a key as ``cluster_hosts[0].name``."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def flow(value: Any) -> str:
+    """Write a value as it could stand on the page, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(flow(item) for item in value) + "]"
+    if isinstance(value, str):
+        return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, default=str)
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether YAML reads ``text`` as itself without quotes."""
+    if not re.fullmatch(r"[\w./:@+-]+", text):
+        return False
+    try:
+        return bool(yaml.safe_load(text) == text)
+    except (yaml.YAMLError, ValueError):
+        return False
+
+
+def names_a_secret(name: object) -> bool:
+    """Tell whether a key looks as if it held a secret (``password``, ``…_token``)."""
+    return bool(_SECRET_NAME.search(str(name)))
+
+
+def holds_a_secret(text: str) -> bool:
+    """Tell whether a text is a private key, a vault text, or a URL with a password in it."""
+    return "PRIVATE KEY" in text or text.startswith("$ANSIBLE_VAULT") or bool(_URL_PASSWORD.search(text))
+
+
+def shown(value: Any) -> str:
+    """Write a value for a message: shortened, and without what is secret in it."""
+    text = flow(_without_secrets(value))
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: "(not shown)" if names_a_secret(k) else _without_secrets(item) for k, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    if isinstance(value, str) and holds_a_secret(value):
+        return _URL_PASSWORD.sub("://…@", value) if "://" in value else "(not shown)"
+    return value
+
+
+def texts(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
+    """Yield every text in ``value`` with its key."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from texts(item, (*key, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from texts(item, (*key, index))
+    elif isinstance(value, str):
+        yield key, value
+
+
+def read_page(path: Path) -> Page:
+    """Read the page at ``path``. What is wrong with it as YAML is in ``problems``; raises when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise SlipwayError(
+            f"{shown_path(path)}: the page of settings cannot be read ({reason}); "
+            "name a file that exists, for example SLIPWAY_PAGE=group_vars/all/cluster.yml"
+        ) from exc
+    page = Page(path)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return page
+        if _walk(node, (), page, set()):
+            values = loader.construct_document(node)
+            if isinstance(values, dict):
+                page.values.update(values)
+    except yaml.MarkedYAMLError as exc:
+        page.problems.append(_yaml_problem(page, exc))
+    finally:
+        loader.dispose()
+    return page
+
+
+def _yaml_problem(page: Page, exc: yaml.MarkedYAMLError) -> Problem:
+    mark = exc.problem_mark or exc.context_mark
+    line = mark.line + 1 if mark else 0
+    what = exc.problem or exc.context or "cannot be read"
+    if "!vault" in what:
+        return _problem(page, (), line, "a secret does not belong on the page", "a vault file: -e @secrets.yml")
+    if "unhashable" in what:
+        what = "a template ({{ … }}) does not work here: Vagrant reads this page too"
+    return _problem(
+        page, (), line, f"not valid YAML: {what}", 'one "key: value" per line, texts with odd characters in quotes'
+    )
+
+
+def _problem(page: Page, key: Key, line: int, what: str, works: str) -> Problem:
+    return Problem(f"{shown_path(page.path)}:{line}", dotted(key) or "the page", "", what, works, line)
+
+
+def _walk(node: Any, key: Key, page: Page, above: set[int]) -> bool:
+    """Note the line of every key below ``node``; False when the values cannot be used."""
+    line = node.start_mark.line + 1
+    if id(node) in above:
+        page.problems.append(_problem(page, key, line, "a YAML alias refers to itself", "the value written out"))
+        return False
+    above = above | {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        fine = True
+        for name, item in node.value:
+            fine = _walk_pair(name, item, key, page, above) and fine
+        return fine
+    if not key:
+        what = 'must be a map of settings, one "key: value" per line'
+        page.problems.append(_problem(page, key, line, what, "cluster_name: slipway"))
+        return False
+    if isinstance(node, yaml.SequenceNode):
+        fine = True
+        for index, item in enumerate(node.value):
+            page.lines[(*key, index)] = item.start_mark.line + 1
+            fine = _walk(item, (*key, index), page, above) and fine
+        return fine
+    return True
+
+
+def _walk_pair(name: Any, item: Any, key: Key, page: Page, above: set[int]) -> bool:
+    if name.tag == "tag:yaml.org,2002:merge" or not isinstance(name, yaml.ScalarNode):
+        return True
+    name.tag = "tag:yaml.org,2002:str"  # a key is its own text, also `no` and `1`
+    inner = (*key, name.value)
+    line = name.start_mark.line + 1
+    if inner in page.lines:
+        what = f"written twice; the first one is on line {page.lines[inner]}"
+        page.problems.append(_problem(page, inner, line, what, "one of the two lines, the other deleted"))
+    page.lines[inner] = line
+    return _walk(item, inner, page, above)
