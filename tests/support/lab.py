@@ -1,6 +1,6 @@
 """A lab: machines for tests, with a name and a network that no cluster of a user has.
 
-``python -m tests.support.lab page`` writes the page of molecule's lab, ``… clean`` removes what an earlier lab left behind.
+``python -m tests.support.lab page`` writes the page of molecule's lab, ``… clean`` removes what is left of it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def lab_name(purpose: str, checkout: Path = ROOT) -> str:
     return f"{PREFIX}{purpose}-{hashlib.sha256(str(checkout.resolve()).encode()).hexdigest()[:6]}"
 
 
-def run(*command: str, **options: Any) -> str:
+def run(*command: str) -> str:
     """Output of a program; ``LabError`` with its own words when it fails."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True, **options)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise LabError(f"{' '.join(command[:4])} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -98,6 +98,7 @@ def lab_values(name: str, network: ipaddress.IPv4Network, **more: Any) -> dict[s
 def write_page(page: Path, name: str, *, source: Path = ROOT / "group_vars/all/cluster.yml", **more: Any) -> None:
     """Write the page of lab ``name`` on a network that is free now."""
     values = lab_values(name, free_network(networks_in_use()), **more)
+    page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(rewrite_page(source.read_text(), values))
 
 
@@ -130,7 +131,10 @@ def main(arguments: list[str]) -> int:
     name = lab_name("molecule")
     match arguments:
         case ["page"]:
-            write_page(MOLECULE_PAGE, name)
+            key = ROOT / "molecule/.lab/user_key"
+            key.parent.mkdir(parents=True, exist_ok=True)
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "a user of the lab", "-f", str(key))
+            write_page(MOLECULE_PAGE, name, cluster_ssh_keys=[key.with_suffix(".pub").read_text().strip()])
         case ["clean"]:
             clean(name)
             MOLECULE_PAGE.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What every role, playbook and page of variables promises, so that a setting can be traced and a test can't be missing."""
+"""What every role, playbook and page of variables promises, so that a setting can be traced in at most three files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from slipway.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -61,7 +61,7 @@ def test_a_scenario_plays_its_role_twice(role: str) -> None:
 @each_role
 def test_a_scenario_converges_its_own_role(role: str) -> None:
     converge = (ROOT / "molecule" / role / "converge.yml").read_text()
-    assert re.search(rf"(?:-|role:|name:) {role}$", converge, re.M), "no play of the converge names the role"
+    assert re.search(rf"(?:-|role:|name:) {role}$|playbooks/{role}\.yml$", converge, re.M)
 
 
 def test_every_scenario_belongs_to_a_role() -> None:
@@ -107,7 +107,9 @@ def test_a_lock_holds_what_is_asked_for(name: str) -> None:
     lock = (ROOT / f"{name}.txt").read_text()
     locked = dict(re.findall(r"^([a-z][\w.-]*)(==\S+)", lock, re.M))
     assert {
-        package for package, version in asked if locked.get(package.replace(".", "-"), "") != (version or locked.get(package.replace(".", "-")))
+        package
+        for package, version in asked
+        if locked.get(package.replace(".", "-"), "") != (version or locked.get(package.replace(".", "-")))
     } == set(), "make lock renews it"
     assert lock.count("--hash=sha256:") >= len(locked)
     assert not re.search(r"--(?:extra-)?index-url|--find-links|https?://", lock)

@@ -1,0 +1,42 @@
+"""Fixtures of all scenarios: the lab's page, kubectl on its cluster, pods that report what they see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.kube import Kube
+from tests.support.probe import Probes
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def state() -> Path:
+    """The lab's state folder."""
+    return HERE / ".lab/state"
+
+
+@pytest.fixture(scope="session")
+def page() -> dict[str, Any]:
+    """The lab's settings."""
+    settings: dict[str, Any] = yaml.safe_load((HERE / "inventory/group_vars/all/cluster.yml").read_text())
+    return settings
+
+
+@pytest.fixture(scope="session")
+def kube(state: Path) -> Kube:
+    """``kube("get", "nodes")`` is ``kubectl get nodes -o json`` on the lab's cluster, read."""
+    return Kube(state)
+
+
+@pytest.fixture(scope="module")
+def probes(kube: Kube) -> Iterator[Probes]:
+    """One pod on every node that answers questions about what it sees."""
+    started = Probes(kube)
+    yield started
+    started.stop()

@@ -1,0 +1,131 @@
+"""The API answers, Secrets are encrypted where they rest, and nothing that opens the cluster lies about."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from tests.support.kube import Kube, eventually
+
+testinfra_hosts = ["ansible://controllers"]
+
+SECRET = "at-rest"
+
+
+@pytest.fixture
+def secret(kube: Kube) -> Iterator[str]:
+    """A Secret, and the text in it."""
+    kube.apply(
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": SECRET, "namespace": "default"},
+                "data": {"word": base64.b64encode(b"barnacle").decode()},
+            }
+        ]
+    )
+    yield "barnacle"
+    kube.text("delete", "secret", SECRET, "--namespace=default")
+
+
+def test_the_api_is_ready(kube: Kube) -> None:
+    assert kube.text("get", "--raw", "/readyz") == "ok"
+
+
+def test_the_api_is_the_version_of_the_page(kube: Kube, page: dict[str, Any]) -> None:
+    assert kube.raw("/version")["gitVersion"] == f"v{page['cluster_kubernetes_version']}"
+
+
+def test_every_controller_is_a_node_with_its_address_of_the_node_network(host: Host, kube: Kube) -> None:
+    variables = host.ansible.get_variables()
+    node = kube("get", "node", variables["inventory_hostname"])
+    addresses = [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
+    assert addresses == [variables["node_address"]]
+    assert "node-role.kubernetes.io/control-plane" in node["metadata"]["labels"]
+
+
+def test_every_part_of_the_control_plane_runs(host: Host, kube: Kube) -> None:
+    name = host.ansible.get_variables()["inventory_hostname"]
+    for part in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        eventually(
+            lambda part=part: (
+                kube("get", "pod", f"{part}-{name}", "--namespace=kube-system")["status"]["phase"] == "Running"
+            ),  # type: ignore[misc]
+            seconds=60,
+            what=f"{part} runs on {name}",
+        )
+
+
+def test_a_secret_is_encrypted_in_etcd(host: Host, kube: Kube, secret: str) -> None:
+    name = host.ansible.get_variables()["inventory_hostname"]
+    stored = kube.text(
+        "exec",
+        f"etcd-{name}",
+        "--namespace=kube-system",
+        "--",
+        "etcdctl",
+        "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
+        "--cert=/etc/kubernetes/pki/etcd/server.crt",
+        "--key=/etc/kubernetes/pki/etcd/server.key",
+        "get",
+        f"/registry/secrets/default/{SECRET}",
+        "--print-value-only",
+        "--hex",
+    )
+    raw = bytes.fromhex(stored.strip().replace("\\x", ""))
+    assert raw.startswith(b"k8s:enc:secretbox:v1:")
+    assert secret.encode() not in raw
+    assert base64.b64encode(secret.encode()) not in raw
+
+
+def test_a_secret_can_be_read_back(kube: Kube, secret: str) -> None:
+    stored = kube("get", "secret", SECRET, "--namespace=default")["data"]["word"]
+    assert base64.b64decode(stored).decode() == secret
+
+
+def test_keys_and_kubeconfigs_are_for_root_alone(host: Host) -> None:
+    with host.sudo():
+        loose = host.check_output(
+            "find /etc/kubernetes '(' -name '*.key' -o -name '*.conf' -o -path '*/encryption/*' ')' -type f "
+            "-not -path '/etc/kubernetes/resolv.conf' -perm /077"
+        )
+    assert loose == ""
+
+
+def test_no_configuration_with_a_token_is_left(host: Host) -> None:
+    with host.sudo():
+        left = host.run(
+            "grep --recursive --files-with-matches 'token: [a-z0-9]' /etc/kubernetes /run/slipway /var/lib/slipway"
+        )
+    assert left.stdout == ""
+
+
+def test_the_kubeconfig_of_this_machine_is_for_its_user_alone(state: Path) -> None:
+    assert stat.S_IMODE((state / "kubeconfig").stat().st_mode) == 0o600
+
+
+def test_etcd_talks_to_nobody_without_a_certificate(host: Host) -> None:
+    address = host.ansible.get_variables()["node_address"]
+    script = f"""
+import socket, ssl
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+connection = context.wrap_socket(socket.create_connection(("{address}", 2379), 5))
+connection.send(b"GET /health HTTP/1.0\\r\\n\\r\\n")
+print(connection.recv(100))
+"""
+    done = host.run("python3 -c %s", script)
+    assert done.rc != 0
+    assert "certificate" in done.stderr.lower()
+
+
+def test_scheduler_and_controller_manager_listen_on_loopback_alone(host: Host) -> None:
+    listening = host.check_output("ss --no-header --listening --tcp --numeric '( sport = 10257 or sport = 10259 )'")
+    assert {line.split()[3].rpartition(":")[0] for line in listening.splitlines()} == {"127.0.0.1"}

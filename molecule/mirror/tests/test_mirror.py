@@ -1,0 +1,125 @@
+"""The mirror serves the whole bundle under upstream's names, and keeps doing so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from tests.support.kube import Kube, eventually
+
+testinfra_hosts = ["ansible://mirror"]
+
+ACCEPT = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in (
+        "oci.image.index.v1",
+        "oci.image.manifest.v1",
+        "docker.distribution.manifest.list.v2",
+        "docker.distribution.manifest.v2",
+    )
+)
+# A proxy of the environment has no business between this machine and the lab.
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def get(url: str) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of an answer."""
+    with opener.open(urllib.request.Request(url, headers={"Accept": ACCEPT}), timeout=60) as answer:
+        return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+
+
+def digest_of(url: str) -> str:
+    """sha256 of what ``url`` gives, read in pieces."""
+    with opener.open(url, timeout=60) as answer:
+        return f"sha256:{hashlib.file_digest(answer, 'sha256').hexdigest()}"
+
+
+@pytest.fixture
+def address(host: Host) -> str:
+    return f"http://{host.ansible.get_variables()['node_address']}"
+
+
+def test_every_file_has_the_sum_of_the_manifest(address: str, kube: Kube) -> None:
+    for name, item in kube.bundle["files"].items():
+        assert digest_of(f"{address}/{item['address']}") == f"sha256:{item['sha256']}", name
+
+
+def test_every_image_has_the_digest_of_the_manifest(address: str, kube: Kube) -> None:
+    for name, image in kube.bundle["images"].items():
+        body, headers = get(f"{address}/v2/{image['name']}/manifests/{image['tag']}")
+        assert headers["docker-content-digest"] == image["digest"], name
+        assert f"sha256:{hashlib.sha256(body).hexdigest()}" == image["digest"], name
+
+
+def test_every_layer_of_every_image_is_there_and_whole(address: str, kube: Kube) -> None:
+    for name, image in kube.bundle["images"].items():
+        for manifest in manifests(f"{address}/v2/{image['name']}", image["tag"]):
+            for part in [manifest["config"], *manifest["layers"]]:
+                assert digest_of(f"{address}/v2/{image['name']}/blobs/{part['digest']}") == part["digest"], name
+
+
+def manifests(repository: str, reference: str) -> list[dict[str, Any]]:
+    """The manifests behind ``reference``: its own, or those of the platforms that an index holds."""
+    body, _ = get(f"{repository}/manifests/{reference}")
+    found: dict[str, Any] = json.loads(body)
+    if "manifests" not in found:
+        return [found]
+    linux = [
+        entry["digest"]
+        for entry in found["manifests"]
+        if entry.get("platform", {}).get("os") == "linux" and entry.get("platform", {}).get("architecture") == "amd64"
+    ]
+    return [manifest for digest in linux for manifest in manifests(repository, digest)]
+
+
+def test_every_package_that_apt_is_told_of_is_served(address: str, kube: Kube) -> None:
+    for suite, packages in kube.bundle["packages"].items():
+        index, _ = get(f"{address}/{packages['path']}/Packages")
+        paragraphs = [
+            dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line.startswith(" "))
+            for text in index.decode().strip().split("\n\n")
+        ]
+        assert {paragraph["Package"] for paragraph in paragraphs} >= set(packages["names"]), suite
+        for paragraph in paragraphs:
+            served = digest_of(f"{address}/{packages['path']}/{paragraph['Filename'].removeprefix('./')}")
+            assert served == f"sha256:{paragraph['SHA256']}", paragraph["Package"]
+
+
+def test_what_is_not_in_the_bundle_is_not_found(address: str) -> None:
+    for path in ("/dl.k8s.io/release/v0.0.0/bin/linux/amd64/kubelet", "/v2/registry.k8s.io/pause/manifests/none"):
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            get(f"{address}{path}")
+        assert raised.value.code == 404
+
+
+def test_nobody_can_push(address: str) -> None:
+    request = urllib.request.Request(f"{address}/v2/registry.k8s.io/pause/blobs/uploads/", method="POST", data=b"")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        opener.open(request, timeout=10)
+    assert raised.value.code in (403, 405)
+
+
+def test_the_registry_listens_on_loopback_alone(host: Host) -> None:
+    listening = host.check_output("ss --no-header --listening --tcp --numeric '( sport = 5000 )'")
+    assert {line.split()[3].rpartition(":")[0] for line in listening.splitlines()} <= {"127.0.0.1", "[::1]"}
+
+
+def test_it_is_back_after_its_services_were_killed(host: Host, address: str) -> None:
+    with host.sudo():
+        host.check_output("systemctl kill --signal=KILL slipway-registry.service nginx.service")
+        eventually(lambda: served(f"{address}/v2/"), seconds=30, what="the registry answers again")
+        eventually(lambda: served(f"{address}/bundle.json"), seconds=30, what="the files are served again")
+
+
+def served(url: str) -> bool:
+    try:
+        get(url)
+    except (urllib.error.URLError, ConnectionError):
+        return False
+    return True
