@@ -214,7 +214,7 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-# --- container nodes -----------------------------------------------------------------------------------------------
+# --- container nodes ----------------------------------------------------------------------------------------
 
 
 def node_recipe(root: Path, suite: str = NODE_SUITE) -> Recipe:

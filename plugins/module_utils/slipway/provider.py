@@ -1,0 +1,482 @@
+"""What stands around Vagrant: checks before machines are made, and what Docker needs for container nodes.
+
+``python -m slipway.provider prepare`` reads the machine plan (``slipway.machines``) on stdin, refuses what cannot work
+before anything is made, sees to the node image and the network, and prints the arguments of ``docker run`` per machine.
+Containers, volumes and networks are ours by a label that names Vagrant's records: nothing else is ever removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import ipaddress
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .debian import Progress, docker, ensure_node_image
+from .errors import SlipwayError
+
+if TYPE_CHECKING:
+    from .machines import MachinePlan, Plan
+
+CLUSTER = "io.slipway.cluster"
+OWNER = "io.slipway.vagrant"
+LABELS = "\t".join(f'{{{{.Label "{label}"}}}}' for label in (CLUSTER, OWNER))
+
+# Linux' capabilities by number.
+CAPABILITIES = (
+    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"),
+    *(
+        "SETPCAP",
+        "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_ADMIN",
+        "NET_RAW",
+        "IPC_LOCK",
+        "IPC_OWNER",
+    ),
+    *("SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE"),
+    *("SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP"),
+    *("MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF"),
+    "CHECKPOINT_RESTORE",
+)
+# Docker before 23 stops at a name that is younger than its own list.
+YOUNG = {"PERFMON", "BPF", "CHECKPOINT_RESTORE"}
+YOUNG_SINCE = 23
+
+# Seconds to wait for an address of ours to answer somebody else's SSH; nothing there is what we hope for.
+ANSWER_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A container, volume or network of Docker; ``cluster`` and ``owner`` are our labels, empty on those of others."""
+
+    name: str
+    cluster: str
+    owner: str
+    id: str = ""
+    subnets: tuple[str, ...] = ()
+    attached: int = 0
+
+
+@dataclass
+class Seen:
+    """What there is before machines are made. ``records``: machine name to the id that Vagrant wrote down."""
+
+    records: dict[str, str] = field(default_factory=dict)
+    containers: dict[str, Thing] = field(default_factory=dict)
+    volumes: dict[str, Thing] = field(default_factory=dict)
+    networks: dict[str, Thing] = field(default_factory=dict)
+    # Networks that this computer reaches by itself: interface or route, and its network.
+    interfaces: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Findings:
+    """``refusals`` are messages for the user; the rest are names of what a killed run of ours left half made."""
+
+    refusals: list[str] = field(default_factory=list)
+    containers: list[str] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
+
+
+# --- judging, without touching anything ---------------------------------------------------------------------
+
+
+def container_name(plan: Plan, machine: str) -> str:
+    """Return the name of a machine at the provider."""
+    return f"{plan['cluster']}-{machine}"
+
+
+def judge(plan: Plan, seen: Seen) -> Findings:
+    """Compare the plan with what there is: what stands in the way, and what may be cleared away."""
+    findings = Findings()
+    for machine in plan["machines"]:
+        _judge_machine(plan, machine["name"], seen, findings)
+    _judge_network(plan, seen, findings)
+    return findings
+
+
+def _judge_machine(plan: Plan, machine: str, seen: Seen, findings: Findings) -> None:
+    name = container_name(plan, machine)
+    volume = f"{name}-var"
+    container = seen.containers.get(name)
+    record = seen.records.get(machine, "")
+    if container is not None and container.id != record:
+        if container.owner == plan["vagrant"] and record == "preparing":
+            # A run was killed after Docker had made it and before Vagrant wrote down which it is.
+            findings.containers.append(name)
+            findings.volumes += [volume] if volume in seen.volumes else []
+        else:
+            findings.refusals.append(f"The container {name} exists already. {whose(plan, container)}")
+    elif container is None and volume in seen.volumes:
+        if seen.volumes[volume].owner == plan["vagrant"]:
+            findings.volumes.append(volume)
+        else:
+            findings.refusals.append(f"The volume {volume} exists already. {whose(plan, seen.volumes[volume])}")
+
+
+def _judge_network(plan: Plan, seen: Seen, findings: Findings) -> None:
+    wanted = plan["network"]
+    own = seen.networks.get(wanted["name"])
+    if own is not None and own.owner != plan["vagrant"]:
+        findings.refusals.append(f"The Docker network {own.name} exists already. {whose(plan, own)}")
+        return
+    if own is not None and own.subnets == (wanted["cidr"],):
+        return
+    if own is not None:
+        if own.attached:
+            findings.refusals.append(
+                f"The machines stand in the network {', '.join(own.subnets)}, and cluster_node_cidr is now "
+                f"{wanted['cidr']}: run `make down` first, or set it back."
+            )
+            return
+        findings.networks.append(own.name)
+    for network in seen.networks.values():
+        for subnet in network.subnets:
+            if network is not own and overlap(subnet, wanted["cidr"]):
+                owner = f"of the cluster {network.cluster} ({network.owner})" if network.owner else "of somebody else"
+                findings.refusals.append(taken(wanted["cidr"], f"the Docker network {network.name} {owner}", subnet))
+    bridged = {subnet for network in seen.networks.values() for subnet in network.subnets}
+    for name, subnet in seen.interfaces:
+        if subnet not in bridged and overlap(subnet, wanted["cidr"]):
+            findings.refusals.append(taken(wanted["cidr"], name, subnet))
+
+
+def whose(plan: Plan, thing: Thing) -> str:
+    """Say whose a thing with a name of ours is, and what to do about it."""
+    if thing.owner == plan["vagrant"]:
+        return "An earlier run of this checkout left it and Vagrant no longer knows it: `make down` removes it."
+    if not thing.owner:
+        return f"It is not Slipway's: remove it, or set another cluster_name than {plan['cluster']!r}."
+    if Path(thing.owner).exists():
+        return (
+            f"It belongs to the cluster {thing.cluster!r} whose records are in {thing.owner}: run `make down` "
+            f"there, or set another cluster_name and cluster_node_cidr here."
+        )
+    return (
+        f"It belongs to a cluster {thing.cluster!r} whose records ({thing.owner}) are gone: remove all of it with\n"
+        f"  .venv/bin/python -m slipway.provider remove --cluster {thing.cluster}"
+    )
+
+
+def taken(cidr: str, name: str, subnet: str) -> str:
+    """Say that the node network is not free."""
+    return (
+        f"cluster_node_cidr {cidr} is taken: {name} has {subnet}. Set one that is free, such as {free_network(cidr)}, "
+        f"with cluster_metallb_addresses inside it."
+    )
+
+
+def free_network(cidr: str) -> str:
+    """Propose the next network of the same size."""
+    network = ipaddress.IPv4Network(cidr)
+    return str(ipaddress.IPv4Network((int(network.network_address) + network.num_addresses, network.prefixlen)))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether two IPv4 networks share addresses; an IPv6 one never does."""
+    first, second = ipaddress.ip_network(one, strict=False), ipaddress.ip_network(other, strict=False)
+    return first.version == second.version and first.overlaps(second)
+
+
+def capabilities(bounding: int, server: str) -> list[str]:
+    """Return the capabilities to give: those in ``bounding`` that a Docker of version ``server`` knows."""
+    major = int(match[0]) if (match := re.match(r"\d+", server)) else YOUNG_SINCE
+    known = (name for number, name in enumerate(CAPABILITIES) if bounding >> number & 1)
+    return [name for name in known if major >= YOUNG_SINCE or name not in YOUNG]
+
+
+def nameservers(*texts: str) -> list[str]:
+    """Return the name servers in the first resolv.conf with some that a container can reach; none: keep Docker's."""
+    for text in texts:
+        found = re.findall(r"^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$", text, re.MULTILINE)
+        if reachable := [address for address in found if not ipaddress.ip_address(address).is_loopback]:
+            return reachable
+    return []
+
+
+@dataclass(frozen=True)
+class Host:
+    """What this computer and its Docker can do."""
+
+    bounding: int
+    server: str
+    cpus: int
+    limits_memory: bool
+    limits_cpus: bool
+    resolvers: tuple[str, ...] = ()
+    modules: bool = False
+
+
+def run_arguments(plan: Plan, machine: MachinePlan, host: Host) -> list[str]:
+    """Return what Vagrant adds to ``docker run`` for a machine, so that a container is one.
+
+    Memory is a limit (without swap, as the kubelet counts); CPUs are one only below what the computer has, where they
+    cost nothing else.
+    """
+    name = container_name(plan, machine["name"])
+    labels = {CLUSTER: plan["cluster"], OWNER: plan["vagrant"]}
+    arguments = [f"--label={key}={value}" for key, value in labels.items()]
+    arguments += [f"--cap-add={capability}" for capability in capabilities(host.bounding, host.server)]
+    arguments += [
+        "--security-opt=seccomp=unconfined",
+        "--security-opt=apparmor=unconfined",
+        "--security-opt=label=disable",
+        "--device-cgroup-rule=a *:* rwm",
+        "--cgroupns=private",
+        "--stop-signal=SIGRTMIN+3",
+        "--tmpfs=/run",
+        "--tmpfs=/tmp:exec",
+        "--log-opt=max-size=10m",
+        "--volume=/dev/kmsg:/dev/kmsg",
+    ]
+    volume = {"type": "volume", "src": f"{name}-var", "dst": "/var"}
+    arguments.append(mount(volume, [f"volume-label={key}={value}" for key, value in labels.items()]))
+    if host.modules:
+        arguments.append("--volume=/lib/modules:/lib/modules:ro")
+    if machine["role"] == "mirror":
+        served = {"type": "bind", "src": str(bundles(plan)), "dst": "/srv/slipway/bundles"}
+        arguments.append(mount(served, ["readonly"]))
+    if host.resolvers:
+        arguments.append(f"--env=NODE_RESOLVERS={' '.join(host.resolvers)}")
+    if host.limits_memory:
+        arguments += [f"--memory={machine['memory']}m", f"--memory-swap={machine['memory']}m"]
+    if host.limits_cpus and machine["cpus"] < host.cpus:
+        arguments.append(f"--cpus={machine['cpus']}")
+    return arguments
+
+
+def mount(fields: dict[str, str], more: Iterable[str] = ()) -> str:
+    """Write a ``--mount`` argument, whose value is a line of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([*(f"{key}={value}" for key, value in fields.items()), *more])
+    return f"--mount={line.getvalue()}"
+
+
+def bundles(plan: Plan) -> Path:
+    """Return the folder that the mirror serves."""
+    return Path(plan["cache"]) / "bundles"
+
+
+# --- looking ------------------------------------------------------------------------------------------------
+
+
+def look(plan: Plan) -> Seen:
+    """Find out what there is that bears on the plan."""
+    seen = Seen(records=records(Path(plan["vagrant"]), plan["provider"]), interfaces=list(interfaces()))
+    if plan["provider"] == "docker":
+        seen.containers = {thing.name: thing for thing in containers()}
+        seen.volumes = {thing.name: thing for thing in volumes()}
+        seen.networks = {thing.name: thing for thing in networks()}
+    return seen
+
+
+def records(vagrant: Path, provider: str) -> dict[str, str]:
+    """Read what Vagrant wrote down: machine name to id."""
+    files = vagrant.glob(f"machines/*/{provider}/id")
+    return {file.parts[-3]: file.read_text(encoding="utf-8").strip() for file in files}
+
+
+def containers(*filters: str) -> Iterator[Thing]:
+    """List containers, stopped ones too."""
+    listed = docker("ps", "--all", "--no-trunc", *filters, "--format", f"{{{{.Names}}}}\t{{{{.ID}}}}\t{LABELS}")
+    for line in listed.splitlines():
+        name, found, cluster, owner = line.split("\t")
+        yield Thing(name, cluster, owner, id=found)
+
+
+def volumes(*filters: str) -> Iterator[Thing]:
+    """List named volumes."""
+    for line in docker("volume", "ls", *filters, "--format", f"{{{{.Name}}}}\t{LABELS}").splitlines():
+        name, cluster, owner = line.split("\t")
+        yield Thing(name, cluster, owner)
+
+
+def networks(*filters: str) -> Iterator[Thing]:
+    """List networks with their subnets, and how many containers (stopped ones too) are in each of ours."""
+    ids = docker("network", "ls", *filters, "--quiet").split()
+    for network in json.loads(docker("network", "inspect", *ids)) if ids else []:
+        labels = network["Labels"] or {}
+        owner = labels.get(OWNER, "")
+        subnets = (config.get("Subnet") for config in network["IPAM"]["Config"] or ())
+        yield Thing(
+            network["Name"],
+            labels.get(CLUSTER, ""),
+            owner,
+            subnets=tuple(subnet for subnet in subnets if subnet),
+            attached=len(list(containers(f"--filter=network={network['Id']}"))) if owner else 0,
+        )
+
+
+def interfaces() -> Iterator[tuple[str, str]]:
+    """List what this computer reaches without its default route: (interface or route, network)."""
+    for line in _lines("ip", "-4", "-o", "route", "show", "table", "main"):
+        words = line.split()
+        target = words[1] if words[0] in ("unreachable", "blackhole", "prohibit") else words[0]
+        if target == "default" or "dev" not in words:
+            continue
+        device = words[words.index("dev") + 1]
+        # What VirtualBox and libvirt made for machines is theirs to judge.
+        if not device.startswith(("vboxnet", "virbr")):
+            yield f"the network interface {device}", target if "/" in target else f"{target}/32"
+
+
+def _lines(*command: str) -> list[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    except OSError:
+        return []
+
+
+def answering(plan: Plan, seen: Seen) -> list[str]:
+    """Return refusals for addresses of machines that are not made yet, and at which some SSH server answers."""
+    proposal = free_network(plan["network"]["cidr"])
+    new = [machine for machine in plan["machines"] if machine["name"] not in seen.records]
+    with ThreadPoolExecutor(max_workers=max(len(new), 1)) as pool:
+        answers = list(pool.map(lambda machine: _answers(machine["address"]), new))
+    return [
+        f"{machine['address']}, the address for {machine['name']}, answers already: a machine that is not of this "
+        f"cluster has it. Shut that one down, or set another cluster_node_cidr, such as {proposal}."
+        for machine, answer in zip(new, answers, strict=True)
+        if answer
+    ]
+
+
+def _answers(address: str) -> bool:
+    try:
+        with socket.create_connection((address, 22), timeout=ANSWER_SECONDS) as connection:
+            # Some networks accept every connection: only a greeting shows that there is somebody.
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def this_host() -> Host:
+    """Find out what this computer and its Docker can do."""
+    info = json.loads(docker("info", "--format", "{{json .}}"))
+    if info.get("ServerErrors"):
+        raise SlipwayError(f"Docker does not answer ({info['ServerErrors'][0]}); run `make setup`.")
+    status = Path("/proc/1/status").read_text(encoding="ascii")
+    return Host(
+        bounding=int(status.split("CapBnd:")[1].split()[0], 16),
+        server=info["ServerVersion"],
+        cpus=info["NCPU"],
+        limits_memory=info["MemoryLimit"],
+        limits_cpus=info["CpuCfsQuota"],
+        resolvers=tuple(nameservers(*map(_text, ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")))),
+        modules=Path("/lib/modules").is_dir(),
+    )
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+# --- acting -------------------------------------------------------------------------------------------------
+
+
+def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
+    """Make all that machines need before Vagrant makes them; return the arguments of ``docker run`` per machine."""
+    seen = look(plan)
+    findings = judge(plan, seen)
+    if plan["network"]["name"] not in seen.networks:
+        findings.refusals += answering(plan, seen)
+    if findings.refusals:
+        raise SlipwayError("\n".join(findings.refusals))
+    if plan["provider"] != "docker":
+        return {}
+    host = this_host()
+    bundles(plan).mkdir(parents=True, exist_ok=True)
+    ensure_node_image(root, Path(plan["cache"]), progress)
+    clear(findings.containers, findings.volumes, findings.networks, progress)
+    if plan["network"]["name"] not in seen.networks or findings.networks:
+        make_network(plan)
+    return {machine["name"]: run_arguments(plan, machine, host) for machine in plan["machines"]}
+
+
+def make_network(plan: Plan) -> None:
+    """Make the node network."""
+    wanted = plan["network"]
+    labels = [f"--label={CLUSTER}={plan['cluster']}", f"--label={OWNER}={plan['vagrant']}"]
+    addresses = [f"--subnet={wanted['cidr']}", f"--gateway={wanted['gateway']}"]
+    docker("network", "create", *addresses, *labels, wanted["name"])
+
+
+def clear(gone: Iterable[str], empty: Iterable[str], unused: Iterable[str], progress: Progress) -> None:
+    """Remove containers (with what Docker keeps for them), volumes and networks by name, in this order."""
+    removals: list[tuple[str, str, list[str]]] = [
+        *(("container", name, ["--force", "--volumes"]) for name in gone),
+        *(("volume", name, ["--force"]) for name in empty),
+        *(("network", name, []) for name in unused),
+    ]
+    for what, name, options in removals:
+        progress(f"removing the {what} {name}")
+        docker(what, "rm", *options, name)
+
+
+def remove(label: str, progress: Progress) -> None:
+    """Remove every container, volume and network with ``label`` (key=value)."""
+    chosen = f"--filter=label={label}"
+    clear(
+        [thing.name for thing in containers(chosen)],
+        [thing.name for thing in volumes(chosen)],
+        [thing.name for thing in networks(chosen)],
+        progress,
+    )
+
+
+def sweep(plan: Plan, progress: Progress) -> None:
+    """Remove the volumes and the network that no machine of ours uses any more, after ``vagrant destroy``."""
+    mine = f"--filter=label={OWNER}={plan['vagrant']}"
+    kept = {f"{thing.name}-var" for thing in containers(mine)}
+    empty = [thing.name for thing in volumes(mine) if thing.name not in kept]
+    unused = [thing.name for thing in networks(mine) if not thing.attached]
+    clear([], empty, unused, progress)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the verbs; 1 and a message on stderr when something stands in the way."""
+    parser = argparse.ArgumentParser(prog="slipway.provider", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("verb", choices=["prepare", "sweep", "remove"])
+    parser.add_argument("--cluster", help="with remove: the cluster of this name, whoever made it; else the plan's own")
+    options = parser.parse_args(argv)
+    root = Path(__file__).resolve().parents[3]
+
+    def progress(line: str) -> None:
+        print(f"slipway: {line}", file=sys.stderr, flush=True)
+
+    try:
+        if options.verb == "remove" and options.cluster:
+            remove(f"{CLUSTER}={options.cluster}", progress)
+            return 0
+        plan: Plan = json.load(sys.stdin)
+        if options.verb == "prepare":
+            print(json.dumps(prepare(plan, root, progress)))
+        elif plan["provider"] == "docker":
+            sweep(plan, progress) if options.verb == "sweep" else remove(f"{OWNER}={plan['vagrant']}", progress)
+    except SlipwayError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("LC_ALL", "C.UTF-8")
+    raise SystemExit(main())
