@@ -8,7 +8,7 @@ type: aggregate
 short_description: Failures, times per phase and the next step at the end of a run
 description:
   - Names every failure with its machine, phase and step.
-  - Prints how long each phase (play) took and how many tasks it had.
+  - Prints how long each phase (play) took and how many of its tasks ran anywhere.
   - Prints the lines that a play left under the statistic C(slipway).
 options:
   report:
@@ -24,6 +24,11 @@ import time
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+
+
+def carried_out(phase: dict[str, Any]) -> int:
+    """Count the tasks that ran on at least one machine; phases follow each other, so these are on the longest path."""
+    return sum(1 for task in phase["tasks"] if task["ran"])
 
 
 class CallbackModule(CallbackBase):
@@ -52,7 +57,9 @@ class CallbackModule(CallbackBase):
     def _begin_task(self, task: Any) -> None:
         self._end_task()
         role = task._role.get_name() if task._role else ""
-        self.phases[-1]["tasks"].append({"role": role, "name": task.get_name().strip(), "began": time.time()})
+        self.phases[-1]["tasks"].append(
+            {"role": role, "name": task.get_name().strip(), "began": time.time(), "ran": False}
+        )
 
     def _end_task(self) -> None:
         now = time.time()
@@ -65,7 +72,16 @@ class CallbackModule(CallbackBase):
         task = self.phases[-1]["tasks"][-1]["name"] if self.phases and self.phases[-1]["tasks"] else ""
         self.failures.append((result._host.get_name(), self.phases[-1]["name"], task, text))
 
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._ran()
+
+    def _ran(self) -> None:
+        """Mark the present task as one that at least one machine carried out."""
+        if self.phases and self.phases[-1]["tasks"]:
+            self.phases[-1]["tasks"][-1]["ran"] = True
+
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._ran()
         if not ignore_errors:
             outcome = result._result
             if outcome.get("censored"):
@@ -89,9 +105,9 @@ class CallbackModule(CallbackBase):
             show("")
             show(f"{'phase':<24}{'seconds':>9}{'tasks':>7}")
             for phase in ran:
-                show(f"{phase['name']:<24}{phase['ended'] - phase['began']:>9.1f}{len(phase['tasks']):>7}")
+                show(f"{phase['name']:<24}{phase['ended'] - phase['began']:>9.1f}{carried_out(phase):>7}")
             total = ran[-1]["ended"] - self.phases[0]["began"]
-            show(f"{'all':<24}{total:>9.1f}{sum(len(phase['tasks']) for phase in ran):>7}")
+            show(f"{'all':<24}{total:>9.1f}{sum(carried_out(phase) for phase in ran):>7}")
         for host, where, task, text in self.failures:
             show("")
             show(f"FAILED on {host}, phase {where}, step: {task}", color="red")

@@ -19,6 +19,11 @@ options:
     type: list
     elements: str
     default: []
+  known_systems:
+    description: Systems as C(id version); a machine that runs another one is refused. Empty for no check.
+    type: list
+    elements: str
+    default: []
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
@@ -56,6 +61,7 @@ def main() -> None:
         argument_spec={
             "address": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "known_systems": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -64,6 +70,11 @@ def main() -> None:
         module.fail_json(msg=f"ip -json address failed ({err.strip()}); the package iproute2 has to be on the machine")
     wanted = module.params["address"]
     node = describe("/", json.loads(out), wanted, module.params["packages"])
+    known = module.params["known_systems"]
+    if known and f"{node['os']} {node['os_version']}" not in known:
+        module.fail_json(
+            msg=f"this machine runs {node['os_name'] or 'an unknown system'}; the roles know {', '.join(known)}"
+        )
     if not node["interface"]:
         seen = ", ".join(i["local"] for link in json.loads(out) for i in link.get("addr_info", []) if "local" in i)
         module.fail_json(
