@@ -1,0 +1,244 @@
+"""``python -m tests.runner``: phase after phase, a line that shows where it is, a log for each, a table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import junit
+from .long import LONG
+from .phases import REPORT, ROOT, SHORT, Phase
+
+LOGS = ROOT / ".slipway/log/test"
+PASSED = REPORT / "passed.json"
+SUMMARY = REPORT / "summary.txt"
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;;[^\x1b]*\x1b\\|\r")
+# Seconds between lines where nothing can be drawn over, so that CI sees life.
+HEARTBEAT = 60
+
+
+@dataclass
+class Outcome:
+    """What became of a phase."""
+
+    phase: Phase
+    result: str
+    seconds: float = 0.0
+    count: junit.Count = field(default_factory=junit.Count)
+    why: str = ""
+
+
+class Screen:
+    """One line that says where the run is: drawn over on a terminal, repeated now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.spoken = 0.0
+
+    def show(self, text: str) -> None:
+        if self.live:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[2K{text[:width]}", end="", flush=True)
+        elif time.monotonic() - self.spoken >= HEARTBEAT:
+            self.spoken = time.monotonic()
+            print(text[:160], flush=True)
+
+    def say(self, text: str) -> None:
+        print(f"\r\x1b[2K{text}" if self.live else text, flush=True)
+        self.spoken = time.monotonic()
+
+
+def last_line(log: Path) -> str:
+    """What the phase said last."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4000))
+        lines = ESCAPES.sub("", file.read().decode(errors="replace")).splitlines()
+    return next((line.strip().rstrip("* ") for line in reversed(lines) if line.strip(" *")), "")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a phase and all it started: first politely, so that it can clean up."""
+    for sign, seconds in ((signal.SIGINT, 60), (signal.SIGKILL, 10)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def run_phase(phase: Phase, place: str, screen: Screen) -> Outcome:
+    """Run one phase to its end or its limit."""
+    log = LOGS / f"{phase.name}.log"
+    for name in phase.reports:
+        (REPORT / name).unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "NO_COLOR": "1",
+    }
+    began = time.monotonic()
+    screen.say(f"{place} {phase.name}: {phase.what}")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            phase.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while (status := process.poll()) is None:
+                seconds = time.monotonic() - began
+                if seconds > phase.limit:
+                    stop(process)
+                    status = -1
+                    break
+                screen.show(f"{place} {phase.name} {seconds:4.0f} s  {last_line(log)}")
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            stop(process)
+            raise
+    seconds = time.monotonic() - began
+    failure = ""
+    if status:
+        failure = f"stopped: over its limit of {phase.limit} s" if status == -1 else f"ended with {status}"
+    outcome = Outcome(phase, "failed" if status else "passed", seconds, count(phase, seconds, failure), failure)
+    if outcome.count.failed:
+        outcome.result = "failed"
+    return outcome
+
+
+def count(phase: Phase, seconds: float, failure: str) -> junit.Count:
+    """Count the tests of a phase that has run."""
+    if not phase.reports:
+        junit.write(REPORT / f"{phase.name}.xml", phase.name, seconds, failure)
+        return junit.Count(
+            passed=int(not failure), failed=int(bool(failure)), failures=[f"{phase.name}: {failure}"] if failure else []
+        )
+    found = junit.Count()
+    for name in phase.reports:
+        found.add(junit.read(REPORT / name))
+    if failure and not found.failed:
+        found.add(junit.Count(failed=1, failures=[f"{phase.name}: {failure}"]))
+    return found
+
+
+def tree() -> str:
+    """A name for exactly this state of the tree: two equal trees have the same."""
+    parts = [
+        subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
+        for arguments in (["rev-parse", "HEAD^{tree}"], ["diff", "HEAD"], ["ls-files", "-o", "--exclude-standard"])
+    ]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def outcomes(phases: Sequence[Phase], resume: bool, screen: Screen) -> Iterator[Outcome]:
+    """Run ``phases`` in order and give what became of each."""
+    now = tree()
+    known = json.loads(PASSED.read_text()) if resume and PASSED.is_file() else {}
+    passed: dict[str, float] = known.get("phases", {}) if known.get("tree") == now else {}
+    done: dict[str, str] = {}
+    for number, phase in enumerate(phases, 1):
+        chosen = {other.name for other in phases}
+        missing = [name for name in phase.needs if name in chosen and done.get(name) not in ("passed", "passed before")]
+        if phase.after and not any(done.get(name, "skipped") != "skipped" for name in phase.after):
+            outcome = Outcome(
+                phase, "skipped", why=f"{', '.join(phase.after)} has not run", count=junit.Count(skipped=1)
+            )
+        elif missing:
+            outcome = Outcome(phase, "skipped", why=f"needs {', '.join(missing)}", count=junit.Count(skipped=1))
+        elif phase.name in passed and not phase.after:
+            outcome = Outcome(phase, "passed before", passed[phase.name], why="on this very tree (--resume)")
+        else:
+            outcome = run_phase(phase, f"[{number}/{len(phases)}]", screen)
+        done[phase.name] = outcome.result
+        if outcome.result == "passed":
+            passed[phase.name] = outcome.seconds
+            PASSED.write_text(json.dumps({"tree": now, "phases": passed}, indent=1))
+        yield outcome
+
+
+def table(rows: Sequence[Outcome], seconds: float) -> list[str]:
+    """The closing table, and every failure and skip by name."""
+    lines = ["", f"{'phase':<12}{'result':<15}{'seconds':>8}{'passed':>8}{'failed':>8}{'skipped':>8}  why"]
+    for row in rows:
+        numbers = f"{row.count.passed:>8}{row.count.failed:>8}{row.count.skipped:>8}"
+        lines.append(f"{row.phase.name:<12}{row.result:<15}{row.seconds:>8.0f}{numbers}  {row.why}".rstrip())
+    lines.append(f"{'all':<27}{seconds:>8.0f}")
+    for row in rows:
+        lines += [f"failed   {name}" for name in row.count.failures]
+        if row.result == "failed":
+            lines.append(f"         see {(LOGS / row.phase.name).relative_to(ROOT)}.log")
+    lines += [f"skipped  {reason}" for row in rows for reason in row.count.reasons]
+    return lines
+
+
+def choose(arguments: argparse.Namespace) -> tuple[Phase, ...]:
+    """The phases that were asked for."""
+    phases = (*SHORT, *LONG) if arguments.long else SHORT
+    if not arguments.only:
+        return phases
+    names = arguments.only.split(",")
+    known = {phase.name: phase for phase in (*SHORT, *LONG)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        sys.exit(f"tests/run: no phase {', '.join(unknown)}; there are {', '.join(known)}")
+    return tuple(phase for name, phase in known.items() if name in names)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests/run", description="Run the tests, phase by phase.")
+    parser.add_argument("--long", action="store_true", help="every fault and the bench, too")
+    parser.add_argument("--only", metavar="PHASE,…", help="only these phases")
+    parser.add_argument("--resume", action="store_true", help="leave out what has passed on this very tree")
+    parser.add_argument("--list", action="store_true", help="name the phases")
+    arguments = parser.parse_args()
+    phases = choose(arguments)
+    if arguments.list:
+        for phase in phases:
+            print(f"{phase.name:<12}at most {phase.limit:>5} s  {phase.what}")
+        return 0
+    LOGS.mkdir(parents=True, exist_ok=True)
+    REPORT.mkdir(parents=True, exist_ok=True)
+    screen = Screen()
+    rows: list[Outcome] = []
+    began = time.monotonic()
+    interrupted = False
+    try:
+        for outcome in outcomes(phases, arguments.resume, screen):
+            rows.append(outcome)
+            screen.say(f"      {outcome.result} in {outcome.seconds:.0f} s{f': {outcome.why}' if outcome.why else ''}")
+    except KeyboardInterrupt:
+        interrupted = True
+    total = junit.Count()
+    for row in rows:
+        total.add(row.count)
+    if interrupted:
+        total.add(junit.Count(failed=1, failures=["interrupted"]))
+    closing = f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped"
+    for line in [*table(rows, time.monotonic() - began), closing]:
+        screen.say(line)
+    SUMMARY.write_text(f"{closing}\n")
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

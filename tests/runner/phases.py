@@ -1,0 +1,86 @@
+"""The phases: what runs, in which order, how long it may take, and what it needs to have passed before.
+
+The cheap ones come first. ``up`` to ``down`` share one cluster in one clean clone; each of them is a file of tests/e2e.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = ROOT / ".slipway/report"
+# In the order of site.yml; each builds on what the one before it converged.
+SCENARIOS = ("artifacts", "mirror", "host", "containerd", "kubelet", "control_plane", "worker", "flannel", "tools")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One line of the closing table."""
+
+    name: str
+    what: str
+    command: tuple[str, ...]
+    limit: int
+    """Seconds after which the phase is stopped and has failed."""
+    needs: tuple[str, ...] = ()
+    """Phases without whose success this one could only fail."""
+    after: tuple[str, ...] = ()
+    """Phases that leave something for this one to take away: it runs when any of them has run at all."""
+    reports: tuple[str, ...] = ()
+    """JUnit files that the command leaves in ``REPORT``; without any, the phase counts as one test."""
+
+
+def pytest(name: str, *arguments: str) -> tuple[str, ...]:
+    """A pytest run that leaves ``<name>.xml``."""
+    return (
+        sys.executable,
+        "-m",
+        "pytest",
+        f"--junit-xml={REPORT / name}.xml",
+        "-o",
+        f"junit_suite_name={name}",
+        *arguments,
+    )
+
+
+def suite(
+    name: str, what: str, limit: int, *arguments: str, needs: tuple[str, ...] = (), after: tuple[str, ...] = ()
+) -> Phase:
+    """A phase that is a pytest run."""
+    return Phase(name, what, pytest(name, *arguments), limit, needs, after, (f"{name}.xml",))
+
+
+CONTRACTS = ("tests/unit/test_role_contracts.py", "tests/unit/test_tree_contracts.py")
+
+SHORT = (
+    Phase("lint", "ruff, mypy, yamllint, ansible-lint, shellcheck", ("tests/lint",), 240),
+    suite(
+        "unit",
+        "pure functions, tables",
+        600,
+        "tests/unit",
+        *(f"--ignore={path}" for path in CONTRACTS),
+        "--cov",
+        f"--cov-report=xml:{REPORT / 'coverage.xml'}",
+        "--cov-report=term",
+    ),
+    suite("contracts", "roles, variables, scenarios, locks, documents", 60, *CONTRACTS),
+    suite("up", "make up in a clean clone, from no machines", 5400, "tests/e2e/test_up.py"),
+    suite("again", "a second make up and --check change nothing", 300, "tests/e2e/test_again.py", needs=("up",)),
+    suite("cluster", "DNS, pods and nodes reach each other", 600, "tests/e2e/test_cluster.py", needs=("up",)),
+    suite("down", "make down leaves nothing", 300, "tests/e2e/test_down.py", after=("up",)),
+    suite("kill", "kill -9 half-way, then a plain make up", 1200, "tests/e2e/test_kill.py", needs=("up",)),
+    Phase(
+        "molecule",
+        "each role alone, twice, on live machines",
+        (
+            str(Path(sys.executable).parent / "molecule"),
+            "test",
+            *(word for name in SCENARIOS for word in ("--scenario-name", name)),
+        ),
+        5400,
+        reports=tuple(f"molecule-{name}.xml" for name in SCENARIOS),
+    ),
+)

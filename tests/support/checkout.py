@@ -1,0 +1,171 @@
+"""A clean clone of this checkout with a cluster of its own, driven the way a user drives it: with make."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .kube import Kube
+from .lab import ROOT, clean, lab_name, left_behind, write_page
+
+# What a user's shell does not have: settings of molecule, make and our own.
+FOREIGN = re.compile(r"^(ANSIBLE|MAKE|MFLAGS|MOLECULE|PYTEST|SLIPWAY_(?!CACHE)|VAGRANT|VIRTUAL_ENV)")
+RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+PLAY = re.compile(r"^PLAY \[(.*?)\]", re.MULTILINE)
+
+
+@dataclass
+class Run:
+    """A command that has ended."""
+
+    status: int
+    seconds: float
+    output: str = field(repr=False)
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """Ansible's closing numbers by host: ok, changed, unreachable, failed."""
+        names = ("ok", "changed", "unreachable", "failed")
+        return {host: dict(zip(names, map(int, numbers), strict=True)) for host, *numbers in RECAP.findall(self.output)}
+
+    def total(self, number: str) -> int:
+        """One of the closing numbers, over all hosts."""
+        assert self.recap, f"no recap in:\n{self.output[-2000:]}"
+        return sum(host[number] for host in self.recap.values())
+
+    def expect(self, status: int = 0) -> Run:
+        """This run, when it ended with ``status``; else the end of what it said."""
+        assert self.status == status, f"ended with {self.status}:\n{self.output[-4000:]}"
+        return self
+
+
+def listed(*what: str) -> list[str]:
+    """Files of this checkout as ``git ls-files`` names them."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--exclude-standard", *what], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return [name for name in done.stdout.split("\0") if name]
+
+
+class Checkout:
+    """The clone, its cluster's name, and commands run in it."""
+
+    def __init__(self, purpose: str, root: Path = ROOT) -> None:
+        self.path = root / ".slipway/test" / purpose
+        self.name = lab_name(purpose, root)
+        self.page = self.path / "group_vars/all/cluster.yml"
+        self.state = self.path / ".slipway"
+        self.kube = Kube(self.state)
+
+    def fresh(self, **settings: Any) -> None:
+        """Clone anew what is in the tree now (uncommitted changes as well) and give it a page of its own."""
+        self.remove()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(self.path)], check=True)
+        for name in listed("--deleted"):
+            (self.path / name).unlink(missing_ok=True)
+        for name in listed("--modified", "--others"):
+            source, target = ROOT / name, self.path / name
+            if source.is_symlink() or source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+        write_page(self.page, self.name, source=self.page, **settings)
+
+    def remove(self) -> None:
+        """Take away machines and clone, whatever state they are in."""
+        clean(self.name)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A user's environment: without what the test run has added to it."""
+        path = os.pathsep.join(
+            folder for folder in os.environ["PATH"].split(os.pathsep) if folder != str(Path(sys.executable).parent)
+        )
+        kept = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+        return {**kept, "PATH": path, "ANSIBLE_FORCE_COLOR": "0", "NO_COLOR": "1"}
+
+    def run(self, *command: str, timeout: float = 3600, **environment: str) -> Run:
+        """Run a command in the clone; what it says goes to the log as it comes."""
+        return self.watch(command, timeout=timeout, environment=environment)
+
+    def make(self, *targets: str, timeout: float = 3600, **environment: str) -> Run:
+        """``make`` in the clone."""
+        return self.run("make", "--no-print-directory", *targets, timeout=timeout, **environment)
+
+    def playbook(self, *arguments: str, timeout: float = 1200) -> Run:
+        """``.venv/bin/ansible-playbook`` in the clone."""
+        return self.run(".venv/bin/ansible-playbook", *arguments, timeout=timeout)
+
+    def watch(
+        self,
+        command: tuple[str, ...],
+        *,
+        timeout: float = 3600,
+        environment: dict[str, str] | None = None,
+        on_line: Callable[[str, subprocess.Popen[str]], None] = lambda _line, _process: None,
+    ) -> Run:
+        """Run a command and call ``on_line`` with each line and the process, which leads a group of its own."""
+        print(f"$ {' '.join(command)}", flush=True)
+        began = time.monotonic()
+        lines: list[str] = []
+        with subprocess.Popen(
+            command,
+            cwd=self.path,
+            env={**self.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    print(line, end="", flush=True)
+                    lines.append(line)
+                    on_line(line, process)
+                    if time.monotonic() - began > timeout:
+                        kill(process)
+                        lines.append(f"stopped after {timeout:.0f} s\n")
+                status = process.wait(timeout)
+            except BaseException:
+                kill(process)
+                raise
+        return Run(status, time.monotonic() - began, "".join(lines))
+
+    def kill_in(self, play: str, *, after: float = 2.0, target: str = "up") -> Run:
+        """``make <target>``, and ``kill -9`` of all of it ``after`` seconds into the first play named ``play``."""
+        import threading
+
+        def on_line(line: str, process: subprocess.Popen[str]) -> None:
+            found = PLAY.match(line)
+            if found and found.group(1) == play:
+                threading.Timer(after, kill, [process]).start()
+
+        run = self.watch(("make", "--no-print-directory", target), on_line=on_line)
+        assert f"PLAY [{play}]" in run.output, f"no play {play} in:\n{run.output[-2000:]}"
+        return run.expect(-signal.SIGKILL)
+
+    def left(self) -> dict[str, list[str]]:
+        """What docker still holds of the cluster, by kind; only kinds with something in them."""
+        return {kind: names for kind, names in left_behind(self.name).items() if names}
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """``kill -9`` of a process and of all it started in its group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
