@@ -84,7 +84,7 @@ def ssh_settings(plan: Plan, *, root: Path = ROOT, warn: Warn = lambda _: None) 
         return known
     answer, reason = _ask_vagrant(plan, root)
     if reason:
-        warn(f"vagrant ssh-config: {reason} Going on with the keys in {shown_path(vagrant)}.")
+        warn(f"vagrant ssh-config: {reason}. Going on with the keys in {shown_path(vagrant)}.")
     found = {name: answer.get(name) or Ssh(key=str(file) if file.is_file() else "") for name, file in files.items()}
     if not reason:
         _remember(cache, stamp, found)
@@ -151,8 +151,8 @@ def _ask_vagrant(plan: Plan, root: Path) -> tuple[dict[str, Ssh], str]:
             text = vagrant.Vagrant(root, env=environment, err_cm=to_file).ssh_config()
         except subprocess.CalledProcessError as exc:
             complaints.seek(0)
-            said = " ".join(complaints.read().split())
-            return parse_ssh_config(exc.output.decode(errors="replace")), said or f"ended with status {exc.returncode}."
+            said = " ".join(complaints.read().split()).partition(". ")[0].rstrip(".")
+            return parse_ssh_config(exc.output.decode(errors="replace")), said or f"ended with status {exc.returncode}"
         except (OSError, RuntimeError) as exc:
             return {}, f"{exc}"
     return parse_ssh_config(text), ""
@@ -215,16 +215,18 @@ def read_inventory(
 def render_inventory_cfg(plan: Plan, ssh: Mapping[str, Ssh]) -> str:
     """Write the plan as a plain INI inventory, for ``-i inventory.cfg -u vagrant`` from any folder."""
     inventory = make_inventory(plan, ssh, {})
+    common: dict[str, str] = {}
     parts = [HEADER]
     for group, hosts in inventory.groups.items():
-        lines = [
-            " ".join([name, *(f"{key}={_ini(value)}" for key, value in values.items())])
-            for name, values in hosts.items()
-        ]
-        parts.append("\n".join([f"[{group}]", *lines]) + "\n")
-    parts.append("[nodes:children]\ncontrollers\nworkers\n")
-    lines = [f"{key}={json.dumps(value)}" for key, value in inventory.variables.items()]
-    parts.append("\n".join(["[all:vars]", *lines]) + "\n")
+        parts.append(f"[{group}]")
+        for name, values in hosts.items():
+            common |= {key: values.pop(key) for key in ("ansible_ssh_common_args",) if key in values}
+            parts.append(" ".join([name, *(f"{key}={_ini(value)}" for key, value in values.items())]))
+        parts.append("")
+    parts += ["[nodes:children]", "controllers", "workers", ""]
+    for group in ("nodes", "mirror") if common else ():
+        parts += [f"[{group}:vars]", *(f"{key}={json.dumps(value)}" for key, value in common.items()), ""]
+    parts += ["[all:vars]", *(f"{key}={json.dumps(value)}" for key, value in inventory.variables.items()), ""]
     return "\n".join(parts)
 
 

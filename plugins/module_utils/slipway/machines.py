@@ -98,7 +98,7 @@ def vagrant_folder(state: Path, root: Path = ROOT) -> Path:
     """
     named = os.environ.get("VAGRANT_DOTFILE_PATH")
     if named:
-        return root / Path(named).expanduser()
+        return Path(os.path.normpath(root / Path(named).expanduser()))
     return root / ".vagrant" if state == root / ".slipway" else state / "vagrant"
 
 

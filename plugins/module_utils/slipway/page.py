@@ -101,7 +101,7 @@ def flow(value: Any) -> str:
 
 def _is_plain(text: str) -> bool:
     """Tell whether YAML reads ``text`` as itself without quotes."""
-    if not re.fullmatch(r"[\w./:@+-]+", text):
+    if not re.fullmatch(r"[\w./:@+~-]+", text):
         return False
     try:
         return bool(yaml.safe_load(text) == text)
@@ -158,37 +158,40 @@ def read_page(path: Path) -> Page:
             "name a file that exists, for example SLIPWAY_PAGE=group_vars/all/cluster.yml"
         ) from exc
     page = Page(path)
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return page
-        if _walk(node, (), page, set()):
-            values = loader.construct_document(node)
-            if isinstance(values, dict):
-                page.values.update(values)
-    except yaml.MarkedYAMLError as exc:
+        loader = _Loader(text)
+        try:
+            _read(loader, page)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as exc:
         page.problems.append(_yaml_problem(page, exc))
-    finally:
-        loader.dispose()
     return page
 
 
-def _yaml_problem(page: Page, exc: yaml.MarkedYAMLError) -> Problem:
-    mark = exc.problem_mark or exc.context_mark
+def _read(loader: Any, page: Page) -> None:
+    node = loader.get_single_node()
+    if node is None or node.tag == "tag:yaml.org,2002:null":
+        return
+    if _walk(node, (), page, set()):
+        page.values.update(loader.construct_document(node))
+
+
+def _yaml_problem(page: Page, exc: yaml.YAMLError) -> Problem:
+    mark = getattr(exc, "problem_mark", None)
     line = mark.line + 1 if mark else 0
-    what = exc.problem or exc.context or "cannot be read"
+    what = getattr(exc, "problem", None) or " ".join(str(exc).split())
     if "!vault" in what:
         return _problem(page, (), line, "a secret does not belong on the page", "a vault file: -e @secrets.yml")
     if "unhashable" in what:
         what = "a template ({{ … }}) does not work here: Vagrant reads this page too"
-    return _problem(
-        page, (), line, f"not valid YAML: {what}", 'one "key: value" per line, texts with odd characters in quotes'
-    )
+    works = 'one "key: value" per line, texts with odd characters in quotes'
+    return _problem(page, (), line, f"not valid YAML: {what}", works)
 
 
 def _problem(page: Page, key: Key, line: int, what: str, works: str) -> Problem:
-    return Problem(f"{shown_path(page.path)}:{line}", dotted(key) or "the page", "", what, works, line)
+    where = f"{shown_path(page.path)}:{line}" if line else shown_path(page.path)
+    return Problem(where, dotted(key) or "the page", "", what, works, line)
 
 
 def _walk(node: Any, key: Key, page: Page, above: set[int]) -> bool:

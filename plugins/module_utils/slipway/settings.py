@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from .page import (
@@ -63,8 +63,6 @@ def _network(text: str) -> str:
             meant = ipaddress.IPv4Network(text, strict=False)
         except ValueError:
             raise ValueError("must be an IPv4 network in CIDR form") from exc
-        if "/" not in text:
-            raise ValueError("must say how large the network is, as in 192.168.56.0/24") from exc
         raise ValueError(f"has bits set beyond its length; that network is {meant}") from exc
     if "/" not in text:
         raise ValueError("must say how large the network is, as in 192.168.56.0/24")
@@ -101,6 +99,13 @@ def _range(text: str) -> str:
             raise
         raise ValueError("must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
     return text
+
+
+def _no_number(value: Any) -> Any:
+    # 1 is equal to true, and would pass for it.
+    if type(value) is int:
+        raise ValueError("must be one of auto, true, false")
+    return value
 
 
 NetworkText = Annotated[str, AfterValidator(_network)]
@@ -265,7 +270,7 @@ class Settings(_Map):
         "Take an upstream file that has no known checksum, and remember its sum in artifacts/lock.yml.",
         example=False,
     )
-    cluster_mirror: Literal["auto", True, False] = setting(
+    cluster_mirror: Annotated[Literal["auto", True, False], BeforeValidator(_no_number)] = setting(
         "auto",
         "Give the nodes programs and images from a mirror. auto: with docker, else when upstream cannot be reached.",
         example="auto",
@@ -456,13 +461,15 @@ def _unknown(key: Key) -> Fault:
     field = field_at(tuple(above)) if above else None
     model = (map_of(field) if field else None) or Settings
     known = list(model.model_fields)
-    typed = str(name) if above or str(name).startswith(PREFIX) else f"{PREFIX}{name}"
-    near = difflib.get_close_matches(typed, known, n=1) or [item for item in known if item.startswith(typed)]
+    short = {item.removeprefix(PREFIX): item for item in known}
+    typed = str(name).removeprefix(PREFIX)
+    near = difflib.get_close_matches(typed, short, n=1) or [item for item in short if item.startswith(typed)]
     if names_a_secret(name):
         return Fault(key, "is no setting; and a secret does not belong on this page", "a vault file: -e @secrets.yml")
     if near:
-        return Fault(key, f"is no setting; the nearest one is {near[0]}", works((*above, near[0])))
-    if typed != name:
+        nearest = short[near[0]]
+        return Fault(key, f"is no setting; the nearest one is {nearest}", works((*above, nearest)))
+    if not above and typed == name:
         return Fault(key, "is no setting, and this page holds nothing else", "a file of its own in group_vars/all/")
     return Fault(key, "is no setting", f"one of {', '.join(known)}")
 

@@ -1,0 +1,146 @@
+"""Reading a page: values, lines, and what is wrong with it as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.errors import SlipwayError
+from slipway.page import Page, dotted, flow, read_page, shown
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "page.yml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_values_are_read_as_ansible_reads_them(tmp_path: Path) -> None:
+    page = read_page(write(tmp_path, "---\na: yes\nb: 1.37\nc: [x, 'y']\nd: {e: ~}\n"))
+    assert page.values == {"a": True, "b": 1.37, "c": ["x", "y"], "d": {"e": None}}
+    assert page.problems == []
+
+
+def test_every_key_knows_its_line(tmp_path: Path) -> None:
+    page = read_page(write(tmp_path, "# top\na: 1\nb:\n  - {c: 1}\n  - c: 2\n    d: 3\n"))
+    assert page.lines == {
+        ("a",): 2,
+        ("b",): 3,
+        ("b", 0): 4,
+        ("b", 0, "c"): 4,
+        ("b", 1): 5,
+        ("b", 1, "c"): 5,
+        ("b", 1, "d"): 6,
+    }
+
+
+def test_a_missing_key_stands_where_its_parent_stands(tmp_path: Path) -> None:
+    page = read_page(write(tmp_path, "a: 1\nb:\n  c: 1\n"))
+    assert page.line(("b", "d", "e")) == 2
+    assert page.line(("z",)) == 0
+    assert page.where(("b", "d")).endswith("page.yml:2")
+    assert page.where(("z",)).endswith("page.yml")
+
+
+def test_a_path_is_shown_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "a: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert read_page(path).where(("a",)) == "page.yml:1"
+    monkeypatch.chdir("/")
+    assert Page(Path("/nowhere/page.yml")).where(()) == "nowhere/page.yml"
+
+
+@pytest.mark.parametrize("text", ["", "---\n", "# only a comment\n"])
+def test_an_empty_page_has_no_values(tmp_path: Path, text: str) -> None:
+    page = read_page(write(tmp_path, text))
+    assert (page.values, page.problems) == ({}, [])
+
+
+def test_keys_are_texts_as_written(tmp_path: Path) -> None:
+    assert read_page(write(tmp_path, "no: 1\n7: 2\n")).values == {"no": 1, "7": 2}
+
+
+def test_a_merge_key_is_no_duplicate(tmp_path: Path) -> None:
+    page = read_page(write(tmp_path, "a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: *a\n"))
+    assert page.problems == []
+    assert page.values["b"] == {"x": 1, "y": 2}
+
+
+BROKEN: list[tuple[str, str, int, str]] = [
+    ("a: 1\nb: 2\na: 3\n", "a", 3, "written twice; the first one is on line 1"),
+    ("a:\n  b: 1\n  b: 2\n", "a.b", 3, "written twice; the first one is on line 2"),
+    ("a: 1\n b: 2\n", "the page", 2, "not valid YAML: mapping values are not allowed"),
+    ("a: [1\nb: 2\n", "the page", 2, "not valid YAML"),
+    ("a: {{ name }}\n", "the page", 1, "Vagrant reads this page too"),
+    ("[x]: 1\n", "the page", 1, "Vagrant reads this page too"),
+    ("a: !vault |\n  abc\n", "the page", 1, "a secret does not belong on the page"),
+    ("a: !thing 1\n", "the page", 1, "could not determine a constructor"),
+    ("a: &x [*x]\n", "a[0]", 1, "refers to itself"),
+    ("a: &x {b: *x, c: 1}\n", "a.b", 1, "refers to itself"),
+    ("- a\n- b\n", "the page", 1, "must be a map of settings"),
+    ("cluster\n", "the page", 1, "must be a map of settings"),
+    ("a: 1\n---\nb: 2\n", "the page", 2, "not valid YAML"),
+    ("a: \x07\n", "the page", 0, "not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "line", "what"), BROKEN)
+def test_a_broken_page_says_what_and_where(tmp_path: Path, text: str, key: str, line: int, what: str) -> None:
+    (problem,) = read_page(write(tmp_path, text)).problems
+    assert (problem.key, problem.line) == (key, line)
+    assert what in problem.what
+    assert problem.works
+    assert problem.where.endswith(f"page.yml:{line}" if line else "page.yml")
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff\xfe\xff")])
+def test_a_page_that_cannot_be_read_is_named(tmp_path: Path, make: Any) -> None:
+    path = tmp_path / "page.yml"
+    make(path)
+    with pytest.raises(SlipwayError, match="page.yml: the page of settings cannot be read") as caught:
+        read_page(path)
+    assert "SLIPWAY_PAGE=" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "1"),
+        (True, "true"),
+        (None, "null"),
+        ("plain-text", "plain-text"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("1.37", '"1.37"'),
+        ("yes", '"yes"'),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("2026-01-32", '"2026-01-32"'),
+        ("a:", '"a:"'),
+        ("@", '"@"'),
+        ({"a": [1, "x"], "b": {}}, "{a: [1, x], b: {}}"),
+    ],
+)
+def test_a_value_is_written_as_it_could_stand_on_the_page(value: Any, text: str) -> None:
+    assert flow(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("http://me:secret@proxy:3128", '"http://…@proxy:3128"'),
+        ({"password": "secret"}, '{password: "(not shown)"}'),
+        (["-----BEGIN OPENSSH PRIVATE KEY-----"], '["(not shown)"]'),
+        ("$ANSIBLE_VAULT;1.1;AES256 123", '"(not shown)"'),
+    ],
+)
+def test_secrets_are_not_shown(value: Any, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_a_long_value_is_cut() -> None:
+    assert len(shown("x" * 500)) == 100
+
+
+def test_keys_are_written_with_dots_and_indices() -> None:
+    assert dotted(("cluster_hosts", 1, "name")) == "cluster_hosts[1].name"

@@ -1,0 +1,354 @@
+"""The model of the page: what it takes, what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from slipway.page import Page, SettingsError, read_page
+from slipway.settings import (
+    ELSEWHERE,
+    PAGE,
+    Fault,
+    Settings,
+    address_range,
+    examine,
+    examine_page,
+    field_at,
+    map_of,
+    works,
+)
+
+HOST = {"name": "node-9", "address": "192.168.56.109", "role": "worker"}
+
+
+def fields(model: type[BaseModel] = Settings, above: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        yield f"{above}{name}", field
+        inner = map_of(field)
+        if inner:
+            yield from fields(inner, f"{above}{name}.")
+
+
+def only(values: dict[str, Any], page: Page | None = None) -> Any:
+    (problem,) = examine(values, page).problems
+    return problem
+
+
+def test_the_page_as_shipped_is_valid_and_holds_the_defaults() -> None:
+    assert examine_page(PAGE).accepted() == Settings()
+    assert list(read_page(PAGE).values) == list(Settings.model_fields)
+
+
+def test_the_page_names_its_schema_on_the_first_line() -> None:
+    first = PAGE.read_text(encoding="utf-8").splitlines()[0]
+    prefix = "# yaml-language-server: $schema="
+    assert first.startswith(prefix)
+    assert (PAGE.parent / first.removeprefix(prefix)).is_file()
+
+
+def test_every_key_of_the_page_has_a_comment_above_it() -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    bare = [line for before, line in zip(lines, lines[1:], strict=False) if line[:1].isalpha() and not before.startswith("# ")]
+    assert bare == []
+
+
+@pytest.mark.parametrize(("name", "field"), list(fields()), ids=[name for name, _ in fields()])
+def test_every_key_says_what_it_does_and_shows_an_example(name: str, field: FieldInfo) -> None:
+    assert field.description
+    assert field.description.endswith(".")
+    assert field.examples
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    if field.annotation is int:
+        assert extra["x-unit"]
+    if "pattern" in str(field.metadata):
+        assert str(extra["patternErrorMessage"]).startswith("must ")
+
+
+@pytest.mark.parametrize(("name", "field"), [(n, f) for n, f in fields() if "." not in n])
+def test_every_example_is_valid(name: str, field: FieldInfo) -> None:
+    for example in field.examples or []:
+        assert examine({name: example}).problems == []
+
+
+def test_no_values_give_the_defaults() -> None:
+    assert examine({}).accepted() == Settings()
+
+
+def test_every_key_must_be_set_where_completeness_is_asked_for() -> None:
+    given = Settings().as_values()
+    del given["cluster_mirror"]
+    (problem,) = examine(given, complete=True).problems
+    assert (problem.key, problem.what) == ("cluster_mirror", "is set nowhere")
+    assert problem.works == "cluster_mirror: auto"
+
+
+def test_settings_are_given_back_as_plain_values() -> None:
+    assert Settings().as_values() == yaml.safe_load(PAGE.read_text(encoding="utf-8"))
+
+
+GOOD: list[dict[str, Any]] = [
+    {"cluster_name": "a"},
+    {"cluster_provider": "libvirt"},
+    {"cluster_controllers": {"count": 3, "cpus": 2, "memory": 1700}},
+    {"cluster_workers": {"count": 0, "cpus": 1, "memory": 700}},
+    {"cluster_hosts": [HOST, {**HOST, "user": "me", "port": 2222, "key": "~/.ssh/id"}]},
+    {"cluster_metallb_addresses": ["192.168.56.80/30", "192.168.56.90 - 192.168.56.99"]},
+    {"cluster_api_endpoint": "api.example.org"},
+    {"cluster_api_endpoint": "192.168.56.50:6443"},
+    {"cluster_mirror": True},
+    {"cluster_mirror": False},
+    {"cluster_box": "debian/bookworm64"},
+    {"cluster_proxy": {"http": "http://p:3128", "https": "", "no_proxy": ["10.0.0.0/8", ".lan"]}},
+    {"cluster_ssh_keys": ["ssh-ed25519 AAAA me"]},
+]
+
+
+@pytest.mark.parametrize("values", GOOD)
+def test_good_values_are_taken(values: dict[str, Any]) -> None:
+    assert examine(values).problems == []
+
+
+# values, key, part of the message, part of what would work
+BAD: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"cluster_name": "My Lab"}, "cluster_name", "lower-case letters", "cluster_name: slipway"),
+    ({"cluster_name": "-a"}, "cluster_name", "must start with a letter", "slipway"),
+    ({"cluster_name": "a\n"}, "cluster_name", "lower-case letters", "slipway"),
+    ({"cluster_name": "a" * 33}, "cluster_name", "at most 32", "slipway"),
+    ({"cluster_name": 7}, "cluster_name", "must be a text, in quotes", "slipway"),
+    ({"cluster_name": None}, "cluster_name", "must be a text", "slipway"),
+    ({"cluster_provider": "vmware"}, "cluster_provider", "auto, virtualbox, libvirt, docker, hosts", "auto"),
+    ({"cluster_controllers": {"count": 0, "cpus": 2, "memory": 4096}}, "cluster_controllers.count", "at least 1", "count: 1"),
+    ({"cluster_controllers": {"count": 1, "cpus": 1, "memory": 4096}}, "cluster_controllers.cpus", "at least 2 CPUs", "cpus: 2"),
+    (
+        {"cluster_controllers": {"count": 1, "cpus": 2, "memory": 1699}},
+        "cluster_controllers.memory",
+        "at least 1700 MiB",
+        "memory: 4096",
+    ),
+    ({"cluster_workers": {"count": 2, "cpus": 2, "memory": 699}}, "cluster_workers.memory", "at least 700 MiB", "memory: 6144"),
+    ({"cluster_workers": {"count": "2", "cpus": 2, "memory": 700}}, "cluster_workers.count", "whole number, without", "count: 2"),
+    ({"cluster_workers": {"count": 1.5, "cpus": 2, "memory": 700}}, "cluster_workers.count", "whole number", "count: 2"),
+    ({"cluster_workers": {"count": True, "cpus": 2, "memory": 700}}, "cluster_workers.count", "whole number", "count: 2"),
+    ({"cluster_workers": {"count": -1, "cpus": 2, "memory": 700}}, "cluster_workers.count", "at least 0", "count: 2"),
+    ({"cluster_workers": {"count": 2, "cpus": 2}}, "cluster_workers.memory", "is missing. Memory of each", "memory: 6144"),
+    ({"cluster_workers": 3}, "cluster_workers", "must be a map with count, cpus, memory", "count: 2"),
+    ({"cluster_hosts": HOST}, "cluster_hosts", "must be a list", "address: 192"),
+    ({"cluster_hosts": ["ctrl"]}, "cluster_hosts[0]", "must be a map with name, address, role", "address: 192.168.56.100"),
+    ({"cluster_hosts": [{**HOST, "name": "Node"}]}, "cluster_hosts[0].name", "lower-case letters", "name: node-1"),
+    ({"cluster_hosts": [{**HOST, "address": "node.lan"}]}, "cluster_hosts[0].address", "an IPv4 address", "address: 192"),
+    ({"cluster_hosts": [{**HOST, "address": "fe80::1"}]}, "cluster_hosts[0].address", "an IPv4 address", "address: 192"),
+    ({"cluster_hosts": [{**HOST, "port": 70000}]}, "cluster_hosts[0].port", "at most 65535", "port: 22"),
+    ({"cluster_hosts": [{**HOST, "role": "etcd"}]}, "cluster_hosts[0].role", "controller, worker, mirror", "role: worker"),
+    ({"cluster_hosts": [{**HOST, "user": "a b"}]}, "cluster_hosts[0].user", "name of a user", "user: debian"),
+    ({"cluster_hosts": [{"name": "a", "role": "worker"}]}, "cluster_hosts[0].address", "is missing", "address: 192"),
+    ({"cluster_node_cidr": "192.168.56.7/24"}, "cluster_node_cidr", "that network is 192.168.56.0/24", "/24"),
+    ({"cluster_node_cidr": "192.168.56.0"}, "cluster_node_cidr", "how large the network is", "/24"),
+    ({"cluster_node_cidr": "fd00::/64"}, "cluster_node_cidr", "IPv4 network in CIDR form", "/24"),
+    ({"cluster_pod_cidr": "10.244.0.0/33"}, "cluster_pod_cidr", "IPv4 network in CIDR form", "10.244.0.0/16"),
+    ({"cluster_service_cidr": "ten"}, "cluster_service_cidr", "IPv4 network in CIDR form", "10.96.0.0/12"),
+    ({"cluster_dns_domain": "Cluster.Local"}, "cluster_dns_domain", "DNS name in lower case", "cluster.local"),
+    ({"cluster_metallb_addresses": []}, "cluster_metallb_addresses", "must not be empty", "192.168.56.90-192.168.56.99"),
+    ({"cluster_metallb_addresses": "a-b"}, "cluster_metallb_addresses", "must be a list", "[192.168.56.90"),
+    ({"cluster_metallb_addresses": ["1.2.3.4-x"]}, "cluster_metallb_addresses[0]", "range first-last", "[192.168.56.90"),
+    ({"cluster_metallb_addresses": ["1.2.3.4/8"]}, "cluster_metallb_addresses[0]", "range first-last", "[192.168.56.90"),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.99-192.168.56.90"]},
+        "cluster_metallb_addresses[0]",
+        "starts at 192.168.56.99, which comes after its end",
+        "[192.168.56.90",
+    ),
+    ({"cluster_api_endpoint": "https://api:6443"}, "cluster_api_endpoint", "host name or IPv4 address", "192.168.56.50:6443"),
+    ({"cluster_api_endpoint": "api:0"}, "cluster_api_endpoint", "host name or IPv4 address", "192.168.56.50:6443"),
+    ({"cluster_kubernetes_version": 1.37}, "cluster_kubernetes_version", "must be a text, in quotes", "1.37.0"),
+    ({"cluster_kubernetes_version": "v1.37.0"}, "cluster_kubernetes_version", "full release number", "1.37.0"),
+    ({"cluster_kubernetes_version": "1.37"}, "cluster_kubernetes_version", "full release number", "1.37.0"),
+    ({"cluster_artifacts_from": "internet"}, "cluster_artifacts_from", "auto, upstream, source", "auto"),
+    ({"cluster_accept_unverified": 1}, "cluster_accept_unverified", "must be true or false", "false"),
+    ({"cluster_mirror": "maybe"}, "cluster_mirror", "must be one of auto, true, false", "auto"),
+    ({"cluster_mirror": 1}, "cluster_mirror", "must be one of auto, true, false", "auto"),
+    ({"cluster_box": "{{ box }}"}, "cluster_box", "name of a Vagrant box", "bento/ubuntu-24.04"),
+    (
+        {"cluster_proxy": {"http": "proxy:3128", "https": "", "no_proxy": []}},
+        "cluster_proxy.http",
+        "must be the URL of a proxy",
+        "http: http://proxy.example.org:3128",
+    ),
+    (
+        {"cluster_proxy": {"http": "", "https": "", "no_proxy": ["a, b"]}},
+        "cluster_proxy.no_proxy[0]",
+        "must be one word",
+        "no_proxy: [example.org]",
+    ),
+    ({"cluster_proxy": {"http": "", "https": ""}}, "cluster_proxy.no_proxy", "is missing", "no_proxy: [example.org]"),
+    ({"cluster_ssh_keys": "~/.ssh/id.pub"}, "cluster_ssh_keys", "must be a list", "[~/.ssh/id_ed25519.pub]"),
+    ({"cluster_ssh_keys": [1]}, "cluster_ssh_keys[0]", "must be a text", "[~/.ssh/id_ed25519.pub]"),
+]
+
+
+@pytest.mark.parametrize(("values", "key", "what", "good"), BAD)
+def test_bad_values_are_refused_by_name(values: dict[str, Any], key: str, what: str, good: str) -> None:
+    page = Page(Path("page.yml"), values, {(name,): 7 for name in values})
+    problem = only(values, page)
+    assert problem.key == key
+    assert what in problem.what
+    assert good in problem.works
+    assert problem.where.endswith("page.yml:7")
+
+
+# unknown key, the nearest one
+UNKNOWN: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"cluster_worker": 1}, "cluster_worker", "nearest one is cluster_workers", "cluster_workers: {count: 2"),
+    ({"cluster_pods_cidr": 1}, "cluster_pods_cidr", "nearest one is cluster_pod_cidr", "10.244.0.0/16"),
+    ({"workers": 1}, "workers", "nearest one is cluster_workers", "cluster_workers"),
+    ({"cluster_zzzzzz": 1}, "cluster_zzzzzz", "is no setting", "one of cluster_name, cluster_provider"),
+    ({"kubelet_max_pods": 1}, "kubelet_max_pods", "this page holds nothing else", "group_vars/all/"),
+    (
+        {"cluster_workers": {"count": 1, "cpus": 1, "memory": 700, "memry": 1}},
+        "cluster_workers.memry",
+        "nearest one is memory",
+        "memory: 6144",
+    ),
+    (
+        {"cluster_proxy": {"http": "", "https": "", "no_proxy": [], "no": []}},
+        "cluster_proxy.no",
+        "nearest one is no_proxy",
+        "no_proxy: [",
+    ),
+    ({"cluster_hosts": [{**HOST, "adress": "x"}]}, "cluster_hosts[0].adress", "nearest one is address", "address: 192"),
+    ({"cluster_hosts": [{**HOST, "zz": "x"}]}, "cluster_hosts[0].zz", "is no setting", "one of name, address, role"),
+    ({"cluster_hosts": [{**HOST, "password": "pw1"}]}, "cluster_hosts[0].password", "secret does not belong", "-e @secrets.yml"),
+    ({"cluster_api_token": "pw1"}, "cluster_api_token", "secret does not belong", "-e @secrets.yml"),
+]
+
+
+@pytest.mark.parametrize(("values", "key", "what", "good"), UNKNOWN)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(values: dict[str, Any], key: str, what: str, good: str) -> None:
+    problem = only(values)
+    assert problem.key == key
+    assert what in problem.what
+    assert good in problem.works
+    assert "pw1" not in str(problem)
+
+
+def test_everything_wrong_is_said_at_once_in_the_order_of_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "page.yml"
+    path.write_text("cluster_box: 1\ncluster_name: A\ncluster_name: B\ncluster_x: 1\ncluster_workers:\n  count: x\n  cpus: 0\n")
+    report = examine_page(path)
+    assert [(p.line, p.key) for p in report.problems] == [
+        (1, "cluster_box"),
+        (3, "cluster_name"),
+        (3, "cluster_name"),
+        (4, "cluster_x"),
+        (5, "cluster_workers.memory"),
+        (6, "cluster_workers.count"),
+        (7, "cluster_workers.cpus"),
+    ]
+    assert report.settings is None
+    with pytest.raises(SettingsError) as caught:
+        report.accepted()
+    assert caught.value.problems == report.problems
+    assert caught.value.message.startswith("These settings cannot work (7 problems):\n")
+    assert f"{path}:1: cluster_box: 1\n    must be a text, in quotes\n    would work: cluster_box: bento/ubuntu-24.04" in str(
+        caught.value
+    )
+
+
+def test_one_problem_is_counted_as_one() -> None:
+    with pytest.raises(SettingsError, match=r"\(1 problem\)"):
+        examine({"cluster_name": ""}).accepted()
+
+
+def test_an_override_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "page.yml"
+    path.write_text("cluster_name: fine\n")
+    problem = only({"cluster_name": "Not Fine"}, read_page(path))
+    assert (problem.where, problem.line) == (ELSEWHERE, 0)
+    assert problem.works == "cluster_name: slipway"
+
+
+def test_an_override_written_as_text_is_shown_as_json() -> None:
+    problem = only({"cluster_workers": "3"})
+    assert problem.works == """-e '{"cluster_workers": {"count": 2, "cpus": 2, "memory": 6144}}'"""
+
+
+def test_the_provider_of_the_command_line_wins(tmp_path: Path) -> None:
+    path = tmp_path / "page.yml"
+    path.write_text("cluster_provider: hosts\n")
+    assert examine_page(path, provider="docker").accepted().cluster_provider == "docker"
+    (problem,) = examine_page(path, provider="qemu").problems
+    assert problem.where == ELSEWHERE
+
+
+class Tagged(str):
+    """A text like Ansible's own: a subclass."""
+
+    __slots__ = ()
+
+
+def test_ansibles_texts_and_numbers_are_taken_as_what_they_are() -> None:
+    given = {"cluster_name": Tagged("lab"), "cluster_ssh_keys": (Tagged("a"),)}
+    settings = examine(given).accepted()
+    assert type(settings.cluster_name) is str
+    assert settings.cluster_ssh_keys == ["a"]
+
+
+SECRETS: list[tuple[str, str]] = [
+    ("cluster_proxy: {http: 'http://me:pw1@proxy:3128', https: '', no_proxy: []}\n", "cluster_proxy.http"),
+    ("cluster_ssh_keys: ['-----BEGIN OPENSSH PRIVATE KEY----- pw1']\n", "cluster_ssh_keys[0]"),
+    ("cluster_box: $ANSIBLE_VAULT;pw1\n", "cluster_box"),
+]
+
+
+@pytest.mark.parametrize(("text", "key"), SECRETS)
+def test_a_secret_on_the_page_is_refused_and_not_shown(tmp_path: Path, text: str, key: str) -> None:
+    path = tmp_path / "page.yml"
+    path.write_text(text)
+    (problem,) = examine_page(path).problems
+    assert problem.key == key
+    assert "a secret does not belong on the page" in problem.what
+    assert "pw1" not in str(problem)
+
+
+def test_a_proxy_with_a_password_may_come_from_a_vault_file(tmp_path: Path) -> None:
+    path = tmp_path / "page.yml"
+    path.write_text("cluster_name: lab\n")
+    proxy = {"http": "http://me:pw1@proxy:3128", "https": "", "no_proxy": []}
+    assert examine({"cluster_proxy": proxy}, read_page(path)).problems == []
+
+
+def test_a_check_sees_defaults_where_a_value_is_wrong() -> None:
+    seen: list[tuple[str, frozenset[str]]] = []
+
+    def check(settings: Settings, wrong: frozenset[str]) -> Iterator[Fault]:
+        seen.append((settings.cluster_name, wrong))
+        yield Fault(("cluster_box",), "one", "x")
+        yield Fault(("cluster_box",), "one", "x")
+        yield Fault(("cluster_hosts", 4, "name"), "two", "y", warning=True)
+
+    report = examine({"cluster_name": "NO"}, check=check)
+    assert seen == [("slipway", frozenset({"cluster_name"}))]
+    assert [(p.key, p.what, p.value) for p in report.problems][0] == ("cluster_box", "one", "bento/ubuntu-24.04")
+    assert len(report.problems) == 2
+    assert [(p.key, p.value) for p in report.warnings] == [("cluster_hosts[4].name", "")]
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [("10.0.0.0/30", "10.0.0.0", "10.0.0.3"), ("10.0.0.5-10.0.0.5", "10.0.0.5", "10.0.0.5")],
+)
+def test_a_range_has_a_first_and_a_last_address(text: str, first: str, last: str) -> None:
+    assert tuple(map(str, address_range(text))) == (first, last)
+
+
+def test_a_line_that_works_can_be_written_for_any_key() -> None:
+    assert works(("cluster_hosts", 0, "port")) == "port: 22"
+    assert works(("cluster_name",), "x") == "cluster_name: x"
+    assert works(("cluster_nothing",)) == "cluster_nothing: null"
+    assert field_at(("cluster_name", "deeper")) is None
