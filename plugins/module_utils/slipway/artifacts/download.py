@@ -15,7 +15,7 @@ from .process import CancelledError
 
 TRIES = 5
 TIMEOUT = 20.0
-FIRST_WAIT = 0.5
+FIRST_WAIT = 0.5  # seconds before the second try, and twice as long before each further one
 AGENT = {"User-Agent": "slipway"}
 SUM = re.compile(r"[0-9a-fA-F]{64}")
 BSD = re.compile(r"^SHA256 \((?P<name>.+)\) = (?P<sum>[0-9a-fA-F]{64})$")
@@ -29,17 +29,13 @@ class TruncatedError(Exception):
     """The server closed the connection before the last byte."""
 
 
-def download(url: str, folder: Path, stop: threading.Event, *, tries: int = TRIES, wait: float = FIRST_WAIT) -> Path:
-    """Fetch ``url`` into a file below ``folder`` and return its path; a partial file of an earlier run is continued.
-
-    Waits ``wait`` seconds before the second try and twice as long before each further one.
-    """
+def download(url: str, folder: Path, stop: threading.Event) -> Path:
+    """Fetch ``url`` into a file below ``folder`` and return its path; a partial file of an earlier run is continued."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{digest_of(url)}.part"
     problem: Exception | None = None
-    for attempt in range(tries):
-        if attempt and stop.wait(wait * 2 ** (attempt - 1)):
-            raise CancelledError
+    for attempt in range(TRIES):
+        pause_before(attempt, stop)
         try:
             _receive(url, part, stop)
         except urllib.error.HTTPError as exc:
@@ -60,7 +56,12 @@ def download(url: str, folder: Path, stop: threading.Event, *, tries: int = TRIE
             problem = exc
         else:
             return part
-    raise SlipwayError(gone_message(url, part, tries, problem))
+    raise SlipwayError(gone_message(url, part, problem))
+
+
+def pause_before(attempt: int, stop: threading.Event) -> None:
+    if attempt and stop.wait(FIRST_WAIT * 2 ** (attempt - 1)):
+        raise CancelledError
 
 
 def missing_message(url: str) -> str:
@@ -70,11 +71,11 @@ def missing_message(url: str) -> str:
     )
 
 
-def gone_message(url: str, part: Path, tries: int, problem: Exception | None) -> str:
-    got = part.stat().st_size if part.exists() else 0
+def gone_message(url: str, part: Path, problem: Exception | None) -> str:
+    got = part.stat().st_size if part.is_file() else 0
     reason = getattr(problem, "reason", None) or problem
     return (
-        f"{url} could not be fetched after {tries} tries, {megabytes(got)} received: {reason}. "
+        f"{url} could not be fetched after {TRIES} tries, {megabytes(got)} received: {reason}. "
         f"What was received is kept; run again when the server answers, or set cluster_artifacts_from: source."
     )
 
@@ -98,13 +99,12 @@ def _receive(url: str, part: Path, stop: threading.Event) -> None:
         raise TruncatedError(f"the connection was closed after {megabytes(got)} of {megabytes(total)}")
 
 
-def read_text(url: str, stop: threading.Event, *, tries: int = TRIES, wait: float = FIRST_WAIT) -> str:
+def read_text(url: str, stop: threading.Event) -> str:
     """Fetch a small text."""
     problem: Exception | None = None
     request = urllib.request.Request(url, headers=AGENT)  # noqa: S310
-    for attempt in range(tries):
-        if attempt and stop.wait(wait * 2 ** (attempt - 1)):
-            raise CancelledError
+    for attempt in range(TRIES):
+        pause_before(attempt, stop)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
                 text: str = answer.read(CHUNK).decode(errors="replace")
@@ -116,7 +116,7 @@ def read_text(url: str, stop: threading.Event, *, tries: int = TRIES, wait: floa
                     raise NotThereError(missing_message(url)) from exc
         except (http.client.HTTPException, OSError) as exc:
             problem = exc
-    raise SlipwayError(gone_message(url, Path(), tries, problem))
+    raise SlipwayError(gone_message(url, Path(), problem))
 
 
 def find_sum(text: str, name: str) -> str:

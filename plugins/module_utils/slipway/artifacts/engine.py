@@ -125,7 +125,7 @@ def file_jobs(jobs: Jobs, need: Wanted, way: Way, missing: list[Missing]) -> Ite
 
 
 def image_jobs(jobs: Jobs, need: Wanted, ways: dict[Kind, Way], missing: list[Missing]) -> Iterable[Job]:
-    crane = crane_job(jobs, ways["files"]) if ways["images"] == "upstream" else None
+    crane = crane_job(jobs, ways["files"]) if need.images and ways["images"] == "upstream" else None
     for item in need.images:
         if crane:
             yield jobs.upstream_image(item, crane)

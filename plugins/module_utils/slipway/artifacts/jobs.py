@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Mapping
@@ -322,8 +323,12 @@ class Jobs:
         archive = entry.path / entry.facts["file"]
 
         def unpack(target: Path) -> dict[str, Any]:
-            with tarfile.open(archive) as tar:
-                tar.extract(CRANE, target, filter="data")
+            with tarfile.open(archive) as tar, (target / CRANE).open("wb") as out:
+                program = tar.extractfile(CRANE)
+                if program is None:
+                    raise SlipwayError(f"{archive} holds no program {CRANE}.")
+                shutil.copyfileobj(program, out)
+            (target / CRANE).chmod(0o755)
             return {"version": entry.facts["version"]}
 
         with self._guard:

