@@ -1,0 +1,131 @@
+"""Debian packages: what is unpacked into a layer, and the repository that a bundle holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from slipway.artifacts import apt
+from slipway.artifacts.archive import Member
+
+
+def deb(folder: Path, name: str, depends: str = "", version: str = "1.0") -> Path:
+    """Make a package that holds one program, one link and one document."""
+    tree = folder / f"{name}.tree"
+    for path in ("DEBIAN", "bin", f"usr/share/doc/{name}"):
+        (tree / path).mkdir(parents=True)
+    (tree / "bin" / name).write_text(f"#!/bin/sh\necho {name}\n")
+    (tree / "bin" / name).chmod(0o755)
+    (tree / "bin" / f"{name}-link").symlink_to(f"/bin/{name}")
+    (tree / "usr/share/doc" / name / "copyright").write_text("free")
+    control = (
+        f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: me <me@example.com>\nDescription: x\n"
+    )
+    (tree / "DEBIAN" / "control").write_text(control + (f"Depends: {depends}\n" if depends else ""))
+    result = folder / f"{name}_{version.replace(':', '%3a')}_all.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, result], check=True, capture_output=True)
+    return result
+
+
+def unpacked(tmp_path: Path, *, only: list[str] | None = None, without: list[str] | None = None) -> dict[str, Member]:
+    members = apt.unpacked([deb(tmp_path, "tool")], only or [], without or [])
+    return {member.path: member for member in members}
+
+
+def test_programs_come_below_usr(tmp_path: Path) -> None:
+    members = unpacked(tmp_path)
+    assert set(members) == {"usr/bin/tool", "usr/bin/tool-link", "usr/share/doc/tool/copyright"}
+    assert members["usr/bin/tool"].mode == 0o755
+    assert members["usr/bin/tool"].content == b"#!/bin/sh\necho tool\n"
+    assert members["usr/bin/tool-link"].link == "/bin/tool"
+
+
+def test_folders_can_be_left_out_or_be_all(tmp_path: Path) -> None:
+    assert set(unpacked(tmp_path, without=["usr/share/doc"])) == {"usr/bin/tool", "usr/bin/tool-link"}
+
+
+def test_one_folder_can_be_all(tmp_path: Path) -> None:
+    assert set(unpacked(tmp_path, only=["usr/share"])) == {"usr/share/doc/tool/copyright"}
+
+
+@pytest.mark.parametrize(
+    ("path", "result"),
+    [
+        ("./sbin/ip", "usr/sbin/ip"),
+        ("./lib64/ld.so", "usr/lib64/ld.so"),
+        ("./usr/bin/x", "usr/bin/x"),
+        ("./etc/x", "etc/x"),
+        ("./lib", ""),
+        ("./", ""),
+    ],
+)
+def test_folders_that_are_links_are_merged(path: str, result: str) -> None:
+    assert apt.merged(path) == result
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("Inst socat (1.7.4.4-2 Debian:12.9/stable [amd64])", "socat 1.7.4.4-2 amd64"),
+        ("Inst libgcc-s1 (12.2.0-14+deb12u1 Debian:12.9/stable [amd64]) []", "libgcc-s1 12.2.0-14+deb12u1 amd64"),
+        ("Inst debconf (1.5.82 Debian:12.9/stable, Debian-Security:12 [all]) [x:amd64 ]", "debconf 1.5.82 all"),
+    ],
+)
+def test_what_apt_would_install_is_understood(line: str, name: str) -> None:
+    found = apt.INSTALLED.match(line)
+    assert found
+    assert " ".join(found.group("name", "version", "arch")) == name
+
+
+def test_an_epoch_is_no_part_of_a_pools_file_name() -> None:
+    assert apt.pool_name("conntrack_1%3a1.4.7-1+b2_amd64.deb") == "conntrack_1.4.7-1+b2_amd64.deb"
+    assert apt.pool_name("socat_1.7.4.4-2_amd64.deb") == "socat_1.7.4.4-2_amd64.deb"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "apt" / "bookworm"
+    folder.mkdir(parents=True)
+    for made in (deb(tmp_path, "leaf", version="1:2.0"), deb(tmp_path, "tree", depends="leaf (>= 1:2.0)")):
+        made.rename(folder / apt.pool_name(made.name))
+    apt.write_index(folder)
+    return folder
+
+
+def apt_get(tmp_path: Path, repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = tmp_path / "root"
+    for path in ("etc", "state/lists/partial", "cache/archives/partial"):
+        (root / path).mkdir(parents=True, exist_ok=True)
+    (root / "status").touch()
+    (root / "apt.conf").write_text(apt.SETTINGS.format(root=root, user="root" if os.geteuid() == 0 else ""))
+    (root / "etc" / "sources.list").write_text(f"deb [trusted=yes] file:{repository} ./\n")
+    command = ["apt-get", f"--config-file={root}/apt.conf", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
+
+
+def test_apt_installs_from_the_bundles_repository_with_what_a_package_depends_on(
+    tmp_path: Path, repository: Path
+) -> None:
+    update = apt_get(tmp_path, repository, "update", "--error-on=any")
+    assert update.returncode == 0, update.stdout + update.stderr
+    assert not [line for line in (update.stdout + update.stderr).splitlines() if line.startswith(("W:", "E:"))]
+    simulated = apt_get(tmp_path, repository, "install", "--simulate", "--yes", "tree").stdout
+    assert [line.split()[1] for line in simulated.splitlines() if line.startswith("Inst ")] == ["leaf", "tree"]
+    fetched = apt_get(tmp_path, repository, "install", "--download-only", "--yes", "tree")
+    assert fetched.returncode == 0, fetched.stderr
+
+
+def test_apt_notices_a_package_that_is_not_the_one_of_the_index(tmp_path: Path, repository: Path) -> None:
+    apt_get(tmp_path, repository, "update")
+    (repository / "leaf_2.0_all.deb").write_bytes(b"something else")
+    fetched = apt_get(tmp_path, repository, "install", "--download-only", "--yes", "leaf")
+    assert fetched.returncode != 0
+
+
+def test_the_index_depends_on_nothing_but_the_packages(repository: Path) -> None:
+    before = (repository / "Packages").read_bytes(), (repository / "Release").read_bytes()
+    sums = apt.write_index(repository)
+    assert ((repository / "Packages").read_bytes(), (repository / "Release").read_bytes()) == before
+    assert sorted(sums) == ["leaf_2.0_all.deb", "tree_1.0_all.deb"]
