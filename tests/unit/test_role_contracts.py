@@ -117,6 +117,14 @@ def test_the_page_shows_every_setting() -> None:
     assert set(load(ROOT / "group_vars/all/cluster.yml")) == settings()
 
 
+def test_wiring_reads_no_default_of_a_role() -> None:
+    """A default is known only in a play that has its role; what is handed on has to be set beside where it is read."""
+    given = {name for path in ROOT.glob("group_vars/**/*.yml") for name in load(path) or {}}
+    declared = {name for role in ROLES for name in options(role)}
+    text = "\n".join(sources("group_vars/**/*.yml").values())
+    assert {name for name in declared - given if re.search(rf"\b{name}\b", text)} == set()
+
+
 def test_what_a_role_requires_is_handed_to_it() -> None:
     handed = {name for path in ROOT.glob("group_vars/**/*.yml") for name in load(path) or {}}
     by_hand = "\n".join(sources("playbooks/*.yml").values())

@@ -69,6 +69,14 @@ def test_every_scenario_belongs_to_a_role() -> None:
     assert scenarios - {"default"} == set(ROLES)
 
 
+def test_the_lab_has_all_group_variables_but_the_page_from_the_root() -> None:
+    """Ansible reads group_vars beside the inventory, so molecule's inventory links each file of the root's."""
+    for path in ROOT.glob("group_vars/**/*.yml"):
+        name = path.relative_to(ROOT / "group_vars")
+        if name != Path("all/cluster.yml"):
+            assert (ROOT / "molecule/inventory/group_vars" / name).resolve() == path.resolve(), name
+
+
 def test_nothing_names_a_place_on_one_machine() -> None:
     here = re.compile(rf"{re.escape(str(ROOT))}(?![\w-])|/home/(?!(?:vagrant|me|user)\b)\w+|/Users/\w+")
     found = {
