@@ -20,10 +20,9 @@ def deb(folder: Path, name: str, depends: str = "", version: str = "1.0") -> Pat
     (tree / "bin" / name).chmod(0o755)
     (tree / "bin" / f"{name}-link").symlink_to(f"/bin/{name}")
     (tree / "usr/share/doc" / name / "copyright").write_text("free")
-    control = (
-        f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: me <me@example.com>\nDescription: x\n"
-    )
-    (tree / "DEBIAN" / "control").write_text(control + (f"Depends: {depends}\n" if depends else ""))
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: me <me@example.com>\n"
+    control += f"Depends: {depends}\n" if depends else ""
+    (tree / "DEBIAN" / "control").write_text(f"{control}Description: x\n")
     result = folder / f"{name}_{version.replace(':', '%3a')}_all.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, result], check=True, capture_output=True)
     return result
