@@ -162,10 +162,13 @@ def test_a_build_that_fails_shows_its_end_and_names_its_log(site: Yard) -> None:
     assert site.left_behind() == []
 
 
-def test_a_machine_without_a_package_the_build_needs_is_told(site: Yard) -> None:
-    recipe = site_recipe(site).model_copy(update={"debs": ["dpkg", "libnothing-dev"]})
-    with pytest.raises(SlipwayError, match="sudo apt-get install libnothing-dev"):
-        golang.require_debs(recipe, "pause")
+@pytest.mark.parametrize(
+    ("debs", "hint"), [([], ""), (["dpkg"], ""), (["dpkg", "libnothing-dev"], "`sudo apt-get install libnothing-dev`")]
+)
+def test_a_machine_without_a_package_the_build_needs_is_told(site: Yard, debs: list[str], hint: str) -> None:
+    said = golang.lacking(site_recipe(site).model_copy(update={"debs": debs}))
+    assert hint in said
+    assert bool(said) == bool(hint)
 
 
 def test_an_old_go_is_not_used(site: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ SHORT = (
         "--cov-report=term",
     ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 60, *CONTRACTS),
+    suite("artifacts", "downloads, images and builds, with a stand-in for upstream", 900, "tests/artifacts"),
     suite("up", "make up in a clean clone, from no machines", 5400, "tests/e2e/test_up.py"),
     suite("again", "a second make up and --check change nothing", 300, "tests/e2e/test_again.py", needs=("up",)),
     suite("cluster", "DNS, pods and nodes reach each other", 600, "tests/e2e/test_cluster.py", needs=("up",)),

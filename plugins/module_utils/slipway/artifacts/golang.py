@@ -104,26 +104,21 @@ def _version(go: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers.groups()) if numbers else (0, 0)
 
 
-def require_debs(recipe: Recipe, name: str) -> None:
-    """Stop when a Debian package that the build needs is not installed."""
+def lacking(recipe: Recipe) -> str:
+    """A hint when Debian packages that the build needs are not installed; empty when all are, or nobody can tell."""
     if not recipe.debs or not shutil.which("dpkg-query"):
-        return
+        return ""
     query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *recipe.debs]
     answer = subprocess.run(query, capture_output=True, text=True, check=False)
     installed = {line.split()[0] for line in answer.stdout.splitlines() if line.endswith(" installed")}
-    missing = [deb for deb in recipe.debs if deb not in installed]
-    if missing:
-        raise SlipwayError(
-            f"{name} {recipe.version} needs Debian packages that are not installed: {', '.join(missing)}. "
-            f"Install them with `sudo apt-get install {' '.join(missing)}` and run again."
-        )
+    missing = " ".join(deb for deb in recipe.debs if deb not in installed)
+    return f"Not installed here, though the build needs them: `sudo apt-get install {missing}`.\n" if missing else ""
 
 
 def build(
     name: str, recipe: Recipe, folder: Path, target: Path, *, cache: Cache, log: Path, stop: threading.Event
 ) -> dict[str, Any]:
     """Build all programs of ``recipe`` (the Go module in ``folder``) into ``target``; returns the item's facts."""
-    require_debs(recipe, name)
     go = bootstrap(cache, folder.parent.parent, log, stop)
     out = target / "out"
     temporary = target / "tmp"
@@ -136,7 +131,7 @@ def build(
     except ProgramError as exc:
         raise SlipwayError(
             f"{name} {recipe.version} could not be built (go build, exit code {exc.code}):\n{exc.tail}\n"
-            f"The whole log is {log}. What was compiled is kept; a new run goes on from there."
+            f"{lacking(recipe)}The whole log is {log}. What was compiled is kept; a new run goes on from there."
         ) from exc
     for program, package in recipe.packages.items():
         link_or_copy(out / built_name(package), target / program)

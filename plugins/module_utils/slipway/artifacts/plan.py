@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -153,14 +154,25 @@ def probe_urls(need: Wanted, settings: Settings) -> dict[Kind, dict[str, str]]:
 
 def probe(urls: Mapping[Kind, Mapping[str, str]], timeout: float = PROBE_SECONDS) -> dict[Kind, dict[str, str]]:
     """Ask all hosts at once; per kind the hosts that cannot be used and why."""
-    flat = [(kind, host, url) for kind, hosts in urls.items() for host, url in hosts.items()]
-    with ThreadPoolExecutor(max(len(flat), 1)) as pool:
-        answers = list(pool.map(lambda one: reachable(one[2], timeout), flat))
-    failed: dict[Kind, dict[str, str]] = {kind: {} for kind in urls}
-    for (kind, host, _url), problem in zip(flat, answers, strict=True):
-        if problem:
-            failed[kind][host] = problem
-    return failed
+    answers: dict[tuple[Kind, str], str] = {}
+
+    def ask(kind: Kind, host: str, url: str) -> None:
+        answers[kind, host] = reachable(url, timeout)
+
+    asking = [
+        # Looking up a name has no time limit of its own: such a thread is left behind.
+        threading.Thread(target=ask, args=(kind, host, url), daemon=True)
+        for kind, hosts in urls.items()
+        for host, url in hosts.items()
+    ]
+    for thread in asking:
+        thread.start()
+    deadline = time.monotonic() + 2 * timeout
+    for thread in asking:
+        thread.join(max(deadline - time.monotonic(), 0))
+    silence = f"no answer within {2 * timeout:.0f} s"
+    problems = {kind: {host: answers.get((kind, host), silence) for host in hosts} for kind, hosts in urls.items()}
+    return {kind: {host: problem for host, problem in hosts.items() if problem} for kind, hosts in problems.items()}
 
 
 def notices(failed: Mapping[Kind, Mapping[str, str]]) -> Sequence[str]:
