@@ -7,11 +7,11 @@ DOCUMENTATION = r"""
 name: slipway
 short_description: Machines of a Slipway cluster
 description:
-  - Reads a page of settings and gives the groups C(controllers), C(workers), C(mirror) and C(nodes), which is the first two.
+  - Reads a page of settings and gives the groups C(controllers), C(workers), C(mirror), and C(nodes), the first two.
   - Each host has C(ansible_host) and C(node_address), its address on the node network, before the machine exists.
   - SSH settings of Vagrant machines come from one call of C(vagrant ssh-config), remembered until a machine changes.
-  - The settings of the page, with their defaults, are variables of all hosts, and so are C(slipway_page), C(slipway_state)
-    and C(slipway_provider).
+  - The settings of the page, with their defaults, are variables of all hosts, and so are C(slipway_page),
+    C(slipway_state) and C(slipway_provider).
 options:
   plugin:
     description: Marks the file as one for this plugin.
@@ -25,7 +25,7 @@ options:
   state:
     description:
       - Folder of what runs leave on this computer, relative to the inventory file.
-      - Vagrant's records of its machines are in C(.vagrant) of the checkout for C(.slipway), in C(vagrant) below any other.
+      - Vagrant's records are in C(.vagrant) of the checkout for C(.slipway), in C(vagrant) below any other folder.
     type: str
     default: ../.slipway
 """
@@ -79,7 +79,7 @@ class InventoryModule(BaseInventoryPlugin):
                 warn=self.display.warning,
             )
         except SlipwayError as exc:
-            # An AnsibleParserError would be buried: Ansible goes on to try the file as YAML and INI and reports that too.
+            # An AnsibleParserError would be buried: Ansible then tries the file as YAML and INI and reports that too.
             self.display.error(exc.message, wrap_text=False)
             raise SystemExit(PARSER_ERROR) from exc
         for group, hosts in found.groups.items():

@@ -94,11 +94,13 @@ def test_a_broken_page_says_what_and_where(tmp_path: Path, text: str, key: str, 
     assert problem.where.endswith(f"page.yml:{line}" if line else "page.yml")
 
 
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff\xfe\xff")])
+@pytest.mark.parametrize(
+    "make", [lambda _: None, lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff\xfe\xff")]
+)
 def test_a_page_that_cannot_be_read_is_named(tmp_path: Path, make: Any) -> None:
     path = tmp_path / "page.yml"
     make(path)
-    with pytest.raises(SlipwayError, match="page.yml: the page of settings cannot be read") as caught:
+    with pytest.raises(SlipwayError, match=r"page\.yml: the page of settings cannot be read") as caught:
         read_page(path)
     assert "SLIPWAY_PAGE=" in caught.value.message
 

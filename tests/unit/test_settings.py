@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,12 @@ def test_the_page_names_its_schema_on_the_first_line() -> None:
 
 def test_every_key_of_the_page_has_a_comment_above_it() -> None:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    bare = [line for before, line in zip(lines, lines[1:], strict=False) if line[:1].isalpha() and not before.startswith("# ")]
+    bare = [line for before, line in itertools.pairwise(lines) if line[:1].isalpha() and not before.startswith("# ")]
     assert bare == []
 
 
-@pytest.mark.parametrize(("name", "field"), list(fields()), ids=[name for name, _ in fields()])
-def test_every_key_says_what_it_does_and_shows_an_example(name: str, field: FieldInfo) -> None:
+@pytest.mark.parametrize("field", [field for _, field in fields()], ids=[name for name, _ in fields()])
+def test_every_key_says_what_it_does_and_shows_an_example(field: FieldInfo) -> None:
     assert field.description
     assert field.description.endswith(".")
     assert field.examples
@@ -124,28 +125,83 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster_name": 7}, "cluster_name", "must be a text, in quotes", "slipway"),
     ({"cluster_name": None}, "cluster_name", "must be a text", "slipway"),
     ({"cluster_provider": "vmware"}, "cluster_provider", "auto, virtualbox, libvirt, docker, hosts", "auto"),
-    ({"cluster_controllers": {"count": 0, "cpus": 2, "memory": 4096}}, "cluster_controllers.count", "at least 1", "count: 1"),
-    ({"cluster_controllers": {"count": 1, "cpus": 1, "memory": 4096}}, "cluster_controllers.cpus", "at least 2 CPUs", "cpus: 2"),
+    (
+        {"cluster_controllers": {"count": 0, "cpus": 2, "memory": 4096}},
+        "cluster_controllers.count",
+        "at least 1",
+        "count: 1",
+    ),
+    (
+        {"cluster_controllers": {"count": 1, "cpus": 1, "memory": 4096}},
+        "cluster_controllers.cpus",
+        "at least 2 CPUs",
+        "cpus: 2",
+    ),
     (
         {"cluster_controllers": {"count": 1, "cpus": 2, "memory": 1699}},
         "cluster_controllers.memory",
         "at least 1700 MiB",
         "memory: 4096",
     ),
-    ({"cluster_workers": {"count": 2, "cpus": 2, "memory": 699}}, "cluster_workers.memory", "at least 700 MiB", "memory: 6144"),
-    ({"cluster_workers": {"count": "2", "cpus": 2, "memory": 700}}, "cluster_workers.count", "whole number, without", "count: 2"),
-    ({"cluster_workers": {"count": 1.5, "cpus": 2, "memory": 700}}, "cluster_workers.count", "whole number", "count: 2"),
-    ({"cluster_workers": {"count": True, "cpus": 2, "memory": 700}}, "cluster_workers.count", "whole number", "count: 2"),
+    (
+        {"cluster_workers": {"count": 2, "cpus": 2, "memory": 699}},
+        "cluster_workers.memory",
+        "at least 700 MiB",
+        "memory: 6144",
+    ),
+    (
+        {"cluster_workers": {"count": "2", "cpus": 2, "memory": 700}},
+        "cluster_workers.count",
+        "whole number, without",
+        "count: 2",
+    ),
+    (
+        {"cluster_workers": {"count": 1.5, "cpus": 2, "memory": 700}},
+        "cluster_workers.count",
+        "whole number",
+        "count: 2",
+    ),
+    (
+        {"cluster_workers": {"count": True, "cpus": 2, "memory": 700}},
+        "cluster_workers.count",
+        "whole number",
+        "count: 2",
+    ),
     ({"cluster_workers": {"count": -1, "cpus": 2, "memory": 700}}, "cluster_workers.count", "at least 0", "count: 2"),
-    ({"cluster_workers": {"count": 2, "cpus": 2}}, "cluster_workers.memory", "is missing. Memory of each", "memory: 6144"),
+    (
+        {"cluster_workers": {"count": 2, "cpus": 2}},
+        "cluster_workers.memory",
+        "is missing. Memory of each",
+        "memory: 6144",
+    ),
     ({"cluster_workers": 3}, "cluster_workers", "must be a map with count, cpus, memory", "count: 2"),
     ({"cluster_hosts": HOST}, "cluster_hosts", "must be a list", "address: 192"),
-    ({"cluster_hosts": ["ctrl"]}, "cluster_hosts[0]", "must be a map with name, address, role", "address: 192.168.56.100"),
+    (
+        {"cluster_hosts": ["ctrl"]},
+        "cluster_hosts[0]",
+        "must be a map with name, address, role",
+        "address: 192.168.56.100",
+    ),
     ({"cluster_hosts": [{**HOST, "name": "Node"}]}, "cluster_hosts[0].name", "lower-case letters", "name: node-1"),
-    ({"cluster_hosts": [{**HOST, "address": "node.lan"}]}, "cluster_hosts[0].address", "an IPv4 address", "address: 192"),
-    ({"cluster_hosts": [{**HOST, "address": "fe80::1"}]}, "cluster_hosts[0].address", "an IPv4 address", "address: 192"),
+    (
+        {"cluster_hosts": [{**HOST, "address": "node.lan"}]},
+        "cluster_hosts[0].address",
+        "an IPv4 address",
+        "address: 192",
+    ),
+    (
+        {"cluster_hosts": [{**HOST, "address": "fe80::1"}]},
+        "cluster_hosts[0].address",
+        "an IPv4 address",
+        "address: 192",
+    ),
     ({"cluster_hosts": [{**HOST, "port": 70000}]}, "cluster_hosts[0].port", "at most 65535", "port: 22"),
-    ({"cluster_hosts": [{**HOST, "role": "etcd"}]}, "cluster_hosts[0].role", "controller, worker, mirror", "role: worker"),
+    (
+        {"cluster_hosts": [{**HOST, "role": "etcd"}]},
+        "cluster_hosts[0].role",
+        "controller, worker, mirror",
+        "role: worker",
+    ),
     ({"cluster_hosts": [{**HOST, "user": "a b"}]}, "cluster_hosts[0].user", "name of a user", "user: debian"),
     ({"cluster_hosts": [{"name": "a", "role": "worker"}]}, "cluster_hosts[0].address", "is missing", "address: 192"),
     ({"cluster_node_cidr": "192.168.56.7/24"}, "cluster_node_cidr", "that network is 192.168.56.0/24", "/24"),
@@ -154,17 +210,37 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster_pod_cidr": "10.244.0.0/33"}, "cluster_pod_cidr", "IPv4 network in CIDR form", "10.244.0.0/16"),
     ({"cluster_service_cidr": "ten"}, "cluster_service_cidr", "IPv4 network in CIDR form", "10.96.0.0/12"),
     ({"cluster_dns_domain": "Cluster.Local"}, "cluster_dns_domain", "DNS name in lower case", "cluster.local"),
-    ({"cluster_metallb_addresses": []}, "cluster_metallb_addresses", "must not be empty", "192.168.56.90-192.168.56.99"),
+    (
+        {"cluster_metallb_addresses": []},
+        "cluster_metallb_addresses",
+        "must not be empty",
+        "192.168.56.90-192.168.56.99",
+    ),
     ({"cluster_metallb_addresses": "a-b"}, "cluster_metallb_addresses", "must be a list", "[192.168.56.90"),
-    ({"cluster_metallb_addresses": ["1.2.3.4-x"]}, "cluster_metallb_addresses[0]", "range first-last", "[192.168.56.90"),
-    ({"cluster_metallb_addresses": ["1.2.3.4/8"]}, "cluster_metallb_addresses[0]", "range first-last", "[192.168.56.90"),
+    (
+        {"cluster_metallb_addresses": ["1.2.3.4-x"]},
+        "cluster_metallb_addresses[0]",
+        "range first-last",
+        "[192.168.56.90",
+    ),
+    (
+        {"cluster_metallb_addresses": ["1.2.3.4/8"]},
+        "cluster_metallb_addresses[0]",
+        "range first-last",
+        "[192.168.56.90",
+    ),
     (
         {"cluster_metallb_addresses": ["192.168.56.99-192.168.56.90"]},
         "cluster_metallb_addresses[0]",
         "starts at 192.168.56.99, which comes after its end",
         "[192.168.56.90",
     ),
-    ({"cluster_api_endpoint": "https://api:6443"}, "cluster_api_endpoint", "host name or IPv4 address", "192.168.56.50:6443"),
+    (
+        {"cluster_api_endpoint": "https://api:6443"},
+        "cluster_api_endpoint",
+        "host name or IPv4 address",
+        "192.168.56.50:6443",
+    ),
     ({"cluster_api_endpoint": "api:0"}, "cluster_api_endpoint", "host name or IPv4 address", "192.168.56.50:6443"),
     ({"cluster_kubernetes_version": 1.37}, "cluster_kubernetes_version", "must be a text, in quotes", "1.37.0"),
     ({"cluster_kubernetes_version": "v1.37.0"}, "cluster_kubernetes_version", "full release number", "1.37.0"),
@@ -172,6 +248,7 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster_artifacts_from": "internet"}, "cluster_artifacts_from", "auto, upstream, source", "auto"),
     ({"cluster_accept_unverified": 1}, "cluster_accept_unverified", "must be true or false", "false"),
     ({"cluster_mirror": "maybe"}, "cluster_mirror", "must be one of auto, true, false", "auto"),
+    ({"cluster_mirror": ["auto"]}, "cluster_mirror", "must be one of auto, true, false", "auto"),
     ({"cluster_mirror": 1}, "cluster_mirror", "must be one of auto, true, false", "auto"),
     ({"cluster_box": "{{ box }}"}, "cluster_box", "name of a Vagrant box", "bento/ubuntu-24.04"),
     (
@@ -223,13 +300,20 @@ UNKNOWN: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"cluster_hosts": [{**HOST, "adress": "x"}]}, "cluster_hosts[0].adress", "nearest one is address", "address: 192"),
     ({"cluster_hosts": [{**HOST, "zz": "x"}]}, "cluster_hosts[0].zz", "is no setting", "one of name, address, role"),
-    ({"cluster_hosts": [{**HOST, "password": "pw1"}]}, "cluster_hosts[0].password", "secret does not belong", "-e @secrets.yml"),
+    (
+        {"cluster_hosts": [{**HOST, "password": "pw1"}]},
+        "cluster_hosts[0].password",
+        "secret does not belong",
+        "-e @secrets.yml",
+    ),
     ({"cluster_api_token": "pw1"}, "cluster_api_token", "secret does not belong", "-e @secrets.yml"),
 ]
 
 
 @pytest.mark.parametrize(("values", "key", "what", "good"), UNKNOWN)
-def test_an_unknown_key_is_refused_with_the_nearest_known_one(values: dict[str, Any], key: str, what: str, good: str) -> None:
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(
+    values: dict[str, Any], key: str, what: str, good: str
+) -> None:
     problem = only(values)
     assert problem.key == key
     assert what in problem.what
@@ -239,7 +323,9 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(values: dict[str, 
 
 def test_everything_wrong_is_said_at_once_in_the_order_of_the_page(tmp_path: Path) -> None:
     path = tmp_path / "page.yml"
-    path.write_text("cluster_box: 1\ncluster_name: A\ncluster_name: B\ncluster_x: 1\ncluster_workers:\n  count: x\n  cpus: 0\n")
+    path.write_text(
+        "cluster_box: 1\ncluster_name: A\ncluster_name: B\ncluster_x: 1\ncluster_workers:\n  count: x\n  cpus: 0\n"
+    )
     report = examine_page(path)
     assert [(p.line, p.key) for p in report.problems] == [
         (1, "cluster_box"),
@@ -255,8 +341,9 @@ def test_everything_wrong_is_said_at_once_in_the_order_of_the_page(tmp_path: Pat
         report.accepted()
     assert caught.value.problems == report.problems
     assert caught.value.message.startswith("These settings cannot work (7 problems):\n")
-    assert f"{path}:1: cluster_box: 1\n    must be a text, in quotes\n    would work: cluster_box: bento/ubuntu-24.04" in str(
-        caught.value
+    assert (
+        f"{path}:1: cluster_box: 1\n    must be a text, in quotes\n    would work: cluster_box: bento/ubuntu-24.04"
+        in str(caught.value)
     )
 
 
@@ -273,9 +360,24 @@ def test_an_override_is_said_to_be_one(tmp_path: Path) -> None:
     assert problem.works == "cluster_name: slipway"
 
 
-def test_an_override_written_as_text_is_shown_as_json() -> None:
-    problem = only({"cluster_workers": "3"})
-    assert problem.works == """-e '{"cluster_workers": {"count": 2, "cpus": 2, "memory": 6144}}'"""
+@pytest.mark.parametrize(
+    ("given", "works"),
+    [
+        ({"cluster_workers": "3"}, """-e '{"cluster_workers": {"count": 2, "cpus": 2, "memory": 6144}}'"""),
+        ({"cluster_mirror": "false"}, """-e '{"cluster_mirror": false}'"""),
+        ({"cluster_accept_unverified": "true"}, """-e '{"cluster_accept_unverified": false}'"""),
+        ({"cluster_provider": "true"}, "cluster_provider: auto"),
+        ({"cluster_name": "A"}, "cluster_name: slipway"),
+    ],
+)
+def test_an_override_that_cannot_be_a_text_is_shown_as_json(given: dict[str, Any], works: str) -> None:
+    assert only(given).works == works
+
+
+def test_a_truth_value_in_quotes_on_the_page_loses_them() -> None:
+    problem = only({"cluster_mirror": "yes"}, Page(Path("page.yml"), {"cluster_mirror": "yes"}))
+    assert problem.what.endswith("without quotes")
+    assert problem.works == "cluster_mirror: true"
 
 
 def test_the_provider_of_the_command_line_wins(tmp_path: Path) -> None:
@@ -334,8 +436,10 @@ def test_a_check_sees_defaults_where_a_value_is_wrong() -> None:
 
     report = examine({"cluster_name": "NO"}, check=check)
     assert seen == [("slipway", frozenset({"cluster_name"}))]
-    assert [(p.key, p.what, p.value) for p in report.problems][0] == ("cluster_box", "one", "bento/ubuntu-24.04")
-    assert len(report.problems) == 2
+    assert [(p.key, p.value) for p in report.problems] == [
+        ("cluster_box", "bento/ubuntu-24.04"),
+        ("cluster_name", '"NO"'),
+    ]
     assert [(p.key, p.value) for p in report.warnings] == [("cluster_hosts[4].name", "")]
 
 

@@ -17,23 +17,14 @@ from pathlib import Path
 from typing import TypedDict
 
 from .artifacts.cache import default_root
-from .checks import (
-    GATEWAY_NUMBER,
-    MIRROR_NAME,
-    VIRTUALBOX_CONF,
-    Network,
-    Surroundings,
-    members,
-    on_the_page,
-    on_this_computer,
-    user_path,
-)
+from .checks import GATEWAY_NUMBER, MIRROR_NAME, Network, members, on_the_page, on_this_computer, user_path
 from .errors import SlipwayError
-from .settings import PAGE, ROOT, Settings, examine_page
+from .settings import PAGE, ROOT, Check, Settings, examine_page
 
 # What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
 UPSTREAM = "https://dl.k8s.io/"
 UPSTREAM_SECONDS = 3.0
+DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
 
 
 class NetworkPlan(TypedDict):
@@ -124,7 +115,7 @@ def detect_provider() -> str:
 
 def _has_libvirt_plugin() -> bool:
     """Tell whether Vagrant has vagrant-libvirt: from Debian, or installed by the user."""
-    if any(Path("/usr/share/rubygems-integration").glob("*/specifications/vagrant-libvirt-*.gemspec")):
+    if any(DEBIAN_GEMS.glob("*/specifications/vagrant-libvirt-*.gemspec")):
         return True
     home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
     try:
@@ -225,100 +216,6 @@ def _node_image(root: Path) -> str:
     return node_image_tag(root)
 
 
-def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surroundings:
-    """Find out what the checks need to know of this computer."""
-    existing = records(vagrant_folder(state, root))
-    provider = decide_provider(settings, existing)
-    cache = default_root()
-    total, available = _memory()
-    minors, built = _kubernetes_releases(root / "artifacts")
-    return Surroundings(
-        root=root,
-        provider=provider,
-        with_mirror=decide_mirror(settings, provider, existing, state),
-        existing=frozenset(existing),
-        memory_available=available,
-        memory_total=total,
-        cache=cache,
-        cache_free=_free(cache),
-        cache_filled=any(cache.glob("bundles/*/bundle.json")),
-        cache_used=partial(folder_size, cache),
-        virtualbox_networks=_virtualbox_networks(Path(VIRTUALBOX_CONF)),
-        kubernetes_minors=minors,
-        kubernetes_built=built,
-    )
-
-
-def _memory(file: Path = Path("/proc/meminfo")) -> tuple[int | None, int | None]:
-    """Read total and available memory in MiB; None where the system does not say."""
-    try:
-        lines = file.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None, None
-    sizes = {name: int(rest.split()[0]) // 1024 for name, _, rest in (line.partition(":") for line in lines) if rest}
-    return sizes.get("MemTotal"), sizes.get("MemAvailable")
-
-
-def _free(folder: Path) -> int | None:
-    """Bytes free for this user where ``folder`` is, or will be made."""
-    for place in (folder, *folder.parents):
-        try:
-            return shutil.disk_usage(place).free
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes in the files below ``folder``; what goes away meanwhile, or may not be read, counts as nothing."""
-    size = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                size += os.lstat(f"{place}/{name}").st_size
-            except OSError:
-                continue
-    return size
-
-
-def _virtualbox_networks(file: Path) -> tuple[str, ...]:
-    """Read which host-only networks VirtualBox allows; empty: not known, so nothing is refused."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ("192.168.56.0/21",)
-    except (OSError, ValueError):
-        return ()
-    words = [word for line in text.splitlines() if line.lstrip().startswith("*") for word in line.split()]
-    networks = []
-    for word in words:
-        try:
-            networks.append(str(Network(word, strict=False)))
-        except ValueError:
-            continue
-    return tuple(networks)
-
-
-def _kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
-    """Read the Kubernetes minors that the catalog knows, and the release that its recipe builds; empty: not known."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = []
-    for file in (artifacts / "catalog.yml", artifacts / "go" / "recipes.yml"):
-        try:
-            found.append(yaml.load(file.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506  both are safe
-        except FileNotFoundError:
-            found.append({})
-    catalog, recipes = found
-    versions = [entry.get("version") for entry in catalog.get("images", {}).values()]
-    minors = [set(version) for version in versions if isinstance(version, dict)]
-    built = str(recipes.get("kubernetes", {}).get("version", "")).removeprefix("v")
-    return frozenset(set.intersection(*minors) if minors else ()), built
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the plan as JSON; 2 and a message on stderr when the settings are wrong."""
     parser = argparse.ArgumentParser(prog="slipway.machines", description="Print the machine plan as JSON.")
@@ -330,7 +227,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     page = (options.page or page_file()).absolute()
     state = state_folder()
-    check = on_this_computer(partial(look_around, state=state)) if options.check else on_the_page
+    check: Check = on_the_page
+    if options.check:
+        from .surroundings import look_around
+
+        check = on_this_computer(partial(look_around, state=state))
     try:
         report = examine_page(page, check=check, provider=options.provider)
         plan = make_plan(report.accepted(), page=page, state=state)

@@ -300,12 +300,16 @@ class Settings(_Map):
 
 @dataclass(frozen=True)
 class Fault:
-    """What a check found: the key, the rule that is broken, a value that would work."""
+    """What a check found: the key, the rule that is broken, a value that would work.
+
+    ``override`` says the same for -e, where key=value gives nothing but texts.
+    """
 
     key: Key
     what: str
     works: str
     warning: bool = False
+    override: str = ""
 
 
 @dataclass(frozen=True)
@@ -440,7 +444,7 @@ def _fault(key: Key, error: Any) -> Fault:
         "string_type": "must be a text" + (", in quotes" if isinstance(value, (int, float)) else ""),
         "list_type": "must be a list",
         "model_type": f"must be a map with {', '.join(inner.model_fields) if inner else ''}",
-        "literal_error": f"must be one of {_choices(field)}",
+        "literal_error": f"must be one of {', '.join(map(flow, _choices(field)))}",
         "greater_than_equal": f"must be at least {limit}. {about}",
         "less_than_equal": f"must be at most {limit}. {about}",
         "too_short": "must not be empty",
@@ -448,11 +452,32 @@ def _fault(key: Key, error: Any) -> Fault:
         "string_too_long": str(extra.get("patternErrorMessage")),
         "value_error": str(context.get("error")),
     }
-    return Fault(key, sayings.get(error["type"], error["msg"]), works(key))
+    what = sayings.get(error["type"], error["msg"])
+    if not isinstance(value, str):
+        return Fault(key, what, works(key))
+    top = str(key[0])
+    spelt = _SPELT.get(value)
+    if error["type"] == "literal_error" and spelt is not None and spelt in _choices(field):
+        return Fault(key, f"{what}, without quotes", works(key, spelt), override=_as_json(top, spelt))
+    if error["type"] in ("int_type", "bool_type", "list_type", "model_type"):
+        return Fault(key, what, works(key), override=_as_json(top, _example(top)))
+    return Fault(key, what, works(key))
 
 
-def _choices(field: FieldInfo | None) -> str:
-    return ", ".join(flow(choice) for choice in get_args(field.annotation)) if field else ""
+_SPELT = {"true": True, "yes": True, "True": True, "false": False, "no": False, "False": False}
+
+
+def _as_json(key: str, value: Any) -> str:
+    return f"-e '{json.dumps({key: value})}'"
+
+
+def _choices(field: FieldInfo | None) -> tuple[Any, ...]:
+    return get_args(field.annotation) if field else ()
+
+
+def _example(name: str) -> Any:
+    """Give the example of a key that is known; ``setting`` sees to it that there is one."""
+    return (Settings.model_fields[name].examples or [None])[0]
 
 
 def _unknown(key: Key) -> Fault:
@@ -481,18 +506,15 @@ def _placed(faults: list[Fault], warning: bool, given: dict[str, Any], page: Pag
 
 def _problem(fault: Fault, given: dict[str, Any], page: Page | None) -> Problem:
     top = str(fault.key[0])
-    value: Any = {**Settings().as_values(), **given}
+    defaults = Settings().as_values()
+    value: Any = {**defaults, **given}
     for part in fault.key:
         value = _step(value, part)
     hidden = names_a_secret(fault.key[-1]) and value is not _ABSENT
     text = "" if value is _ABSENT else "(not shown)" if hidden else shown(value)
-    from_page = page is not None and (top not in given or plain(page.values.get(top)) == given[top])
-    if page is not None and from_page:
+    if page is not None and (top not in given or given[top] == plain({**defaults, **page.values}.get(top))):
         return Problem(page.where(fault.key), dotted(fault.key), text, fault.what, fault.works, page.line(fault.key))
-    field = field_at((top,))
-    if isinstance(given.get(top), str) and field and field.annotation is not str and field.examples:
-        return Problem(ELSEWHERE, top, text, fault.what, f"-e '{json.dumps({top: field.examples[0]})}'")
-    return Problem(ELSEWHERE, dotted(fault.key), text, fault.what, fault.works)
+    return Problem(ELSEWHERE, dotted(fault.key), text, fault.what, fault.override or fault.works)
 
 
 _ABSENT = object()

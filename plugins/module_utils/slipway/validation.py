@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .checks import on_this_computer
-from .machines import look_around
 from .page import Problem, dotted, read_page, shown
 from .settings import ELSEWHERE, PREFIX, ROOT, Report, Settings, examine, plain
+from .surroundings import look_around
 
 # The machines are made from the page alone, so another value of these does not reach them.
 OF_THE_MACHINES = (

@@ -1,0 +1,112 @@
+"""What the checks of the settings need to know of the computer that they are used on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .artifacts.cache import default_root
+from .checks import VIRTUALBOX_CONF, Network, Surroundings
+from .machines import decide_mirror, decide_provider, records, vagrant_folder
+from .settings import ROOT, Settings
+
+
+def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surroundings:
+    """Find out what the checks need to know of this computer."""
+    existing = records(vagrant_folder(state, root))
+    provider = decide_provider(settings, existing)
+    cache = default_root()
+    total, available = memory()
+    minors, built = kubernetes_releases(root / "artifacts")
+    return Surroundings(
+        root=root,
+        provider=provider,
+        with_mirror=decide_mirror(settings, provider, existing, state),
+        existing=frozenset(existing),
+        memory_available=available,
+        memory_total=total,
+        cache=cache,
+        cache_free=free_space(cache),
+        cache_filled=any(cache.glob("bundles/*/bundle.json")),
+        cache_used=partial(folder_size, cache),
+        virtualbox_networks=virtualbox_networks(Path(VIRTUALBOX_CONF)),
+        kubernetes_minors=minors,
+        kubernetes_built=built,
+    )
+
+
+def memory(file: Path = Path("/proc/meminfo")) -> tuple[int | None, int | None]:
+    """Read total and available memory in MiB; None where the system does not say."""
+    try:
+        lines = file.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None, None
+    sizes = {name: int(rest.split()[0]) // 1024 for name, _, rest in (line.partition(":") for line in lines) if rest}
+    return sizes.get("MemTotal"), sizes.get("MemAvailable")
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes free for this user where ``folder`` is, or will be made."""
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes in the files below ``folder``; what goes away meanwhile, or may not be read, counts as nothing."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += os.lstat(f"{place}/{name}").st_size
+            except OSError:
+                continue
+    return size
+
+
+def virtualbox_networks(file: Path) -> tuple[str, ...]:
+    """Read which host-only networks VirtualBox allows; empty: not known, so nothing is refused."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ("192.168.56.0/21",)
+    except (OSError, ValueError):
+        return ()
+    words = [word for line in text.splitlines() if line.lstrip().startswith("*") for word in line.split()]
+    networks = []
+    for word in words:
+        try:
+            networks.append(str(Network(word, strict=False)))
+        except ValueError:
+            continue
+    return tuple(networks)
+
+
+def kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
+    """Read the Kubernetes minors that the catalog knows, and the release that its recipe builds; empty: not known."""
+    images = _entry(artifacts / "catalog.yml", "images")
+    recipe = _entry(artifacts / "go" / "recipes.yml", "kubernetes")
+    versions = [entry.get("version") for entry in images.values() if isinstance(entry, dict)]
+    minors = [set(version) for version in versions if isinstance(version, dict)]
+    return frozenset(set.intersection(*minors) if minors else ()), str(recipe.get("version", "")).removeprefix("v")
+
+
+def _entry(file: Path, name: str) -> dict[str, Any]:
+    """Read one map of a YAML file; empty without it. What is wrong with these files is said by those who use them."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  both are safe
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    entry = content.get(name) if isinstance(content, dict) else None
+    return entry if isinstance(entry, dict) else {}

@@ -1,0 +1,599 @@
+"""Settings against each other, and against the computer they are used on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.checks import Surroundings, members, on_the_page, on_this_computer
+from slipway.settings import Report, Settings, examine
+
+GB = 10**9
+CTRL = {"name": "ctrl", "address": "192.168.56.100", "role": "controller"}
+NODE = {"name": "node-1", "address": "192.168.56.101", "role": "worker"}
+MIRROR = {"name": "store", "address": "192.168.56.10", "role": "mirror"}
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJkfz+Yq9n5G7p me@example.org"
+AMPLE = Surroundings(
+    memory_total=64000, memory_available=60000, cache=Path("/cache"), cache_free=100 * GB, kubernetes_built="1.37.0"
+)
+
+
+def controllers(count: int, memory: int = 4096) -> dict[str, Any]:
+    return {"cluster_controllers": {"count": count, "cpus": 2, "memory": memory}}
+
+
+def workers(count: int, memory: int = 6144) -> dict[str, Any]:
+    return {"cluster_workers": {"count": count, "cpus": 2, "memory": memory}}
+
+
+def hosts(*entries: dict[str, Any], **others: Any) -> dict[str, Any]:
+    return {"cluster_provider": "hosts", "cluster_hosts": list(entries), **others}
+
+
+def page(**values: Any) -> Report:
+    return examine(values, check=on_the_page)
+
+
+def here(values: dict[str, Any], **around: Any) -> Report:
+    return examine(values, check=on_this_computer(lambda _: replace(AMPLE, **around)))
+
+
+FINE: list[dict[str, Any]] = [
+    {},
+    controllers(3),
+    controllers(5),
+    workers(0),
+    workers(154),
+    {**controllers(151), **workers(4)},
+    hosts(CTRL),
+    hosts(CTRL, NODE, MIRROR),
+    hosts(CTRL, NODE, MIRROR, cluster_mirror=True),
+    hosts(CTRL, NODE, cluster_mirror=False),
+    # hosts' own gateway is not known, so .1 is not reserved
+    hosts(CTRL, cluster_metallb_addresses=["192.168.56.1-192.168.56.9"]),
+    {"cluster_provider": "docker", "cluster_hosts": [CTRL, CTRL]},
+    {"cluster_api_endpoint": "api.example.org:6443"},
+    {"cluster_api_endpoint": "192.168.56.100"},
+    {"cluster_api_endpoint": "192.168.56.50:6443", **controllers(3)},
+    {"cluster_metallb_addresses": ["192.168.56.80/30", "192.168.56.90-192.168.56.99"]},
+    {"cluster_metallb_addresses": ["192.168.56.2-192.168.56.9"]},
+    {"cluster_mirror": False, "cluster_metallb_addresses": ["192.168.56.10-192.168.56.19"]},
+    {"cluster_node_cidr": "10.0.0.0/16", "cluster_metallb_addresses": ["10.0.5.0/24"]},
+    {"cluster_pod_cidr": "10.244.0.0/22", **workers(3)},
+    {"cluster_service_cidr": "10.96.0.0/28"},
+]
+
+
+@pytest.mark.parametrize("values", FINE)
+def test_settings_that_can_work_pass(values: dict[str, Any]) -> None:
+    assert page(**values).problems == []
+
+
+# settings, key, part of the message, what would work
+WRONG: list[tuple[dict[str, Any], str, str, str]] = [
+    # controllers
+    (controllers(2), "cluster_controllers.count", "an even number of controllers", "count: 3"),
+    (controllers(4), "cluster_controllers.count", "an even number of controllers", "count: 5"),
+    (
+        hosts(CTRL, {**NODE, "role": "controller"}),
+        "cluster_hosts",
+        "2 controllers: an even number",
+        "1 hosts with role: controller",
+    ),
+    # overlapping networks
+    (
+        {"cluster_pod_cidr": "192.168.0.0/16"},
+        "cluster_pod_cidr",
+        "shares addresses with cluster_node_cidr 192.168.56.0/24",
+        "cluster_pod_cidr: 10.244.0.0/16",
+    ),
+    (
+        {"cluster_service_cidr": "192.168.56.0/25"},
+        "cluster_service_cidr",
+        "shares addresses with cluster_node_cidr",
+        "cluster_service_cidr: 10.96.0.0/12",
+    ),
+    (
+        {"cluster_service_cidr": "10.240.0.0/12"},
+        "cluster_service_cidr",
+        "shares addresses with cluster_pod_cidr 10.244.0.0/16",
+        "cluster_service_cidr: 10.96.0.0/12",
+    ),
+    (
+        {"cluster_pod_cidr": "10.100.0.0/16", "cluster_service_cidr": "10.96.0.0/12"},
+        "cluster_service_cidr",
+        "shares addresses with cluster_pod_cidr 10.100.0.0/16",
+        "cluster_service_cidr: 10.112.0.0/12",
+    ),
+    # sizes
+    ({"cluster_service_cidr": "172.0.0.0/8"}, "cluster_service_cidr", "between /12 and /28", "172.0.0.0/12"),
+    ({"cluster_service_cidr": "10.96.0.0/29"}, "cluster_service_cidr", "between /12 and /28", "10.96.0.0/28"),
+    (workers(155), "cluster_workers.count", "192.168.56.0/24 has room for 155 nodes", "count: 154"),
+    (controllers(201), "cluster_node_cidr", "has room for 155 nodes from number 100 up, but 203", "192.168.56.0/23"),
+    (
+        {"cluster_node_cidr": "192.168.56.0/26", "cluster_metallb_addresses": ["192.168.56.40-192.168.56.49"]},
+        "cluster_node_cidr",
+        "has room for 0 nodes from number 100 up, but 3 are asked for",
+        "cluster_node_cidr: 192.168.56.0/24",
+    ),
+    ({"cluster_pod_cidr": "10.244.0.0/23"}, "cluster_pod_cidr", "a /24 for 2 nodes, but there are 3", "10.244.0.0/16"),
+    ({"cluster_pod_cidr": "10.244.0.0/25"}, "cluster_pod_cidr", "a /24 for 0 nodes, but there are 3", "10.244.0.0/16"),
+    (
+        hosts(CTRL, NODE, MIRROR, cluster_pod_cidr="10.244.0.0/24"),
+        "cluster_pod_cidr",
+        "a /24 for 1 nodes, but there are 2",
+        "10.244.0.0/16",
+    ),
+    # balancer addresses
+    (
+        {"cluster_metallb_addresses": ["192.168.57.90-192.168.57.99"]},
+        "cluster_metallb_addresses[0]",
+        "is not inside cluster_node_cidr 192.168.56.0/24: layer 2",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.250-192.168.57.9"]},
+        "cluster_metallb_addresses[0]",
+        "is not inside cluster_node_cidr",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.95-192.168.56.105"]},
+        "cluster_metallb_addresses[0]",
+        "includes the address of ctrl 192.168.56.100, node-1 192.168.56.101, node-2 192.168.56.102",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.80-192.168.56.82", "192.168.56.10/32"]},
+        "cluster_metallb_addresses[1]",
+        "includes the address of mirror-1 192.168.56.10",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.0-192.168.56.1"]},
+        "cluster_metallb_addresses[0]",
+        "includes the address of the network 192.168.56.0, the gateway 192.168.56.1",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.240-192.168.56.255"]},
+        "cluster_metallb_addresses[0]",
+        "includes the address of broadcast 192.168.56.255",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["10.244.3.0/24"]},
+        "cluster_metallb_addresses[0]",
+        "shares addresses with cluster_pod_cidr 10.244.0.0/16",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["10.96.0.0-10.96.0.9"]},
+        "cluster_metallb_addresses[0]",
+        "shares addresses with cluster_service_cidr 10.96.0.0/12",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.90-192.168.56.99", "192.168.56.99-192.168.56.99"]},
+        "cluster_metallb_addresses[1]",
+        "shares addresses with 192.168.56.90-192.168.56.99",
+        "[192.168.56.90-192.168.56.99]",
+    ),
+    (
+        hosts(CTRL, {**NODE, "address": "192.168.56.95"}),
+        "cluster_metallb_addresses[0]",
+        "includes the address of node-1 192.168.56.95",
+        "[192.168.56.245-192.168.56.254]",
+    ),
+    (
+        hosts({**CTRL, "address": "10.9.9.2"}, cluster_node_cidr="10.9.9.0/30"),
+        "cluster_metallb_addresses[0]",
+        "is not inside cluster_node_cidr 10.9.9.0/30",
+        "[10.9.9.1-10.9.9.1]",
+    ),
+    (
+        hosts(
+            {**CTRL, "address": "10.9.9.0"}, cluster_node_cidr="10.9.9.0/32", cluster_metallb_addresses=["10.9.9.0/32"]
+        ),
+        "cluster_metallb_addresses[0]",
+        "includes the address of ctrl",
+        "a range inside a larger cluster_node_cidr",
+    ),
+    # hosts
+    (hosts(), "cluster_hosts", "at least one host with role controller", "role: controller"),
+    (hosts(NODE), "cluster_hosts", "at least one host with role controller", "role: controller"),
+    ({"cluster_hosts": [CTRL]}, "cluster_provider", "auto would make others", "cluster_provider: hosts"),
+    (
+        hosts(CTRL, NODE, {**NODE, "address": "192.168.56.102"}),
+        "cluster_hosts[2].name",
+        "is the name of cluster_hosts[1] too",
+        "name: node-2",
+    ),
+    (
+        hosts(CTRL, {**NODE, "address": "192.168.56.100"}),
+        "cluster_hosts[1].address",
+        "is the address of cluster_hosts[0] too",
+        "address: the one that this host has",
+    ),
+    (
+        hosts(CTRL, {**NODE, "address": "10.3.4.5"}),
+        "cluster_hosts[1].address",
+        "is outside cluster_node_cidr 192.168.56.0/24",
+        "cluster_node_cidr: 10.3.4.0/24",
+    ),
+    (
+        hosts(CTRL, {**NODE, "address": "192.168.56.255"}),
+        "cluster_hosts[1].address",
+        "is the network or broadcast address",
+        "address: the one that this host has",
+    ),
+    (
+        hosts(CTRL, MIRROR, {**MIRROR, "name": "other", "address": "192.168.56.11"}),
+        "cluster_hosts[2].role",
+        "is a second mirror",
+        "role: worker",
+    ),
+    (hosts(CTRL, cluster_mirror=True), "cluster_mirror", "needs one host with role mirror", "cluster_mirror: auto"),
+    (hosts(CTRL, MIRROR, cluster_mirror=False), "cluster_mirror", "store has the role mirror", "cluster_mirror: auto"),
+    # the endpoint
+    (
+        {"cluster_api_endpoint": "api.example.org:70000"},
+        "cluster_api_endpoint",
+        "a port above 65535",
+        "cluster_api_endpoint: api.example.org:6443",
+    ),
+    (
+        {"cluster_api_endpoint": "192.168.56.300"},
+        "cluster_api_endpoint",
+        "192.168.56.300 is not an IPv4 address",
+        "192.168.56.100:6443",
+    ),
+    (
+        {"cluster_api_endpoint": "192.168.56.101:6443"},
+        "cluster_api_endpoint",
+        "is the address of node-1, which is no controller",
+        "cluster_api_endpoint: 192.168.56.100:6443",
+    ),
+    (
+        {"cluster_api_endpoint": "192.168.56.90:6443"},
+        "cluster_api_endpoint",
+        "lies in cluster_metallb_addresses 192.168.56.90-192.168.56.99",
+        "192.168.56.100:6443",
+    ),
+    ({"cluster_api_endpoint": "10.244.0.9"}, "cluster_api_endpoint", "lies in cluster_pod_cidr", "192.168.56.100:6443"),
+]
+
+
+@pytest.mark.parametrize(("values", "key", "what", "works"), WRONG)
+def test_settings_that_cannot_work_are_refused(values: dict[str, Any], key: str, what: str, works: str) -> None:
+    problems = page(**values).problems
+    (problem,) = [problem for problem in problems if problem.key == key]
+    assert what in problem.what
+    assert works in problem.works
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "works"),
+    [(v, k, w) for v, k, _, w in WRONG if w.startswith(("count:", "cluster_mirror:", "role: worker"))],
+)
+def test_what_is_said_to_work_works(values: dict[str, Any], key: str, works: str) -> None:
+    name, _, text = works.partition(": ")
+    value: Any = int(text) if text.isdigit() else text
+    top = key.partition(".")[0].partition("[")[0]
+    better = dict(values)
+    if name == "role":
+        better[top] = [*values[top][:-1], {**values[top][-1], "role": value}]
+    else:
+        better[top] = {**values[top], name: value} if name == "count" else value
+    assert page(**better).problems == []
+
+
+@pytest.mark.parametrize("mirrored", ["auto", True])
+def test_the_mirrors_address_is_kept_free(mirrored: Any) -> None:
+    values = {"cluster_mirror": mirrored, "cluster_metallb_addresses": ["192.168.56.10-192.168.56.19"]}
+    assert "mirror-1" in page(**values).problems[0].what
+
+
+def test_overlap_is_looked_for_in_all_three_pairs() -> None:
+    problems = page(cluster_pod_cidr="192.168.0.0/16", cluster_service_cidr="192.168.0.0/20").problems
+    assert [problem.key for problem in problems if "shares addresses with cluster_" in problem.what][:3] == [
+        "cluster_metallb_addresses[0]",
+        "cluster_pod_cidr",
+        "cluster_service_cidr",
+    ]
+
+
+def test_a_check_is_left_out_where_a_value_is_wrong_in_itself() -> None:
+    report = page(cluster_pod_cidr="nonsense", cluster_service_cidr="10.0.0.0/29", **controllers(2))
+    assert [problem.key for problem in report.problems] == [
+        "cluster_controllers.count",
+        "cluster_pod_cidr",
+        "cluster_service_cidr",
+    ]
+
+
+# --- the machines
+
+
+@pytest.mark.parametrize(
+    ("values", "with_mirror", "expected"),
+    [
+        (
+            {},
+            True,
+            [
+                ("mirror-1", "mirror", ".10", 1, 1024),
+                ("ctrl", "controller", ".100", 2, 4096),
+                ("node-1", "worker", ".101", 2, 6144),
+                ("node-2", "worker", ".102", 2, 6144),
+            ],
+        ),
+        (
+            {**controllers(3, 2000), **workers(1, 800)},
+            False,
+            [
+                ("ctrl", "controller", ".100", 2, 2000),
+                ("ctrl-2", "controller", ".101", 2, 2000),
+                ("ctrl-3", "controller", ".102", 2, 2000),
+                ("node-1", "worker", ".103", 2, 800),
+            ],
+        ),
+        (hosts(CTRL, NODE), True, [("ctrl", "controller", ".100", 0, 0), ("node-1", "worker", ".101", 0, 0)]),
+    ],
+)
+def test_machines_have_names_addresses_and_sizes(
+    values: dict[str, Any], with_mirror: bool, expected: list[Any]
+) -> None:
+    found = members(examine(values).accepted(), with_mirror=with_mirror)
+    assert [(m.name, m.role, m.address.removeprefix("192.168.56"), m.cpus, m.memory) for m in found] == expected
+
+
+def test_a_large_network_counts_on() -> None:
+    settings = examine({"cluster_node_cidr": "10.0.0.0/16", **workers(200)}).accepted()
+    assert members(settings, with_mirror=False)[-1].address == "10.0.1.44"
+
+
+# --- this computer
+
+
+def key_file(folder: Path, text: str) -> str:
+    path = folder / "key.pub"
+    path.write_bytes(text.encode("latin-1"))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [KEY, f"{KEY}\n", "ssh-rsa AAAAB3Nza==", "ecdsa-sha2-nistp256 AAAA", "sk-ssh-ed25519@openssh.com AAAA name"],
+)
+def test_public_keys_and_their_files_are_taken(tmp_path: Path, text: str) -> None:
+    values = {"cluster_ssh_keys": [text, key_file(tmp_path, f"# mine\n\n{text}\n")]}
+    assert here(values).problems == []
+
+
+def test_a_key_file_is_found_from_the_checkout_and_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key_file(tmp_path, KEY)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert here({"cluster_ssh_keys": ["key.pub", "~/key.pub"]}, root=tmp_path).problems == []
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "is the file of a private key"),
+        ("hello\n", "is a file with no public key in it"),
+        ("", "is a file with no public key in it"),
+        (f"{KEY}\nhello\n", "is a file with no public key in it"),
+        ("\xff\xfe", "nor a file that can be read (not a text)"),
+    ],
+)
+def test_a_file_without_public_keys_is_refused(tmp_path: Path, content: str, what: str) -> None:
+    (problem,) = here({"cluster_ssh_keys": [KEY, key_file(tmp_path, content)]}).problems
+    assert problem.key == "cluster_ssh_keys[1]"
+    assert what in problem.what
+    assert problem.works == "cluster_ssh_keys: [~/.ssh/id_ed25519.pub]"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("~/.ssh/nobody-has-this.pub", "nor a file that can be read (No such file or directory)"),
+        ("ssh-ed25519 AAAA*", "is cut off or changed"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "is a private key; only its public half"),
+        ("/", "nor a file that can be read (Is a directory)"),
+        ("nul\0", "nor a file that can be read"),
+    ],
+)
+def test_what_is_neither_key_nor_file_is_refused(text: str, what: str) -> None:
+    (problem,) = here({"cluster_ssh_keys": [text]}).problems
+    assert what in problem.what
+
+
+def test_the_key_of_a_host_must_exist(tmp_path: Path) -> None:
+    good = {**CTRL, "key": key_file(tmp_path, "private")}
+    assert here(hosts(good, NODE)).problems == []
+    (problem,) = here(hosts(good, {**NODE, "key": "~/.ssh/nobody"})).problems
+    assert problem.key == "cluster_hosts[1].key"
+    assert "no such file, or not to be read: " in problem.what
+    assert "~" not in problem.what
+    assert 'key: ""' in problem.works
+    (problem,) = here(hosts({**CTRL, "key": str(tmp_path)})).problems
+    assert "no such file" in problem.what
+    assert here({"cluster_provider": "docker", "cluster_hosts": [{**CTRL, "key": "nobody"}]}).problems == []
+
+
+def version(text: str, source: str = "auto") -> dict[str, Any]:
+    return {"cluster_kubernetes_version": text, "cluster_artifacts_from": source}
+
+
+@pytest.mark.parametrize(
+    ("values", "known", "problem", "warning"),
+    [
+        (version("1.37.0"), {"1.37"}, "", ""),
+        (version("1.37.5", "upstream"), {"1.37"}, "", ""),
+        (version("1.37.5"), {"1.37"}, "", "recipes.yml builds 1.37.0; another release can only come from upstream"),
+        (version("1.37.5", "source"), {"1.37"}, "recipes.yml builds 1.37.0", ""),
+        (version("1.36.0"), {"1.37", "1.38"}, "catalog.yml knows Kubernetes 1.37, 1.38 only", ""),
+        (version("1.36.0", "upstream"), set(), "", ""),
+    ],
+)
+def test_a_kubernetes_release_must_be_known(
+    values: dict[str, Any], known: set[str], problem: str, warning: str
+) -> None:
+    report = here(values, kubernetes_minors=frozenset(known))
+    for found, expected in ((report.problems, problem), (report.warnings, warning)):
+        assert len(found) == bool(expected)
+        assert all(expected in one.what and one.works == 'cluster_kubernetes_version: "1.37.0"' for one in found)
+
+
+def test_any_release_passes_where_none_is_known() -> None:
+    report = here(version("1.99.0"), kubernetes_built="")
+    assert (report.problems, report.warnings) == ([], [])
+
+
+VIRTUALBOX = {"provider": "virtualbox", "virtualbox_networks": ("192.168.56.0/21",)}
+
+
+def test_virtualbox_allows_some_networks_only() -> None:
+    elsewhere = {"cluster_node_cidr": "10.7.0.0/24", "cluster_metallb_addresses": ["10.7.0.90/31"]}
+    (problem,) = here(elsewhere, **VIRTUALBOX).problems
+    assert problem.what == "VirtualBox allows host-only networks inside 192.168.56.0/21 only"
+    assert problem.works == 'cluster_node_cidr: 192.168.56.0/24, or a line "* 10.7.0.0/24" in /etc/vbox/networks.conf'
+    assert here(elsewhere, **{**VIRTUALBOX, "provider": "docker"}).problems == []
+    assert here(elsewhere, **{**VIRTUALBOX, "virtualbox_networks": ()}).problems == []
+    assert here(elsewhere, **{**VIRTUALBOX, "virtualbox_networks": ("192.168.56.0/21", "10.0.0.0/8")}).problems == []
+    assert here({}, **VIRTUALBOX).problems == []
+
+
+# settings, surroundings, the key, part of the message, what would work, is it only a warning
+MEMORY: list[tuple[dict[str, Any], dict[str, Any], str, str, str, bool]] = [
+    (
+        {},
+        {"memory_total": 5000, "memory_available": 4900},
+        "cluster_workers.memory",
+        "one machine cannot have more than the 5000 MiB of this computer",
+        "memory: 1700",
+        False,
+    ),
+    (
+        controllers(1, 20000),
+        {"memory_total": 16000, "memory_available": 15000},
+        "cluster_controllers.memory",
+        "one machine cannot have more than the 16000 MiB",
+        "memory: 4864",
+        False,
+    ),
+    (
+        workers(2, 3000),
+        {"memory_total": 16000, "memory_available": 3300},
+        "cluster_workers.count",
+        "4 machines need at least 3356 MiB, but only 3300 MiB are free here",
+        "fewer machines, or 56 MiB more of free memory",
+        False,
+    ),
+    (
+        workers(0),
+        {"memory_total": 16000, "memory_available": 1000},
+        "cluster_controllers.count",
+        "2 machines need at least 1956 MiB, but only 1000 MiB are free here",
+        "fewer machines, or 956 MiB more of free memory",
+        False,
+    ),
+    (
+        {},
+        {"memory_total": 16000, "memory_available": 15000, "provider": "virtualbox"},
+        "cluster_workers.memory",
+        "all machines together get 17408 MiB; this computer has 16000",
+        "memory: 4864",
+        False,
+    ),
+    (
+        {},
+        {"memory_total": 16000, "memory_available": 12000},
+        "cluster_workers.memory",
+        "the machines may use 17408 MiB together, but 12000 MiB are free here now",
+        "memory: 3584",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "around", "key", "what", "works", "warning"), MEMORY)
+def test_too_little_memory_is_said(
+    values: dict[str, Any], around: dict[str, Any], key: str, what: str, works: str, warning: bool
+) -> None:
+    report = here(values, **around)
+    (found,) = report.warnings if warning else report.problems
+    assert len(report.warnings) == warning
+    assert (found.key, found.works) == (key, works)
+    assert what in found.what
+
+
+def test_machines_that_exist_have_their_memory_already() -> None:
+    around = {"memory_total": 24000, "memory_available": 4000}
+    assert here({}, **around, existing=frozenset({"mirror-1", "ctrl", "node-1", "node-2"})).warnings == []
+    (warning,) = here({}, **around, existing=frozenset({"mirror-1", "ctrl", "node-1"})).warnings
+    assert "the machines may use 6144 MiB" in warning.what
+
+
+@pytest.mark.parametrize("unknown", [{"memory_total": None}, {"memory_available": None}, {"provider": "hosts"}])
+def test_memory_is_left_alone_where_it_does_not_count(unknown: dict[str, Any]) -> None:
+    around = {"memory_total": 100, "memory_available": 100, **unknown}
+    report = here(hosts(CTRL) if unknown.get("provider") else {}, **around)
+    assert (report.problems, report.warnings) == ([], [])
+
+
+# where from, free GB, used GB, filled, is it refused, is it warned of, GB said to be needed
+DISK: list[tuple[str, float, float, bool, bool, bool, str]] = [
+    ("auto", 15, 0, False, False, False, ""),
+    ("auto", 14.9, 0, False, False, True, "15.0"),
+    ("auto", 4, 0, False, False, True, "15.0"),
+    ("auto", 3.9, 0, False, True, False, "15.0"),
+    ("auto", 6, 10, False, False, False, ""),
+    ("auto", 3, 10, False, False, True, "5.0"),
+    ("auto", 1.9, 14, False, True, False, "2.0"),
+    ("source", 14.9, 0, False, True, False, "15.0"),
+    ("source", 14.9, 1, False, False, False, ""),
+    ("upstream", 4, 0, False, False, False, ""),
+    ("upstream", 3.9, 0, False, True, False, "4.0"),
+    ("source", 2, 9, True, False, False, ""),
+    ("source", 1.9, 9, True, True, False, "2.0"),
+]
+
+
+@pytest.mark.parametrize(("source", "free", "used", "filled", "refused", "warned", "needed"), DISK)
+def test_too_little_disk_is_said(
+    source: str, free: float, used: float, filled: bool, refused: bool, warned: bool, needed: str
+) -> None:
+    report = here(
+        {"cluster_artifacts_from": source},
+        cache_free=int(free * GB),
+        cache_used=lambda: int(used * GB),
+        cache_filled=filled,
+    )
+    assert (len(report.problems), len(report.warnings)) == (refused, warned)
+    for found in (*report.problems, *report.warnings):
+        assert found.key == "cluster_artifacts_from"
+        assert f"/cache has {free:.1f} GB free" in found.what
+        assert f"up to {needed} GB there" in found.what
+        assert "SLIPWAY_CACHE=" in found.works
+
+
+def test_a_disk_of_unknown_size_passes() -> None:
+    assert here({}, cache_free=None).problems == []
+
+
+def test_the_cache_is_not_counted_while_there_is_room() -> None:
+    def count() -> int:
+        raise AssertionError("counting a cache takes seconds")
+
+    assert here({}, cache_used=count).problems == []
+
+
+def test_a_wrong_value_does_not_reach_the_checks_of_this_computer() -> None:
+    around = {"memory_total": 10, "memory_available": 10, "cache_free": 0}
+    report = here({"cluster_workers": 1, "cluster_artifacts_from": 1}, **around)
+    assert [problem.what[:9] for problem in report.problems] == ["must be o", "must be a"]
+    assert isinstance(examine({}).settings, Settings)

@@ -1,0 +1,306 @@
+"""The machine plan, and what is found out about this computer."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway import debian, machines, surroundings
+from slipway.settings import ROOT, Settings, examine
+
+HOSTS = {
+    "cluster_provider": "hosts",
+    "cluster_hosts": [
+        {"name": "ctrl", "address": "192.168.56.100", "role": "controller", "key": "~/key"},
+        {"name": "store", "address": "192.168.56.10", "role": "mirror", "user": "me", "port": 2222},
+    ],
+}
+
+
+def settings(**values: Any) -> Settings:
+    return examine(values).accepted()
+
+
+def made(vagrant: Path, name: str, provider: str, identity: str = "abc") -> None:
+    folder = vagrant / "machines" / name / provider
+    folder.mkdir(parents=True)
+    (folder / "id").write_text(identity)
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SLIPWAY_PAGE", "SLIPWAY_STATE", "VAGRANT_DOTFILE_PATH", "VAGRANT_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+# --- places
+
+
+def test_places_are_those_of_the_checkout_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machines.state_folder() == ROOT / ".slipway"
+    assert machines.page_file() == ROOT / "group_vars/all/cluster.yml"
+    monkeypatch.setenv("SLIPWAY_STATE", "lab")
+    monkeypatch.setenv("SLIPWAY_PAGE", "/x/page.yml")
+    assert machines.state_folder() == Path.cwd() / "lab"
+    assert machines.page_file() == Path("/x/page.yml")
+
+
+def test_another_state_folder_has_vagrants_records_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machines.vagrant_folder(ROOT / ".slipway") == ROOT / ".vagrant"
+    assert machines.vagrant_folder(Path("/lab")) == Path("/lab/vagrant")
+    monkeypatch.setenv("VAGRANT_DOTFILE_PATH", "/own")
+    assert machines.vagrant_folder(Path("/lab")) == Path("/own")
+    monkeypatch.setenv("VAGRANT_DOTFILE_PATH", "sub/../own")
+    assert machines.vagrant_folder(Path("/lab")) == ROOT / "own"
+
+
+def test_records_tell_which_machines_exist(tmp_path: Path) -> None:
+    made(tmp_path, "ctrl", "docker")
+    made(tmp_path, "node-1", "virtualbox", "def\n")
+    made(tmp_path, "node-2", "docker", "\n")
+    (tmp_path / "machines/node-3/docker").mkdir(parents=True)
+    assert machines.records(tmp_path) == {"ctrl": ("docker", "abc"), "node-1": ("virtualbox", "def")}
+    assert machines.records(tmp_path / "nowhere") == {}
+
+
+# --- the provider
+
+
+@pytest.mark.parametrize(
+    ("programs", "files", "platform", "plugin", "expected"),
+    [
+        ({"VBoxManage"}, {"/dev/vboxdrv"}, "linux", "", "virtualbox"),
+        ({"VBoxManage"}, set(), "darwin", "", "virtualbox"),
+        ({"VBoxManage"}, set(), "linux", "", "docker"),
+        ({"VBoxManage"}, {"/dev/vboxdrv", "/run/libvirt/libvirt-sock"}, "linux", "user", "virtualbox"),
+        (set(), {"/run/libvirt/libvirt-sock"}, "linux", "user", "libvirt"),
+        (set(), {"/run/libvirt/virtqemud-sock"}, "linux", "debian", "libvirt"),
+        (set(), {"/run/libvirt/libvirt-sock"}, "linux", "", "docker"),
+        (set(), set(), "linux", "user", "docker"),
+    ],
+)
+def test_auto_takes_virtualbox_then_libvirt_then_docker(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    programs: set[str],
+    files: set[str],
+    platform: str,
+    plugin: str,
+    expected: str,
+) -> None:
+    real = Path.exists
+    watched = {"/dev/vboxdrv", "/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) in files if str(path) in watched else real(path))
+    monkeypatch.setattr("shutil.which", lambda name: name if name in programs else None)
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr(machines, "DEBIAN_GEMS", tmp_path / "gems")
+    monkeypatch.setenv("VAGRANT_HOME", str(tmp_path))
+    if plugin == "user":
+        (tmp_path / "plugins.json").write_text('{"version": "1", "installed": {"vagrant-libvirt": {}}}')
+    if plugin == "debian":
+        (tmp_path / "gems/all/specifications").mkdir(parents=True)
+        (tmp_path / "gems/all/specifications/vagrant-libvirt-0.11.2.gemspec").touch()
+    assert machines.detect_provider() == expected
+
+
+def test_machines_that_exist_keep_their_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "detect_provider", lambda: "detected")
+    existing = {"ctrl": ("libvirt", "1"), "node-1": ("docker", "2")}
+    assert machines.decide_provider(settings(), existing) == "libvirt"
+    assert machines.decide_provider(settings(), {}) == "detected"
+    assert machines.decide_provider(settings(cluster_provider="virtualbox"), existing) == "virtualbox"
+
+
+# --- the mirror
+
+
+@pytest.mark.parametrize(
+    ("values", "provider", "existing", "expected"),
+    [
+        (HOSTS, "hosts", [], True),
+        ({"cluster_mirror": True}, "virtualbox", [], True),
+        ({"cluster_mirror": False}, "docker", ["mirror-1"], False),
+        ({}, "docker", [], True),
+        ({}, "virtualbox", ["ctrl", "mirror-1"], True),
+        ({"cluster_artifacts_from": "source"}, "virtualbox", [], True),
+        ({"cluster_artifacts_from": "upstream"}, "libvirt", [], False),
+        ({}, "libvirt", ["ctrl"], False),
+    ],
+)
+def test_a_mirror_stands_where_it_is_wanted_or_needed(
+    tmp_path: Path, values: dict[str, Any], provider: str, existing: list[str], expected: bool
+) -> None:
+    records = dict.fromkeys(existing, (provider, "1"))
+    assert machines.decide_mirror(settings(**values), provider, records, tmp_path) is expected
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_whether_upstream_answers_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reachable: bool
+) -> None:
+    asked: list[str] = []
+
+    def answers(proxy: str) -> bool:
+        asked.append(proxy)
+        return reachable
+
+    monkeypatch.setattr(machines, "upstream_answers", answers)
+    state = tmp_path / "state"
+    assert machines.decide_mirror(settings(), "virtualbox", {}, state) is not reachable
+    assert machines.decide_mirror(settings(), "virtualbox", {"ctrl": ("virtualbox", "1")}, state) is not reachable
+    assert asked == [""]
+    proxy = {"http": "", "https": "http://p:1", "no_proxy": []}
+    machines.decide_mirror(settings(cluster_proxy=proxy), "virtualbox", {}, state)
+    assert asked == ["", "http://p:1"]
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Answers 200 below /fine and 404 elsewhere; as a proxy it refuses to connect."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200 if self.path.endswith("/fine") else 404)
+        self.end_headers()
+
+    def do_CONNECT(self) -> None:
+        self.send_error(403)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+
+
+def test_any_answer_of_upstream_is_an_answer(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert machines.upstream_answers(url=f"{server}/fine")
+    assert machines.upstream_answers(url=f"{server}/gone")
+    assert machines.upstream_answers(server, url="http://192.0.2.1/fine")
+
+
+def test_silence_a_refusal_or_nonsense_is_no_answer(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert not machines.upstream_answers(url="http://127.0.0.1:1/")
+    assert not machines.upstream_answers(server, url="https://192.0.2.1/")
+    assert not machines.upstream_answers(url="nonsense")
+
+
+# --- the plan
+
+
+def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "detect_provider", lambda: "docker")
+    plan = machines.make_plan(settings(), page=tmp_path / "page.yml", state=tmp_path / "state", root=ROOT)
+    assert plan == {
+        "cluster": "slipway",
+        "provider": "docker",
+        "network": {"name": "slipway", "cidr": "192.168.56.0/24", "gateway": "192.168.56.1"},
+        "machines": [
+            {"name": "mirror-1", "role": "mirror", "address": "192.168.56.10", "cpus": 1, "memory": 1024},
+            {"name": "ctrl", "role": "controller", "address": "192.168.56.100", "cpus": 2, "memory": 4096},
+            {"name": "node-1", "role": "worker", "address": "192.168.56.101", "cpus": 2, "memory": 6144},
+            {"name": "node-2", "role": "worker", "address": "192.168.56.102", "cpus": 2, "memory": 6144},
+        ],
+        "hosts": [],
+        "box": "bento/ubuntu-24.04",
+        "cache": str(tmp_path / "cache"),
+        "node_image": debian.node_image_tag(ROOT),
+        "page": str(tmp_path / "page.yml"),
+        "state": str(tmp_path / "state"),
+        "vagrant": str(tmp_path / "state/vagrant"),
+    }
+
+
+def test_the_plan_for_hosts_makes_nothing(tmp_path: Path) -> None:
+    plan = machines.make_plan(settings(**HOSTS), page=tmp_path, state=tmp_path, root=tmp_path)
+    assert (plan["machines"], plan["node_image"]) == ([], "")
+    ctrl, store = plan["hosts"]
+    assert ctrl == {
+        "name": "ctrl",
+        "role": "controller",
+        "address": "192.168.56.100",
+        "user": "",
+        "port": 22,
+        "key": f"{tmp_path}/home/key",
+    }
+    assert (store["user"], store["port"], store["key"]) == ("me", 2222, "")
+
+
+def test_only_docker_has_a_node_image(tmp_path: Path) -> None:
+    values = {"cluster_provider": "virtualbox", "cluster_mirror": False}
+    plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=tmp_path)
+    assert plan["node_image"] == ""
+    assert [machine["name"] for machine in plan["machines"]] == ["ctrl", "node-1", "node-2"]
+
+
+# --- the command
+
+
+def page(folder: Path, text: str = "cluster_name: lab\ncluster_provider: docker\n") -> str:
+    (folder / "page.yml").write_text(text)
+    return str(folder / "page.yml")
+
+
+def test_the_plan_is_printed_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_PAGE", page(tmp_path))
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
+    assert machines.main([]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["cluster"], plan["provider"], plan["state"]) == ("lab", "docker", str(tmp_path))
+    assert machines.main(["--provider", "libvirt", "--page", page(tmp_path, "cluster_mirror: false\n")]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["cluster"], plan["provider"]) == ("slipway", "libvirt")
+
+
+def test_a_wrong_page_ends_with_status_2_and_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert machines.main(["--page", page(tmp_path, "cluster_name: A\n")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("These settings cannot work (1 problem):\n")
+    assert "page.yml:1: cluster_name" in err
+    assert machines.main(["--page", str(tmp_path / "none.yml")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_this_computer_is_checked_on_request_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
+    path = page(tmp_path, "cluster_provider: docker\ncluster_ssh_keys: [nobody]\n")
+    assert machines.main(["--page", path]) == 0
+    assert machines.main(["--check", "--page", path]) == 2
+    assert "cluster_ssh_keys[0]: nobody" in capsys.readouterr().err
+    monkeypatch.setattr(surroundings, "memory", lambda: (100000, 9000))
+    assert machines.main(["--check", "--page", page(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["cluster"] == "lab"
+    assert err.startswith("Note: ")
+    assert "MiB are free here now" in err
+
+
+def test_the_command_starts_fast(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "slipway.machines", "--page", page(tmp_path)]
+    spent = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.4, "every Vagrant command waits for it: look at python -X importtime -m slipway.machines"

@@ -1,0 +1,118 @@
+"""The inventory plugin, through Ansible's own loader."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleParserError
+from ansible.inventory.data import InventoryData
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import inventory_loader
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = "cluster_name: lab\ncluster_provider: docker\n"
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    for name in ("SLIPWAY_PAGE", "SLIPWAY_STATE", "VAGRANT_DOTFILE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    inventory_loader.add_directory(str(ROOT / "plugins/inventory"))
+    return inventory_loader.get("slipway")
+
+
+def lab(folder: Path, page: str = PAGE, **options: str) -> Path:
+    (folder / "page.yml").write_text(page)
+    file = folder / "cluster.slipway.yml"
+    file.write_text(yaml.safe_dump({"plugin": "slipway", "page": "page.yml", "state": "state", **options}))
+    return file
+
+
+def parse(plugin: Any, file: Path) -> InventoryData:
+    data = InventoryData()
+    plugin.parse(data, DataLoader(), str(file))
+    data.reconcile_inventory()
+    return data
+
+
+def test_only_files_of_its_name_are_taken(plugin: Any, tmp_path: Path) -> None:
+    other = tmp_path / "hosts.yml"
+    other.touch()
+    assert plugin.verify_file(str(lab(tmp_path)))
+    assert not plugin.verify_file(str(other))
+    assert not plugin.verify_file(str(tmp_path / "none.slipway.yml"))
+
+
+def test_hosts_groups_and_variables_reach_ansible(plugin: Any, tmp_path: Path) -> None:
+    data = parse(plugin, lab(tmp_path))
+    groups = {name: [host.name for host in group.get_hosts()] for name, group in data.groups.items()}
+    assert groups["controllers"] == ["ctrl"]
+    assert groups["workers"] == ["node-1", "node-2"]
+    assert groups["mirror"] == ["mirror-1"]
+    assert sorted(groups["nodes"]) == ["ctrl", "node-1", "node-2"]
+    assert data.hosts["node-2"].vars["ansible_host"] == "192.168.56.102"
+    everywhere = data.groups["all"].vars
+    assert everywhere["slipway_page"] == str(tmp_path / "page.yml")
+    assert everywhere["slipway_state"] == str(tmp_path / "state")
+    assert everywhere["slipway_provider"] == "docker"
+    assert everywhere["cluster_name"] == "lab"
+    assert everywhere["cluster_mirror"] == "auto"
+
+
+def test_the_mirror_group_is_there_when_it_is_empty(plugin: Any, tmp_path: Path) -> None:
+    data = parse(plugin, lab(tmp_path, PAGE + "cluster_mirror: false\n"))
+    assert data.groups["mirror"].get_hosts() == []
+
+
+def test_a_wrong_page_is_said_once_and_ends_the_run(
+    plugin: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(plugin, lab(tmp_path, "cluster_name: A\ncluster_worker: 1\n"))
+    assert caught.value.code == 4
+    err = capsys.readouterr().err
+    assert err.startswith("[ERROR]: These settings cannot work (2 problems):\n")
+    assert f"{tmp_path}/page.yml:1: cluster_name: A\n" in err
+    assert err.count("cannot work") == 1
+
+
+def test_without_the_library_it_says_how_to_get_it(
+    plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "slipway.inventory", None)
+    with pytest.raises(AnsibleParserError, match="run `make setup`"):
+        parse(plugin, lab(tmp_path))
+
+
+def graph(*arguments: str) -> subprocess.CompletedProcess[str]:
+    ansible = Path(sys.executable).with_name("ansible-inventory")
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_", "VAGRANT_"))
+    }
+    return subprocess.run([str(ansible), *arguments], cwd=ROOT, capture_output=True, text=True, check=False, env=clean)
+
+
+def test_the_checkout_itself_has_an_inventory() -> None:
+    found = graph("--graph")
+    assert found.returncode == 0
+    for line in ("@controllers:", "|--ctrl", "@workers:", "|--node-1", "|--node-2", "@mirror:", "@nodes:"):
+        assert line in found.stdout
+    assert found.stderr == ""
+
+
+def test_another_inventory_file_names_another_page(tmp_path: Path) -> None:
+    file = lab(
+        tmp_path, "cluster_provider: hosts\ncluster_hosts: [{name: one, address: 192.168.56.9, role: controller}]\n"
+    )
+    found = json.loads(graph("-i", str(file), "--list").stdout)
+    assert found["controllers"]["hosts"] == ["one"]
+    # Plain texts, not wrapped as unsafe: testinfra reads them.
+    assert found["_meta"]["hostvars"]["one"]["ansible_host"] == "192.168.56.9"

@@ -1,0 +1,94 @@
+"""What is found out about this computer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from slipway import surroundings
+from slipway.settings import Settings
+
+
+def test_memory_is_read_in_mib(tmp_path: Path) -> None:
+    file = tmp_path / "meminfo"
+    file.write_text(
+        "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvailable:    8000000 kB\nOdd\nHugePages_Total:   0\n"
+    )
+    assert surroundings.memory(file) == (15625, 7812)
+    assert surroundings.memory(tmp_path / "none") == (None, None)
+
+
+def test_free_disk_is_that_of_the_nearest_folder_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = surroundings.free_space(tmp_path / "a/b/c")
+    assert free is not None
+    assert free > 0
+    monkeypatch.setattr("shutil.disk_usage", lambda _: (_ for _ in ()).throw(PermissionError))
+    assert surroundings.free_space(tmp_path) is None
+    monkeypatch.setattr("shutil.disk_usage", lambda _: (_ for _ in ()).throw(FileNotFoundError))
+    assert surroundings.free_space(tmp_path) is None
+
+
+def test_a_folder_is_as_large_as_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one").write_bytes(b"x" * 1000)
+    (tmp_path / "two").write_bytes(b"x" * 500)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    link = (tmp_path / "loop").lstat().st_size
+    assert surroundings.folder_size(tmp_path) in (1500, 1500 + link)
+    real = os.lstat
+    monkeypatch.setattr("os.lstat", lambda path: real(path) if "one" not in str(path) else real("/nowhere"))
+    assert surroundings.folder_size(tmp_path) < 1000
+    assert surroundings.folder_size(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("* 0.0.0.0/0 ::/0\n", ("0.0.0.0/0",)),
+        ("# * 1.0.0.0/8\n  * 10.0.0.1/8 192.168.0.0/16\nbroken\n", ("10.0.0.0/8", "192.168.0.0/16")),
+        ("", ()),
+    ],
+)
+def test_virtualbox_networks_are_read(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
+    (tmp_path / "networks.conf").write_text(text)
+    assert surroundings.virtualbox_networks(tmp_path / "networks.conf") == expected
+
+
+def test_virtualbox_has_one_network_unless_a_file_says_otherwise(tmp_path: Path) -> None:
+    assert surroundings.virtualbox_networks(tmp_path / "networks.conf") == ("192.168.56.0/21",)
+    assert surroundings.virtualbox_networks(tmp_path) == ()
+
+
+def test_known_releases_of_kubernetes(tmp_path: Path) -> None:
+    assert surroundings.kubernetes_releases(tmp_path) == (frozenset(), "")
+    (tmp_path / "go").mkdir()
+    (tmp_path / "go/recipes.yml").write_text("kubernetes: {version: v1.37.0}\n")
+    (tmp_path / "catalog.yml").write_text(
+        "images: {etcd: {version: {'1.37': a, '1.36': b}}, coredns: {version: {'1.37': c}}, flannel: {version: d}}\n"
+    )
+    assert surroundings.kubernetes_releases(tmp_path) == (frozenset({"1.37"}), "1.37.0")
+    (tmp_path / "go/recipes.yml").write_text("kubernetes: [")
+    assert surroundings.kubernetes_releases(tmp_path) == (frozenset({"1.37"}), "")
+    (tmp_path / "go/recipes.yml").write_text("kubernetes: {version: v1.37.0}\n")
+    (tmp_path / "catalog.yml").write_text("images: {flannel: {version: d}, odd: 1}\n")
+    assert surroundings.kubernetes_releases(tmp_path) == (frozenset(), "1.37.0")
+
+
+def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VAGRANT_DOTFILE_PATH", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache/bundles/x").mkdir(parents=True)
+    (tmp_path / "cache/bundles/x/bundle.json").touch()
+    (tmp_path / "vagrant/machines/ctrl/docker").mkdir(parents=True)
+    (tmp_path / "vagrant/machines/ctrl/docker/id").write_text("abc")
+    seen = surroundings.look_around(Settings(), state=tmp_path)
+    assert (seen.provider, seen.with_mirror, seen.existing) == ("docker", True, frozenset({"ctrl"}))
+    assert seen.memory_total is not None
+    assert seen.memory_available is not None
+    assert 0 < seen.memory_available < seen.memory_total
+    assert seen.cache_free
+    assert seen.cache_filled
+    assert seen.cache_used() == 0
+    assert seen.kubernetes_built == Settings().cluster_kubernetes_version
