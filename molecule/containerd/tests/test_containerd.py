@@ -45,15 +45,18 @@ def test_it_runs_a_container(host: Host, image: str) -> None:
 
 
 def test_every_registry_of_the_bundle_is_looked_up_at_the_mirror(host: Host, kube: Kube) -> None:
+    groups = host.ansible.get_variables()["groups"]
     registries = {image["name"].partition("/")[0] for image in kube.bundle["images"].values()}
-    mirror = (
-        host.ansible.get_variables()["slipway_mirror"] if host.ansible.get_variables()["groups"].get("mirror") else ""
-    )
-    for registry in registries if mirror else ():
-        assert (
-            f"http://{mirror}/v2/{registry}"
-            in host.file(f"/etc/containerd/certs.d/{registry}/hosts.toml").content_string
-        )
+    mirrors = [address_of(host, name) for name in groups.get("mirror", [])]
+    for registry in registries if mirrors else ():
+        hosts = host.file(f"/etc/containerd/certs.d/{registry}/hosts.toml").content_string
+        assert f'[host."http://{mirrors[0]}/v2/{registry}"]' in hosts
+
+
+def address_of(host: Host, name: str) -> str:
+    """Node address of another machine of the same inventory."""
+    other = host.get_host(f"ansible://{name}", ansible_inventory=host.backend.ansible_inventory)
+    return str(other.ansible.get_variables()["node_address"])
 
 
 def test_its_socket_is_for_root_alone(host: Host) -> None:

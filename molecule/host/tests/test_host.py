@@ -25,10 +25,12 @@ def other(host: Host, name: str) -> dict[str, str]:
     return found
 
 
-def test_every_machine_finds_every_other_by_name(host: Host) -> None:
+def test_every_machine_finds_every_machine_by_name(host: Host) -> None:
+    own = host.ansible.get_variables()["inventory_hostname"]
     for name, address in machines(host).items():
         found = {line.split()[0] for line in host.check_output("getent ahostsv4 %s", name).splitlines()}
-        assert found == {address}
+        # A system's own line for its own name may stand beside ours.
+        assert found - ({"127.0.1.1"} if name == own else set()) == {address}
 
 
 def test_a_machine_is_known_by_its_own_name(host: Host) -> None:
