@@ -35,6 +35,19 @@ def ready_nodes(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
     )
 
 
+def unready(answer: Mapping[str, Any], expected: Iterable[str]) -> str:
+    """Say of every expected node that is not Ready why, from the answer of ``k8s_info`` (or that it did not answer)."""
+    if "resources" not in answer:
+        return f"the API server did not answer: {answer.get('msg', 'no reason given')}; look at: kubectl get nodes"
+    nodes = {node["metadata"]["name"]: node for node in answer["resources"]}
+    lines = []
+    for name in sorted(set(expected) - set(ready_nodes(nodes.values()))):
+        conditions = nodes.get(name, {}).get("status", {}).get("conditions", [])
+        reasons = [condition.get("message", "") for condition in conditions if condition["type"] == "Ready"]
+        lines.append(f"{name} is not Ready: {(reasons or ['the cluster does not know it'])[0]}")
+    return "\n".join([*lines, "look at: kubectl describe node; journalctl -u kubelet on that machine"])
+
+
 def invited(command_line: str) -> dict[str, str]:
     """Read a join command; see :func:`slipway.kubeadm.invitation`."""
     try:
@@ -47,4 +60,4 @@ class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"ready_nodes": ready_nodes, "invitation": invited}
+        return {"ready_nodes": ready_nodes, "unready": unready, "invitation": invited}

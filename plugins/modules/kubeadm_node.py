@@ -33,6 +33,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ansible_facts:
+  description: The fact C(slipway_joined), true once this machine is in the cluster.
+  type: dict
+  returned: success
 resumed:
   description: Whether an earlier run that did not end was finished.
   type: bool
@@ -54,6 +58,7 @@ from ansible.module_utils.slipway.node import KUBELET_CONF, RECORD, kubernetes_s
 
 RUN = "/run/slipway"
 LOG = "/var/log/slipway"
+IN = {"slipway_joined": True}
 
 
 def save(path: str, text: str, mode: int) -> None:
@@ -98,7 +103,7 @@ def main() -> None:
     lock = None if module.check_mode else take_lock(module, module.params["timeout"])
     state = kubernetes_state("/")
     if state["joined"]:
-        module.exit_json(changed=False)
+        module.exit_json(changed=False, ansible_facts=IN)
     if module.check_mode:
         module.exit_json(changed=True, resumed=state["interrupted"], seconds=0.0)
     config, log, record = f"{RUN}/kubeadm-{action}.yml", f"{LOG}/kubeadm-{action}.log", f"/{RECORD}"
@@ -124,7 +129,9 @@ def main() -> None:
             f"look at: {log}; journalctl -u kubelet; the next run goes on from here"
         )
     save(record, json.dumps({"state": "done", "action": action}) + "\n", 0o644)
-    module.exit_json(changed=True, resumed=state["interrupted"], seconds=round(time.time() - began, 1))
+    module.exit_json(
+        changed=True, ansible_facts=IN, resumed=state["interrupted"], seconds=round(time.time() - began, 1)
+    )
 
 
 if __name__ == "__main__":

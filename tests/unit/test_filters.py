@@ -1,0 +1,76 @@
+"""The filters about nodes and places."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+FILTERS = Path(__file__).parents[2] / "plugins" / "filter"
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"slipway_filter_{name}", FILTERS / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+NODES = load("nodes").FilterModule().filters()
+PLACED = load("placed").FilterModule().filters()["placed"]
+
+
+def node(name: str, ready: str, message: str = "") -> dict[str, Any]:
+    conditions = [{"type": "MemoryPressure", "status": "True"}, {"type": "Ready", "status": ready, "message": message}]
+    return {"metadata": {"name": name}, "status": {"conditions": conditions}}
+
+
+def test_a_node_is_ready_when_its_condition_is_true() -> None:
+    nodes = [
+        node("b", "True"),
+        node("a", "True"),
+        node("c", "False"),
+        node("d", "Unknown"),
+        {"metadata": {"name": "e"}},
+    ]
+    assert NODES["ready_nodes"](nodes) == ["a", "b"]
+
+
+def test_a_node_that_is_not_ready_is_named_with_its_reason() -> None:
+    text = NODES["unready"](
+        {"resources": [node("a", "True"), node("b", "False", "no network plugin")]}, ["a", "b", "c"]
+    )
+    assert text.splitlines()[:2] == [
+        "b is not Ready: no network plugin",
+        "c is not Ready: the cluster does not know it",
+    ]
+
+
+def test_an_api_server_that_does_not_answer_is_said_to_be_so() -> None:
+    assert "did not answer: refused" in NODES["unready"]({"msg": "refused"}, ["a"])
+
+
+def test_an_invitation_names_its_parts() -> None:
+    line = "kubeadm join a:6443 --token t --discovery-token-ca-cert-hash sha256:c"
+    assert NODES["invitation"](line) == {"endpoint": "a:6443", "token": "t", "ca_hash": "sha256:c"}
+    with pytest.raises(AnsibleFilterError, match="names no token"):
+        NODES["invitation"]("kubeadm join a:6443 --discovery-token-ca-cert-hash sha256:c")
+
+
+def test_items_get_their_place_by_name() -> None:
+    items = [{"name": "a", "url": "u"}, {"name": "b", "url": "v"}]
+    assert PLACED(items, {"a": {"dest": "/a"}, "b": {"dest": "/b"}}) == [
+        {"name": "a", "url": "u", "dest": "/a"},
+        {"name": "b", "url": "v", "dest": "/b"},
+    ]
+
+
+@pytest.mark.parametrize("places", [{}, {"a": {}, "b": {}, "c": {}}, {"a": {}}])
+def test_items_and_places_have_to_be_the_same(places: dict[str, Any]) -> None:
+    with pytest.raises(AnsibleFilterError, match="the bundle gives a, b"):
+        PLACED([{"name": "a"}, {"name": "b"}], places)
