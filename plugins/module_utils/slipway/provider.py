@@ -14,9 +14,11 @@ import ipaddress
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +31,7 @@ from .errors import SlipwayError
 if TYPE_CHECKING:
     from .machines import MachinePlan, Plan
 
+ROOT = Path(__file__).resolve().parents[3]
 CLUSTER = "io.slipway.cluster"
 OWNER = "io.slipway.vagrant"
 LABELS = "\t".join(f'{{{{.Label "{label}"}}}}' for label in (CLUSTER, OWNER))
@@ -242,6 +245,7 @@ def run_arguments(plan: Plan, machine: MachinePlan, host: Host) -> list[str]:
         "--tmpfs=/run",
         "--tmpfs=/tmp:exec",
         "--log-opt=max-size=10m",
+        "--publish=127.0.0.1::22",
         "--volume=/dev/kmsg:/dev/kmsg",
     ]
     volume = {"type": "volume", "src": f"{name}-var", "dst": "/var"}
@@ -365,6 +369,14 @@ def _answers(address: str) -> bool:
         return False
 
 
+def docker_is_there() -> bool:
+    """Tell whether Docker answers."""
+    try:
+        return not json.loads(docker("info", "--format", "{{json .}}")).get("ServerErrors")
+    except SlipwayError:
+        return False
+
+
 def this_host() -> Host:
     """Find out what this computer and its Docker can do."""
     info = json.loads(docker("info", "--format", "{{json .}}"))
@@ -404,11 +416,19 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
         return {}
     host = this_host()
     bundles(plan).mkdir(parents=True, exist_ok=True)
+    drop_broken_keys(Path(plan["vagrant"]))
     ensure_node_image(root, Path(plan["cache"]), progress)
     clear(findings.containers, findings.volumes, findings.networks, progress)
     if plan["network"]["name"] not in seen.networks or findings.networks:
         make_network(plan)
     return {machine["name"]: run_arguments(plan, machine, host) for machine in plan["machines"]}
+
+
+def drop_broken_keys(vagrant: Path) -> None:
+    """Remove keys that a killed Vagrant only began to write: the machine still takes the well-known one."""
+    for key in vagrant.glob("machines/*/docker/private_key"):
+        if "-----END" not in key.read_text(encoding="ascii"):
+            key.unlink()
 
 
 def make_network(plan: Plan) -> None:
@@ -434,12 +454,55 @@ def clear(gone: Iterable[str], empty: Iterable[str], unused: Iterable[str], prog
 def remove(label: str, progress: Progress) -> None:
     """Remove every container, volume and network with ``label`` (key=value)."""
     chosen = f"--filter=label={label}"
+    gone = [thing.name for thing in containers(chosen)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(lambda name: clear([name], [], [], progress), gone))
     clear(
-        [thing.name for thing in containers(chosen)],
+        [],
         [thing.name for thing in volumes(chosen)],
         [thing.name for thing in networks(chosen)],
         progress,
     )
+
+
+def remove_cluster(plan: Plan, progress: Progress) -> None:
+    """Remove all that Docker holds of this cluster, known to Vagrant or forgotten, and Vagrant's records of it."""
+    remove(f"{OWNER}={plan['vagrant']}", progress)
+    for record in Path(plan["vagrant"]).glob("machines/*/docker"):
+        shutil.rmtree(record)
+
+
+def missing(plan: Plan) -> list[str]:
+    """Return the machines of the plan that do not run."""
+    known = records(Path(plan["vagrant"]), plan["provider"])
+    if plan["provider"] == "docker":
+        running = set(docker("ps", "--no-trunc", "--quiet").split()) if known else set()
+        return [machine["name"] for machine in plan["machines"] if known.get(machine["name"]) not in running]
+    names = [machine["name"] for machine in plan["machines"]]
+    if not names or not set(names) <= set(known):
+        return [name for name in names if name not in known]
+    rows = [line.split(",") for line in _lines("vagrant", "status", "--machine-readable")]
+    running = {row[1] for row in rows if row[2:4] == ["state", "running"]}
+    return [name for name in names if name not in running]
+
+
+def stop_docker(state: Path, progress: Progress) -> None:
+    """Stop the Docker that scripts/setup started, unless a container of somebody else's still runs in it."""
+    note = state / "dockerd.pid"
+    pid = note.read_text(encoding="ascii").strip() if note.exists() else ""
+    if pid and _text(f"/proc/{pid}/comm").strip() == "dockerd":
+        if names := docker("ps", "--format", "{{.Names}}").split():
+            progress(f"Docker keeps running for {', '.join(names)}")
+            return
+        progress("stopping Docker, which `make setup` started")
+        subprocess.run([*([] if os.geteuid() == 0 else ["sudo"]), "kill", pid], check=True)
+        for _ in range(150):
+            if not Path(f"/proc/{pid}").exists():
+                break
+            time.sleep(0.1)
+        else:
+            raise SlipwayError(f"Docker (process {pid}) did not stop within 15 s.")
+    note.unlink(missing_ok=True)
 
 
 def sweep(plan: Plan, progress: Progress) -> None:
@@ -454,10 +517,10 @@ def sweep(plan: Plan, progress: Progress) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the verbs; 1 and a message on stderr when something stands in the way."""
     parser = argparse.ArgumentParser(prog="slipway.provider", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("verb", choices=["prepare", "sweep", "remove"])
+    verbs = ["prepare", "missing", "sweep", "remove", "stop-docker"]
+    parser.add_argument("verb", choices=verbs, help="all but `remove --cluster` read the machine plan on stdin")
     parser.add_argument("--cluster", help="with remove: the cluster of this name, whoever made it; else the plan's own")
     options = parser.parse_args(argv)
-    root = Path(__file__).resolve().parents[3]
 
     def progress(line: str) -> None:
         print(f"slipway: {line}", file=sys.stderr, flush=True)
@@ -468,13 +531,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         plan: Plan = json.load(sys.stdin)
         if options.verb == "prepare":
-            print(json.dumps(prepare(plan, root, progress)))
+            print(json.dumps(prepare(plan, ROOT, progress)))
+        elif options.verb == "missing":
+            print(json.dumps(missing(plan)))
         elif plan["provider"] == "docker":
-            sweep(plan, progress) if options.verb == "sweep" else remove(f"{OWNER}={plan['vagrant']}", progress)
+            _verbs_of_docker(options.verb, plan, progress)
     except SlipwayError as error:
         print(error.message, file=sys.stderr)
         return 1
     return 0
+
+
+def _verbs_of_docker(verb: str, plan: Plan, progress: Progress) -> None:
+    if verb == "stop-docker":
+        stop_docker(Path(plan["state"]), progress)
+    elif not docker_is_there():
+        progress("Docker does not run here, so there is nothing of this cluster to remove from it")
+    elif verb == "remove":
+        remove_cluster(plan, progress)
+    else:
+        sweep(plan, progress)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""What Slipway keeps on a machine when its cluster is gone, and how to take that away: ``make purge``.
+
+Only what a run of ours made: the cache, the state folder, the images of container nodes, and the Debian packages that
+scripts/setup wrote down as newly installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .debian import Progress, docker
+from .errors import SlipwayError
+from .provider import docker_is_there
+from .surroundings import folder_size
+
+if TYPE_CHECKING:
+    from .machines import Plan
+
+Simulate = Callable[[Sequence[str]], set[str]]
+
+IMAGES = "slipway-node"
+# Folders of a cache that a user pointed elsewhere may hold files of others: only ours go.
+CACHE_FOLDERS = ("items", "go", "bundles", "roots", "downloads")
+
+
+def folders(plan: Plan) -> list[Path]:
+    """Return the folders of ours that exist: those of the cache, and the state folder."""
+    wanted = [*(Path(plan["cache"]) / name for name in CACHE_FOLDERS), Path(plan["state"])]
+    return [folder for folder in wanted if folder.exists()]
+
+
+def images() -> list[str]:
+    """Return the images of container nodes that Docker holds."""
+    if not docker_is_there():
+        return []
+    return docker("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGES).split()
+
+
+def packages(plan: Plan, simulate: Simulate | None = None) -> list[str]:
+    """Return the Debian packages that setup installed and that can go without taking others along."""
+    note = Path(plan["state"]) / "packages"
+    wanted = sorted(set(note.read_text(encoding="utf-8").split())) if note.exists() else []
+    while wanted:
+        going = (simulate or _simulate)(wanted)
+        others = going - set(wanted)
+        if not others:
+            return sorted(going)
+        # Something that came later needs one of them: find out which by leaving out one at a time.
+        kept = [name for name in wanted if (simulate or _simulate)([name]) <= set(wanted)]
+        if kept == wanted:
+            return []
+        wanted = kept
+    return []
+
+
+def _simulate(names: Sequence[str]) -> set[str]:
+    """Return what apt would remove along with ``names``."""
+    command = ["apt-get", "--simulate", "remove", *names]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+    return set(re.findall(r"^Remv (\S+)", ended.stdout, re.MULTILINE))
+
+
+def listing(plan: Plan) -> str:
+    """Name all of it, with sizes."""
+    lines = [f"  {folder}  ({folder_size(folder) / 2**20:.0f} MiB)" for folder in folders(plan)]
+    lines += [f"  the image {image}" for image in images()]
+    if names := packages(plan):
+        lines.append(f"  the Debian packages that setup installed: {' '.join(names)}")
+    return "\n".join(lines) or "  (nothing else is left)"
+
+
+def remove_images(progress: Progress) -> None:
+    """Remove the images of container nodes; one that another cluster's machines use stays."""
+    for image in images():
+        try:
+            docker("rmi", image)
+            progress(f"removing the image {image}")
+        except SlipwayError:
+            progress(f"the image {image} stays: the machines of another cluster use it")
+
+
+def remove_rest(plan: Plan, progress: Progress) -> None:
+    """Remove packages, then folders: the list of packages is in one of them."""
+    names = packages(plan)
+    if names:
+        progress(f"removing {len(names)} Debian packages")
+        command = [*([] if os.geteuid() == 0 else ["sudo"]), "apt-get", "remove", "--yes", *names]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if ended.returncode != 0:
+            raise SlipwayError(f"`{' '.join(command[:3])} …` failed:\n{ended.stderr.strip()}")
+    for folder in folders(plan):
+        progress(f"removing {folder}")
+        _make_writable(folder)
+        shutil.rmtree(folder)
+    cache = Path(plan["cache"])
+    if cache.exists() and not any(cache.iterdir()):
+        cache.rmdir()
+
+
+def _make_writable(folder: Path) -> None:
+    """Go keeps its modules in folders that nobody may write to."""
+    for place, _, _ in os.walk(folder):
+        if not os.access(place, os.W_OK):
+            Path(place).chmod(0o755)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the verbs on the plan on stdin; 1 and a message on stderr when it fails."""
+    parser = argparse.ArgumentParser(prog="slipway.purge", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("verb", choices=["list", "images", "rest"])
+    options = parser.parse_args(argv)
+    plan: Plan = json.load(sys.stdin)
+
+    def progress(line: str) -> None:
+        print(f"slipway: {line}", file=sys.stderr, flush=True)
+
+    try:
+        if options.verb == "list":
+            print(listing(plan))
+        elif options.verb == "images":
+            remove_images(progress)
+        else:
+            remove_rest(plan, progress)
+    except SlipwayError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
