@@ -123,6 +123,40 @@ def test_the_layer_depends_on_nothing_but_its_members(site: Yard) -> None:
     assert shown[3:] == ["1970-01-01", "00:00:00", "pause"]
 
 
+@pytest.mark.usefixtures("modules_only")
+def test_a_disk_that_fills_up_while_compiling_is_explained(site: Yard, small_disk: Path) -> None:
+    (small_disk / "go").mkdir()
+    (small_disk / "go" / "mod").symlink_to(site.cache / "go" / "mod")
+    with pytest.raises(SlipwayError, match=rf"go-pause: not enough space below {small_disk}: .* free"):
+        site.run(source="source", cache=small_disk)
+    assert list((small_disk / "items").rglob("*.new")) == []
+    assert not (site.state / "bundle.json").exists()
+
+
+def test_layers_that_stand_on_each_other_are_refused(yard: Yard) -> None:
+    (yard.folder / "images").unlink()
+    for name, base in (("pause", "other"), ("other", "pause")):
+        (yard.folder / "images" / name).mkdir(parents=True)
+        (yard.folder / "images" / name / "layers.yml").write_text(f"base: {base}\nentrypoint: [/pause]\n")
+    yard.catalog(images={"pause": PAUSE})
+    with pytest.raises(SlipwayError, match="pause → other → pause stand on each other"):
+        yard.run(source="source")
+
+
+def test_a_machine_without_apt_leaves_its_packages_to_the_nodes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = {"uri": "http://127.0.0.1:9/", "suites": ["bookworm"], "components": ["main"], "keyring": "/dev/null"}
+    suites = {"bookworm": {"refreshed": "2026-11-21", "sources": [source]}}
+    sets = {"node": {"parts": ["kubernetes"], "names": ["socat"]}}
+    yard.catalog(packages={"suites": suites, "sets": sets})
+    with pytest.raises(SlipwayError, match=r"apt-get update for bookworm failed:(.|\n)*127\.0\.0\.1:9"):
+        yard.run(suites=["bookworm"])
+    monkeypatch.setenv("PATH", str(yard.folder))
+    outcome = yard.run(suites=["bookworm"])
+    assert outcome.manifest
+    assert outcome.manifest.packages == {}
+    assert [item.name for item in outcome.manifest.missing] == ["packages of bookworm"]
+
+
 def test_another_flag_another_item(site: Yard) -> None:
     folder = site.folder / "go" / "pause"
     recipe = site_recipe(site)

@@ -50,6 +50,10 @@ Binary::apt-get::APT::Keep-Downloaded-Packages "true";
 INSTALLED = re.compile(r"Inst (?P<name>\S+) .*\((?P<version>\S+) .*\[(?P<arch>\w+)\]\)")
 
 
+def available() -> bool:
+    return shutil.which("apt-get") is not None
+
+
 class Suite:
     """A suite's package lists and archives, kept below ``<cache>/apt/<name>``."""
 
@@ -64,7 +68,7 @@ class Suite:
 
     def packages(self, names: Sequence[str], say: Say = lambda _line: None) -> list[Path]:
         """The .deb files of ``names`` and of all they depend on, down to the C library; fetched where needed."""
-        if not shutil.which("apt-get"):
+        if not available():
             raise SlipwayError(f"apt-get is not on this machine, so {self.name}'s Debian packages cannot be fetched.")
         waiting = f"{self.name}: another run is using its package lists, waiting for that"
         with self._guard, locked(self.root / "lock", lambda: say(waiting)):

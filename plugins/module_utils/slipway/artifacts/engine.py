@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 from ..errors import SlipwayError
-from . import bundle, plan
+from . import apt, bundle, plan
 from .cache import Entry, write_atomically
 from .catalog import Folder
 from .jobs import CRANE, Job, Jobs, Lane, duration, size_of
@@ -73,9 +73,7 @@ def choose(jobs: Jobs, need: Wanted, previous: Manifest | None, say: Say) -> Cho
     missing: list[Missing] = []
     files = list(file_jobs(jobs, need, ways["files"], missing))
     images = list(image_jobs(jobs, need, ways, missing))
-    packages = []
-    if need.packages:
-        packages = [jobs.repository(suite, need.packages) for suite in jobs.settings.suites]
+    packages = list(package_jobs(jobs, need, missing))
     return Chosen([*files, *images, *packages], missing)
 
 
@@ -133,6 +131,16 @@ def image_jobs(jobs: Jobs, need: Wanted, ways: dict[Kind, Way], missing: list[Mi
             missing.append(Missing(name=item.name, reason=item.unbuildable))
         else:
             yield jobs.built_image(item)
+
+
+def package_jobs(jobs: Jobs, need: Wanted, missing: list[Missing]) -> Iterable[Job]:
+    for suite in jobs.settings.suites if need.packages else []:
+        job = jobs.repository(suite, need.packages)
+        if job.found or apt.available():
+            yield job
+        else:
+            reason = "this machine has no apt-get to get them with; machines take them from their own mirrors"
+            missing.append(Missing(name=f"packages of {suite}", reason=reason))
 
 
 def crane_job(jobs: Jobs, way: Way) -> Job:
