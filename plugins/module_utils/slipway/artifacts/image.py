@@ -27,6 +27,7 @@ MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 SOURCE_ANNOTATION = "io.slipway.source"
 PLATFORM = {"architecture": "amd64", "os": "linux"}
 EPOCH = "1970-01-01T00:00:00Z"
+ANSWER_SECONDS = 120
 CERTIFICATES = "usr/share/ca-certificates/"
 
 
@@ -142,7 +143,10 @@ class Crane:
     def digest(self, reference: str) -> str:
         """The digest of the linux/amd64 image that the tag names now."""
         command = self._command("digest", f"{self.host}{reference}")
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
+        except subprocess.TimeoutExpired as exc:
+            raise SlipwayError(self._refused(reference, [f"no answer within {ANSWER_SECONDS} s"])) from exc
         if answer.returncode:
             raise SlipwayError(self._refused(reference, answer.stderr.strip().splitlines()[-1:] or ["no answer"]))
         return answer.stdout.strip()

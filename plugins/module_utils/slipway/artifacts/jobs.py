@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ..errors import SlipwayError
 from . import apt, golang, image
 from .archive import Member, write_tgz
-from .cache import Cache, Entry, digest_of, folder_size, link_or_copy, megabytes, sha256_of
+from .cache import Cache, Entry, digest_of, folder_size, link_or_copy, locked, megabytes, sha256_of
 from .catalog import Folder, Layers
 from .download import NotThereError, download, find_sum, read_text
 from .lock import Lock
@@ -23,7 +23,6 @@ from .process import Say
 
 FORMAT = 1  # a higher one makes every packed item anew
 CRANE = "crane"
-COMMAND_LINE_ACCEPT = "cluster_accept_unverified: true"
 Lane = Literal["go", "net", "local"]
 Results = Mapping[str, Entry]
 Maker = Callable[[Results], Entry]
@@ -145,8 +144,8 @@ class Jobs:
         url = f"{self.settings.upstream_prefix}{item.address}"
         if not expected:
             # Its sum is only known once it is here; the operator accepted that.
-            part = download(url, self.cache.downloads, self.stop)
-            expected, source = sha256_of(part), "this download"
+            with locked(self.cache.downloads / f"{item.name}.lock", lambda: None):
+                expected, source = sha256_of(download(url, self.cache.downloads, self.stop)), "this download"
             self.say(f"{item.name}: nobody publishes a sum of {item.address}; accepted as {expected}")
 
         def receive(target: Path) -> dict[str, Any]:
@@ -197,7 +196,7 @@ class Jobs:
             return "", ""
         raise SlipwayError(
             f"{item.name}: {item.address} cannot be verified: {problem}, and artifacts/lock.yml has no entry for it. "
-            f"Write its sha256 there under files:, or set {COMMAND_LINE_ACCEPT} in group_vars/all/cluster.yml to take "
+            f"Write its sha256 there under files:, or set cluster_accept_unverified: true in group_vars/all/cluster.yml to take "
             f"what the server sends this once; its sum is then kept in artifacts/lock.yml."
         )
 

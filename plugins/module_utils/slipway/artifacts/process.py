@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from ..errors import SlipwayError
 PR_SET_PDEATHSIG = 1
 TAIL_LINES = 12
 POLL_SECONDS = 0.2
+Say = Callable[[str], None]
 
 
 class CancelledError(Exception):
@@ -68,10 +70,10 @@ def run(
             raise SlipwayError(f"{command[0]} is not installed on this machine.") from exc
         code = _wait(process, stop)
     if code:
-        tail = last_lines(log, start)
-        if "no space left on device" in tail.lower():
-            raise OSError(28, "No space left on device")
-        raise ProgramError(code, tail)
+        said = log.read_bytes()[start:].decode(errors="replace")
+        if "no space left on device" in said.lower():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise ProgramError(code, "\n".join(said.rstrip().splitlines()[-TAIL_LINES:]))
 
 
 def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
@@ -90,14 +92,3 @@ def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def last_lines(log: Path, start: int = 0, count: int = TAIL_LINES) -> str:
-    """The last lines written to ``log`` after position ``start``."""
-    with log.open("rb") as file:
-        file.seek(start)
-        text = file.read().decode(errors="replace")
-    return "\n".join(text.rstrip().splitlines()[-count:])
-
-
-Say = Callable[[str], None]
