@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev up validate bundle down purge test test-long lint bench lock
 
-ansible-playbook := .venv/bin/ansible-playbook
+# A login that is older than its membership in group docker gets it by with-docker.
+ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,19 +27,19 @@ down: setup ## Remove machines, networks, volumes and the kubeconfig
 	@$(ansible-playbook) playbooks/down.yml
 
 purge: setup ## Remove what down keeps, too: packages, cache, reports, CA (names them first)
-	@scripts/purge
+	@$(ansible-playbook) playbooks/purge.yml
 
 test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role
-	@tests/run
+	@scripts/with-docker tests/run
 
 test-long: setup-dev ## Every fault on top of that, and the bench
-	@tests/run --long
+	@scripts/with-docker tests/run --long
 
 lint: setup-dev ## Ruff, mypy, yamllint, ansible-lint at production, shellcheck
 	@tests/lint
 
 bench: setup-dev ## Times of make up against a bare shell script, in one run
-	@bench/run
+	@scripts/with-docker bench/run
 
 lock: setup-dev ## Renew requirements.txt and requirements-dev.txt from the .in files
 	@scripts/lock
