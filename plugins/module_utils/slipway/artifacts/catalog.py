@@ -161,9 +161,9 @@ class Folder:
     """The folder ``artifacts/`` of a checkout."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.catalog = read_model(path / "catalog.yml", Catalog)
-        self.recipes = read_recipes(path / "go" / "recipes.yml")
+        self.path = path.resolve()
+        self.catalog = read_model(self.path / "catalog.yml", Catalog)
+        self.recipes = read_recipes(self.path / "go" / "recipes.yml")
 
     def layers(self, name: str) -> Layers | None:
         """How image ``name`` is put together; None when that is not known."""
