@@ -197,7 +197,7 @@ class Jobs:
         raise SlipwayError(
             f"{item.name}: {item.address} cannot be verified: {problem}, and artifacts/lock.yml has no entry for it. "
             f"Write its sha256 there under files:, or set cluster_accept_unverified: true in "
-            f"group_vars/all/cluster.yml to take what the server sends this once; its sum is then kept in artifacts/lock.yml."
+            f"group_vars/all/cluster.yml to take what the server sends this once; its sum is then kept there, too."
         )
 
     # Images
