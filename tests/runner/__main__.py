@@ -88,6 +88,8 @@ def run_phase(phase: Phase, place: str, screen: Screen) -> Outcome:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        # molecule keeps its notes in the home directory, under a name that two clones may share.
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(ROOT / ".slipway/test/molecule"),
         "PYTHONUNBUFFERED": "1",
         "ANSIBLE_FORCE_COLOR": "0",
         "NO_COLOR": "1",
@@ -186,7 +188,7 @@ def table(rows: Sequence[Outcome], seconds: float) -> list[str]:
     for row in rows:
         lines += [f"failed   {name}" for name in row.count.failures]
         if row.result == "failed":
-            lines.append(f"         see {(LOGS / row.phase.name).relative_to(ROOT)}.log")
+            lines.append(f"         see {os.path.relpath(LOGS / row.phase.name, ROOT)}.log")
     lines += [f"skipped  {reason}" for row in rows for reason in row.count.reasons]
     return lines
 

@@ -61,10 +61,14 @@ def networks_in_use() -> list[ipaddress.IPv4Network]:
     return [ipaddress.IPv4Network(text, strict=False) for text in texts if ":" not in text]
 
 
-def free_network(used: Iterable[ipaddress.IPv4Network]) -> ipaddress.IPv4Network:
-    """The first candidate that overlaps nothing in ``used``."""
+def free_network(used: Iterable[ipaddress.IPv4Network], name: str) -> ipaddress.IPv4Network:
+    """A candidate that overlaps nothing in ``used``: the first one from a place that follows from ``name``.
+
+    Two labs that look at the same moment look in different places.
+    """
     taken = [network for network in used if network.prefixlen]
-    for candidate in CANDIDATES:
+    start = int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(CANDIDATES)
+    for candidate in CANDIDATES[start:] + CANDIDATES[:start]:
         if not any(candidate.overlaps(network) for network in taken):
             return candidate
     raise LabError("no network from 192.168.57.0/24 to 192.168.254.0/24 is free; remove the networks of old labs")
@@ -97,7 +101,7 @@ def lab_values(name: str, network: ipaddress.IPv4Network, **more: Any) -> dict[s
 
 def write_page(page: Path, name: str, *, source: Path = ROOT / "group_vars/all/cluster.yml", **more: Any) -> None:
     """Write the page of lab ``name`` on a network that is free now."""
-    values = lab_values(name, free_network(networks_in_use()), **more)
+    values = lab_values(name, free_network(networks_in_use(), name), **more)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(rewrite_page(source.read_text(), values))
 

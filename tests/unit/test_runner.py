@@ -1,0 +1,107 @@
+"""The runner counts what ran, names what did not, and can't be talked into green."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runner import junit
+from tests.runner.__main__ import Outcome, Screen, outcomes, table
+from tests.runner.long import LONG
+from tests.runner.phases import ROOT, SCENARIOS, SHORT, Phase
+
+FILE = """<testsuites><testsuite name="x">
+<testcase name="a"/><testcase name="b"><failure message="no"/></testcase>
+<testcase name="c"><error message="oh"/></testcase>
+<testcase name="d"><skipped message="no hardware virtualisation"/></testcase></testsuite></testsuites>"""
+
+
+def phase(name: str, command: tuple[str, ...] = ("true",), limit: int = 30, **more: tuple[str, ...]) -> Phase:
+    return Phase(name, f"phase {name}", command, limit, **more)
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs and reports of these tests are not those of the run that they are part of."""
+    for name in ("LOGS", "REPORT"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(f"tests.runner.__main__.{name}", tmp_path / name)
+    monkeypatch.setattr("tests.runner.__main__.PASSED", tmp_path / "passed.json")
+
+
+def results(*phases: Phase, resume: bool = False) -> dict[str, str]:
+    return {outcome.phase.name: outcome.result for outcome in outcomes(phases, resume, Screen())}
+
+
+def test_a_junit_file_is_counted_by_outcome(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(FILE)
+    count = junit.read(tmp_path / "x.xml")
+    assert (count.passed, count.failed, count.skipped) == (1, 2, 1)
+    assert count.failures == ["x: b", "x: c"]
+    assert count.reasons == ["x: d: no hardware virtualisation"]
+
+
+@pytest.mark.parametrize("text", [None, '<testsuites><testsuite name="x"/></testsuites>'])
+def test_a_suite_without_tests_has_failed(tmp_path: Path, text: str | None) -> None:
+    if text:
+        (tmp_path / "x.xml").write_text(text)
+    assert junit.read(tmp_path / "x.xml").failures == ["x: no test has run"]
+
+
+def test_a_phase_fails_with_its_command() -> None:
+    assert results(phase("good"), phase("bad", ("false",))) == {"good": "passed", "bad": "failed"}
+
+
+def test_a_phase_that_leaves_no_report_has_failed() -> None:
+    assert results(phase("quiet", reports=("quiet.xml",))) == {"quiet": "failed"}
+
+
+def test_a_phase_over_its_limit_is_stopped() -> None:
+    (outcome,) = outcomes([phase("slow", ("sleep", "60"), limit=1)], False, Screen())
+    assert (outcome.result, outcome.why) == ("failed", "stopped: over its limit of 1 s")
+    assert outcome.seconds < 20
+
+
+def test_what_needs_a_failed_phase_is_skipped_and_says_so() -> None:
+    (_, outcome) = outcomes([phase("up", ("false",)), phase("again", needs=("up",))], False, Screen())
+    assert (outcome.result, outcome.why, outcome.count.skipped) == ("skipped", "needs up", 1)
+
+
+def test_what_cleans_up_runs_after_a_failure_but_not_after_nothing() -> None:
+    assert results(phase("up", ("false",)), phase("down", after=("up",)))["down"] == "passed"
+    assert results(phase("x"), phase("up", needs=("y",)), phase("down", after=("up",)))["down"] == "passed"
+    assert results(phase("y", ("false",)), phase("up", needs=("y",)), phase("down", after=("up",)))["down"] == "skipped"
+
+
+def test_resuming_leaves_out_what_passed_on_the_same_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.runner.__main__.tree", lambda: "one")
+    phases = (phase("a"), phase("b", ("false",)))
+    assert results(*phases) == {"a": "passed", "b": "failed"}
+    assert results(*phases, resume=True) == {"a": "passed before", "b": "failed"}
+    monkeypatch.setattr("tests.runner.__main__.tree", lambda: "another")
+    assert results(*phases, resume=True) == {"a": "passed", "b": "failed"}
+
+
+def test_the_table_names_every_failure_and_every_skip() -> None:
+    count = junit.Count(passed=1, failed=1, skipped=1, failures=["unit: b"], reasons=["unit: d: no disk"])
+    text = "\n".join(table([Outcome(phase("unit"), "failed", 2.0, count)], 3.0))
+    assert "failed   unit: b" in text
+    assert "skipped  unit: d: no disk" in text
+
+
+def test_every_scenario_has_its_place_in_the_order() -> None:
+    assert {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} == {*SCENARIOS, "default"}
+
+
+def test_every_phase_names_a_test_that_exists() -> None:
+    names = {word for one in (*SHORT, *LONG) for word in one.command if word.startswith("tests/")}
+    assert {name for name in names if not (ROOT / name.partition("::")[0]).exists()} == set()
+
+
+def test_phases_have_names_of_their_own_and_needs_that_come_before() -> None:
+    seen: set[str] = set()
+    for one in (*SHORT, *LONG):
+        assert one.name not in seen
+        assert {*one.needs, *one.after} <= seen
+        seen.add(one.name)
