@@ -76,7 +76,11 @@ def ssh_settings(plan: Plan, *, root: Path = ROOT, warn: Warn = lambda _: None) 
     existing = {name: record for name, record in records(vagrant).items() if record[0] == plan["provider"]}
     if not existing:
         return {}
-    files = {name: vagrant / "machines" / name / record[0] / "private_key" for name, record in existing.items()}
+    # Container nodes share one key, which the Vagrantfile names; virtual machines have one each, made by Vagrant.
+    files = {
+        name: vagrant / "key" if provider == "docker" else vagrant / "machines" / name / provider / "private_key"
+        for name, (provider, _) in existing.items()
+    }
     stamp = {name: [*record, _changed(files[name])] for name, record in existing.items()}
     cache = Path(plan["state"]) / "ssh-config.json"
     known = _remembered(cache, stamp)

@@ -18,6 +18,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -225,8 +226,8 @@ class Host:
     modules: bool = False
 
 
-def run_arguments(plan: Plan, machine: MachinePlan, host: Host) -> list[str]:
-    """Return what Vagrant adds to ``docker run`` for a machine, so that a container is one.
+def run_arguments(plan: Plan, machine: MachinePlan, host: Host, key: str) -> list[str]:
+    """Return what Vagrant adds to ``docker run`` for a machine, so that a container is one. It is opened by ``key``.
 
     Memory is a limit (without swap, as the kubelet counts); CPUs are one only below what the computer has, where they
     cost nothing else.
@@ -246,6 +247,7 @@ def run_arguments(plan: Plan, machine: MachinePlan, host: Host) -> list[str]:
         "--tmpfs=/tmp:exec",
         "--log-opt=max-size=10m",
         "--publish=127.0.0.1::22",
+        f"--env=NODE_KEY={key}",
         "--volume=/dev/kmsg:/dev/kmsg",
     ]
     volume = {"type": "volume", "src": f"{name}-var", "dst": "/var"}
@@ -416,19 +418,45 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
         return {}
     host = this_host()
     bundles(plan).mkdir(parents=True, exist_ok=True)
-    drop_broken_keys(Path(plan["vagrant"]))
     ensure_node_image(root, Path(plan["cache"]), progress)
     clear(findings.containers, findings.volumes, findings.networks, progress)
     if plan["network"]["name"] not in seen.networks or findings.networks:
         make_network(plan)
-    return {machine["name"]: run_arguments(plan, machine, host) for machine in plan["machines"]}
+    else:
+        connect(plan, seen)
+    key = make_key(Path(plan["vagrant"]))
+    return {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
 
 
-def drop_broken_keys(vagrant: Path) -> None:
-    """Remove keys that a killed Vagrant only began to write: the machine still takes the well-known one."""
-    for key in vagrant.glob("machines/*/docker/private_key"):
-        if "-----END" not in key.read_text(encoding="ascii"):
-            key.unlink()
+def connect(plan: Plan, seen: Seen) -> None:
+    """Give machines their address that run without: Vagrant was killed between starting them and that."""
+    running = set(docker("ps", "--no-trunc", "--quiet").split())
+    inside = set(_running_in(plan["network"]["name"]))
+    for machine in plan["machines"]:
+        found = seen.records.get(machine["name"], "")
+        if found in running - inside:
+            docker("network", "connect", f"--ip={machine['address']}", plan["network"]["name"], found)
+
+
+def _running_in(network: str) -> list[str]:
+    return docker("ps", "--no-trunc", "--quiet", f"--filter=network={network}").split()
+
+
+def make_key(vagrant: Path) -> str:
+    """Return the public key that container nodes take in place of Vagrant's well-known one; make it when there is none.
+
+    In Vagrant's own way a machine that a kill caught half-way keeps the well-known key.
+    """
+    key = vagrant / "key"
+    if not key.exists():
+        vagrant.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=vagrant) as work:
+            # A kind that Vagrant's own SSH client reads everywhere.
+            command = ["ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-C", "slipway", "-f", f"{work}/key"]
+            subprocess.run(command, check=True)
+            Path(work, "key.pub").replace(vagrant / "key.pub")
+            Path(work, "key").replace(key)
+    return (vagrant / "key.pub").read_text(encoding="ascii").strip()
 
 
 def make_network(plan: Plan) -> None:
@@ -473,10 +501,10 @@ def remove_cluster(plan: Plan, progress: Progress) -> None:
 
 
 def missing(plan: Plan) -> list[str]:
-    """Return the machines of the plan that do not run."""
+    """Return the machines of the plan that do not run in its network."""
     known = records(Path(plan["vagrant"]), plan["provider"])
     if plan["provider"] == "docker":
-        running = set(docker("ps", "--no-trunc", "--quiet").split()) if known else set()
+        running = set(_running_in(plan["network"]["name"])) if known else set()
         return [machine["name"] for machine in plan["machines"] if known.get(machine["name"]) not in running]
     names = [machine["name"] for machine in plan["machines"]]
     if not names or not set(names) <= set(known):
