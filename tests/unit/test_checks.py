@@ -54,7 +54,8 @@ FINE: list[dict[str, Any]] = [
     # hosts' own gateway is not known, so .1 is not reserved
     hosts(CTRL, cluster_metallb_addresses=["192.168.56.1-192.168.56.9"]),
     {"cluster_provider": "docker", "cluster_hosts": [CTRL, CTRL]},
-    {"cluster_api_endpoint": "api.example.org:6443"},
+    {"cluster_api_endpoint": "api.example.org:65535"},
+    {"cluster_api_endpoint": "192.168.56.10", "cluster_mirror": False},
     {"cluster_api_endpoint": "192.168.56.100"},
     {"cluster_api_endpoint": "192.168.56.50:6443", **controllers(3)},
     {"cluster_metallb_addresses": ["192.168.56.80/30", "192.168.56.90-192.168.56.99"]},
@@ -239,7 +240,13 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     (hosts(CTRL, MIRROR, cluster_mirror=False), "cluster_mirror", "store has the role mirror", "cluster_mirror: auto"),
     # the endpoint
     (
-        {"cluster_api_endpoint": "api.example.org:70000"},
+        {"cluster_api_endpoint": "192.168.56.10"},
+        "cluster_api_endpoint",
+        "is the address of mirror-1, which is no controller",
+        "192.168.56.100:6443",
+    ),
+    (
+        {"cluster_api_endpoint": "api.example.org:65536"},
         "cluster_api_endpoint",
         "a port above 65535",
         "cluster_api_endpoint: api.example.org:6443",
@@ -350,6 +357,14 @@ def test_machines_have_names_addresses_and_sizes(
     assert [(m.name, m.role, m.address.removeprefix("192.168.56"), m.cpus, m.memory) for m in found] == expected
 
 
+def test_the_last_address_of_a_network_is_nobodys() -> None:
+    small = {"cluster_node_cidr": "192.168.56.0/25", **workers(27)}
+    assert members(examine(small).accepted(), with_mirror=False)[-1].address == "192.168.56.126"
+    (problem,) = page(**small).problems
+    assert (problem.key, problem.works) == ("cluster_workers.count", "count: 26")
+    assert page(**{**small, **workers(26)}).problems == []
+
+
 def test_a_large_network_counts_on() -> None:
     settings = examine({"cluster_node_cidr": "10.0.0.0/16", **workers(200)}).accepted()
     assert members(settings, with_mirror=False)[-1].address == "10.0.1.44"
@@ -377,6 +392,8 @@ def test_a_key_file_is_found_from_the_checkout_and_from_home(tmp_path: Path, mon
     key_file(tmp_path, KEY)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert here({"cluster_ssh_keys": ["key.pub", "~/key.pub"]}, root=tmp_path).problems == []
+    (tmp_path / "key.pub").rename(tmp_path / "ssh-key.pub")
+    assert here({"cluster_ssh_keys": ["ssh-key.pub"]}, root=tmp_path).problems == []
 
 
 @pytest.mark.parametrize(
@@ -446,6 +463,11 @@ def test_a_kubernetes_release_must_be_known(
     for found, expected in ((report.problems, problem), (report.warnings, warning)):
         assert len(found) == bool(expected)
         assert all(expected in one.what and one.works == 'cluster_kubernetes_version: "1.37.0"' for one in found)
+
+
+def test_the_shipped_release_is_named_where_no_recipe_is_known() -> None:
+    (problem,) = here(version("1.36.0"), kubernetes_built="", kubernetes_minors=frozenset({"1.37"})).problems
+    assert problem.works == 'cluster_kubernetes_version: "1.37.0"'
 
 
 def test_any_release_passes_where_none_is_known() -> None:
@@ -531,6 +553,27 @@ def test_too_little_memory_is_said(
     assert what in found.what
 
 
+@pytest.mark.parametrize(
+    ("values", "around"),
+    [
+        (workers(2, 3000), {"memory_total": 11120, "memory_available": 11120}),
+        (workers(2, 3000), {"memory_total": 11120, "memory_available": 11120, "provider": "virtualbox"}),
+        (
+            {**controllers(1, 8000), **workers(0)},
+            {"memory_total": 8000, "memory_available": 8000, "with_mirror": False},
+        ),
+    ],
+)
+def test_just_enough_memory_is_enough(values: dict[str, Any], around: dict[str, Any]) -> None:
+    report = here(values, **around)
+    assert (report.problems, report.warnings) == ([], [])
+
+
+def test_the_least_memory_is_just_warned_of() -> None:
+    report = here({}, memory_total=64000, memory_available=3356)
+    assert (len(report.problems), len(report.warnings)) == (0, 1)
+
+
 def test_machines_that_exist_have_their_memory_already() -> None:
     around = {"memory_total": 24000, "memory_available": 4000}
     assert here({}, **around, existing=frozenset({"mirror-1", "ctrl", "node-1", "node-2"})).warnings == []
@@ -552,6 +595,7 @@ DISK: list[tuple[str, float, float, bool, bool, bool, str]] = [
     ("auto", 4, 0, False, False, True, "15.0"),
     ("auto", 3.9, 0, False, True, False, "15.0"),
     ("auto", 6, 10, False, False, False, ""),
+    ("auto", 5, 10, False, False, False, ""),
     ("auto", 3, 10, False, False, True, "5.0"),
     ("auto", 1.9, 14, False, True, False, "2.0"),
     ("source", 14.9, 0, False, True, False, "15.0"),

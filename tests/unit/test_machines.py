@@ -16,7 +16,7 @@ import pytest
 from slipway import debian, machines, surroundings
 from slipway.settings import ROOT, Settings, examine
 
-HOSTS = {
+HOSTS: dict[str, Any] = {
     "cluster_provider": "hosts",
     "cluster_hosts": [
         {"name": "ctrl", "address": "192.168.56.100", "role": "controller", "key": "~/key"},
@@ -128,6 +128,7 @@ def test_machines_that_exist_keep_their_provider(monkeypatch: pytest.MonkeyPatch
     ("values", "provider", "existing", "expected"),
     [
         (HOSTS, "hosts", [], True),
+        ({"cluster_provider": "hosts", "cluster_hosts": HOSTS["cluster_hosts"][:1]}, "hosts", [], False),
         ({"cluster_mirror": True}, "virtualbox", [], True),
         ({"cluster_mirror": False}, "docker", ["mirror-1"], False),
         ({}, "docker", [], True),

@@ -94,6 +94,11 @@ def test_a_broken_page_says_what_and_where(tmp_path: Path, text: str, key: str, 
     assert problem.where.endswith(f"page.yml:{line}" if line else "page.yml")
 
 
+@pytest.mark.parametrize("text", ["a: &x [*x, 1]\nb: 1\n", "b: 1\na: &x {c: *x, d: 1}\n"])
+def test_values_without_an_end_are_not_given_out(tmp_path: Path, text: str) -> None:
+    assert read_page(write(tmp_path, text)).values == {}
+
+
 @pytest.mark.parametrize(
     "make", [lambda _: None, lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff\xfe\xff")]
 )

@@ -388,6 +388,17 @@ def test_the_provider_of_the_command_line_wins(tmp_path: Path) -> None:
     assert problem.where == ELSEWHERE
 
 
+def test_a_host_is_reached_by_port_22_as_sshs_own_choice() -> None:
+    (host,) = examine({"cluster_hosts": [HOST]}).accepted().cluster_hosts
+    assert (host.port, host.user, host.key) == (22, "", "")
+    for port in (1, 65535):
+        assert examine({"cluster_hosts": [{**HOST, "port": port, "name": "n" * 63}]}).problems == []
+    assert [p.key for p in examine({"cluster_hosts": [{**HOST, "port": 0, "name": "n" * 64}]}).problems] == [
+        "cluster_hosts[0].name",
+        "cluster_hosts[0].port",
+    ]
+
+
 class Tagged(str):
     """A text like Ansible's own: a subclass."""
 
@@ -415,6 +426,7 @@ def test_a_secret_on_the_page_is_refused_and_not_shown(tmp_path: Path, text: str
     (problem,) = examine_page(path).problems
     assert problem.key == key
     assert "a secret does not belong on the page" in problem.what
+    assert ("~/.ssh/id_ed25519.pub" if key.startswith("cluster_ssh") else "-e @secrets.yml") in problem.works
     assert "pw1" not in str(problem)
 
 
