@@ -40,7 +40,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("SLIPWAY_PAGE", "SLIPWAY_STATE", "VAGRANT_DOTFILE_PATH", "VAGRANT_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "house"))
 
 
 # --- places
@@ -237,7 +237,7 @@ def test_the_plan_for_hosts_makes_nothing(tmp_path: Path) -> None:
         "address": "192.168.56.100",
         "user": "",
         "port": 22,
-        "key": f"{tmp_path}/home/key",
+        "key": f"{tmp_path}/house/key",
     }
     assert (store["user"], store["port"], store["key"]) == ("me", 2222, "")
 
