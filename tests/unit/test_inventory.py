@@ -170,6 +170,14 @@ def test_without_an_answer_the_keys_in_vagrants_folder_do(tmp_path: Path, vagran
     assert warnings == [expected] * 2
 
 
+def test_container_nodes_share_one_key(tmp_path: Path, vagrant: Vagrant) -> None:
+    made(tmp_path, "ctrl", provider="docker")
+    (tmp_path / "vagrant/key").write_text("key")
+    vagrant.says("", status=1)
+    wanted: Plan = {**plan(tmp_path), "provider": "docker"}
+    assert inventory.ssh_settings(wanted, root=tmp_path) == {"ctrl": Ssh("vagrant", str(tmp_path / "vagrant/key"))}
+
+
 def test_a_part_of_an_answer_is_used(tmp_path: Path, vagrant: Vagrant) -> None:
     made(tmp_path, "ctrl", "node-1")
     vagrant.says("Host node-1\n  User admin\n  IdentityFile /k\n", status=1)
