@@ -48,10 +48,10 @@ class Run:
         return self
 
 
-def listed(*what: str) -> list[str]:
-    """Files of this checkout as ``git ls-files`` names them."""
+def listed(*what: str, folder: Path = ROOT) -> list[str]:
+    """Files of a checkout as ``git ls-files`` names them."""
     done = subprocess.run(
-        ["git", "ls-files", "-z", "--exclude-standard", *what], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "-z", "--exclude-standard", *what], cwd=folder, check=True, capture_output=True, text=True
     )
     return [name for name in done.stdout.split("\0") if name]
 
@@ -65,6 +65,8 @@ class Checkout:
         self.page = self.path / "group_vars/all/cluster.yml"
         self.state = self.path / ".slipway"
         self.kube = Kube(self.state)
+        self.untracked: set[str] = set()
+        """Files that the clone was made with and that git does not have yet."""
 
     def fresh(self, **settings: Any) -> None:
         """Clone anew what is in the tree now (uncommitted changes as well) and give it a page of its own."""
@@ -80,6 +82,7 @@ class Checkout:
                 target.unlink(missing_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
         write_page(self.page, self.name, source=self.page, **settings)
+        self.untracked = set(listed("--others", folder=self.path))
 
     def remove(self) -> None:
         """Take away machines and clone, whatever state they are in."""
