@@ -87,7 +87,9 @@ class CallbackModule(CallbackBase):
             if outcome.get("censored"):
                 text = "its output holds secrets and is not shown; run the step by hand on that machine to see it"
             else:
-                text = str(outcome.get("msg") or outcome.get("stderr") or outcome.get("exception") or "no reason given")
+                # Of a program that fails Ansible itself only says that it did; what it has to say stands on stderr.
+                message = outcome.get("msg") if outcome.get("msg") != "non-zero return code" else ""
+                text = str(message or outcome.get("stderr") or outcome.get("exception") or "no reason given")
             self._remember(result, text)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -283,7 +284,7 @@ def bundles(plan: Plan) -> Path:
 
 def look(plan: Plan) -> Seen:
     """Find out what there is that bears on the plan."""
-    seen = Seen(records=records(Path(plan["vagrant"]), plan["provider"]), interfaces=list(interfaces()))
+    seen = Seen(records=records(Path(plan["vagrant"]), plan["provider"]), interfaces=list(interfaces(plan["provider"])))
     if plan["provider"] == "docker":
         seen.containers = {thing.name: thing for thing in containers()}
         seen.volumes = {thing.name: thing for thing in volumes()}
@@ -328,16 +329,17 @@ def networks(*filters: str) -> Iterator[Thing]:
         )
 
 
-def interfaces() -> Iterator[tuple[str, str]]:
-    """List what this computer reaches without its default route: (interface or route, network)."""
+def interfaces(provider: str) -> Iterator[tuple[str, str]]:
+    """List what this computer reaches without its default route: (interface, network)."""
+    # What a provider made for its machines is its own to judge.
+    own = {"virtualbox": "vboxnet", "libvirt": "virbr"}.get(provider, "\0")
     for line in _lines("ip", "-4", "-o", "route", "show", "table", "main"):
         words = line.split()
         target = words[1] if words[0] in ("unreachable", "blackhole", "prohibit") else words[0]
         if target == "default" or "dev" not in words:
             continue
         device = words[words.index("dev") + 1]
-        # What VirtualBox and libvirt made for machines is theirs to judge.
-        if not device.startswith(("vboxnet", "virbr")):
+        if not device.startswith(own):
             yield f"the network interface {device}", target if "/" in target else f"{target}/32"
 
 
@@ -518,19 +520,27 @@ def stop_docker(state: Path, progress: Progress) -> None:
     """Stop the Docker that scripts/setup started, unless a container of somebody else's still runs in it."""
     note = state / "dockerd.pid"
     pid = note.read_text(encoding="ascii").strip() if note.exists() else ""
-    if pid and _text(f"/proc/{pid}/comm").strip() == "dockerd":
+    if _is_dockerd(pid):
         if names := docker("ps", "--format", "{{.Names}}").split():
             progress(f"Docker keeps running for {', '.join(names)}")
             return
         progress("stopping Docker, which `make setup` started")
-        subprocess.run([*([] if os.geteuid() == 0 else ["sudo"]), "kill", pid], check=True)
+        if os.geteuid() == 0:
+            os.kill(int(pid), signal.SIGTERM)
+        else:
+            subprocess.run(["sudo", "sh", "-c", f"kill {int(pid)}"], check=True)
         for _ in range(150):
-            if not Path(f"/proc/{pid}").exists():
+            if not _is_dockerd(pid):
                 break
             time.sleep(0.1)
         else:
             raise SlipwayError(f"Docker (process {pid}) did not stop within 15 s.")
     note.unlink(missing_ok=True)
+
+
+def _is_dockerd(pid: str) -> bool:
+    """Tell whether the process lives and is Docker's; one that nobody buried has no command line any more."""
+    return bool(pid) and "dockerd" in _text(f"/proc/{pid}/cmdline")
 
 
 def sweep(plan: Plan, progress: Progress) -> None:

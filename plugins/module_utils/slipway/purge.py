@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 Simulate = Callable[[Sequence[str]], set[str]]
 
 IMAGES = "slipway-node"
-# Folders of a cache that a user pointed elsewhere may hold files of others: only ours go.
-CACHE_FOLDERS = ("items", "go", "bundles", "roots", "downloads")
+# A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
+CACHE_ENTRIES = ("items", "go", "bundles", "bundles.lock", "apt", "roots", "downloads")
 
 
 def folders(plan: Plan) -> list[Path]:
-    """Return the folders of ours that exist: those of the cache, and the state folder."""
-    wanted = [*(Path(plan["cache"]) / name for name in CACHE_FOLDERS), Path(plan["state"])]
-    return [folder for folder in wanted if folder.exists()]
+    """Return what there is of the cache and the state folder."""
+    cache = Path(plan["cache"])
+    of_cache = [cache / name for name in CACHE_ENTRIES] if os.environ.get("SLIPWAY_CACHE") else [cache]
+    return [folder for folder in (*of_cache, Path(plan["state"])) if folder.exists()]
 
 
 def images() -> list[str]:
@@ -100,11 +101,11 @@ def remove_rest(plan: Plan, progress: Progress) -> None:
             raise SlipwayError(f"`{' '.join(command[:3])} …` failed:\n{ended.stderr.strip()}")
     for folder in folders(plan):
         progress(f"removing {folder}")
-        _make_writable(folder)
-        shutil.rmtree(folder)
-    cache = Path(plan["cache"])
-    if cache.exists() and not any(cache.iterdir()):
-        cache.rmdir()
+        if folder.is_dir():
+            _make_writable(folder)
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
 
 
 def _make_writable(folder: Path) -> None:
