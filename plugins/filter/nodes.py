@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from slipway.checks import user_path
 from slipway.kubeadm import invitation
 
 DOCUMENTATION = r"""
@@ -56,8 +58,21 @@ def invited(command_line: str) -> dict[str, str]:
         raise AnsibleFilterError(f"{exc}; run `kubeadm token create --print-join-command` on a controller") from exc
 
 
+def key_texts(keys: Iterable[str], root: str) -> list[str]:
+    """Turn the entries of ``cluster_ssh_keys`` into keys: an entry that is a file (from ``root``) gives its lines."""
+    texts = []
+    for key in keys:
+        path = user_path(Path(root), key)
+        try:
+            text = key if " " in key.strip() else path.read_text(encoding="utf-8")
+        except OSError as exc:
+            raise AnsibleFilterError(f"cluster_ssh_keys: {path} cannot be read ({exc.strerror})") from exc
+        texts += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return texts
+
+
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"ready_nodes": ready_nodes, "unready": unready, "invitation": invited}
+        return {"ready_nodes": ready_nodes, "unready": unready, "invitation": invited, "key_texts": key_texts}

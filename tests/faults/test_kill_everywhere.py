@@ -9,8 +9,8 @@ from tests.support.kube import ready
 
 # Play of site.yml, and how many seconds into it the kill comes: while its longest step is at work.
 PHASES = [
-    ("Make the machines", 4.0),
-    ("Get what the cluster is made of", 0.2),
+    ("Machines", 4.0),
+    ("Artifacts", 0.2),
     ("Mirror", 2.0),
     ("Nodes", 2.5),
     ("Control plane", 1.5),

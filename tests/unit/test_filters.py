@@ -74,3 +74,14 @@ def test_items_get_their_place_by_name() -> None:
 def test_items_and_places_have_to_be_the_same(places: dict[str, Any]) -> None:
     with pytest.raises(AnsibleFilterError, match="the bundle gives a, b"):
         PLACED([{"name": "a"}, {"name": "b"}], places)
+
+
+def test_a_key_is_its_text_or_its_file(tmp_path: Path) -> None:
+    (tmp_path / "id.pub").write_text("# mine\nssh-ed25519 AAAA me\n\n")
+    assert NODES["key_texts"](["ssh-rsa BBBB you", "id.pub", str(tmp_path / "id.pub")], str(tmp_path)) == [
+        "ssh-rsa BBBB you",
+        "ssh-ed25519 AAAA me",
+        "ssh-ed25519 AAAA me",
+    ]
+    with pytest.raises(AnsibleFilterError, match="cannot be read"):
+        NODES["key_texts"](["gone.pub"], str(tmp_path))
