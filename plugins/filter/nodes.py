@@ -26,6 +26,8 @@ RETURN = r"""
 _value: {description: Names., type: list, elements: str}
 """
 
+CHECKOUT = str(Path(__file__).resolve().parents[2])
+
 
 def ready_nodes(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
     """Name the nodes whose condition ``Ready`` is ``True``."""
@@ -58,8 +60,8 @@ def invited(command_line: str) -> dict[str, str]:
         raise AnsibleFilterError(f"{exc}; run `kubeadm token create --print-join-command` on a controller") from exc
 
 
-def key_texts(keys: Iterable[str], root: str) -> list[str]:
-    """Turn the entries of ``cluster_ssh_keys`` into keys: an entry that is a file (from ``root``) gives its lines."""
+def key_texts(keys: Iterable[str], root: str = CHECKOUT) -> list[str]:
+    """Turn the entries of ``cluster_ssh_keys`` into keys: a file (looked up from the checkout) gives its lines."""
     texts = []
     for key in keys:
         path = user_path(Path(root), key)
