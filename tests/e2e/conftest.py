@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def page(checkout: Checkout) -> dict[str, Any]:
 @pytest.fixture
 def controller(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Host:
     """The first controller, over the clone's own inventory."""
+    # testinfra asks ansible-inventory, and the clone's own answers for the clone.
+    monkeypatch.setenv("PATH", f"{checkout.path / '.venv/bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ANSIBLE_CONFIG", str(checkout.path / "ansible.cfg"))
     monkeypatch.chdir(checkout.path)
     inventory: Path = checkout.path / "inventory"

@@ -24,6 +24,8 @@ from .phases import REPORT, ROOT, SHORT, Phase
 LOGS = ROOT / ".slipway/log/test"
 PASSED = REPORT / "passed.json"
 SUMMARY = REPORT / "summary.txt"
+# What the last complete `make test-long` found, for readers of the repository.
+RECORD = ROOT / "docs/test-long.md"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;;[^\x1b]*\x1b\\|\r")
 # Seconds between lines where nothing can be drawn over, so that CI sees life.
 HEARTBEAT = 60
@@ -193,6 +195,34 @@ def table(rows: Sequence[Outcome], seconds: float) -> list[str]:
     return lines
 
 
+def record(rows: Sequence[Outcome], lines: Sequence[str], closing: str) -> str:
+    """The closing table as a document."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    system = os.uname()
+    return "\n".join(
+        [
+            "# The last complete test run",
+            "",
+            (
+                f"`make test-long` on {time.strftime('%Y-%m-%d', time.gmtime())}, at {commit}, "
+                f"{os.cpu_count()} CPUs, {system.sysname} {system.release.partition('-')[0]}: {closing}."
+            ),
+            "",
+            "```text",
+            *(line for line in lines if line),
+            "```",
+            "",
+            *(
+                ["Some phases had passed on the same tree before and were not run again.", ""]
+                if any(row.result == "passed before" for row in rows)
+                else []
+            ),
+        ]
+    )
+
+
 def choose(arguments: argparse.Namespace) -> tuple[Phase, ...]:
     """The phases that were asked for."""
     phases = (*SHORT, *LONG) if arguments.long else SHORT
@@ -236,8 +266,11 @@ def main() -> int:
     if interrupted:
         total.add(junit.Count(failed=1, failures=["interrupted"]))
     closing = f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped"
-    for line in [*table(rows, time.monotonic() - began), closing]:
+    lines = table(rows, time.monotonic() - began)
+    for line in [*lines, closing]:
         screen.say(line)
+    if arguments.long and not arguments.only and not interrupted:
+        RECORD.write_text(record(rows, lines, closing))
     SUMMARY.write_text(f"{closing}\n")
     return 1 if total.failed or not total.passed else 0
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 from .phases import Phase, suite
 
 LONG: tuple[Phase, ...] = (
-    suite("rights", "no Docker, and no right to install it", 300, "tests/faults/test_rights.py"),
-    suite("disk", "the disk is full while artifacts are made", 900, "tests/faults/test_disk.py"),
-    suite("unreachable", "a machine, or the mirror, is gone half-way", 1800, "tests/faults/test_unreachable.py"),
-    suite("power", "all machines lose power at once", 1200, "tests/faults/test_power.py"),
-    suite("kills", "kill -9 in every phase, then a plain make up", 3600, "tests/faults/test_kill_everywhere.py"),
+    suite("rights", "no Docker, and no right to install it", 300, "--capture=no", "tests/faults/test_rights.py"),
+    suite("disk", "the disk is full while artifacts are made", 900, "--capture=no", "tests/faults/test_disk.py"),
+    suite(
+        "unreachable",
+        "a machine, or the mirror, is gone half-way",
+        1800,
+        "--capture=no",
+        "tests/faults/test_unreachable.py",
+    ),
+    suite("power", "all machines lose power at once", 1200, "--capture=no", "tests/faults/test_power.py"),
+    suite(
+        "kills",
+        "kill -9 in every phase, then a plain make up",
+        3600,
+        "--capture=no",
+        "tests/faults/test_kill_everywhere.py",
+    ),
     Phase("bench", "make up against the same steps by hand", ("bench/run",), 3600),
 )

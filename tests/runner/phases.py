@@ -68,11 +68,27 @@ SHORT = (
     ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 60, *CONTRACTS),
     suite("artifacts", "downloads, images and builds, with a stand-in for upstream", 900, "tests/artifacts"),
-    suite("up", "make up in a clean clone, from no machines", 5400, "tests/e2e/test_up.py"),
-    suite("again", "a second make up and --check change nothing", 300, "tests/e2e/test_again.py", needs=("up",)),
-    suite("cluster", "DNS, pods and nodes reach each other", 600, "tests/e2e/test_cluster.py", needs=("up",)),
-    suite("down", "make down leaves nothing", 300, "tests/e2e/test_down.py", after=("up",)),
-    suite("kill", "kill -9 half-way, then a plain make up", 1200, "tests/e2e/test_kill.py", needs=("up",)),
+    suite("up", "make up in a clean clone, from no machines", 5400, "--capture=no", "tests/e2e/test_up.py"),
+    suite(
+        "again",
+        "a second make up and --check change nothing",
+        300,
+        "--capture=no",
+        "tests/e2e/test_again.py",
+        needs=("up",),
+    ),
+    suite(
+        "cluster",
+        "DNS, pods and nodes reach each other",
+        600,
+        "--capture=no",
+        "tests/e2e/test_cluster.py",
+        needs=("up",),
+    ),
+    suite("down", "make down leaves nothing", 300, "--capture=no", "tests/e2e/test_down.py", after=("up",)),
+    suite(
+        "kill", "kill -9 half-way, then a plain make up", 1200, "--capture=no", "tests/e2e/test_kill.py", needs=("up",)
+    ),
     Phase(
         "molecule",
         "each role alone, twice, on live machines",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.lab import CANDIDATES, LabError, clean, free_network, lab_name, lab_values, rewrite_page
 
@@ -27,6 +29,23 @@ def test_the_network_of_the_shipped_page_is_no_candidate() -> None:
 def test_a_free_network_overlaps_nothing_in_use() -> None:
     used = [Network("192.168.0.0/17"), Network("192.168.200.0/30"), Network("10.0.0.0/8")]
     found = free_network(used, "any")
+    assert not any(found.overlaps(network) for network in used)
+
+
+@given(
+    used=st.lists(
+        st.builds(
+            lambda address, length: Network((int(address), length), strict=False),
+            st.ip_addresses(v=4, network="192.168.0.0/16"),
+            st.integers(min_value=20, max_value=32),
+        ),
+        max_size=6,
+    ),
+    name=st.text(max_size=10),
+)
+def test_what_is_found_is_always_free_and_a_candidate(used: list[Network], name: str) -> None:
+    found = free_network(used, name)
+    assert found in CANDIDATES
     assert not any(found.overlaps(network) for network in used)
 
 
