@@ -14,6 +14,7 @@ LONG: tuple[Phase, ...] = (
         "--capture=no",
         "tests/faults/test_unreachable.py",
     ),
+    suite("hosts", "machines that exist, one of them the mirror", 900, "tests/faults/test_hosts.py"),
     suite("power", "all machines lose power at once", 1200, "--capture=no", "tests/faults/test_power.py"),
     suite(
         "kills",
