@@ -45,7 +45,10 @@ CLEAN = """set -eu
 : > "$1/etc/resolv.conf"
 rm -f "$1/etc/hostname" "$1/etc/apt/sources.list" "$1/etc/apt/apt.conf.d/99mmdebstrap"
 [ ! -d "$1/etc/apt/sources.list.d" ] || printf '%s' "$SLIPWAY_SOURCES" > "$1/etc/apt/sources.list.d/debian.sources"
+chmod 0644 "$1/etc/resolv.conf"
 rm -rf "$1/var/cache/debconf/"*-old "$1/var/lib/dpkg/"*-old "$1/var/log/"*.log
+# These come out differently with and without root.
+rm -rf "$1/var/lib/apt/lists/"* "$1/var/cache/apt/"* "$1/usr/share/python3/debpython/__pycache__"
 """
 SOURCES = """\
 Types: deb
@@ -139,7 +142,7 @@ def run_mmdebstrap(recipe: Recipe, made: Path, work: Path) -> None:
     if os.geteuid() == 0:
         # Where a kill leaves no half root in /tmp. Without root the files belong to a user who may not enter ours.
         env["TMPDIR"] = str(work)
-    command = [program, "--quiet", f"--variant={recipe.variant}", "--format=tar"]
+    command = [program, "--quiet", f"--variant={recipe.variant}", "--format=tar", "--skip=cleanup/apt"]
     command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
     command += [f"--aptopt={option}" for option in host_apt_options()]
     command.append(f"--hook-dir={MERGED_USR}")
@@ -151,7 +154,9 @@ def run_mmdebstrap(recipe: Recipe, made: Path, work: Path) -> None:
         command.append(f"--customize-hook=tar-in {work / 'overlay.tar'} /")
     if recipe.script:
         command.append(f"--customize-hook={recipe.script}")
-    command += [f"--customize-hook={CLEAN}", recipe.suite, str(made), *sources(recipe.suite)]
+    # mmdebstrap customizes no root that is only unpacked.
+    last = "--extract-hook" if recipe.variant == "extract" else "--customize-hook"
+    command += [f"{last}={CLEAN}", recipe.suite, str(made), *sources(recipe.suite)]
     ended = subprocess.run(command, env=env, cwd=work, capture_output=True, text=True, errors="replace", check=False)
     if ended.returncode != 0:
         tail = "\n".join(ended.stderr.strip().splitlines()[-15:])
