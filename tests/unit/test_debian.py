@@ -1,0 +1,203 @@
+"""Debian roots: what names them, where their packages come from, and that a kill or a failure leaves no half one."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from slipway import debian
+from slipway.errors import SlipwayError
+
+RECIPE = debian.Recipe("bookworm", ("iptables",), "essential")
+# What a program on PATH says instead of the real one.
+MMDEBSTRAP = """#!/bin/sh
+printf '%s\\n' "$@" > "$RECORD"
+[ -z "$FAIL" ] || { echo "$FAIL" >&2; exit 1; }
+for last in "$@"; do case $last in */root.tar) echo root > "$last" ;; esac; done
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PATH but for the system's own, with a mmdebstrap that writes down how it was called."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    write_program(folder / "mmdebstrap", MMDEBSTRAP)
+    write_program(folder / "apt-get", "#!/bin/sh\nexit 100\n")
+    write_program(folder / "apt-config", "#!/bin/sh\nexit 100\n")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
+    monkeypatch.setenv("FAIL", "")
+    return folder
+
+
+def write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_a_root_is_made_once(tmp_path: Path, programs: Path) -> None:
+    lines: list[str] = []
+    first = debian.build_root("bookworm", ["b", "a", "b"], tmp_path / "cache", lines.append)
+    assert first.read_text() == "root\n"
+    assert first.parent == tmp_path / "cache/roots"
+    assert len(lines) == 2
+    write_program(programs / "mmdebstrap", "#!/bin/sh\nexit 1\n")
+    assert debian.build_root("bookworm", ["a", "b"], tmp_path / "cache", lines.append) == first
+    assert len(lines) == 2
+    assert "--include=a,b,usr-is-merged" in (tmp_path / "record").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("log", "remedy"),
+    [
+        ("write: No space left on device", "SLIPWAY_CACHE"),
+        ("E: newuidmap 2669  0 1000 1 failed", "/etc/subuid"),
+        ("NO_PUBKEY 6ED0E7B82643E131", "debian-archive-keyring"),
+        ("Could not resolve 'deb.debian.org'", "apt-get update"),
+        ("E: Unable to locate package nonsense", "nonsense"),
+    ],
+)
+@pytest.mark.usefixtures("programs")
+def test_a_failure_is_explained_and_leaves_nothing(
+    log: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", log)
+    with pytest.raises(SlipwayError, match="could not make a Debian bookworm root") as raised:
+        debian.make(RECIPE, tmp_path, lambda _: None)
+    assert log in raised.value.message
+    assert remedy in raised.value.message
+    assert [path.name for path in (tmp_path / "roots").iterdir() if not path.name.endswith(".lock")] == []
+
+
+@pytest.mark.usefixtures("programs")
+def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
+    stale = tmp_path / f"roots/.bookworm-{RECIPE.digest}.tar.x1y2"
+    stale.mkdir(parents=True)
+    (stale / "root.tar").write_text("half")
+    debian.make(RECIPE, tmp_path, lambda _: None)
+    assert not stale.exists()
+
+
+def test_without_mmdebstrap_the_user_learns_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlipwayError, match="make setup"):
+        debian.make(RECIPE, tmp_path, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(RECIPE, suite="trixie"),
+        replace(RECIPE, packages=("iptables", "nftables")),
+        replace(RECIPE, variant="minbase"),
+        replace(RECIPE, overlay=b"x"),
+        replace(RECIPE, script="true"),
+    ],
+)
+def test_everything_in_a_recipe_names_it(other: debian.Recipe) -> None:
+    assert other.digest != RECIPE.digest
+    assert replace(other).digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        pytest.param(
+            [
+                "http://mirror/debian/|bookworm|main|",
+                "http://mirror/debian/|bookworm|contrib|",
+                "http://mirror/security/|bookworm-security|main|",
+                "http://mirror/debian/|bookworm-backports|main|",
+            ],
+            ["deb http://mirror/debian/ bookworm main", "deb http://mirror/security/ bookworm-security main"],
+            id="this machine's own",
+        ),
+        pytest.param(["http://mirror/debian/|trixie|main|"], None, id="this machine is another release"),
+        pytest.param([], None, id="no package lists"),
+    ],
+)
+def test_packages_come_from_where_this_machine_has_its_own(
+    targets: list[str], expected: list[str] | None, programs: Path
+) -> None:
+    body = "\n".join(f"echo '{line.removesuffix('|')}'" for line in targets)
+    write_program(programs / "apt-get", f"#!/bin/sh\n{body}\n")
+    found = debian.sources("bookworm")
+    assert found == expected or (expected is None and all(" http://deb.debian.org/" in line for line in found))
+
+
+def test_the_way_out_of_this_machine_is_apts_own(programs: Path) -> None:
+    write_program(
+        programs / "apt-config",
+        """#!/bin/sh
+cat << 'END'
+APT::Architecture "amd64";
+Acquire::http::Proxy "http://proxy:3128";
+Acquire::https::Verify-Peer "";
+Acquire::Languages "none";
+END
+""",
+    )
+    assert debian.host_apt_options() == ['Acquire::http::Proxy "http://proxy:3128";']
+
+
+def lay_out(root: Path) -> Path:
+    """The part of a checkout that container nodes are made of."""
+    folder = root / "machines/container"
+    (folder / "root/etc").mkdir(parents=True)
+    (folder / "packages").write_text("# a comment\nsystemd dbus   # boots\n\nsudo\n")
+    (folder / "customize").write_text("#!/bin/sh\n")
+    (folder / "root/etc/a.conf").write_text("a\n")
+    (folder / "root/run").write_text("b\n")
+    (folder / "root/run").chmod(0o700)
+    return folder
+
+
+def test_the_node_image_is_named_by_all_that_decides_it(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path)
+    assert debian.node_recipe(tmp_path).packages == ("dbus", "sudo", "systemd")
+    names = [debian.node_image_tag(tmp_path)]
+    assert names[0] == debian.node_image_tag(tmp_path)
+    (folder / "root/etc/a.conf").write_text("c\n")
+    names.append(debian.node_image_tag(tmp_path))
+    (folder / "customize").write_text("#!/bin/sh\ntrue\n")
+    names.append(debian.node_image_tag(tmp_path))
+    names.append(debian.node_image_tag(tmp_path, "trixie"))
+    assert len(set(names)) == 4
+    assert all(name.startswith("slipway-node:") and len(name) == 25 for name in names)
+
+
+def test_what_is_laid_over_a_root_is_the_same_for_any_user_and_time(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path)
+    before = debian.overlay(folder / "root")
+    os.utime(folder / "root/etc/a.conf", (1, 1))
+    (folder / "root/etc/a.conf").chmod(0o600)
+    assert debian.overlay(folder / "root") == before
+    with tarfile.open(fileobj=io.BytesIO(before)) as tar:
+        entries = {entry.name: (stat.filemode(entry.mode), entry.uid, entry.mtime) for entry in tar}
+    assert entries == {"etc": ("?rwxr-xr-x", 0, 0), "etc/a.conf": ("?rw-r--r--", 0, 0), "run": ("?rwxr-xr-x", 0, 0)}
+
+
+def test_nodes_of_this_checkout_hold_nothing_of_the_cluster() -> None:
+    recipe = debian.node_recipe(Path(debian.__file__).parents[3])
+    assert {"systemd", "openssh-server", "sudo", "python3-apt", "conntrack"} <= set(recipe.packages)
+    assert not {"containerd", "runc", "docker.io", "kubernetes-client", "nginx", "nginx-light"} & set(recipe.packages)
+
+
+def test_an_image_that_is_there_is_not_made_again(tmp_path: Path, programs: Path) -> None:
+    lay_out(tmp_path)
+    write_program(programs / "mmdebstrap", "#!/bin/sh\nexit 1\n")
+    write_program(programs / "docker", "#!/bin/sh\necho 0123456789ab\n")
+    tag = debian.ensure_node_image(tmp_path, tmp_path / "cache", lambda _: None)
+    assert tag == debian.node_image_tag(tmp_path)
+
+
+def test_a_complaint_of_docker_is_for_the_user(programs: Path) -> None:
+    write_program(programs / "docker", "#!/bin/sh\necho permission denied >&2\nexit 1\n")
+    with pytest.raises(SlipwayError, match="`docker images --quiet` failed: permission denied"):
+        debian.has_image("x")
