@@ -6,7 +6,7 @@ from typing import Any
 
 from testinfra.host import Host
 
-from tests.support.kube import Kube
+from tests.support.kube import Kube, eventually
 
 testinfra_hosts = ["ansible://nodes"]
 
@@ -28,8 +28,12 @@ def test_the_kubelet_is_the_version_of_the_page(host: Host, kube: Kube, page: di
 
 
 def test_the_kubelet_reports_to_the_api(host: Host, kube: Kube) -> None:
-    lease = kube("get", "lease", host.ansible.get_variables()["inventory_hostname"], "--namespace=kube-node-lease")
-    assert lease["spec"]["renewTime"]
+    name = host.ansible.get_variables()["inventory_hostname"]
+    eventually(
+        lambda: kube("get", "lease", name, "--namespace=kube-node-lease")["spec"]["renewTime"],
+        seconds=60,
+        what=f"the kubelet of {name} has reported",
+    )
     assert host.service("kubelet").is_running
 
 
