@@ -236,9 +236,9 @@ def test_only_the_mirror_sees_the_bundles() -> None:
 
 
 def test_a_folder_with_a_comma_survives_dockers_way_of_writing() -> None:
-    plan = make_plan("/home/a, b/.vagrant")
+    plan = make_plan("/srv/a, b/.vagrant")
     value = next(word for word in arguments(plan=plan) if "volume-label" in word).removeprefix("--mount=")
-    assert "volume-label=io.slipway.vagrant=/home/a, b/.vagrant" in next(csv.reader([value]))
+    assert "volume-label=io.slipway.vagrant=/srv/a, b/.vagrant" in next(csv.reader([value]))
 
 
 class Docker:
