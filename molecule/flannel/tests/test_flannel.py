@@ -47,7 +47,12 @@ def test_every_pod_resolves_services(probes: Probes, page: dict[str, Any]) -> No
     for probe in probes.all:
         for target in probes.all:
             name = f"probe-{target.node}.slipway-probe.svc.{page['cluster_dns_domain']}"
-            assert probes.resolve(probe, name) == [target.service], f"asked on {probe.node}"
+            # The name servers may still be starting: this scenario ends with the network, not with them.
+            eventually(
+                lambda probe=probe, name=name, target=target: probes.resolve(probe, name) == [target.service],  # type: ignore[misc]
+                seconds=90,
+                what=f"{name} resolves on {probe.node}",
+            )
 
 
 def test_pods_have_addresses_of_their_nodes_share(kube: Kube, probes: Probes) -> None:
