@@ -65,10 +65,10 @@ class Kube:
         """The JSON that the API server gives for ``path``."""
         return json.loads(self.text("get", "--raw", path, timeout=timeout))
 
-    def apply(self, objects: list[dict[str, Any]]) -> None:
-        """Apply ``objects`` server-side, in this order."""
+    def apply(self, objects: list[dict[str, Any]]) -> str:
+        """Apply ``objects`` server-side, in this order; what kubectl says of each."""
         given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        self.text("apply", "--server-side", "--field-manager=slipway-test", "--filename=-", given=given)
+        return self.text("apply", "--server-side", "--field-manager=slipway-test", "--filename=-", given=given)
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node, by name."""

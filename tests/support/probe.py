@@ -96,7 +96,9 @@ class Probes:
         self.kube = kube
         names = [str(node["metadata"]["name"]) for node in kube.nodes()]
         pause = kube.bundle["images"]["pause"]
-        kube.apply(objects(names, f"{pause['name']}:{pause['tag']}"))
+        wanted = objects(names, f"{pause['name']}:{pause['tag']}")
+        # A namespace is of use a moment after it is there: its service account has to be made.
+        eventually(lambda: kube.apply(wanted), seconds=seconds, what="the probe pods are accepted")
         self.all = eventually(lambda: self._answering(names), seconds=seconds, what="a probe pod answers on every node")
 
     def _answering(self, names: list[str]) -> list[Probe]:
