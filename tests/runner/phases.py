@@ -68,6 +68,7 @@ SHORT = (
     ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 60, *CONTRACTS),
     suite("artifacts", "downloads, images and builds, with a stand-in for upstream", 900, "tests/artifacts"),
+    suite("machines", "power cycle, kills and neighbours of machines in containers", 900, "tests/machines"),
     suite("up", "make up in a clean clone, from no machines", 5400, "--capture=no", "tests/e2e/test_up.py"),
     suite(
         "again",
