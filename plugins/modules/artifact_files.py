@@ -19,11 +19,11 @@ options:
     suboptions:
       name: {description: Name of the item., type: str, required: true}
       version: {description: Version of the item., type: str, default: ""}
-      url: {description: Where it is; http, https or file., type: str, required: true}
+      url: {description: "Where it is: http, https or file.", type: str, required: true}
       sha256: {description: Sum of what the URL gives., type: str, required: true}
       size: {description: Bytes., type: int}
       source: {description: V(built) or V(upstream)., type: str}
-      dest: {description: File to write; the folder to unpack into when O(files[].archive) is set., type: path, required: true}
+      dest: {description: "File to write; the folder to unpack into when O(files[].archive) is set.", type: path, required: true}
       mode: {description: Permissions of what is placed., type: str, default: "0755"}
       archive: {description: Whether the item is a tar archive., type: bool, default: false}
       strip: {description: Leading folders to leave out of the members' names., type: int, default: 0}

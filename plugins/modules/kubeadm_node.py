@@ -53,6 +53,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.durable import replace
 from ansible.module_utils.slipway.kubeadm import command, explain, without_secrets
 from ansible.module_utils.slipway.node import KUBELET_CONF, RECORD, kubernetes_state
 
@@ -67,7 +68,7 @@ def save(path: str, text: str, mode: int) -> None:
     handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    os.replace(f"{path}.new", path)
+    replace(f"{path}.new", path)
 
 
 def take_lock(module: AnsibleModule, seconds: int) -> int:

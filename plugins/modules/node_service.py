@@ -18,13 +18,14 @@ options:
     elements: dict
     default: []
     suboptions:
-      path: {description: Absolute path of the file; C(~user) is that user's home., type: str, required: true}
-      content: {description: The whole text of the file (of the block when O(files[].block) is set)., type: str}
-      source: {description: A file on the machine whose text is taken instead of O(files[].content)., type: str}
+      path: {description: "Absolute path of the file; C(~user) is that user's home.", type: str, required: true}
+      content: {description: "The whole text of the file (of the block when O(files[].block) is set).", type: str}
+      source: {description: "A file on the machine whose text is taken instead of O(files[].content).", type: str}
       mode: {description: Permissions., type: str, default: "0644"}
       owner: {description: Owner of the file., type: str, default: root}
       block: {description: Keep the rest of the file and manage only a marked block in it., type: bool, default: false}
-      keep: {description: Never overwrite a file that exists (keys made once)., type: bool, default: false}
+      keep: {description: "Never overwrite a file that has something in it (keys made once).", type: bool, default: false}
+      only_over: {description: "Regular expression of what may be overwritten; a file that it does not match is left with a warning.", type: str, default: ""}
       state: {description: Whether the file has to be there., type: str, choices: [present, absent], default: present}
   units:
     description: Units to keep current, in this order.
@@ -35,7 +36,7 @@ options:
       name: {description: Unit name with its suffix., type: str, required: true}
       enabled: {description: Whether it starts at boot; left alone when not set., type: bool}
       state: {description: Wanted state; left alone when not set., type: str, choices: [started, stopped]}
-      watch: {description: Files besides O(files) whose change restarts the unit (its binary)., type: list, elements: path, default: []}
+      watch: {description: "Files besides O(files) whose change restarts the unit (its binary).", type: list, elements: path, default: []}
       ignore: {description: Files of O(files) that this unit does not read., type: list, elements: path, default: []}
 author: The Slipway authors
 attributes:
@@ -68,11 +69,14 @@ actions:
 """
 
 import os
+import re
 import shutil
 import tempfile
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.durable import flush
 from ansible.module_utils.slipway.node import read
 from ansible.module_utils.slipway.units import SHOWN, parse_show, steps, with_block
 
@@ -94,7 +98,13 @@ def make_parents(path: str, owner: str, private: bool) -> None:
 def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str]]) -> bool:
     """Bring one file to its wanted state; return whether that changed something."""
     path = os.path.expanduser(spec["path"])
+    if not os.path.isabs(path):
+        module.fail_json(
+            msg=f"{spec['path']} leads nowhere: there is no such user on this machine, or it is no absolute path"
+        )
     there = os.path.lexists(path)
+    if spec["source"] and not os.path.exists(spec["source"]):
+        module.fail_json(msg=f"{spec['source']}, from which {path} is written, is not there")
     content = read(spec["source"]) if spec["source"] else spec["content"] or ""
     before = read(path) if there else ""
     if spec["state"] == "absent":
@@ -103,8 +113,11 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
             if not module.check_mode:
                 os.unlink(path)
         return there
-    if spec["keep"] and there:
+    if spec["keep"] and before:
         after = before
+    elif spec["only_over"] and before and not re.search(spec["only_over"], before, re.DOTALL):
+        module.warn(f"{path} is somebody's own and was left as it is")
+        return False
     elif spec["block"]:
         after = with_block(before, content)
     else:
@@ -116,11 +129,13 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
             return True
         make_parents(path, spec["owner"], spec["mode"].endswith("00"))
         handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".slipway-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(after)
+        flush(temporary)
         # Before the move, so that a secret is never readable under its final name.
         os.chmod(temporary, int(spec["mode"], 8))
         module.atomic_move(temporary, path, keep_dest_attrs=False)
+        flush(os.path.dirname(path))
     arguments = module.load_file_common_arguments({**spec, "group": None}, path)
     return bool(module.set_fs_attributes_if_different(arguments, changed))
 
@@ -137,7 +152,9 @@ def show(module: AnsibleModule, unit: str) -> dict[str, str]:
 
 
 def modified(paths: list[str]) -> list[float]:
-    return [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
+    # A time that is yet to come (the clock was put back) says nothing about what happened since.
+    times = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
+    return [moment for moment in times if moment <= time.time()]
 
 
 def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], written: list[str]) -> list[str]:
@@ -149,7 +166,7 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
         module.fail_json(
             msg=f"there is no unit {name} on this machine; is the package or file that brings it installed?"
         )
-    verbs: list[str] = steps(unit, shown, modified(paths), module.check_mode and any(path in written for path in paths))
+    verbs: list[str] = steps(unit, shown, modified(paths), any(path in written for path in paths))
     if module.check_mode:
         return verbs
     done = []
@@ -184,6 +201,7 @@ def main() -> None:
                     "owner": {"type": "str", "default": "root"},
                     "block": {"type": "bool", "default": False},
                     "keep": {"type": "bool", "default": False},
+                    "only_over": {"type": "str", "default": ""},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },
             },

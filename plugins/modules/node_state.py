@@ -45,7 +45,8 @@ ansible_facts:
     slipway_node:
       description: >-
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), interface,
-        memory_mib, swap, swap_in_fstab, packages_missing, kubernetes (joined, controller, interrupted).
+        swap, swap_masked, packages_missing, dpkg_interrupted, nameservers, kubernetes (joined, controller, interrupted,
+        founding, foreign, etcd, sealed).
       type: dict
       returned: always
 """
@@ -74,6 +75,11 @@ def main() -> None:
     if known and f"{node['os']} {node['os_version']}" not in known:
         module.fail_json(
             msg=f"this machine runs {node['os_name'] or 'an unknown system'}; the roles know {', '.join(known)}"
+        )
+    if node["kubernetes"]["foreign"]:
+        module.fail_json(
+            msg="this machine is in a cluster that Slipway did not make (/etc/kubernetes/kubelet.conf is there, our record is not); "
+            "run `kubeadm reset` on it if that cluster is to go, or take the machine out of group_vars/all/cluster.yml"
         )
     if not node["interface"]:
         seen = ", ".join(i["local"] for link in json.loads(out) for i in link.get("addr_info", []) if "local" in i)

@@ -40,7 +40,7 @@ def test_a_join_goes_on_behind_the_kubelet_that_has_its_credentials() -> None:
     assert "--skip-phases=preflight,kubelet-start" not in kubeadm.command("join", "c", [], True, False)
 
 
-TOKEN = "abcdef.0123456789abcdef"  # noqa: S105 - of the form kubeadm gives, and nobody's
+TOKEN = "abcdef.0123456789abcdef"
 KEY = "0123456789abcdef" * 4
 
 

@@ -59,24 +59,6 @@ def test_swap_is_what_the_kernel_lists() -> None:
     assert node.swap_devices("Filename Type\n") == []
 
 
-@pytest.mark.parametrize(
-    ("line", "swap"),
-    [
-        ("/dev/sda2 none swap sw 0 0", True),
-        ("#/dev/sda2 none swap sw", False),
-        ("/dev/sda1 / ext4 defaults", False),
-        ("", False),
-    ],
-)
-def test_fstab_brings_swap_back(line: str, swap: bool) -> None:
-    assert node.swap_in_fstab(line + "\n") is swap
-
-
-def test_memory_is_in_mib() -> None:
-    assert node.memory_mib("MemTotal:        2097152 kB\n") == 2048
-    assert node.memory_mib("") == 0
-
-
 def test_a_package_that_is_not_installed_is_missing() -> None:
     assert node.missing_packages(DPKG, ["socat", "chrony", "ethtool", "nftables"]) == ["chrony", "nftables"]
 
@@ -117,26 +99,32 @@ STARTED = {"var/lib/slipway/kubeadm.json": '{"state": "started"}'}
 DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 
+FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
+NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed"}
+
+
 @pytest.mark.parametrize(
-    ("files", "joined", "controller", "interrupted"),
+    ("files", "true"),
     [
-        ({}, False, False, False),
-        (KUBELET, True, False, False),
-        (SERVER, True, True, False),
-        ({**SERVER, **DONE}, True, True, False),
-        ({**SERVER, **STARTED}, False, False, True),
-        (STARTED, False, False, True),
-        ({**KUBELET, "var/lib/slipway/kubeadm.json": "half a fi"}, True, False, False),
+        ({}, set()),
+        (KUBELET, {"foreign"}),
+        (SERVER, {"foreign"}),
+        ({**KUBELET, **DONE}, {"joined"}),
+        ({**SERVER, **DONE}, {"joined", "controller"}),
+        ({**SERVER, **STARTED}, {"interrupted"}),
+        ({**SERVER, **FOUNDING}, {"interrupted", "founding"}),
+        (STARTED, {"interrupted"}),
+        (DONE, set()),
+        ({**KUBELET, "var/lib/slipway/kubeadm.json": "half a fi"}, {"interrupted"}),
+        ({"var/lib/etcd/member/wal": ""}, {"etcd"}),
+        ({"etc/kubernetes/encryption/config.yml": "key"}, {"sealed"}),
+        ({"etc/kubernetes/encryption/config.yml": "\n"}, set()),
     ],
 )
-def test_how_far_a_machine_is_in_a_cluster(
-    tmp_path: Path, files: dict[str, str], joined: bool, controller: bool, interrupted: bool
-) -> None:
-    assert node.kubernetes_state(lay(tmp_path, files)) == {
-        "joined": joined,
-        "controller": controller,
-        "interrupted": interrupted,
-    }
+def test_how_far_a_machine_is_in_a_cluster(tmp_path: Path, files: dict[str, str], true: set[str]) -> None:
+    state = node.kubernetes_state(lay(tmp_path, files))
+    assert set(state) == NOTHING
+    assert {name for name, value in state.items() if value} == true
 
 
 def test_everything_together(tmp_path: Path) -> None:
@@ -146,7 +134,6 @@ def test_everything_together(tmp_path: Path) -> None:
             "etc/os-release": 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian 12"\n',
             "proc/1/environ": "container=docker\0",
             "proc/1/status": STATUS.format("000001fffeffffff"),
-            "proc/meminfo": "MemTotal: 1048576 kB\n",
             "proc/swaps": "Filename\n",
             "var/lib/dpkg/status": DPKG,
         },
@@ -162,12 +149,11 @@ def test_everything_together(tmp_path: Path) -> None:
         "may_raise_limits": False,
         "interface": "eth1",
         "nameservers": ["192.0.2.1"],
-        "memory_mib": 1024,
         "swap": [],
-        "swap_in_fstab": False,
+        "swap_masked": False,
         "dpkg_interrupted": False,
         "packages_missing": ["nginx"],
-        "kubernetes": {"joined": False, "controller": False, "interrupted": False},
+        "kubernetes": dict.fromkeys(sorted(NOTHING), False),
     }
     lay(
         tmp_path,
@@ -178,4 +164,7 @@ def test_everything_together(tmp_path: Path) -> None:
         },
     )
     found = node.describe(root, LINKS, "192.0.2.100", [])
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd/system/swap.target").symlink_to("/dev/null")
+    assert node.describe(root, LINKS, "192.0.2.100", [])["swap_masked"] is True
     assert (found["cgroup"], found["nameservers"], found["dpkg_interrupted"]) == (2, ["192.0.2.53"], True)

@@ -6,8 +6,10 @@ ones we left is not read again.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -18,6 +20,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from . import durable
 
 RECORD = "/var/lib/slipway/artifacts.json"
 CHUNK = 1 << 20
@@ -44,7 +48,7 @@ def save_record(path: str, record: Mapping[str, Any]) -> None:
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(record, file, indent=1, sort_keys=True)
         file.write("\n")
-    os.replace(temporary, path)
+    durable.replace(temporary, path)
 
 
 def signature(path: str) -> list[int]:
@@ -84,7 +88,7 @@ def download(url: str, target: str, sha256: str, timeout: float, tries: int = 3,
                 for chunk in iter(lambda: answer.read(CHUNK), b""):
                     digest.update(chunk)
                     file.write(chunk)
-        except (OSError, urllib.error.URLError) as exc:
+        except (OSError, urllib.error.URLError, http.client.HTTPException) as exc:
             reason = str(exc)
             continue
         if digest.hexdigest() == sha256:
@@ -120,7 +124,9 @@ def sweep(folder: str) -> None:
     for name in os.listdir(folder):
         found = re.fullmatch(r"\.slipway-.+-(\d+)", name)
         if found and not os.path.exists(f"/proc/{found.group(1)}"):
-            os.unlink(os.path.join(folder, name))
+            # Another item of this very run may sweep the same folder.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
 
 
 def install(item: Mapping[str, Any], timeout: float) -> dict[str, list[int]]:

@@ -16,12 +16,13 @@ from typing import Any
 CAP_SYS_RESOURCE = 24
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
 RECORD = "var/lib/slipway/kubeadm.json"
+SEAL = "etc/kubernetes/encryption/config.yml"
 
 
 def read(path: str) -> str:
     """Return the text of ``path``, or ``""`` when it is absent or not readable."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except OSError:
         return ""
@@ -49,18 +50,6 @@ def is_container(environ: str, container_file: str) -> bool:
 def swap_devices(text: str) -> list[str]:
     """List what /proc/swaps names, its header left out."""
     return [line.split()[0] for line in text.splitlines()[1:] if line.strip()]
-
-
-def swap_in_fstab(text: str) -> bool:
-    """Tell whether fstab(5) would bring swap back at the next boot."""
-    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return any(len(row) >= 3 and row[2] == "swap" for row in rows)
-
-
-def memory_mib(text: str) -> int:
-    """Return MemTotal of /proc/meminfo in MiB, 0 when it is not there."""
-    found = re.search(r"^MemTotal:\s+(\d+) kB$", text, re.MULTILINE)
-    return int(found.group(1)) // 1024 if found else 0
 
 
 def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
@@ -111,22 +100,29 @@ def name_servers(*texts: str) -> list[str]:
 def kubernetes_state(root: str) -> dict[str, Any]:
     """Tell how far this machine is in a cluster.
 
-    ``joined``: a kubelet has its own credentials and the last kubeadm run ended well.
+    ``joined``: a kubelet has its own credentials and the last kubeadm run of ours ended well.
     ``controller``: as ``joined``, and an API server is declared here.
-    ``interrupted``: a kubeadm run began here and did not end.
+    ``interrupted``: a kubeadm run of ours began here and did not end; ``founding``: it was to found the cluster.
+    ``foreign``: a kubelet has credentials, and no run of ours gave them to it.
+    ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
     """
+    text = read(os.path.join(root, RECORD))
     try:
-        record = json.loads(read(os.path.join(root, RECORD)) or "{}")
+        record = json.loads(text or "{}")
     except ValueError:
-        record = {}
+        record = {"state": "started"}
     kubelet = os.path.exists(os.path.join(root, KUBELET_CONF))
     interrupted = record.get("state") == "started"
-    joined = kubelet and not interrupted
+    joined = kubelet and record.get("state") == "done"
     manifest = os.path.join(root, "etc/kubernetes/manifests/kube-apiserver.yaml")
     return {
         "joined": joined,
         "controller": joined and os.path.exists(manifest),
         "interrupted": interrupted,
+        "founding": interrupted and record.get("action") == "init",
+        "foreign": kubelet and not record,
+        "etcd": os.path.isdir(os.path.join(root, "var/lib/etcd/member")),
+        "sealed": bool(read(os.path.join(root, SEAL)).strip()),
     }
 
 
@@ -160,9 +156,9 @@ def describe(
         "may_raise_limits": has_capability(text("proc/1/status"), CAP_SYS_RESOURCE),
         "interface": interface_of(links, address),
         "nameservers": servers or [network_first(links, address)],
-        "memory_mib": memory_mib(text("proc/meminfo")),
         "swap": swap_devices(text("proc/swaps")),
-        "swap_in_fstab": swap_in_fstab(text("etc/fstab")),
+        # fstab, partition types and zram all bring swap back by way of this target.
+        "swap_masked": os.path.realpath(os.path.join(root, "etc/systemd/system/swap.target")) == "/dev/null",
         # dpkg keeps a file here for every step it began and did not end.
         "dpkg_interrupted": any(name.isdigit() for name in names("var/lib/dpkg/updates")),
         "packages_missing": missing_packages(text("var/lib/dpkg/status"), packages),

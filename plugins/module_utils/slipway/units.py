@@ -50,7 +50,7 @@ def steps(
     ``wanted`` has ``enabled`` (bool, or None: leave alone) and ``state`` (started, stopped or None). ``changed_at``
     are the modification times (seconds) of the files the unit reads: when one is newer than the moment the unit
     became active, it is restarted. That moment survives a killed run, which a pending handler does not.
-    ``written`` says that this very call changed one of them (its time is not known in check mode).
+    ``written`` says that this very call changed one of them.
     """
     verbs = []
     enabled, state = wanted.get("enabled"), wanted.get("state")
