@@ -1,0 +1,59 @@
+"""Which controller founds the cluster, and when none may: the role's expressions in Ansible's own templating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLE = Path(__file__).parents[2] / "roles/control_plane"
+IN, OUT, FOUNDING = ({"controller": a, "founding": b} for a, b in ((True, False), (False, False), (False, True)))
+UNSEEN: dict[str, bool] = {}
+
+
+def decide(controllers: dict[str, dict[str, bool]], play: list[str]) -> str:
+    """Name the founder, or ``refused``. ``play`` are the controllers that have neither failed nor been unreachable."""
+    loader = DataLoader()
+    hostvars = {
+        name: {"inventory_hostname": name, **({"slipway_node": {"kubernetes": state}} if state else {})}
+        for name, state in controllers.items()
+    }
+    variables: dict[str, Any] = {
+        **loader.load_from_file(str(ROLE / "vars/main.yml"), trusted_as_template=True),
+        "control_plane_hosts": list(controllers),
+        "ansible_play_hosts": play,
+        "hostvars": hostvars,
+    }
+    templar = Templar(loader=loader, variables=variables)
+    (refuse, *_) = loader.load_from_file(str(ROLE / "tasks/main.yml"), trusted_as_template=True)
+    assert "ansible.builtin.fail" in refuse
+    if all(templar.evaluate_conditional(condition) for condition in refuse["when"]):
+        return "refused"
+    return str(templar.template(trust_as_template("{{ __control_plane_founder }}")))
+
+
+@pytest.mark.parametrize(
+    ("controllers", "play", "founder"),
+    [
+        # Nothing stands yet: the first one founds, and only with all of them at hand.
+        ({"a": OUT}, ["a"], "a"),
+        ({"a": OUT, "b": OUT, "c": OUT}, ["a", "b", "c"], "a"),
+        ({"a": UNSEEN, "b": OUT, "c": OUT}, ["b", "c"], "refused"),
+        ({"a": OUT, "b": OUT, "c": UNSEEN}, ["a", "b"], "refused"),
+        # A cluster stands: any controller that is in speaks for it.
+        ({"a": IN, "b": OUT, "c": OUT}, ["a", "b", "c"], "a"),
+        ({"a": OUT, "b": IN, "c": OUT}, ["a", "b", "c"], "b"),
+        ({"a": UNSEEN, "b": IN, "c": IN}, ["b", "c"], "b"),
+        # The only one that is in failed earlier in this very run.
+        ({"a": IN, "b": OUT, "c": OUT}, ["b", "c"], "refused"),
+        # A founding that was cut off is finished where it began, and two of them by nobody.
+        ({"a": OUT, "b": FOUNDING, "c": OUT}, ["a", "b", "c"], "b"),
+        ({"a": OUT, "b": FOUNDING, "c": OUT}, ["a", "c"], "refused"),
+        ({"a": FOUNDING, "b": FOUNDING, "c": OUT}, ["a", "b", "c"], "refused"),
+    ],
+)
+def test_who_founds_the_cluster(controllers: dict[str, dict[str, bool]], play: list[str], founder: str) -> None:
+    assert decide(controllers, play) == founder
