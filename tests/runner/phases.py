@@ -55,7 +55,7 @@ def suite(
 CONTRACTS = ("tests/unit/test_role_contracts.py", "tests/unit/test_tree_contracts.py")
 
 SHORT = (
-    Phase("lint", "ruff, mypy, yamllint, ansible-lint, shellcheck", ("tests/lint",), 240),
+    Phase("lint", "ruff, mypy, yamllint, ansible-lint, shellcheck", ("tests/lint",), 600),
     suite(
         "unit",
         "pure functions, tables",
