@@ -27,7 +27,13 @@ def test_a_pod_is_seen_under_its_own_address_on_every_other_node(probes: Probes)
 
 def test_a_service_keeps_the_address_of_the_pod_that_asks(probes: Probes) -> None:
     for source, target in itertools.permutations(probes.all, 2):
-        assert probes.fetch(source, f"http://{target.service}:{PORT}/")["client"] == source.address
+        # kube-proxy may still be learning of a Service this young; the answer, once there is one, has to be right.
+        answer = eventually(
+            lambda source=source, target=target: probes.fetch(source, f"http://{target.service}:{PORT}/"),  # type: ignore[misc]
+            seconds=60,
+            what=f"the Service of {target.node} answers on {source.node}",
+        )
+        assert answer["client"] == source.address
 
 
 def test_a_node_reaches_every_pod_under_an_address_of_its_own(host: Host, probes: Probes) -> None:
@@ -53,7 +59,12 @@ def test_every_pod_resolves_services(kube: Kube, probes: Probes, page: dict[str,
     for probe in probes.all:
         for target in probes.all:
             name = f"probe-{target.node}.slipway-probe.svc.{page['cluster_dns_domain']}"
-            assert probes.resolve(probe, name) == [target.service], f"asked on {probe.node}"
+            # A new Service reaches every node's kube-proxy and CoreDNS a moment later.
+            eventually(
+                lambda probe=probe, name=name, target=target: probes.resolve(probe, name) == [target.service],  # type: ignore[misc]
+                seconds=90,
+                what=f"{name} resolves on {probe.node}",
+            )
 
 
 def test_pods_have_addresses_of_their_nodes_share(kube: Kube, probes: Probes) -> None:
