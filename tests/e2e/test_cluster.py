@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from tests.support.kube import Kube, eventually, ready
+from tests.support.kube import Kube, ready
 from tests.support.probe import PORT, Probes
 
 
@@ -52,13 +52,7 @@ def test_dns_answers_in_a_pod_on_each_node(probes: Probes, page: dict[str, Any])
 def test_pods_see_each_others_own_address(probes: Probes) -> None:
     for source, target in itertools.permutations(probes.all, 2):
         assert probes.fetch(source, f"http://{target.address}:{PORT}/")["client"] == source.address
-        # kube-proxy may still be learning of a Service this young; the answer, once there is one, has to be right.
-        answer = eventually(
-            lambda source=source, target=target: probes.fetch(source, f"http://{target.service}:{PORT}/"),  # type: ignore[misc]
-            seconds=60,
-            what=f"the Service of {target.node} answers on {source.node}",
-        )
-        assert answer["client"] == source.address
+        assert probes.fetch_by_service(source, target)["client"] == source.address
 
 
 def test_a_pod_sees_the_nodes_own_address(controller: Host, probes: Probes) -> None:

@@ -127,6 +127,15 @@ class Probes:
         """What the pod gets from ``url``."""
         return self.ask(probe, "/fetch", url=url)
 
+    def fetch_by_service(self, source: Probe, target: Probe) -> dict[str, Any]:
+        """What ``source`` gets from the Service of ``target``, asked until there is an answer: kube-proxy learns of a
+        Service a moment after it is made."""
+        return eventually(
+            lambda: self.fetch(source, f"http://{target.service}:{PORT}/"),
+            seconds=60,
+            what=f"the Service of {target.node} answers on {source.node}",
+        )
+
     def stop(self) -> None:
         """Take the pods away."""
         self.kube.text("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")

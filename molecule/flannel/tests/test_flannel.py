@@ -27,13 +27,7 @@ def test_a_pod_is_seen_under_its_own_address_on_every_other_node(probes: Probes)
 
 def test_a_service_keeps_the_address_of_the_pod_that_asks(probes: Probes) -> None:
     for source, target in itertools.permutations(probes.all, 2):
-        # kube-proxy may still be learning of a Service this young; the answer, once there is one, has to be right.
-        answer = eventually(
-            lambda source=source, target=target: probes.fetch(source, f"http://{target.service}:{PORT}/"),  # type: ignore[misc]
-            seconds=60,
-            what=f"the Service of {target.node} answers on {source.node}",
-        )
-        assert answer["client"] == source.address
+        assert probes.fetch_by_service(source, target)["client"] == source.address
 
 
 def test_a_node_reaches_every_pod_under_an_address_of_its_own(host: Host, probes: Probes) -> None:
