@@ -161,7 +161,11 @@ def test_a_network_that_another_cluster_has_is_refused(lab: Lab) -> None:
     try:
         cidr = lab.plan()["network"]["cidr"]
         prefix = cidr.rpartition(".")[0]
-        values = {"cluster_node_cidr": cidr, "cluster_metallb_addresses": [f"{prefix}.90-{prefix}.99"]}
+        values = {
+            "cluster_node_cidr": cidr,
+            "cluster_metallb_addresses": [f"{prefix}.90-{prefix}.99"],
+            "cluster_gateway": {"address": f"{prefix}.92", "ports": [80]},
+        }
         other.page.write_text(rewrite_page(other.page.read_text(), values))
         refused = other.vagrant("up", "--no-provision")
         assert refused.returncode != 0

@@ -93,6 +93,7 @@ def lab_values(name: str, network: ipaddress.IPv4Network, **more: Any) -> dict[s
         "cluster_provider": "docker",
         "cluster_node_cidr": str(network),
         "cluster_metallb_addresses": [f"{prefix}.90-{prefix}.99"],
+        "cluster_gateway": {"address": f"{prefix}.92", "ports": [80, 443, 8080]},
         "cluster_controllers": {"count": 1, "cpus": 2, "memory": 2048},
         "cluster_workers": {"count": 2, "cpus": 2, "memory": 2048},
         **more,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.checks import Surroundings, members, on_the_page, on_this_computer
+from slipway.checks import Surroundings, balancer_addresses, members, on_the_page, on_this_computer
 from slipway.settings import Report, Settings, examine
 
 GB = 10**9
@@ -32,12 +32,17 @@ def hosts(*entries: dict[str, Any], **others: Any) -> dict[str, Any]:
     return {"cluster_provider": "hosts", "cluster_hosts": list(entries), **others}
 
 
+def anywhere(values: dict[str, Any]) -> dict[str, Any]:
+    """A gateway that fits every network, unless the case is about it."""
+    return {"cluster_gateway": {"address": "", "ports": [80]}, **values}
+
+
 def page(**values: Any) -> Report:
-    return examine(values, check=on_the_page)
+    return examine(anywhere(values), check=on_the_page)
 
 
 def here(values: dict[str, Any], **around: Any) -> Report:
-    return examine(values, check=on_this_computer(lambda _: replace(AMPLE, **around)))
+    return examine(anywhere(values), check=on_this_computer(lambda _: replace(AMPLE, **around)))
 
 
 FINE: list[dict[str, Any]] = [
@@ -295,6 +300,46 @@ def test_what_is_said_to_work_works(values: dict[str, Any], key: str, works: str
     else:
         better[top] = {**values[top], name: value} if name == "count" else value
     assert page(**better).problems == []
+
+
+def parts(**values: bool) -> dict[str, Any]:
+    return {"cluster_parts": {"metallb": True, "istio": True, "storage": True, "metrics_server": True, **values}}
+
+
+def test_the_gateway_has_an_address_of_the_pool() -> None:
+    for address, ranges in (("192.168.56.92", []), ("", []), ("192.168.56.200", ["192.168.56.200/32"])):
+        gateway = {"address": address, "ports": [80]}
+        assert page(cluster_gateway=gateway, cluster_metallb_addresses=ranges).problems == []
+    (problem,) = page(cluster_gateway={"address": "192.168.56.89", "ports": [80]}).problems
+    assert problem.key == "cluster_gateway.address"
+    assert "192.168.56.90-192.168.56.99" in problem.what
+    assert problem.works == "address: 192.168.56.92"
+    elsewhere = {"address": "10.0.0.1", "ports": [80]}
+    assert page(cluster_gateway=elsewhere, **parts(istio=False)).problems == []
+
+
+def test_the_gateway_has_each_port_once() -> None:
+    (problem,) = page(cluster_gateway={"address": "", "ports": [80, 443, 80]}).problems
+    assert (problem.key, problem.works) == ("cluster_gateway.ports", "ports: [80, 443]")
+
+
+def test_a_mesh_needs_addresses() -> None:
+    assert page(**parts(metallb=False, istio=False)).problems == []
+    (problem,) = page(**parts(metallb=False)).problems
+    assert (problem.key, problem.works) == ("cluster_parts.istio", "metallb: true")
+
+
+@pytest.mark.parametrize(
+    ("values", "derived"),
+    [
+        ({}, "192.168.56.90-192.168.56.99"),
+        ({"cluster_node_cidr": "10.7.0.0/25"}, "10.7.0.90-10.7.0.99"),
+        (hosts({"name": "ctrl", "address": "192.168.56.95", "role": "controller"}), "192.168.56.245-192.168.56.254"),
+    ],
+)
+def test_without_a_range_ten_free_addresses_are_taken(values: dict[str, Any], derived: str) -> None:
+    settings = examine({**anywhere(values), "cluster_metallb_addresses": []}).accepted()
+    assert balancer_addresses(settings) == [derived]
 
 
 @pytest.mark.parametrize("mirrored", ["auto", True])

@@ -48,7 +48,8 @@ def test_the_page_as_shipped_is_valid() -> None:
         {"cluster_workers": {"count": 1, "cpus": 1, "memory": 700, "disk": 1}},
         {"cluster_hosts": [{"name": "a"}]},
         {"cluster_mirror": "yes"},
-        {"cluster_metallb_addresses": []},
+        {"cluster_gateway": {"address": "", "ports": []}},
+        {"cluster_parts": {"metalb": True}},
     ],
 )
 def test_an_editor_marks_what_is_wrong(values: dict[str, Any]) -> None:

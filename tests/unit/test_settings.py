@@ -211,10 +211,10 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster_service_cidr": "ten"}, "cluster_service_cidr", "IPv4 network in CIDR form", "10.96.0.0/12"),
     ({"cluster_dns_domain": "Cluster.Local"}, "cluster_dns_domain", "DNS name in lower case", "cluster.local"),
     (
-        {"cluster_metallb_addresses": []},
-        "cluster_metallb_addresses",
+        {"cluster_gateway": {"address": "", "ports": []}},
+        "cluster_gateway.ports",
         "must not be empty",
-        "192.168.56.90-192.168.56.99",
+        "[80, 443, 8080]",
     ),
     ({"cluster_metallb_addresses": "a-b"}, "cluster_metallb_addresses", "must be a list", "[192.168.56.90"),
     (

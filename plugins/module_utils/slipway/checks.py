@@ -259,6 +259,40 @@ def _balancer_addresses_are_free(settings: Settings) -> Iterator[Fault]:
         yield Fault(("cluster_metallb_addresses", index), what, example)
 
 
+@_rule("cluster_parts")
+def _parts_have_what_they_need(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_parts.istio and not settings.cluster_parts.metallb:
+        yield Fault(
+            ("cluster_parts", "istio"), "the gateway gets its address from MetalLB, which is off", "metallb: true"
+        )
+
+
+@_rule(*_NETWORK_USERS, "cluster_gateway", "cluster_parts")
+def _gateway_can_answer(settings: Settings) -> Iterator[Fault]:
+    gateway = settings.cluster_gateway
+    for index, port in enumerate(gateway.ports):
+        if port in gateway.ports[:index]:
+            ports = list(dict.fromkeys(gateway.ports))
+            yield Fault(("cluster_gateway", "ports"), f"has {port} twice", works(("cluster_gateway", "ports"), ports))
+    if not gateway.address or not settings.cluster_parts.istio:
+        return
+    address = Address(gateway.address)
+    ranges = [address_range(text) for text in balancer_addresses(settings)]
+    if not any(_overlap(each, (address, address)) for each in ranges):
+        said = ", ".join(balancer_addresses(settings))
+        inside = ranges[0][0] + min(2, int(ranges[0][1]) - int(ranges[0][0]))
+        yield Fault(
+            ("cluster_gateway", "address"),
+            f"is none of cluster_metallb_addresses {said}",
+            works(("cluster_gateway", "address"), str(inside)),
+        )
+
+
+def balancer_addresses(settings: Settings) -> list[str]:
+    """Give the ranges that MetalLB hands out: those of the page, else one that is free on the node network."""
+    return settings.cluster_metallb_addresses or [_free_range(Network(settings.cluster_node_cidr), _taken(settings))]
+
+
 def _overlap(one: tuple[Address, Address], other: tuple[Address, Address]) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 

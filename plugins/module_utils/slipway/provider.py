@@ -182,7 +182,7 @@ def taken(cidr: str, name: str, subnet: str) -> str:
     """Say that the node network is not free."""
     return (
         f"cluster_node_cidr {cidr} is taken: {name} has {subnet}. Set one that is free, such as {free_network(cidr)}, "
-        f"with cluster_metallb_addresses inside it."
+        f"with cluster_metallb_addresses and the address of cluster_gateway inside it."
     )
 
 

@@ -77,6 +77,10 @@ def _address(text: str) -> str:
     return text
 
 
+def _optional_address(text: str) -> str:
+    return _address(text) if text else text
+
+
 def address_range(text: str) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]:
     """Read ``first-last`` or a CIDR as its first and last address; ``ValueError`` when it is neither."""
     first, dash, last = (part.strip() for part in text.partition("-"))
@@ -110,6 +114,7 @@ def _no_number(value: Any) -> Any:
 
 NetworkText = Annotated[str, AfterValidator(_network)]
 AddressText = Annotated[str, AfterValidator(_address)]
+OptionalAddressText = Annotated[str, AfterValidator(_optional_address)]
 RangeText = Annotated[str, AfterValidator(_range)]
 ProxyException = Annotated[str, Field(pattern=r"^[^\s,{}]+$")]
 
@@ -194,6 +199,30 @@ class Proxy(_Map):
     )
 
 
+class Parts(_Map):
+    """What is installed on top of Kubernetes and its pod network."""
+
+    metallb: bool = setting(..., "Addresses for Services of type LoadBalancer (MetalLB).", example=True)
+    istio: bool = setting(..., "Service mesh with a gateway (Istio); needs metallb.", example=True)
+    storage: bool = setting(
+        ..., "A default StorageClass on the nodes' own disks, and the shared folder /mnt/shared.", example=True
+    )
+    metrics_server: bool = setting(
+        ..., "What kubectl top and HorizontalPodAutoscalers read (metrics-server).", example=True
+    )
+
+
+class Gateway(_Map):
+    """The mesh's door to the outside."""
+
+    address: OptionalAddressText = setting(
+        ..., "Its address, one of cluster_metallb_addresses; empty: one that MetalLB picks.", example="192.168.56.92"
+    )
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = setting(
+        ..., "Ports it answers on; 443 is the one for TLS.", example=[80, 443, 8080], min_length=1
+    )
+
+
 class Settings(_Map):
     """Settings of a Slipway cluster (group_vars/all/cluster.yml)."""
 
@@ -239,11 +268,26 @@ class Settings(_Map):
         pattern=rf"^{_DNS_NAME}$",
         rule="must be a DNS name in lower case",
     )
+    cluster_parts: Parts = setting(
+        Parts(metallb=True, istio=True, storage=True, metrics_server=True),
+        "What is installed on top of Kubernetes.",
+        example={"metallb": True, "istio": True, "storage": True, "metrics_server": True},
+    )
     cluster_metallb_addresses: list[RangeText] = setting(
         ["192.168.56.90-192.168.56.99"],
-        "Addresses for Services of type LoadBalancer, each a first-last range or a network, inside cluster_node_cidr.",
+        "Addresses for Services of type LoadBalancer, each a first-last range or a network, inside cluster_node_cidr; "
+        "empty: ten that are free, .90 to .99 where they are.",
         example=["192.168.56.90-192.168.56.99"],
-        min_length=1,
+    )
+    cluster_gateway: Gateway = setting(
+        Gateway(address="192.168.56.92", ports=[80, 443, 8080]),
+        "The gateway of the mesh.",
+        example={"address": "192.168.56.92", "ports": [80, 443, 8080]},
+    )
+    cluster_mtls: Literal["permissive", "strict"] = setting(
+        "permissive",
+        "Traffic between pods of the mesh. permissive: encrypted where both ends can; strict: else refused.",
+        example="permissive",
     )
     cluster_api_endpoint: str = setting(
         "",
