@@ -55,7 +55,13 @@ def network(name: str = "sun", owner: str = OWN, *subnets: str, attached: int = 
     [
         pytest.param(seen(), id="nothing yet"),
         pytest.param(
-            seen(Thing("sun-ctrl", "sun", OWN, id="c1"), records={"ctrl": "c1"}, networks=[network()]), id="ours run"
+            seen(
+                Thing("sun-ctrl", "sun", OWN, id="c1"),
+                records={"ctrl": "c1"},
+                volumes=[Thing("sun-ctrl-var", "sun", OWN), Thing("sun-shared", "sun", OWN)],
+                networks=[network()],
+            ),
+            id="ours run",
         ),
         pytest.param(seen(Thing("moon-ctrl", "moon", "/elsewhere", id="c1")), id="another cluster"),
         pytest.param(seen(networks=[network("moon", "/elsewhere", "192.168.58.0/24")]), id="another network"),
@@ -96,6 +102,11 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
         ),
         pytest.param(
             seen(volumes=[Thing("sun-ctrl-var", "", "")]), ["The volume sun-ctrl-var exists already"], id="a volume"
+        ),
+        pytest.param(
+            seen(volumes=[Thing("sun-shared", "sun", "/elsewhere")]),
+            ["The volume sun-shared exists already", "slipway.provider remove --cluster sun"],
+            id="another's shared folder",
         ),
         pytest.param(
             seen(networks=[network("sun", "")]), ["The Docker network sun exists already"], id="our network's name"
@@ -146,6 +157,11 @@ def test_what_stands_in_the_way_is_named_and_not_touched(around: Seen, said: lis
             seen(volumes=[Thing("sun-node-1-var", "sun", OWN)], records={"node-1": "c9"}),
             ([], ["sun-node-1-var"], []),
             id="the volume of a machine that is gone",
+        ),
+        pytest.param(
+            seen(volumes=[Thing("sun-shared", "sun", OWN)]),
+            ([], ["sun-shared"], []),
+            id="the shared folder of machines that are gone",
         ),
         pytest.param(
             seen(networks=[network("sun", OWN, "192.168.60.0/24")]), ([], [], ["sun"]), id="an empty network of before"
@@ -235,6 +251,11 @@ def test_only_the_mirror_sees_the_bundles() -> None:
     assert [mount in arguments(machine) for machine in range(3)] == [True, False, False]
 
 
+def test_all_nodes_and_no_mirror_share_a_folder() -> None:
+    start = "--mount=type=volume,src=sun-shared,dst=/mnt/shared,volume-label=io.slipway.cluster=sun"
+    assert [sum(word.startswith(start) for word in arguments(machine)) for machine in range(3)] == [0, 1, 1]
+
+
 def test_a_folder_with_a_comma_survives_dockers_way_of_writing() -> None:
     plan = make_plan("/srv/a, b/.vagrant")
     value = next(word for word in arguments(plan=plan) if "volume-label" in word).removeprefix("--mount=")
@@ -309,6 +330,15 @@ def test_after_a_destroy_only_what_no_machine_uses_goes(tmp_path: Path, monkeypa
     ).asked
     provider.sweep(make_plan(str(tmp_path)), lambda _: None)
     assert [words for words in asked if " rm " in words] == ["volume rm --force sun-node-1-var"]
+
+
+@pytest.mark.parametrize(("left", "kept"), [("sun-node-1\tc2\tsun\t/v\n", True), ("", False)])
+def test_the_shared_folder_stays_as_long_as_a_machine_does(
+    left: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Docker(monkeypatch, {"ps": left, "volume ls": "sun-shared\tsun\t/v\n"}).asked
+    provider.sweep(make_plan("/v"), lambda _: None)
+    assert ("volume rm --force sun-shared" not in asked) == kept
 
 
 def test_docker_is_only_stopped_when_setup_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

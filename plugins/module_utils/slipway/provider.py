@@ -60,6 +60,9 @@ CAPABILITIES = (
 YOUNG = {"PERFMON", "BPF", "CHECKPOINT_RESTORE"}
 YOUNG_SINCE = 23
 
+# The folder that all nodes share, where they mount it.
+SHARED = "/mnt/shared"
+
 # Seconds to wait for an address of ours to answer somebody else's SSH; nothing there is what we hope for.
 ANSWER_SECONDS = 0.5
 
@@ -106,11 +109,17 @@ def container_name(plan: Plan, machine: str) -> str:
     return f"{plan['cluster']}-{machine}"
 
 
+def shared_volume(plan: Plan) -> str:
+    """Return the name of the volume that all nodes mount at ``SHARED``."""
+    return f"{plan['cluster']}-shared"
+
+
 def judge(plan: Plan, seen: Seen) -> Findings:
     """Compare the plan with what there is: what stands in the way, and what may be cleared away."""
     findings = Findings()
     for machine in plan["machines"]:
         _judge_machine(plan, machine["name"], seen, findings)
+    _judge_shared_volume(plan, seen, findings)
     _judge_network(plan, seen, findings)
     return findings
 
@@ -132,6 +141,17 @@ def _judge_machine(plan: Plan, machine: str, seen: Seen, findings: Findings) -> 
             findings.volumes.append(volume)
         else:
             findings.refusals.append(f"The volume {volume} exists already. {whose(plan, seen.volumes[volume])}")
+
+
+def _judge_shared_volume(plan: Plan, seen: Seen, findings: Findings) -> None:
+    volume = seen.volumes.get(shared_volume(plan))
+    if volume is None:
+        return
+    if volume.owner != plan["vagrant"]:
+        findings.refusals.append(f"The volume {volume.name} exists already. {whose(plan, volume)}")
+    elif not any(container.owner == plan["vagrant"] for container in seen.containers.values()):
+        # No machine is left that could have written to it: a new cluster starts with an empty folder.
+        findings.volumes.append(volume.name)
 
 
 def _judge_network(plan: Plan, seen: Seen, findings: Findings) -> None:
@@ -251,8 +271,12 @@ def run_arguments(plan: Plan, machine: MachinePlan, host: Host, key: str) -> lis
         f"--env=NODE_KEY={key}",
         "--volume=/dev/kmsg:/dev/kmsg",
     ]
-    volume = {"type": "volume", "src": f"{name}-var", "dst": "/var"}
-    arguments.append(mount(volume, [f"volume-label={key}={value}" for key, value in labels.items()]))
+    volumes = {f"{name}-var": "/var"}
+    if machine["role"] != "mirror":
+        volumes[shared_volume(plan)] = SHARED
+    for volume, place in volumes.items():
+        fields = {"type": "volume", "src": volume, "dst": place}
+        arguments.append(mount(fields, [f"volume-label={key}={value}" for key, value in labels.items()]))
     if host.modules:
         arguments.append("--volume=/lib/modules:/lib/modules:ro")
     if machine["role"] == "mirror":
@@ -546,7 +570,8 @@ def _is_dockerd(pid: str) -> bool:
 def sweep(plan: Plan, progress: Progress) -> None:
     """Remove the volumes and the network that no machine of ours uses any more, after ``vagrant destroy``."""
     mine = f"--filter=label={OWNER}={plan['vagrant']}"
-    kept = {f"{thing.name}-var" for thing in containers(mine)}
+    left = list(containers(mine))
+    kept = {f"{thing.name}-var" for thing in left} | ({shared_volume(plan)} if left else set())
     empty = [thing.name for thing in volumes(mine) if thing.name not in kept]
     unused = [thing.name for thing in networks(mine) if not thing.attached]
     clear([], empty, unused, progress)
