@@ -97,9 +97,6 @@ def run_phase(phase: Phase, place: str, screen: Screen) -> Outcome:
         "NO_COLOR": "1",
     }
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell starts its background jobs so, and what we start would inherit it and could not be stopped politely.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Begun in the background of a script; what a phase starts would inherit that, and could not be interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
