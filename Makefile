@@ -29,8 +29,8 @@ down: setup ## Remove machines, networks, volumes and the kubeconfig
 purge: setup ## Remove what down keeps, too: packages, cache, reports, CA (names them first)
 	@$(ansible-playbook) playbooks/purge.yml
 
-test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role
-	@scripts/with-docker tests/run
+test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role (FAST=1: the first two, in a minute)
+	@scripts/with-docker tests/run $(if $(FAST),--fast)
 
 test-long: setup-dev ## Every fault on top of that, and the bench
 	@scripts/with-docker tests/run --long

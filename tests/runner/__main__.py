@@ -19,7 +19,7 @@ from pathlib import Path
 
 from . import junit
 from .long import LONG
-from .phases import REPORT, ROOT, SHORT, Phase
+from .phases import FAST, REPORT, ROOT, SHORT, Phase
 
 LOGS = ROOT / ".slipway/log/test"
 PASSED = REPORT / "passed.json"
@@ -228,7 +228,7 @@ def record(rows: Sequence[Outcome], lines: Sequence[str], closing: str) -> str:
 
 def choose(arguments: argparse.Namespace) -> tuple[Phase, ...]:
     """The phases that were asked for."""
-    phases = (*SHORT, *LONG) if arguments.long else SHORT
+    phases = FAST if arguments.fast else (*SHORT, *LONG) if arguments.long else SHORT
     if not arguments.only:
         return phases
     names = arguments.only.split(",")
@@ -242,6 +242,7 @@ def choose(arguments: argparse.Namespace) -> tuple[Phase, ...]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/run", description="Run the tests, phase by phase.")
     parser.add_argument("--long", action="store_true", help="every fault and the bench, too")
+    parser.add_argument("--fast", action="store_true", help="what needs no machine and less than a minute")
     parser.add_argument("--only", metavar="PHASE,…", help="only these phases")
     parser.add_argument("--resume", action="store_true", help="leave out what has passed on this very tree")
     parser.add_argument("--list", action="store_true", help="name the phases")

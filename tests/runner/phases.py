@@ -102,3 +102,8 @@ SHORT = (
         reports=tuple(f"molecule-{name}.xml" for name in SCENARIOS),
     ),
 )
+
+FAST = (
+    Phase("quick-lint", "ruff, mypy, yamllint", ("tests/lint", "ruff", "format", "mypy", "yamllint"), 300),
+    suite("quick", "pure functions, tables, contracts", 300, "tests/unit"),
+)
