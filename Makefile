@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up validate bundle down purge test test-long lint bench lock
+.PHONY: help setup setup-dev up validate bundle down purge test test-long mutate lint bench lock
 
 # A login that is older than its membership in group docker gets it by with-docker.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
@@ -34,6 +34,9 @@ test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per ro
 
 test-long: setup-dev ## Every fault on top of that, and the bench
 	@scripts/with-docker tests/run --long
+
+mutate: setup-dev ## Put a defect into each role and see its scenario turn red
+	@scripts/with-docker .venv/bin/python -m tests.mutations
 
 lint: setup-dev ## Ruff, mypy, yamllint, ansible-lint at production, shellcheck
 	@tests/lint

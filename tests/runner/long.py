@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from .phases import Phase, suite
 
 LONG: tuple[Phase, ...] = (
@@ -22,6 +24,12 @@ LONG: tuple[Phase, ...] = (
         3600,
         "--capture=no",
         "tests/faults/test_kill_everywhere.py",
+    ),
+    Phase(
+        "mutations",
+        "a defect in each role turns its scenario red",
+        (sys.executable, "-m", "tests.mutations"),
+        3600,
     ),
     Phase("bench", "make up against the same steps by hand", ("bench/run",), 3600),
 )

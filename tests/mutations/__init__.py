@@ -1,0 +1,1 @@
+"""Deliberate defects, one per role, that the role's scenario has to notice."""
