@@ -109,7 +109,7 @@ def test_certificates_become_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
     found = [Member(f"usr/share/ca-certificates/mozilla/{name}.crt", 0o644, f"{name}\n".encode()) for name in "ab"]
     monkeypatch.setattr(image, "unpacked", lambda *_arguments: iter([*found, Member("usr/bin/x", 0o755, b"x")]))
     layers = Layers(certificates="/etc/ssl/certs/ca-certificates.crt", packages=["ca-certificates"], suite="bookworm")
-    members = {member.path: member.content for member in image.layer_members(layers, {}, [tmp_path])}
+    members = {member.path: member.content for member in image.layer_members(layers, image.Inputs(debs=[tmp_path]))}
     assert members == {"usr/bin/x": b"x", "etc/ssl/certs/ca-certificates.crt": b"a\nb\n"}
 
 
@@ -122,7 +122,8 @@ def test_packages_that_only_scripts_need_are_left_out(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(image, "unpacked", unpacked)
     layers = Layers(packages=["a"], suite="bookworm", leave_out=["debconf"])
-    list(image.layer_members(layers, {}, [tmp_path / "debconf_1_all.deb", tmp_path / "a_1_all.deb"]))
+    debs = [tmp_path / "debconf_1_all.deb", tmp_path / "a_1_all.deb"]
+    list(image.layer_members(layers, image.Inputs(debs=debs)))
     assert seen == ["a_1_all.deb"]
 
 

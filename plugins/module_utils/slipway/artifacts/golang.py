@@ -59,6 +59,11 @@ def recipe_key(recipe: Recipe, folder: Path) -> str:
     )
 
 
+def source_key(recipe: Recipe, folder: Path) -> str:
+    """Everything that decides what the files of the recipe's module are."""
+    return digest_of({"format": 1, "module": recipe.module, "folder": folder_sums(folder)})
+
+
 def command(recipe: Recipe, out: Path) -> list[str]:
     """The arguments of ``go`` that build all programs of ``recipe`` into the folder ``out``."""
     tags = ["-tags", ",".join(recipe.tags)] if recipe.tags else []
@@ -138,3 +143,31 @@ def build(
     for path in (out, temporary):
         shutil.rmtree(path)
     return {"version": recipe.version, "source": "built", "programs": sorted(recipe.packages)}
+
+
+def module_folder(name: str, recipe: Recipe, folder: Path, *, cache: Cache, log: Path, stop: threading.Event) -> Path:
+    """Where the recipe's own module lies unpacked, in the version that ``folder``/go.mod pins; fetched where needed."""
+    module = recipe.module.partition(" ")[0]
+    go = bootstrap(cache, folder.parent.parent, log, stop)
+    environ = environment(cache.root, cgo=False)
+    try:
+        run([go, "mod", "download", module], log=log, stop=stop, env=environ, cwd=folder)
+    except ProgramError as exc:
+        raise SlipwayError(
+            f"{name}: the module {module} could not be had (go mod download, exit code {exc.code}):\n{exc.tail}\n"
+            f"Does the Go proxy answer (`go env GOPROXY`)? Log: {log}"
+        ) from exc
+    command = [go, "list", "-m", "-f", "{{.Dir}}", module]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=folder)
+    found = Path(answer.stdout.strip())
+    if answer.returncode or not found.is_absolute():
+        raise SlipwayError(f"{name}: {folder}/go.mod does not pin the module {module}: {answer.stderr.strip()}")
+    return found
+
+
+def module_file(name: str, module: Path, path: str) -> Path:
+    """A file of an unpacked module."""
+    found = module / path
+    if not found.is_file():
+        raise SlipwayError(f"{name}: {module} has no file {path}; see artifacts/catalog.yml and artifacts/images.")
+    return found

@@ -7,15 +7,18 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
+from . import tree, wheel
 from .apt import unpacked
 from .archive import Member, write_tar
 from .cache import link_or_copy
 from .catalog import Layers
+from .golang import module_file
 from .process import ProgramError, run
 
 LAYER = "layer.tar"
@@ -31,8 +34,40 @@ ANSWER_SECONDS = 120
 CERTIFICATES = "usr/share/ca-certificates/"
 
 
-def layer_members(layers: Layers, programs: Mapping[str, Path], debs: Sequence[Path]) -> Iterable[Member]:
-    """What is in the layer; ``programs`` is the folder of each recipe's programs. What stands later wins."""
+@dataclass(frozen=True)
+class Inputs:
+    """What a layer is made of: the folder of each recipe's programs and of its module, wheels by their name, Debian
+    packages, and the root of this repository."""
+
+    programs: Mapping[str, Path] = field(default_factory=dict)
+    modules: Mapping[str, Path] = field(default_factory=dict)
+    wheels: Mapping[str, Path] = field(default_factory=dict)
+    debs: Sequence[Path] = ()
+    root: Path = Path()
+
+
+def layer_members(layers: Layers, inputs: Inputs) -> Iterable[Member]:
+    """What is in the layer. What stands later wins."""
+    yield from packaged(layers, inputs.debs)
+    for recipe, binaries in layers.binaries.items():
+        for path, program in binaries.items():
+            yield Member(inside(path), 0o755, inputs.programs[recipe] / program)
+    for recipe, files in layers.sources.items():
+        for path, name in files.items():
+            yield Member(inside(path), 0o644, module_file(recipe, inputs.modules[recipe], name))
+    for name, pinned in layers.wheels.items():
+        yield from wheel.members(inputs.wheels[name], pinned.files)
+    yield from tree.members(inputs.root, layers.repository)
+    for path, text in layers.files.items():
+        yield Member(inside(path), 0o644, text.encode())
+    for path, mode in layers.folders.items():
+        yield Member(inside(path), int(mode, 8))
+    for path, link in layers.links.items():
+        yield Member(inside(path), 0o777, link=link)
+
+
+def packaged(layers: Layers, debs: Sequence[Path]) -> Iterator[Member]:
+    """What Debian's packages bring, certificates as one file."""
     bundle: list[bytes] = []
     kept = [deb for deb in debs if deb.name.partition("_")[0] not in layers.leave_out]
     for member in unpacked(kept, layers.only, layers.without):
@@ -42,15 +77,6 @@ def layer_members(layers: Layers, programs: Mapping[str, Path], debs: Sequence[P
             yield member
     if layers.certificates:
         yield Member(inside(layers.certificates), 0o644, b"".join(bundle))
-    for recipe, binaries in layers.binaries.items():
-        for path, program in binaries.items():
-            yield Member(inside(path), 0o755, programs[recipe] / program)
-    for path, text in layers.files.items():
-        yield Member(inside(path), 0o644, text.encode())
-    for path, mode in layers.folders.items():
-        yield Member(inside(path), int(mode, 8))
-    for path, link in layers.links.items():
-        yield Member(inside(path), 0o777, link=link)
 
 
 def inside(path: str) -> str:

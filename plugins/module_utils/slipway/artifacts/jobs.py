@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import SlipwayError
-from . import apt, golang, image
+from . import apt, golang, image, tree, wheel
 from .archive import Member, write_tgz
 from .cache import Cache, Entry, digest_of, folder_size, link_or_copy, locked, megabytes, sha256_of
-from .catalog import Folder, Layers
+from .catalog import FileBuild, Folder, Layers, Wheel
 from .download import NotThereError, download, find_sum, read_text
 from .lock import Lock
 from .plan import FileItem, ImageItem, Settings
@@ -90,6 +90,16 @@ class Jobs:
             starting=f"building {', '.join(recipe.packages)}{about}",
         )
 
+    @functools.cache  # noqa: B019
+    def source_key(self, program: str) -> str:
+        return golang.source_key(self.folder.recipe(program, "", program), self.folder.path / "go" / program)
+
+    def module(self, program: str) -> Path:
+        """The folder of the recipe's module."""
+        recipe, source = self.folder.recipe(program, "", program), self.folder.path / "go" / program
+        log = self.log(f"module-{program}")
+        return golang.module_folder(program, recipe, source, cache=self.cache, log=log, stop=self.stop)
+
     # Files
 
     def built_file(self, item: FileItem) -> Job:
@@ -98,6 +108,8 @@ class Jobs:
             raise SlipwayError(f"{item.name} cannot be built: {item.unbuildable}")
         version = how.version or item.version
         self.folder.recipe(how.program, version, item.name)
+        if how.source:
+            return self._source_file(item, how, version)
         described = {"program": self.program_key(how.program), "how": how.model_dump(), "of": item.name}
         key = digest_of({"format": FORMAT, **described})
         program = self.program(how.program)
@@ -126,6 +138,24 @@ class Jobs:
             make=make,
             found=found,
             needs=() if found else (program,),
+        )
+
+    def _source_file(self, item: FileItem, how: FileBuild, version: str) -> Job:
+        """A file that lies in the recipe's module: upstream's own bytes, out of the pinned module."""
+        key = digest_of({"format": FORMAT, "module": self.source_key(how.program), "source": how.source})
+
+        def copy(target: Path) -> dict[str, Any]:
+            result = target / item.address.rpartition("/")[2]
+            shutil.copyfile(golang.module_file(item.name, self.module(how.program), how.source), result)
+            return file_facts(result, version, "built")
+
+        return Job(
+            id=f"file:{item.name}",
+            title=f"{item.name} {version}",
+            lane="net",
+            way=f"from {how.program}",
+            make=lambda _results: self.cache.make(item.name, key, copy, say=self.say),
+            found=self.cache.get(item.name, key),
         )
 
     def upstream_file(self, item: FileItem) -> Job:
@@ -205,9 +235,21 @@ class Jobs:
     def layer_key(self, name: str) -> str:
         layers = self.layers(name)
         suite = self.folder.catalog.packages.suites[layers.suite].model_dump() if layers.packages else {}
-        described = layers.model_dump(include=Layers.IN_LAYER)
-        programs = {recipe: self.program_key(recipe) for recipe in layers.binaries}
-        return digest_of({"format": FORMAT, "layer": described, "suite": suite, "programs": programs})
+        return digest_of(
+            {
+                "format": FORMAT,
+                "layer": layers.model_dump(include=Layers.IN_LAYER),
+                "suite": suite,
+                "programs": {recipe: self.program_key(recipe) for recipe in layers.binaries},
+                "modules": {recipe: self.source_key(recipe) for recipe in layers.sources},
+                "repository": {path: tree.sums(self.root, path) for path in layers.repository.values()},
+            }
+        )
+
+    @property
+    def root(self) -> Path:
+        """The repository that the folder artifacts/ stands in."""
+        return self.folder.path.parent
 
     def layers(self, name: str) -> Layers:
         layers = self.folder.layers(name)
@@ -229,15 +271,38 @@ class Jobs:
             name = self.layers(name).base
         return names[::-1]
 
+    def wheel(self, name: str, pinned: Wheel) -> Job:
+        item, key = f"wheel-{name}", digest_of({"format": FORMAT, "wheel": name, "sha256": pinned.sha256})
+
+        def fetch(target: Path) -> dict[str, Any]:
+            return wheel.fetch(name, pinned, target, log=self.log(item), stop=self.stop)
+
+        return Job(
+            id=item,
+            title=f"wheel {name} {pinned.version}",
+            lane="net",
+            way="downloaded",
+            make=lambda _results: self.cache.make(item, key, fetch, say=self.say),
+            found=self.cache.get(item, key),
+        )
+
     @functools.cache  # noqa: B019
     def layer(self, name: str) -> Job:
         layers, key, item = self.layers(name), self.layer_key(name), f"layer-{name}"
-        needs = tuple(self.program(recipe) for recipe in layers.binaries)
+        programs = [self.program(recipe) for recipe in layers.binaries]
+        wheels = {one: self.wheel(one, pinned) for one, pinned in layers.wheels.items()}
 
         def write(target: Path, results: Results) -> dict[str, Any]:
             debs = self.suite(layers.suite).packages(layers.packages, self.say) if layers.packages else []
-            programs = {recipe: results[f"go-{recipe}"].path for recipe in layers.binaries}
-            sha256 = image.write_layer(target, image.layer_members(layers, programs, debs))
+            fetched = {one: results[job.id] for one, job in wheels.items()}
+            inputs = image.Inputs(
+                programs={recipe: results[f"go-{recipe}"].path for recipe in layers.binaries},
+                modules={recipe: self.module(recipe) for recipe in layers.sources},
+                wheels={one: entry.path / entry.facts["file"] for one, entry in fetched.items()},
+                debs=debs,
+                root=self.root,
+            )
+            sha256 = image.write_layer(target, image.layer_members(layers, inputs))
             return {"sha256": sha256, "debs": [deb.name for deb in debs]}
 
         def make(results: Results) -> Entry:
@@ -247,17 +312,17 @@ class Jobs:
         return Job(
             id=item,
             title=f"layer {name}",
-            lane="net" if layers.packages else "local",
+            lane="net" if layers.packages or layers.sources else "local",
             way="put together",
             make=make,
             found=found,
-            needs=() if found else needs,
+            needs=() if found else (*programs, *wheels.values()),
             starting=f"unpacking {', '.join(layers.packages)} of {layers.suite}" if layers.packages else "",
         )
 
     def built_image(self, item: ImageItem) -> Job:
         runs, chain = self.layers(item.name), self.chain(item.name)
-        for recipe in runs.binaries:
+        for recipe in {**runs.binaries, **runs.sources}:
             self.folder.recipe(recipe, item.version, f"image {item.name}")
         config = runs.model_dump(include={"entrypoint", "user", "env", "workdir"})
         key = digest_of({"format": FORMAT, "layers": [self.layer_key(name) for name in chain], "config": config})
