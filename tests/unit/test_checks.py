@@ -51,7 +51,7 @@ FINE: list[dict[str, Any]] = [
     controllers(5),
     workers(0),
     workers(154),
-    {**controllers(151), **workers(4)},
+    {**controllers(79), **workers(154)},
     hosts(CTRL),
     hosts(CTRL, NODE, MIRROR),
     hosts(CTRL, NODE, MIRROR, cluster_mirror=True),
@@ -116,12 +116,12 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     # sizes
     ({"cluster_service_cidr": "172.0.0.0/8"}, "cluster_service_cidr", "between /12 and /28", "172.0.0.0/12"),
     ({"cluster_service_cidr": "10.96.0.0/29"}, "cluster_service_cidr", "between /12 and /28", "10.96.0.0/28"),
-    (workers(155), "cluster_workers.count", "192.168.56.0/24 has room for 155 nodes", "count: 154"),
-    (controllers(201), "cluster_node_cidr", "has room for 155 nodes from number 100 up, but 203", "192.168.56.0/23"),
+    (workers(155), "cluster_workers.count", "192.168.56.0/24 has room for 155 machines", "count: 154"),
+    (controllers(91), "cluster_controllers.count", "are for 79 of them", "count: 79"),
     (
         {"cluster_node_cidr": "192.168.56.0/26", "cluster_metallb_addresses": ["192.168.56.40-192.168.56.49"]},
         "cluster_node_cidr",
-        "has room for 0 nodes from number 100 up, but 3 are asked for",
+        "has room for 0 machines from number 100 up, but 3 (ctrl and workers) need one",
         "cluster_node_cidr: 192.168.56.0/24",
     ),
     ({"cluster_pod_cidr": "10.244.0.0/23"}, "cluster_pod_cidr", "a /24 for 2 nodes, but there are 3", "10.244.0.0/16"),
@@ -387,9 +387,9 @@ def test_a_check_is_left_out_where_a_value_is_wrong_in_itself() -> None:
             False,
             [
                 ("ctrl", "controller", ".100", 2, 2000),
-                ("ctrl-2", "controller", ".101", 2, 2000),
-                ("ctrl-3", "controller", ".102", 2, 2000),
-                ("node-1", "worker", ".103", 2, 800),
+                ("ctrl-2", "controller", ".12", 2, 2000),
+                ("ctrl-3", "controller", ".13", 2, 2000),
+                ("node-1", "worker", ".101", 2, 800),
             ],
         ),
         (hosts(CTRL, NODE), True, [("ctrl", "controller", ".100", 0, 0), ("node-1", "worker", ".101", 0, 0)]),
@@ -408,6 +408,24 @@ def test_the_last_address_of_a_network_is_nobodys() -> None:
     (problem,) = page(**small).problems
     assert (problem.key, problem.works) == ("cluster_workers.count", "count: 26")
     assert page(**{**small, **workers(26)}).problems == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({**controllers(1), **workers(3)}, {**controllers(3), **workers(3)}),
+        ({**controllers(3), **workers(2)}, {**controllers(5), **workers(4)}),
+        ({**controllers(3), **workers(0)}, {**controllers(1), **workers(2)}),
+    ],
+)
+def test_a_machine_keeps_its_address_when_others_come_or_go(before: dict[str, Any], after: dict[str, Any]) -> None:
+    first, second = (
+        {m.name: m.address for m in members(examine(values).accepted(), with_mirror=True)} for values in (before, after)
+    )
+    both = first.keys() & second.keys()
+    assert len(both) >= 2
+    assert {name: first[name] for name in both} == {name: second[name] for name in both}
+    assert len(set(second.values())) == len(second)
 
 
 def test_a_large_network_counts_on() -> None:

@@ -15,6 +15,8 @@ from .settings import ROOT, Check, Fault, Settings, address_range, works
 MIRROR_NUMBER = 10
 GATEWAY_NUMBER = 1
 FIRST_NUMBER = 100
+# Where the addresses for Services begin by custom; below it are the further controllers.
+BALANCER_NUMBER = 90
 # What kube-controller-manager gives each node by default.
 NODE_POD_PREFIX = 24
 # kube-apiserver takes no more than 2^20 Service addresses, and .10 of the network is the cluster's DNS.
@@ -79,11 +81,12 @@ def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
     network = Network(settings.cluster_node_cidr)
     controllers, workers = settings.cluster_controllers, settings.cluster_workers
     wanted = [(MIRROR_NAME, "mirror", MIRROR_NUMBER, MIRROR_CPUS, MIRROR_MEMORY)] if with_mirror else []
-    for index in range(controllers.count):
-        name = "ctrl" if index == 0 else f"ctrl-{index + 1}"
-        wanted.append((name, "controller", FIRST_NUMBER + index, controllers.cpus, controllers.memory))
-    first = FIRST_NUMBER + controllers.count
-    wanted += [(f"node-{i + 1}", "worker", first + i, workers.cpus, workers.memory) for i in range(workers.count)]
+    # A number follows from the name alone: machines that exist keep theirs, however many of the other kind come or go.
+    for n in range(1, controllers.count + 1):
+        name, number = ("ctrl", FIRST_NUMBER) if n == 1 else (f"ctrl-{n}", MIRROR_NUMBER + n)
+        wanted.append((name, "controller", number, controllers.cpus, controllers.memory))
+    numbers = range(1, workers.count + 1)
+    wanted += [(f"node-{n}", "worker", FIRST_NUMBER + n, workers.cpus, workers.memory) for n in numbers]
     return [
         Member(name, role, str(network[number]), cpus, memory)
         for name, role, number, cpus, memory in wanted
@@ -202,14 +205,18 @@ def _nodes_have_addresses(settings: Settings) -> Iterator[Fault]:
         return
     network = Network(settings.cluster_node_cidr)
     controllers, workers = settings.cluster_controllers.count, settings.cluster_workers.count
+    most = BALANCER_NUMBER - 1 - MIRROR_NUMBER
+    if controllers > most:
+        what = f"the numbers that controllers may have are for {most} of them"
+        yield Fault(("cluster_controllers", "count"), what, f"count: {most}")
     room = max(0, network.num_addresses - 1 - FIRST_NUMBER)
-    if controllers + workers <= room:
+    if 1 + workers <= room:
         return
-    what = f"has room for {room} nodes from number {FIRST_NUMBER} up, but {controllers + workers} are asked for"
-    if room > controllers:
-        yield Fault(("cluster_workers", "count"), f"{network} {what}", f"count: {room - controllers}")
+    what = f"has room for {room} machines from number {FIRST_NUMBER} up, but {1 + workers} (ctrl and workers) need one"
+    if room > 0:
+        yield Fault(("cluster_workers", "count"), f"{network} {what}", f"count: {room - 1}")
         return
-    prefix = 32 - (FIRST_NUMBER + controllers + workers + 1).bit_length()
+    prefix = 32 - (FIRST_NUMBER + 1 + workers + 1).bit_length()
     larger = Network((network.network_address, min(prefix, 24)), strict=False)
     yield Fault(("cluster_node_cidr",), what, works(("cluster_node_cidr",), str(larger)))
 
@@ -312,7 +319,7 @@ def _free_range(network: Network, taken: Iterable[Address]) -> str:
     """Find up to ten addresses in a row that nobody has: .90 to .99 when they are free, else as high as possible."""
     numbers = {int(address) - int(network[0]) for address in taken}
     size = network.num_addresses
-    for start in (90, *range(min(size, 1024) - 10, 0, -1)):
+    for start in (BALANCER_NUMBER, *range(min(size, 1024) - 10, 0, -1)):
         if start + 10 <= size and start > 0 and numbers.isdisjoint(range(start, start + 10)):
             return f"{network[start]}-{network[start + 9]}"
     free = [number for number in range(min(size, 1024)) if number not in numbers]

@@ -254,7 +254,8 @@ class Settings(_Map):
     )
     cluster_node_cidr: NetworkText = setting(
         "192.168.56.0/24",
-        "Network of the nodes. Made machines: mirror at .10, controllers from .100 up, workers after them.",
+        "Network of the nodes. Made machines: mirror at .10; ctrl at .100, ctrl-2 at .12, ctrl-3 at .13 and so on; "
+        "node-1 at .101, node-2 at .102 and so on.",
         example="192.168.56.0/24",
     )
     cluster_pod_cidr: NetworkText = setting(
