@@ -3,11 +3,11 @@
 They are the same whether the proxies have Istio's metrics or only Envoy's own statistics. Role ``monitoring`` records
 them (``roles/monitoring/files/rules/mesh.yml``); a unit test holds that file and this one together.
 
-Labels, everywhere the same: ``namespace``, ``service`` and ``version`` of what was asked (no ``version`` where a request
-was not sent to one), ``source`` and ``source_version`` of who asked (app and version of the caller's pod; the gateway is
-``istio-ingressgateway``), ``code`` (``200``), ``gateway`` (the gateway's name), ``class`` (``2xx``), ``le`` (milliseconds).
-A call is counted where it is sent, so what the mesh itself answers (a time-out, nobody there) counts too; copies that a
-shadow gets are counted as its requests.
+Labels, everywhere the same: ``namespace``, ``service`` and ``version`` of what was asked (no ``version`` where a
+request was not sent to one), ``source`` and ``source_version`` of who asked (app and version of the caller's pod; the
+gateway is ``istio-ingressgateway``), ``code`` (``200``), ``gateway`` (the gateway's name), ``class`` (``2xx``), ``le``
+(milliseconds). A call is counted where it is sent, so what the mesh itself answers (a time-out, nobody there) counts
+too; copies that a shadow gets are counted as its requests.
 """
 
 from __future__ import annotations
