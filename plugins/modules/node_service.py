@@ -20,10 +20,12 @@ options:
     suboptions:
       path: {description: "Absolute path of the file; C(~user) is that user's home.", type: str, required: true}
       content: {description: "The whole text of the file (of the block when O(files[].block) is set).", type: str}
+      secret: {description: "The whole text in the place of O(files[].content): shown in no difference, output or log.", type: str}
       source: {description: "A file on the machine whose text is taken instead of O(files[].content).", type: str}
       mode: {description: Permissions., type: str, default: "0644"}
       owner: {description: Owner of the file., type: str, default: root}
       block: {description: Keep the rest of the file and manage only a marked block in it., type: bool, default: false}
+      on_top: {description: "Whether the block comes before the first line that says something, so that it is found first.", type: bool, default: false}
       keep: {description: "Never overwrite a file that has something in it (keys made once).", type: bool, default: false}
       only_over: {description: "Regular expression of what may be overwritten; a file that it does not match is left with a warning.", type: str, default: ""}
       state: {description: Whether the file has to be there., type: str, choices: [present, absent], default: present}
@@ -35,7 +37,7 @@ options:
     suboptions:
       name: {description: Unit name with its suffix., type: str, required: true}
       enabled: {description: Whether it starts at boot; left alone when not set., type: bool}
-      state: {description: Wanted state; left alone when not set., type: str, choices: [started, stopped]}
+      state: {description: "Wanted state; left alone when not set. V(restarted): restarted by this very call, for a reason that no file shows.", type: str, choices: [started, restarted, stopped]}
       watch: {description: "Files besides O(files) whose change restarts the unit (its binary).", type: list, elements: path, default: []}
       ignore: {description: Files of O(files) that this unit does not read., type: list, elements: path, default: []}
 author: The Slipway authors
@@ -78,7 +80,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import flush
 from ansible.module_utils.slipway.node import read
-from ansible.module_utils.slipway.units import SHOWN, parse_show, steps, with_block
+from ansible.module_utils.slipway.units import SHOWN, difference, parse_show, steps, with_block
 
 UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
 
@@ -105,11 +107,12 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
     there = os.path.lexists(path)
     if spec["source"] and not os.path.exists(spec["source"]):
         module.fail_json(msg=f"{spec['source']}, from which {path} is written, is not there")
-    content = read(spec["source"]) if spec["source"] else spec["content"] or ""
+    secret = spec["secret"] is not None
+    content = read(spec["source"]) if spec["source"] else (spec["secret"] if secret else spec["content"]) or ""
     before = read(path) if there else ""
     if spec["state"] == "absent":
         if there:
-            diffs.append({"before_header": path, "after_header": path, "before": before, "after": ""})
+            diffs.append(difference(path, before, "", secret))
             if not module.check_mode:
                 os.unlink(path)
         return there
@@ -119,12 +122,12 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
         module.warn(f"{path} is somebody's own and was left as it is")
         return False
     elif spec["block"]:
-        after = with_block(before, content)
+        after = with_block(before, content, spec["on_top"])
     else:
         after = content
     changed = not there or after != before
     if changed:
-        diffs.append({"before_header": path, "after_header": path, "before": before, "after": after})
+        diffs.append(difference(path, before, after, secret))
         if module.check_mode:
             return True
         make_parents(path, spec["owner"], spec["mode"].endswith("00"))
@@ -196,10 +199,12 @@ def main() -> None:
                 "options": {
                     "path": {"type": "str", "required": True},
                     "content": {"type": "str"},
+                    "secret": {"type": "str", "no_log": True},
                     "source": {"type": "str"},
                     "mode": {"type": "str", "default": "0644"},
                     "owner": {"type": "str", "default": "root"},
                     "block": {"type": "bool", "default": False},
+                    "on_top": {"type": "bool", "default": False},
                     "keep": {"type": "bool", "default": False},
                     "only_over": {"type": "str", "default": ""},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -212,7 +217,7 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "enabled": {"type": "bool"},
-                    "state": {"type": "str", "choices": ["started", "stopped"]},
+                    "state": {"type": "str", "choices": ["started", "restarted", "stopped"]},
                     "watch": {"type": "list", "elements": "path", "default": []},
                     "ignore": {"type": "list", "elements": "path", "default": []},
                 },

@@ -26,6 +26,48 @@ def test_a_block_leaves_every_other_line_alone(before: str, block: str, after: s
         assert units.with_block(after, block) == after or before.startswith("# BEGIN slipway\nlost")
 
 
+HOSTS = "# the installer's\n\n127.0.0.1 localhost\n127.0.1.1 node-1\n"
+
+
+@pytest.mark.parametrize(
+    "before", [HOSTS, HOSTS + BLOCK, HOSTS + "# BEGIN slipway\nold\n# END slipway\n", BLOCK + HOSTS, ""]
+)
+def test_a_block_on_top_comes_before_what_says_something(before: str) -> None:
+    after = units.with_block(before, "x 1", on_top=True)
+    assert after.count("# BEGIN slipway") == 1
+    said = [line for line in after.splitlines() if line and not line.startswith("#")]
+    assert said[0] == "x 1"
+    assert set(HOSTS.splitlines()) <= {*after.splitlines(), *([] if before else HOSTS.splitlines())}
+    assert units.with_block(after, "x 1", on_top=True) == after
+    assert units.with_block(after, "", on_top=True) == (HOSTS if before else "")
+
+
+def test_a_block_on_top_leaves_the_first_line_of_a_template_first() -> None:
+    template = "## template:jinja\n{#\nonly used when manage_etc_hosts is true\n-#}\n127.0.1.1 {{fqdn}} {{hostname}}\n"
+    after = units.with_block(template, "192.0.2.1 node-1", on_top=True).splitlines()
+    assert after[0] == "## template:jinja"
+    assert after.index("192.0.2.1 node-1") < after.index("127.0.1.1 {{fqdn}} {{hostname}}")
+
+
+def test_a_difference_shows_no_secret() -> None:
+    shown = units.difference("/f", "old word", "new word", secret=True)
+    assert (shown["before"], shown["after"]) == ("(secret)\n", "(secret, another one)\n")
+    assert units.difference("/f", "", "new word", secret=True)["before"] == ""
+    assert units.difference("/f", "a\n", "b\n", secret=False) == {
+        "before_header": "/f",
+        "after_header": "/f",
+        "before": "a\n",
+        "after": "b\n",
+    }
+
+
+def test_a_difference_shows_no_password_of_a_url() -> None:
+    line = "Environment=HTTP_PROXY=http://me:se+cret@proxy.example.org:3128\n"
+    shown = units.difference("/f", line, "plain http://proxy.example.org:3128/a:b@c\n", secret=False)
+    assert shown["before"] == "Environment=HTTP_PROXY=http://me:********@proxy.example.org:3128\n"
+    assert shown["after"] == "plain http://proxy.example.org:3128/a:b@c\n"
+
+
 def test_systemctl_show_is_read_line_by_line() -> None:
     assert units.parse_show("A=b=c\nnothing\nD=\n") == {"A": "b=c", "D": ""}
 
@@ -60,6 +102,8 @@ ON = {"enabled": True, "state": "started"}
         ({"enabled": False, "state": "stopped"}, ACTIVE, [99.0], True, ["disable", "stop"]),
         ({"enabled": False, "state": "stopped"}, DEAD, [], False, []),
         ({"enabled": None, "state": "started"}, DEAD, [], False, ["start"]),
+        ({"enabled": True, "state": "restarted"}, ACTIVE, [], False, ["restart"]),
+        ({"enabled": True, "state": "restarted"}, DEAD, [99.0], True, ["enable", "restart"]),
         (
             {"enabled": True, "state": None},
             {**ACTIVE, "UnitFileState": "disabled"},

@@ -5,6 +5,7 @@ Runs on the nodes (stdlib only).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -13,20 +14,38 @@ END = "# END slipway"
 SHOWN = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "ActiveEnterTimestamp")
 
 
-def with_block(text: str, block: str) -> str:
+# The password of a URL, as in http://user:password@proxy.example.org:3128.
+PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+
+
+def with_block(text: str, block: str, on_top: bool = False) -> str:
     """Put ``block`` between our markers into ``text`` and leave every other line as it is.
 
-    The markers stay where they are; without them the block goes to the end. An empty block takes them out.
+    The markers stay where they are; without them the block goes to the end. An empty block takes them out. ``on_top``
+    puts it before the first line that says something, wherever it was.
     """
     lines = text.splitlines()
     wanted = [BEGIN, *block.strip("\n").splitlines(), END] if block.strip() else []
+    place = len(lines)
     if BEGIN in lines and END in lines[lines.index(BEGIN) :]:
-        first = lines.index(BEGIN)
-        last = lines.index(END, first)
-        lines[first : last + 1] = wanted
-    else:
-        lines += wanted
+        place = lines.index(BEGIN)
+        del lines[place : lines.index(END, place) + 1]
+    if on_top:
+        place = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    lines[place:place] = wanted
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def difference(path: str, before: str, after: str, secret: bool) -> dict[str, str]:
+    """Say for ``--diff`` what changes in a file: of a secret only that it does, and of a URL all but its password."""
+    if secret:
+        before, after = ("(secret)\n" if before else "", "(secret, another one)\n" if after else "")
+    return {
+        "before_header": path,
+        "after_header": path,
+        "before": PASSWORD.sub(r"\1********@", before),
+        "after": PASSWORD.sub(r"\1********@", after),
+    }
 
 
 def parse_show(text: str) -> dict[str, str]:
@@ -47,9 +66,9 @@ def steps(
 ) -> list[str]:
     """List the systemctl verbs that bring a unit from what ``systemctl show`` says to what is wanted.
 
-    ``wanted`` has ``enabled`` (bool, or None: leave alone) and ``state`` (started, stopped or None). ``changed_at``
-    are the modification times (seconds) of the files the unit reads: when one is newer than the moment the unit
-    became active, it is restarted. That moment survives a killed run, which a pending handler does not.
+    ``wanted`` has ``enabled`` (bool, or None: leave alone) and ``state`` (started, restarted, stopped or None).
+    ``changed_at`` are the modification times (seconds) of the files the unit reads: when one is newer than the moment
+    the unit became active, it is restarted. That moment survives a killed run, which a pending handler does not.
     ``written`` says that this very call changed one of them.
     """
     verbs = []
@@ -60,6 +79,8 @@ def steps(
     active = shown.get("ActiveState") in ("active", "activating", "reloading")
     if state == "stopped" and active:
         verbs.append("stop")
+    if state == "restarted":
+        verbs.append("restart")
     if state == "started":
         if not active:
             verbs.append("start")
