@@ -1,0 +1,111 @@
+"""Filters of role istio and playbooks/hosts.yml; the answers come from slipway.mesh, mesh_schema and mesh_tls."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from slipway import mesh, mesh_schema, mesh_tls
+from slipway.checks import user_path
+from slipway.errors import SlipwayError
+
+DOCUMENTATION = r"""
+name: mesh_objects
+short_description: Read the manifests that istioctl prints, in an order that can be applied
+description:
+  - The objects with namespaces and definitions first, without the field that istiod sets itself.
+  - Beside it are mesh_merged, mesh_service_ports, mesh_unknown, mesh_refusal, mesh_available, mesh_unready,
+    mesh_address, mesh_has_address, mesh_no_address, mesh_hosts, certificate_names, certificates_due,
+    certificate_files and certificate_faults.
+options:
+  _input: {description: What istioctl manifest generate printed., type: str, required: true}
+author: The Slipway authors
+"""
+EXAMPLES = r"""
+- kubernetes.core.k8s:
+    definition: "{{ rendered.stdout | mesh_objects }}"
+    apply: true
+"""
+RETURN = r"""
+_value: {description: Kubernetes objects., type: list, elements: dict}
+"""
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def mesh_unknown(settings: Mapping[str, Any], istioctl: str) -> list[str]:
+    """Say which keys of ``settings`` the program ``istioctl`` does not know."""
+    return mesh.unknown_settings(settings, mesh_schema.read(Path(istioctl))) if settings else []
+
+
+def mesh_available(deployments: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> bool:
+    """Whether every wanted Deployment is there and Available."""
+    states = {item["metadata"]["name"]: item for item in deployments}
+    return all(name in states and mesh.available(states[name]) for name in wanted)
+
+
+def mesh_address(services: list[Mapping[str, Any]]) -> str:
+    """Give the address of the one Service that was asked for; empty when there is none, or no Service."""
+    return mesh.address_of(services[0]) if services else ""
+
+
+def mesh_has_address(services: list[Mapping[str, Any]], wanted: str = "") -> bool:
+    """Whether the Service has the address ``wanted``, or any when that is empty."""
+    return mesh_address(services) == wanted if wanted else bool(mesh_address(services))
+
+
+def certificates_due(folder: str, hosts: Iterable[str]) -> list[str]:
+    """Say which certificates below ``folder`` have to be made now."""
+    return mesh_tls.due(Path(folder), hosts, dt.datetime.now(dt.UTC))
+
+
+def certificate_files(certificate: Mapping[str, str]) -> dict[str, str]:
+    """Make the paths of ``cert`` and ``key`` absolute: ``~`` is the user's, relative ones count from the checkout."""
+    return {what: str(user_path(CHECKOUT, certificate[what])) for what in ("cert", "key") if certificate.get(what)}
+
+
+def certificate_faults(certificate: Mapping[str, str]) -> list[str]:
+    """Say why the user's own certificate, absolute paths as ``{cert, key}``, cannot serve."""
+    if set(certificate) != {"cert", "key"}:
+        return ["istio_certificate: takes both, e.g. {cert: ~/tls/fullchain.pem, key: ~/tls/privkey.pem}."]
+    now = dt.datetime.now(dt.UTC)
+    return mesh_tls.faults(Path(certificate["cert"]), Path(certificate["key"]), now)
+
+
+def _explained(answer: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(answer)
+    def filtered(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return answer(*arguments, **keywords)
+        except SlipwayError as exc:
+            raise AnsibleFilterError(exc.message) from exc
+
+    return filtered
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        answers: dict[str, Callable[..., Any]] = {
+            "mesh_objects": mesh.objects,
+            "mesh_merged": mesh.merged,
+            "mesh_service_ports": mesh.service_ports,
+            "mesh_unknown": mesh_unknown,
+            "mesh_refusal": mesh.refusal,
+            "mesh_available": mesh_available,
+            "mesh_unready": mesh.unready,
+            "mesh_address": mesh_address,
+            "mesh_has_address": mesh_has_address,
+            "mesh_no_address": mesh.no_address,
+            "mesh_hosts": mesh.host_names,
+            "certificate_names": mesh_tls.alternative_names,
+            "certificates_due": certificates_due,
+            "certificate_files": certificate_files,
+            "certificate_faults": certificate_faults,
+        }
+        return {name: _explained(answer) for name, answer in answers.items()}

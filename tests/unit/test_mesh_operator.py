@@ -1,0 +1,153 @@
+"""What istioctl is told: the role's template with its defaults, in Ansible's own templating."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+ROOT = Path(__file__).parents[2]
+ROLE = ROOT / "roles/istio"
+GIVEN = {
+    "istio_pilot_image": "docker.io/istio/pilot:1.31.0",
+    "istio_proxy_image": "docker.io/istio/proxyv2:1.31.0",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plugins() -> None:
+    init_plugin_loader()
+
+
+def rendered(template: str = "operator.yml.j2", **settings: Any) -> list[dict[str, Any]]:
+    """The documents that ``template`` makes of the role's defaults and ``settings``."""
+    loader = DataLoader()
+    variables: dict[str, Any] = {}
+    for name in ("defaults/main.yml", "vars/main.yml"):
+        variables |= loader.load_from_file(str(ROLE / name), trusted_as_template=True)
+    templar = Templar(loader=loader, variables={**variables, **GIVEN, **settings})
+    text = templar.template(trust_as_template((ROLE / "templates" / template).read_text()))
+    return list(yaml.safe_load_all(text))
+
+
+def operator(**settings: Any) -> dict[str, Any]:
+    (made,) = rendered(**settings)
+    spec: dict[str, Any] = made["spec"]
+    return spec
+
+
+def gateway(**settings: Any) -> dict[str, Any]:
+    (made,) = operator(**settings)["components"]["ingressGateways"]
+    assert made["name"] == "istio-ingressgateway"
+    inner: dict[str, Any] = made["k8s"]
+    return inner
+
+
+def test_images_are_those_of_the_bundle() -> None:
+    values = operator()["values"]
+    assert values["pilot"]["image"] == GIVEN["istio_pilot_image"]
+    assert values["global"]["proxy"]["image"] == GIVEN["istio_proxy_image"]
+    assert values["global"]["proxy_init"]["image"] == GIVEN["istio_proxy_image"]
+
+
+def test_clients_keep_their_address() -> None:
+    assert gateway()["service"]["externalTrafficPolicy"] == "Local"
+
+
+def test_plain_envoy_gets_none_of_istios_filters() -> None:
+    values = operator(istio_proxy_plain=True)["values"]
+    assert values["telemetry"] == {"enabled": False}
+    assert values["pilot"]["env"] == {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
+    values = operator()["values"]
+    assert "telemetry" not in values
+    assert "env" not in values["pilot"]
+
+
+def test_the_address_is_asked_of_metallb() -> None:
+    assert gateway(istio_gateway_address="192.0.2.92")["serviceAnnotations"] == {
+        "metallb.io/loadBalancerIPs": "192.0.2.92"
+    }
+    assert "serviceAnnotations" not in gateway()
+
+
+@pytest.mark.parametrize(("replicas", "nodes", "apart"), [(1, 1, False), (1, 3, False), (2, 2, True), (3, 2, False)])
+def test_pods_are_kept_apart_when_there_are_nodes_for_it(replicas: int, nodes: int, apart: bool) -> None:
+    made = gateway(istio_gateway_replicas=replicas, istio_nodes=nodes)
+    assert made["replicaCount"] == replicas
+    rules = made["affinity"]["podAntiAffinity"]
+    assert ("requiredDuringSchedulingIgnoredDuringExecution" in rules) is apart
+    # Where no two may share a node, a new pod finds none before an old one has gone.
+    assert made["strategy"]["rollingUpdate"]["maxUnavailable"] == (1 if apart else 0)
+
+
+def test_logs_and_traces_are_off_unless_asked_for() -> None:
+    mesh = operator()["meshConfig"]
+    assert not {"accessLogFile", "extensionProviders", "enableTracing"} & set(mesh)
+    assert operator(istio_access_log="json")["meshConfig"]["accessLogEncoding"] == "JSON"
+    provider = {"zipkin": {"service": "zipkin.tracing.svc.cluster.local", "port": 9411}}
+    mesh = operator(istio_tracing=provider, istio_tracing_sampling=25.0)["meshConfig"]
+    assert mesh["extensionProviders"] == [{"name": "slipway-tracing", **provider}]
+    assert mesh["defaultProviders"] == {"tracing": ["slipway-tracing"]}
+    assert mesh["defaultConfig"]["tracing"] == {"sampling": 25.0}
+
+
+OUTBOUND = "cluster.outbound|8080|v2|reviews.default.svc.cluster.local;"
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (f"{OUTBOUND}.upstream_rq_200", True),
+        (f"{OUTBOUND}.upstream_rq_5xx", True),
+        (f"{OUTBOUND}.upstream_rq_completed", True),
+        (f"{OUTBOUND}.upstream_rq_time", True),
+        (f"{OUTBOUND}.upstream_rq_timeout", True),
+        (f"{OUTBOUND}.upstream_rq_retry_success", True),
+        (f"{OUTBOUND}.upstream_rq_pending_overflow", True),
+        (f"{OUTBOUND}.outlier_detection.ejections_active", True),
+        ("cluster.inbound|8080||;.upstream_rq_200", True),
+        ("http_local_rate_limiter.http_local_rate_limit.rate_limited", True),
+        ("team8.http_local_rate_limit.ok", True),
+        ("http.outbound_0.0.0.0_10080;.downstream_rq_4xx", True),
+        # Of every cluster that a proxy knows, and of no use here.
+        (f"{OUTBOUND}.upstream_cx_rx_bytes_total", False),
+        (f"{OUTBOUND}.upstream_rq_active", False),
+        (f"{OUTBOUND}.membership_healthy", False),
+        ("cluster.inbound|8080||;.upstream_rq_timeout", False),
+        ("http.outbound_0.0.0.0_9090;.downstream_rq_4xx", False),
+        ("listener.0.0.0.0_15006.downstream_cx_total", False),
+    ],
+)
+def test_statistics_that_are_kept(name: str, kept: bool) -> None:
+    """Envoy takes a statistic when an expression matches all of its name."""
+    expressions = operator()["meshConfig"]["defaultConfig"]["proxyStatsMatcher"]["inclusionRegexps"]
+    assert any(re.fullmatch(expression, name) for expression in expressions) is kept
+
+
+@pytest.mark.parametrize("mode", ["permissive", "strict"])
+def test_the_mesh_has_one_mode_one_inert_limit_and_lets_nodes_be_drained(mode: str) -> None:
+    peers, limit, address, budget = rendered("mesh.yml.j2", istio_mtls=mode)
+    assert peers["spec"] == {"mtls": {"mode": mode.upper()}}
+    assert {item["metadata"]["namespace"] for item in (peers, limit, address, budget)} == {"istio-system"}
+    (patch,) = limit["spec"]["configPatches"]
+    # Without a bucket and a share of requests it does nothing: a release gives both for its own hosts.
+    assert patch["patch"]["value"]["typed_config"]["value"] == {"stat_prefix": "http_local_rate_limiter"}
+    assert patch["patch"]["operation"] == "INSERT_BEFORE"
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize(("proxies", "removed"), [(0, ["x-forwarded-for"]), (1, [])])
+def test_what_a_client_says_of_its_address_is_taken_out(proxies: int, removed: list[str]) -> None:
+    """Unless a proxy that is trusted has said it."""
+    topology = operator(istio_trusted_proxies=proxies)["meshConfig"]["defaultConfig"]["gatewayTopology"]
+    assert topology == {"numTrustedProxies": proxies}
+    _, _, address, _ = rendered("mesh.yml.j2", istio_trusted_proxies=proxies)
+    (patch,) = address["spec"]["configPatches"]
+    extensions = patch["patch"]["value"]["typed_config"].get("early_header_mutation_extensions", [])
+    assert [item["remove"] for each in extensions for item in each["typed_config"]["mutations"]] == removed

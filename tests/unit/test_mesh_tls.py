@@ -1,0 +1,164 @@
+"""When the gateway's certificate is made anew, and whether one of the user's own can serve."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from slipway import mesh_tls
+
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+HOSTS = ["team8.local", "*.lab.local", "192.0.2.1"]
+
+
+def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    days: int,
+    *,
+    hosts: list[str],
+    issuer: str,
+    by: ec.EllipticCurvePrivateKey,
+) -> bytes:
+    """A certificate that began a year ago and ends in ``days`` days."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - dt.timedelta(days=365))
+        .not_valid_after(NOW + dt.timedelta(days=days))
+    )
+    if hosts:
+        names: list[x509.GeneralName] = [
+            x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts
+        ]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(by, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+class Folder:
+    """A folder with an authority and a certificate that are in order, and ways to spoil them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.authority_key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.authority()
+        self.gateway()
+
+    def authority(self, days: int = 3000) -> None:
+        (self.path / "ca.key").write_bytes(pem(self.authority_key))
+        made = certificate("ca", self.authority_key, days, hosts=[], issuer="ca", by=self.authority_key)
+        (self.path / "ca.crt").write_bytes(made)
+
+    def gateway(self, days: int = 300, hosts: list[str] | None = None) -> None:
+        (self.path / "gateway.key").write_bytes(pem(self.key))
+        made = certificate(
+            "gw", self.key, days, hosts=HOSTS if hosts is None else hosts, issuer="ca", by=self.authority_key
+        )
+        (self.path / "gateway.crt").write_bytes(made)
+
+    def due(self, hosts: list[str] | None = None) -> list[str]:
+        return mesh_tls.due(self.path, HOSTS if hosts is None else hosts, NOW)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_names_say_of_which_kind_they_are() -> None:
+    assert mesh_tls.alternative_names([*HOSTS, "Team8.local", "::1"]) == [
+        "DNS:team8.local",
+        "DNS:*.lab.local",
+        "IP:192.0.2.1",
+        "IP:::1",
+    ]
+
+
+def test_what_is_in_order_stays(folder: Folder) -> None:
+    assert folder.due() == []
+    assert folder.due([*reversed(HOSTS)]) == []
+
+
+def test_a_first_run_makes_both(tmp_path: Path) -> None:
+    assert mesh_tls.due(tmp_path / "none", HOSTS, NOW) == ["ca", "gateway"]
+
+
+@pytest.mark.parametrize(("days", "answer"), [(31, []), (29, ["gateway"]), (-1, ["gateway"])])
+def test_a_certificate_is_renewed_a_month_before_its_end(folder: Folder, days: int, answer: list[str]) -> None:
+    folder.gateway(days)
+    assert folder.due() == answer
+
+
+@pytest.mark.parametrize(("days", "answer"), [(401, []), (399, ["ca", "gateway"])])
+def test_an_authority_outlives_what_it_signs(folder: Folder, days: int, answer: list[str]) -> None:
+    folder.authority(days)
+    assert folder.due() == answer
+
+
+@pytest.mark.parametrize("hosts", [["team8.local"], [*HOSTS, "new.local"], []])
+def test_other_names_mean_another_certificate(folder: Folder, hosts: list[str]) -> None:
+    assert folder.due(hosts) == ["gateway"]
+
+
+def test_a_certificate_without_names_is_replaced(folder: Folder) -> None:
+    folder.gateway(hosts=[])
+    assert folder.due() == ["gateway"]
+
+
+@pytest.mark.parametrize("name", ["gateway.key", "gateway.crt"])
+@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
+def test_what_is_lost_or_broken_is_replaced(folder: Folder, name: str, content: bytes | None) -> None:
+    path = folder.path / name
+    path.unlink() if content is None else path.write_bytes(content)
+    assert folder.due() == ["gateway"]
+
+
+@pytest.mark.parametrize("name", ["ca.key", "ca.crt"])
+def test_a_lost_authority_takes_its_certificate_along(folder: Folder, name: str) -> None:
+    (folder.path / name).unlink()
+    assert folder.due() == ["ca", "gateway"]
+
+
+def test_a_certificate_of_another_authority_is_replaced(folder: Folder) -> None:
+    folder.authority_key = ec.generate_private_key(ec.SECP256R1())
+    folder.authority()
+    assert folder.due() == ["gateway"]
+
+
+def test_a_key_of_another_certificate_is_noticed(folder: Folder) -> None:
+    (folder.path / "gateway.key").write_bytes(pem(ec.generate_private_key(ec.SECP256R1())))
+    assert folder.due() == ["gateway"]
+
+
+def test_a_certificate_of_the_users_own_may_serve(folder: Folder) -> None:
+    assert mesh_tls.faults(folder.path / "gateway.crt", folder.path / "gateway.key", NOW) == []
+
+
+def test_a_certificate_of_the_users_own_is_refused_by_name(folder: Folder) -> None:
+    cert, key, other = (folder.path / name for name in ("gateway.crt", "gateway.key", "ca.key"))
+    none = folder.path / "none.pem"
+    assert mesh_tls.faults(none, none, NOW) == [
+        f"istio_certificate.cert: there is no file {none}; give the path of a PEM file.",
+        f"istio_certificate.key: there is no file {none}; give the path of a PEM file.",
+    ]
+    assert "holds no certificate" in mesh_tls.faults(key, key, NOW)[0]
+    assert mesh_tls.faults(cert, other, NOW) == [
+        f"istio_certificate.key: {other} is not the (unencrypted PEM) key of {cert}."
+    ]
+    folder.gateway(-1)
+    assert mesh_tls.faults(cert, key, NOW) == [f"istio_certificate.cert: {cert} ended on 2026-05-31."]
