@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.page import Page, dotted, flow, read_page, shown
+from slipway.page import Page, Sort, dotted, flow, read_page, shown
 
 
 def write(folder: Path, text: str) -> Path:
@@ -82,6 +82,11 @@ BROKEN: list[tuple[str, str, int, str]] = [
     ("cluster\n", "the page", 1, "must be a map of settings"),
     ("a: 1\n---\nb: 2\n", "the page", 2, "not valid YAML"),
     ("a: \x07\n", "the page", 0, "not valid YAML"),
+    ("a: 1\nb: 2026-02-30\n", "b", 2, "cannot be read as the value that it looks like: day is out of range"),
+    (f"a: {'9' * 5000}\n", "a", 1, "cannot be read as the value that it looks like"),
+    ("a: !!timestamp x\n", "a", 1, "cannot be read as the value that it looks like"),
+    ("a: !!bool x\n", "a", 1, "cannot be read as the value that it looks like"),
+    ("a: " + "{b: " * 2000 + "}" * 2000, "the page", 1, "too deep"),
 ]
 
 
@@ -92,6 +97,36 @@ def test_a_broken_page_says_what_and_where(tmp_path: Path, text: str, key: str, 
     assert what in problem.what
     assert problem.works
     assert problem.where.endswith(f"page.yml:{line}" if line else "page.yml")
+
+
+def test_aliases_of_aliases_come_to_an_end(tmp_path: Path) -> None:
+    rows = [f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 9)}]" for n in range(1, 9)]
+    (problem,) = read_page(write(tmp_path, "\n".join(["k0: &k0 [x]", *rows]))).problems
+    assert "more than 200000 values" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: 1\na: 3\n", "3"),
+        ("a: 1\na: [3]\n", ""),
+        ("a_token: 1\na_token: abc\n", ""),
+        ("a: 1\n b: 2\n", "b: 2"),
+        ("a: 1\n smtp_password: abc\n", ""),
+        ("a: 1\n b: c2VjcmV0c2VjcmV0c2VjcmV0: 1\n", ""),
+        ("password: 2026-02-30\n", "(not shown)"),
+    ],
+)
+def test_what_stands_there_is_shown_unless_it_may_be_secret(tmp_path: Path, text: str, value: str) -> None:
+    assert read_page(write(tmp_path, text)).problems[0].value == value
+
+
+def test_another_sort_of_page_says_so(tmp_path: Path) -> None:
+    sort = Sort("the release", "-e release=releases/hello.yml", "name: hello", "a template does not work here")
+    with pytest.raises(SlipwayError, match=r"the release cannot be read .* -e release=releases/hello\.yml"):
+        read_page(tmp_path / "none.yml", sort)
+    assert read_page(write(tmp_path, "- a\n"), sort).problems[0].works == "name: hello"
+    assert read_page(write(tmp_path, "a: {{ b }}\n"), sort).problems[0].what.endswith("a template does not work here")
 
 
 @pytest.mark.parametrize("text", ["a: &x [*x, 1]\nb: 1\n", "b: 1\na: &x {c: *x, d: 1}\n"])

@@ -1,4 +1,4 @@
-"""Read a page of settings (YAML) together with the line of every key.
+"""Read a page (YAML) together with the line of every key: the settings of a cluster, or a release.
 
 The file is read as Ansible reads it (PyYAML, YAML 1.1), so that ``yes`` or ``1.37`` mean the same to both.
 """
@@ -21,7 +21,28 @@ Key = tuple[str | int, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"://[^/@\s]+@")
+_LOOKS_SECRET = re.compile(r"pass|secret|token|credential|vault|private|[\w+/=]{24}", re.IGNORECASE)
 _SHOWN_LENGTH = 100
+# More keys than any page has; aliases of aliases reach any number in a few lines.
+_MOST_KEYS = 200_000
+
+
+@dataclass(frozen=True)
+class Sort:
+    """A sort of page: what it is called, how one is named, an entry that would work, and why it takes no templates."""
+
+    called: str
+    named: str
+    entry: str
+    no_template: str
+
+
+SETTINGS = Sort(
+    "the page of settings",
+    "SLIPWAY_PAGE=group_vars/all/cluster.yml",
+    "cluster_name: slipway",
+    "a template ({{ … }}) does not work here: Vagrant reads this page too",
+)
 
 
 @dataclass(frozen=True)
@@ -41,13 +62,13 @@ class Problem:
 
 
 class SettingsError(SlipwayError):
-    """Everything that is wrong with the settings, at once (``problems``)."""
+    """Everything that is wrong with the settings, or another ``subject``, at once (``problems``)."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], subject: str = "These settings") -> None:
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "\n".join(str(problem) for problem in problems)
-        super().__init__(f"These settings cannot work ({count}):\n{lines}")
+        super().__init__(f"{subject} cannot work ({count}):\n{lines}")
 
 
 @dataclass(frozen=True)
@@ -147,86 +168,117 @@ def texts(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
         yield key, value
 
 
-def read_page(path: Path) -> Page:
+def read_page(path: Path, sort: Sort = SETTINGS) -> Page:
     """Read the page at ``path``. What is wrong with it as YAML is in ``problems``; raises when it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise SlipwayError(
-            f"{shown_path(path)}: the page of settings cannot be read ({reason}); "
-            "name a file that exists, for example SLIPWAY_PAGE=group_vars/all/cluster.yml"
+            f"{shown_path(path)}: {sort.called} cannot be read ({reason}); "
+            f"name a file that exists, for example {sort.named}"
         ) from exc
     page = Page(path)
     try:
         loader = _Loader(text)
         try:
-            _read(loader, page)
+            _read(loader, page, sort)
         finally:
             loader.dispose()
     except yaml.YAMLError as exc:
-        page.problems.append(_yaml_problem(page, exc))
+        page.problems.append(_yaml_problem(page, exc, sort, text))
+    except RecursionError:
+        what = "values lie too deep in each other"
+        page.problems.append(Problem(f"{shown_path(path)}:1", "the page", "", what, sort.entry, 1))
     return page
 
 
-def _read(loader: Any, page: Page) -> None:
+def _read(loader: Any, page: Page, sort: Sort) -> None:
     node = loader.get_single_node()
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return
-    if _walk(node, (), page, set()):
+    if _walk(node, (), _Walk(page, sort, loader), frozenset()):
         page.values.update(loader.construct_document(node))
 
 
-def _yaml_problem(page: Page, exc: yaml.YAMLError) -> Problem:
+def _yaml_problem(page: Page, exc: yaml.YAMLError, sort: Sort, text: str) -> Problem:
     mark = getattr(exc, "problem_mark", None)
     line = mark.line + 1 if mark else 0
     what = getattr(exc, "problem", None) or " ".join(str(exc).split())
     if "!vault" in what:
         return _problem(page, (), line, "a secret does not belong on the page", "a vault file: -e @secrets.yml")
     if "unhashable" in what:
-        what = "a template ({{ … }}) does not work here: Vagrant reads this page too"
+        what = sort.no_template
     works = 'one "key: value" per line, texts with odd characters in quotes'
-    return _problem(page, (), line, f"not valid YAML: {what}", works)
+    return _problem(page, (), line, f"not valid YAML: {what}", works, _line_of(text, line))
 
 
-def _problem(page: Page, key: Key, line: int, what: str, works: str) -> Problem:
+def _line_of(text: str, line: int) -> str:
+    """Give a line of the page for a message, unless it looks as if it held a secret."""
+    lines = text.splitlines()
+    found = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+    return "" if _LOOKS_SECRET.search(found) else found[:_SHOWN_LENGTH]
+
+
+def _problem(page: Page, key: Key, line: int, what: str, works: str, value: str = "") -> Problem:
     where = f"{shown_path(page.path)}:{line}" if line else shown_path(page.path)
-    return Problem(where, dotted(key) or "the page", "", what, works, line)
+    return Problem(where, dotted(key) or "the page", value, what, works, line)
 
 
-def _walk(node: Any, key: Key, page: Page, above: set[int]) -> bool:
-    """Note the line of every key below ``node``; False when the values cannot be used."""
-    line = node.start_mark.line + 1
-    if id(node) in above:
-        page.problems.append(_problem(page, key, line, "a YAML alias refers to itself", "the value written out"))
+@dataclass(frozen=True)
+class _Walk:
+    """What a walk over the nodes needs to know everywhere."""
+
+    page: Page
+    sort: Sort
+    loader: Any
+
+    def refuse(self, node: Any, key: Key, what: str, works: str, value: str = "") -> bool:
+        """Note what is wrong with ``node``; the answer is that its values cannot be used."""
+        self.page.problems.append(_problem(self.page, key, node.start_mark.line + 1, what, works, value))
         return False
-    above = above | {id(node)}
+
+
+def _walk(node: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
+    """Note the line of every key below ``node``; False when the values cannot be used."""
+    if id(node) in above:
+        return walk.refuse(node, key, "a YAML alias refers to itself", "the value written out")
+    if len(walk.page.lines) > _MOST_KEYS:
+        raise yaml.MarkedYAMLError(problem=f"more than {_MOST_KEYS} values", problem_mark=node.start_mark)
+    above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
         fine = True
         for name, item in node.value:
-            fine = _walk_pair(name, item, key, page, above) and fine
+            fine = _walk_pair(name, item, key, walk, above) and fine
         return fine
     if not key:
         what = 'must be a map of settings, one "key: value" per line'
-        page.problems.append(_problem(page, key, line, what, "cluster_name: slipway"))
-        return False
+        return walk.refuse(node, key, what, walk.sort.entry)
     if isinstance(node, yaml.SequenceNode):
         fine = True
         for index, item in enumerate(node.value):
-            page.lines[(*key, index)] = item.start_mark.line + 1
-            fine = _walk(item, (*key, index), page, above) and fine
+            walk.page.lines[(*key, index)] = item.start_mark.line + 1
+            fine = _walk(item, (*key, index), walk, above) and fine
         return fine
+    try:
+        walk.loader.construct_object(node)
+    except (ValueError, ArithmeticError, AttributeError, LookupError) as exc:
+        value = "(not shown)" if names_a_secret(key[-1]) else shown(node.value)
+        what = f"cannot be read as the value that it looks like: {str(exc)[:60]}"
+        return walk.refuse(node, key, what, "a text in quotes", value)
     return True
 
 
-def _walk_pair(name: Any, item: Any, key: Key, page: Page, above: set[int]) -> bool:
+def _walk_pair(name: Any, item: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
     if name.tag == "tag:yaml.org,2002:merge" or not isinstance(name, yaml.ScalarNode):
         return True
     name.tag = "tag:yaml.org,2002:str"  # a key is its own text, also `no` and `1`
     inner = (*key, name.value)
-    line = name.start_mark.line + 1
-    if inner in page.lines:
-        what = f"written twice; the first one is on line {page.lines[inner]}"
-        page.problems.append(_problem(page, inner, line, what, "one of the two lines, the other deleted"))
-    page.lines[inner] = line
-    return _walk(item, inner, page, above)
+    lines = walk.page.lines
+    if inner in lines:
+        what = f"written twice; the first one is on line {lines[inner]}"
+        secret = not isinstance(item, yaml.ScalarNode) or names_a_secret(name.value) or holds_a_secret(item.value)
+        value = "" if secret else item.value[:_SHOWN_LENGTH]
+        walk.refuse(name, inner, what, "one of the two lines, the other deleted", value)
+    lines[inner] = name.start_mark.line + 1
+    return _walk(item, inner, walk, above)
