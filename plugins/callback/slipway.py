@@ -18,11 +18,13 @@ options:
 requirements: [enable in C(callbacks_enabled)]
 """
 
+import contextlib
 import json
 import os
 import time
 from typing import Any
 
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
 
@@ -43,6 +45,11 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.phases: list[dict[str, Any]] = []
         self.failures: list[tuple[str, str, str, str]] = []
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        # The log holds what every step said, and Ansible makes it readable for everybody.
+        with contextlib.suppress(OSError, TypeError):
+            os.chmod(constants.DEFAULT_LOG_PATH, 0o600)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._end_task()

@@ -33,6 +33,10 @@ options:
     description: Where the machine remembers what was placed.
     type: path
     default: /var/lib/slipway/artifacts.json
+  environment:
+    description: Variables that downloads go by (C(http_proxy), C(https_proxy), C(no_proxy)). Not shown, and never on a command line.
+    type: dict
+    default: {}
   timeout:
     description: Seconds without an answer after which a download counts as failed.
     type: int
@@ -55,6 +59,7 @@ installed:
   returned: always
 """
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -88,10 +93,13 @@ def main() -> None:
                 },
             },
             "record": {"type": "path", "default": "/var/lib/slipway/artifacts.json"},
+            "environment": {"type": "dict", "default": {}, "no_log": True},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
+
+    os.environ.update(module.params["environment"])
 
     def run(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         with ThreadPoolExecutor(AT_ONCE) as pool:

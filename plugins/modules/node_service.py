@@ -224,6 +224,8 @@ def main() -> None:
             },
         },
         supports_check_mode=True,
+        # The texts of all files would go to the machine's journal, in a form in which Ansible finds no secret.
+        no_log=True,
     )
     diffs: list[dict[str, str]] = []
     files = module.params["files"]

@@ -120,6 +120,18 @@ def test_the_registry_is_back_after_a_kill(host: Host, address: str) -> None:
     eventually(lambda: served(f"{address}/v2/"), seconds=30, what="the registry answers again")
 
 
+@pytest.mark.parametrize("whom", ["main", "all"])
+def test_the_web_server_is_back_after_a_kill(host: Host, address: str, whom: str) -> None:
+    before = host.service("nginx").systemd_properties["MainPID"]
+    with host.sudo():
+        host.check_output("systemctl kill --signal=KILL --kill-who=%s nginx.service", whom)
+    eventually(
+        lambda: host.service("nginx").systemd_properties["MainPID"] not in (before, "0") and served(f"{address}/v2/"),
+        seconds=30,
+        what="another nginx answers",
+    )
+
+
 def served(url: str) -> bool:
     try:
         get(url)
