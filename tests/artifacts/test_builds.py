@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from slipway.artifacts import golang, image
@@ -264,3 +267,81 @@ def test_an_images_config_is_what_its_layers_file_says(site: Yard) -> None:
     assert config["config"]["Entrypoint"] == ["/pause"]
     assert config["config"]["User"] == "65535:65535"
     assert config["config"]["Env"][0].startswith("PATH=")
+
+
+SHOP = {"name": "docker.io/library/shop", "version": "0.22.1", "tag": "v{{ version }}", "parts": ["kubernetes"]}
+
+
+@pytest.fixture
+def shop(yard: Yard, share_go: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:  # noqa: ARG001
+    """An image of a wheel, of this repository and of a module; pip's index is a folder."""
+    index = tmp_path / "index"
+    index.mkdir()
+    archive = index / "slipway_tool-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("slipway_tool/_bin/tool", b"program")
+        opened.writestr(
+            "slipway_tool-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: slipway-tool\nVersion: 1.0\n"
+        )
+        opened.writestr("slipway_tool-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        opened.writestr("slipway_tool-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    (tmp_path / "apps" / "shop").mkdir(parents=True)
+    (tmp_path / "apps" / "shop" / "page.html").write_text("page")
+    (yard.folder / "images").unlink()
+    (yard.folder / "images" / "shop").mkdir(parents=True)
+    yard.catalog(images={"shop": SHOP})
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    tool = {"version": "1.0", "sha256": sha256, "files": {"/bin/tool": "slipway_tool/_bin/tool"}}
+    return {
+        "wheels": {"slipway-tool": tool},
+        "repository": {"/srv": "apps/shop"},
+        "sources": {"crane": {"/LICENSE": "LICENSE"}},
+        "entrypoint": ["/bin/tool"],
+    }
+
+
+def describe(yard: Yard, layers: dict[str, Any]) -> None:
+    (yard.folder / "images" / "shop" / "layers.yml").write_text(json.dumps(layers))
+
+
+def test_an_image_of_a_wheel_a_module_and_this_repository(yard: Yard, shop: dict[str, Any], tmp_path: Path) -> None:
+    describe(yard, shop)
+    first = yard.run(source="source").manifest
+    (layer,) = (yard.cache / "items" / "layer-shop").glob("*/layer.tar")
+    with tarfile.open(layer) as tar:
+        assert [info.name for info in tar if info.isfile()] == ["LICENSE", "bin/tool", "srv/page.html"]
+        license_of_crane = tar.extractfile("LICENSE")
+        assert license_of_crane
+        assert b"Apache License" in license_of_crane.read()
+    assert not yard.run(source="source").changed
+    (tmp_path / "apps" / "shop" / "page.html").write_text("another page")
+    second = yard.run(source="source").manifest
+    assert first
+    assert second
+    assert first.images["shop"].digest != second.images["shop"].digest
+    assert len(list((yard.cache / "items" / "wheel-slipway-tool").glob("*/item.json"))) == 1, "it was fetched once"
+
+
+def test_a_wheel_with_another_sum_is_refused(yard: Yard, shop: dict[str, Any]) -> None:
+    shop["wheels"]["slipway-tool"]["sha256"] = "0" * 64
+    describe(yard, shop)
+    with pytest.raises(
+        SlipwayError, match=r"slipway-tool 1\.0 could not be had from PyPI(.|\n)*wheel-slipway-tool\.log"
+    ):
+        yard.run(source="source")
+    assert yard.left_behind() == []
+
+
+def test_a_file_of_a_pinned_module_has_the_modules_bytes(yard: Yard, share_go: Yard) -> None:  # noqa: ARG001
+    entry = {"version": "0.22.1", "address": "example.com/{{ version }}/text", "parts": ["kubernetes"]}
+    yard.catalog(files={"text": entry | {"build": {"program": "crane", "source": "LICENSE"}}})
+    manifest = yard.run(source="source").manifest
+    assert manifest
+    text = Path(manifest.path) / "files" / "example.com" / "0.22.1" / "text"
+    assert b"Apache License" in text.read_bytes()
+    assert not (yard.cache / "items" / "go-crane").exists(), "nothing was compiled for it"
+    yard.catalog(files={"text": entry | {"build": {"program": "crane", "source": "none"}}})
+    with pytest.raises(SlipwayError, match=r"text: .*go-containerregistry@v0\.22\.1 has no file none"):
+        yard.run(source="source")
