@@ -58,31 +58,45 @@ def file(name: str, package: str, *messages: bytes) -> bytes:
 
 
 LABELS = message("LabelsEntry", field("key", 1), field("value", 2), is_map=True)
-TAGS = message("TagsEntry", field("key", 1), field("value", 2, "m.Tag"), is_map=True)
+TAGS = message("TagsEntry", field("key", 1), field("value", 2, "istio.mesh.v1alpha1.Tag"), is_map=True)
 MESH = file(
     "mesh/v1alpha1/config.proto",
-    "m",
+    "istio.mesh.v1alpha1",
     message(
         "MeshConfig",
         field("access_log_file", 1, json="accessLogFile"),
-        field("default_config", 2, "m.ProxyConfig", "defaultConfig"),
+        field("default_config", 2, "istio.mesh.v1alpha1.ProxyConfig", "defaultConfig"),
         field("connect_timeout", 3, "google.protobuf.Duration", "connectTimeout"),
-        field("providers", 4, "m.MeshConfig.Provider"),
+        field("providers", 4, "istio.mesh.v1alpha1.MeshConfig.Provider"),
         nested=message("Provider", field("name", 1), field("zipkin", 2)),
     ),
 )
 PROXY = file(
     "mesh/v1alpha1/proxy.proto",
-    "m",
-    message("ProxyConfig", field("concurrency", 1), field("labels", 2, "m.ProxyConfig.LabelsEntry"), nested=LABELS),
+    "istio.mesh.v1alpha1",
+    message(
+        "ProxyConfig",
+        field("concurrency", 1),
+        field("labels", 2, "istio.mesh.v1alpha1.ProxyConfig.LabelsEntry"),
+        nested=LABELS,
+    ),
     message("Tag", field("header", 1)),
-    message("Tags", field("tags", 1, "m.Tags.TagsEntry"), nested=TAGS),
+    message("Tags", field("tags", 1, "istio.mesh.v1alpha1.Tags.TagsEntry"), nested=TAGS),
 )
 VALUES = file(
     "pkg/apis/values_types.proto",
-    "v",
-    message("Values", field("global", 1, "v.Global"), field("tags", 2, "m.Tags"), field("meshConfig", 3, "g.Struct")),
-    message("Global", field("hub", 1), field("istio_ingressgateway", 2, "v.Global", "istio-ingressgateway")),
+    "istio.operator.v1alpha1",
+    message(
+        "Values",
+        field("global", 1, "istio.operator.v1alpha1.Global"),
+        field("tags", 2, "istio.mesh.v1alpha1.Tags"),
+        field("meshConfig", 3, "g.Struct"),
+    ),
+    message(
+        "Global",
+        field("hub", 1),
+        field("istio_ingressgateway", 2, "istio.operator.v1alpha1.Global", "istio-ingressgateway"),
+    ),
 )
 # A program names its files in other places too, and holds much else.
 PROGRAM = b"\x7fELF" + part(3, "mesh/v1alpha1/config.proto") + b"\n\x1amesh/v1alpha1/config.proto\xff" + b"\0" * 99
@@ -99,9 +113,9 @@ def test_messages_are_found_wherever_they_lie(program: Path) -> None:
     found = read(program)
     assert found["MeshConfig"].shown == ("accessLogFile", "defaultConfig", "connectTimeout", "providers")
     assert found["MeshConfig"].fields["access_log_file"] == ""
-    assert found["m.MeshConfig.Provider"].shown == ("name", "zipkin")
-    assert found["m.ProxyConfig.LabelsEntry"].entry == ""
-    assert found["m.Tags.TagsEntry"].entry == "m.Tag"
+    assert found["istio.mesh.v1alpha1.MeshConfig.Provider"].shown == ("name", "zipkin")
+    assert found["istio.mesh.v1alpha1.ProxyConfig.LabelsEntry"].entry == ""
+    assert found["istio.mesh.v1alpha1.Tags.TagsEntry"].entry == "istio.mesh.v1alpha1.Tag"
 
 
 def test_a_file_that_the_program_lacks_has_no_messages() -> None:
@@ -127,7 +141,12 @@ def test_another_program_is_refused(tmp_path: Path) -> None:
         {"meshConfig": {"defaultConfig": {"labels": {"any": "thing"}}, "providers": [{"name": "a"}]}},
         {"values": {"global": {"istio-ingressgateway": {"hub": "x"}}, "tags": {"tags": {"mine": {"header": "h"}}}}},
         {"unvalidatedValues": {"any": {"thing": 1}}},
-        {"components": {"pilot": {"k8s": {"anything": 1}}, "ingressGateways": [{"name": "a", "label": {"x": "y"}}]}},
+        {
+            "components": {
+                "pilot": {"k8s": {"strategy": {"type": "x"}}},
+                "ingressGateways": [{"name": "a", "label": {"x": "y"}}],
+            }
+        },
     ],
 )
 def test_what_istio_knows_is_let_through(program: Path, settings: dict[str, object]) -> None:
@@ -144,6 +163,7 @@ def test_what_istio_knows_is_let_through(program: Path, settings: dict[str, obje
         ({"values": {"globl": {}}}, "values.globl", "global"),
         ({"values": {"tags": {"tags": {"a": {"heeder": 1}}}}}, "values.tags.tags.a.heeder", "header"),
         ({"values": {"meshConfig": {"accesLogFile": 1}}}, "values.meshConfig.accesLogFile", "accessLogFile"),
+        ({"components": {"pilot": {"k8s": {"replica": 2}}}}, "components.pilot.k8s.replica", "replicaCount"),
         ({"components": {"pilots": {}}}, "components.pilots", "pilot"),
         ({"components": {"ingressGateways": [{"labels": {}}]}}, "components.ingressGateways[0].labels", "label"),
     ],

@@ -167,13 +167,24 @@ def test_a_setting_that_istio_does_not_know_is_refused_before_anything_is_applie
     for settings, words in (
         ({"meshConfig": {"accessLogFil": "x"}}, "meshConfig.accessLogFil; did you mean accessLogFile?"),
         ({"values": {"global": {"proxi": {}}}}, "values.global.proxi; did you mean proxy?"),
-        ({"components": {"pilot": {"k8s": {"replica": 2}}}}, 'unknown field "replica"'),
+        ({"meshConfig": {"connectTimeout": "soon"}}, 'invalid duration "soon"'),
     ):
         run = playbook("playbooks/mesh.yml", "-e", json.dumps({"istio_values": settings}))
         assert run.returncode != 0
         assert words in run.stdout, run.stdout[-2000:]
         assert "Traceback" not in run.stdout + run.stderr
     assert versions() == before
+
+
+def test_rules_that_cannot_work_are_refused_when_they_are_made(kube: Kube, echo: Echo) -> None:
+    wrong = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "wrong", "namespace": NAMESPACE},
+        "spec": {"hosts": [echo.host], "http": [{"fault": {"abort": {"httpStatus": 1000}}, "route": []}]},
+    }
+    with pytest.raises(AssertionError, match=r"validation\.istio\.io"):
+        kube.apply([wrong])
 
 
 def test_names_go_into_a_hosts_file_on_request_and_out_again(echo: Echo, page: dict[str, Any], tmp_path: Path) -> None:

@@ -99,18 +99,37 @@ def _place(item: Object) -> tuple[int, str, str]:
 # --- settings of the user
 
 _FREE: dict[str, Any] = {}
-_COMPONENT = {"enabled": None, "namespace": None, "hub": None, "tag": None, "k8s": _FREE}
-_GATEWAY = {**_COMPONENT, "name": None, "label": _FREE}
-# The outer layer of an IstioOperator, which istioctl holds as Go types. It refuses unknown keys in k8s by itself.
+# The outer layers of an IstioOperator, which istioctl holds as Go types of its own (operator/pkg/apis/types.go).
+_OBJECTS = dict.fromkeys(
+    (
+        "affinity",
+        "env",
+        "hpaSpec",
+        "imagePullPolicy",
+        "nodeSelector",
+        "overlays",
+        "podAnnotations",
+        "podDisruptionBudget",
+        "priorityClassName",
+        "readinessProbe",
+        "replicaCount",
+        "resources",
+        "securityContext",
+        "service",
+        "serviceAnnotations",
+        "strategy",
+        "tolerations",
+        "volumeMounts",
+        "volumes",
+    ),
+    _FREE,
+)
+_COMPONENT = {"enabled": _FREE, "namespace": _FREE, "hub": _FREE, "tag": _FREE, "k8s": _OBJECTS}
+_GATEWAY = {**_COMPONENT, "name": _FREE, "label": _FREE}
 _SPEC: dict[str, Any] = {
-    "profile": None,
-    "hub": None,
-    "tag": None,
-    "revision": None,
-    "compatibilityVersion": None,
-    "unvalidatedValues": _FREE,
+    **dict.fromkeys(("profile", "hub", "tag", "revision", "compatibilityVersion", "unvalidatedValues"), _FREE),
     "components": {
-        "base": {"enabled": None, "k8s": _FREE},
+        "base": {"enabled": _FREE, "k8s": _OBJECTS},
         **dict.fromkeys(("pilot", "cni", "ztunnel", "istiodRemote", "gateway"), _COMPONENT),
         **dict.fromkeys(("ingressGateways", "egressGateways"), _GATEWAY),
     },
@@ -120,7 +139,7 @@ _SPEC: dict[str, Any] = {
 
 
 def unknown_settings(settings: Object, schema: Mapping[str, Message]) -> list[str]:
-    """Say which keys of ``settings``, the ``spec`` of an IstioOperator, Istio does not know, and which one may be meant.
+    """Say which keys of ``settings``, an IstioOperator's ``spec``, Istio does not know, and which ones may be meant.
 
     ``schema`` is :func:`slipway.mesh_schema.read`. istioctl passes unknown keys of meshConfig on in silence.
     """

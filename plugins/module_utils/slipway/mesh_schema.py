@@ -24,7 +24,11 @@ FILES = (
     "networking/v1beta1/proxy_config.proto",
     "pkg/apis/values_types.proto",
 )
-NEEDED = ("MeshConfig", "ProxyConfig", "Values")
+ROOTS = {
+    "MeshConfig": "istio.mesh.v1alpha1.MeshConfig",
+    "ProxyConfig": "istio.mesh.v1alpha1.ProxyConfig",
+    "Values": "istio.operator.v1alpha1.Values",
+}
 
 # Numbers of fields in descriptor.proto.
 FILE_PACKAGE, FILE_MESSAGE, FILE_SYNTAX = 2, 4, 12
@@ -47,7 +51,7 @@ class Message:
 
 
 def read(program: Path) -> dict[str, Message]:
-    """Read the messages that ``program`` (istioctl) knows, by full name; those of ``NEEDED`` also by their short one.
+    """Read the messages that ``program`` (istioctl) knows, by full name; those of ``ROOTS`` also by their short one.
 
     Raises SlipwayError when the program cannot be read or does not hold them.
     """
@@ -58,14 +62,13 @@ def read(program: Path) -> dict[str, Message]:
                 found |= described(data, name)
     except (OSError, ValueError) as exc:
         raise SlipwayError(f"{program} cannot be read ({exc}); install it with playbooks/tools.yml.") from exc
-    for short in NEEDED:
-        full = [name for name in found if name.rpartition(".")[2] == short]
-        if len(full) != 1:
+    for short, full in ROOTS.items():
+        if full not in found:
             raise SlipwayError(
                 f"{program} does not say which settings of {short} it knows, so istio_values cannot be checked; "
                 "take the istioctl of the bundle."
             )
-        found[short] = found[full[0]]
+        found[short] = found[full]
     return found
 
 

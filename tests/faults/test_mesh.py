@@ -1,0 +1,114 @@
+"""istiod, a gateway pod or the node that holds the address is lost: requests from outside come back, and how soon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.checkout import Checkout
+from tests.support.kube import eventually, ready
+from tests.support.mesh import Echo, Watch
+
+# Seconds until requests are answered for good.
+GATEWAY_BACK = 10
+# MetalLB announces the address elsewhere within 10 s; a connection to a pod that went with its node costs 2 s more.
+NODE_BACK = 20
+
+
+@pytest.fixture(scope="module")
+def cluster(clone: Checkout) -> Iterator[Checkout]:
+    """One cluster for all of these faults: each ends with everything back."""
+    clone.make("down").expect()
+    clone.make("up").expect()
+    yield clone
+    clone.make("down").expect()
+
+
+@pytest.fixture(scope="module")
+def echo(cluster: Checkout) -> Echo:
+    page: dict[str, Any] = yaml.safe_load(cluster.page.read_text())
+    return Echo(cluster.kube, page["cluster_gateway"]["address"], f"echo.{page['cluster_name']}.local", replicas=2)
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def holder(cluster: Checkout, address: str) -> str:
+    """The node whose network card answers for ``address``."""
+    # A neighbour that was found long ago may be another one by now.
+    subprocess.run(["ip", "neigh", "flush", "to", address], check=True)
+    subprocess.run(["ping", "-c", "1", "-W", "2", address], check=False, capture_output=True)
+    known = json.loads(
+        subprocess.run(["ip", "-json", "neigh", "show", "to", address], check=True, capture_output=True).stdout
+    )
+    card = known[0]["lladdr"]
+    for node in cluster.kube.nodes():
+        name = f"{cluster.name}-{node['metadata']['name']}"
+        cards = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.MacAddress}} {{end}}", name)
+        if card in cards.split():
+            return name
+    raise AssertionError(f"{address} answers from {card}, which is no node's")
+
+
+def back(echo: Echo, harm: Callable[[], object], what: str, limit: float) -> None:
+    """Do ``harm`` while requests come all the time; they have to be answered for good within ``limit`` seconds."""
+    with Watch(echo) as watch:
+        time.sleep(2)
+        assert all(good for _, good in watch.seen), "requests failed before anything was done"
+        began = time.monotonic()
+        harm()
+        eventually(lambda: watch.steady(began) is not None, seconds=limit + 90, what=f"{what}: requests come back")
+        took = watch.steady(began)
+        lost = sum(not good for at, good in watch.seen if at >= began)
+    print(f"{what}: answered again after {took:.1f} s, {lost} requests lost")
+    assert took is not None
+    assert took <= limit
+
+
+def kill(echo: Echo, pod: dict[str, Any]) -> None:
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    echo.kube.text("delete", "pod", name, f"--namespace={namespace}", "--grace-period=0", "--force")
+
+
+def all_ready(echo: Echo, name: str, count: int) -> bool:
+    pods = echo.pods(name, "istio-system")
+    return len(pods) == count and all(ready(pod) for pod in pods)
+
+
+def test_requests_do_not_need_istiod(echo: Echo) -> None:
+    (pod,) = echo.pods("istiod", "istio-system")
+    back(echo, lambda: kill(echo, pod), "istiod killed", 0.0)
+    eventually(lambda: all_ready(echo, "istiod", 1), seconds=120, what="istiod is back")
+
+
+def test_a_gateway_pod_that_is_killed_is_replaced(cluster: Checkout, echo: Echo) -> None:
+    node = holder(cluster, echo.address)
+    (pod,) = [
+        each
+        for each in echo.pods("istio-ingressgateway", "istio-system")
+        if node.endswith(f"-{each['spec']['nodeName']}")
+    ]
+    back(echo, lambda: kill(echo, pod), "gateway pod of the address killed", GATEWAY_BACK)
+    eventually(lambda: all_ready(echo, "istio-ingressgateway", 2), seconds=120, what="both gateway pods are back")
+
+
+def test_the_node_that_holds_the_address_loses_power(cluster: Checkout, echo: Echo) -> None:
+    node = holder(cluster, echo.address)
+    back(echo, lambda: docker("kill", node), f"{node} without power", NODE_BACK)
+    assert holder(cluster, echo.address) != node
+    docker("start", node)
+    eventually(lambda: all(ready(each) for each in cluster.kube.nodes()), seconds=180, what="the node is Ready again")
+    eventually(lambda: all_ready(echo, "istio-ingressgateway", 2), seconds=180, what="both gateway pods are back")
+    eventually(lambda: echo.ask().status == 200, seconds=60, what="requests are answered")
+
+
+def test_a_run_finds_nothing_to_change_after_all_that(cluster: Checkout, echo: Echo) -> None:
+    assert echo.ask().status == 200
+    assert cluster.make("up").expect().total("changed") == 0
