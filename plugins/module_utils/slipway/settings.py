@@ -7,52 +7,30 @@ What concerns more than one key is in ``checks.py``.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from .page import (
-    Key,
-    Page,
-    Problem,
-    SettingsError,
-    dotted,
-    flow,
-    holds_a_secret,
-    names_a_secret,
-    read_page,
-    shown,
-    texts,
-)
+from .form import ELSEWHERE, Fault, Form, Map, map_of, plain, setting
+from .page import Key, Page, Problem, SettingsError, holds_a_secret, read_page, texts
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
 PREFIX = "cluster_"
-ELSEWHERE = "(from -e or inventory)"
+
+# Of form.py, also known from here.
+__all__ = ["ELSEWHERE", "Fault", "map_of", "plain"]
 
 Provider = Literal["auto", "virtualbox", "libvirt", "docker", "hosts"]
 Role = Literal["controller", "worker", "mirror"]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
-
-
-def setting(default: Any, about: str, *, example: Any, unit: str = "", rule: str = "", **limits: Any) -> Any:
-    """Declare a key: ``about`` says what it does, ``unit`` what a number counts, ``rule`` what its pattern means.
-
-    ``default`` is ``...`` for a key that must be written out.
-    """
-    extra: dict[str, Any] = {name: text for name, text in (("x-unit", unit), ("patternErrorMessage", rule)) if text}
-    description = f"{about} Unit: {unit}." if unit else about
-    return Field(default, description=description, examples=[example], json_schema_extra=extra, **limits)
 
 
 def _network(text: str) -> str:
@@ -119,13 +97,7 @@ RangeText = Annotated[str, AfterValidator(_range)]
 ProxyException = Annotated[str, Field(pattern=r"^[^\s,{}]+$")]
 
 
-class _Map(BaseModel):
-    """A map of settings: typed as written (no text for a number), and nothing unknown in it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Controllers(_Map):
+class Controllers(Map):
     """The machines of the control plane."""
 
     count: int = setting(..., "How many controllers: 1 or an odd number.", unit="machines", example=1, ge=1)
@@ -137,7 +109,7 @@ class Controllers(_Map):
     )
 
 
-class Workers(_Map):
+class Workers(Map):
     """The machines that run what is released."""
 
     count: int = setting(..., "How many workers.", unit="machines", example=2, ge=0)
@@ -147,7 +119,7 @@ class Workers(_Map):
     )
 
 
-class Host(_Map):
+class Host(Map):
     """A machine that exists already (provider ``hosts``)."""
 
     name: str = setting(
@@ -177,7 +149,7 @@ class Host(_Map):
     )
 
 
-class Proxy(_Map):
+class Proxy(Map):
     """How machines and this computer reach the internet."""
 
     http: str = setting(
@@ -199,7 +171,7 @@ class Proxy(_Map):
     )
 
 
-class Parts(_Map):
+class Parts(Map):
     """What is installed on top of Kubernetes and its pod network."""
 
     metallb: bool = setting(..., "Addresses for Services of type LoadBalancer (MetalLB).", example=True)
@@ -212,7 +184,7 @@ class Parts(_Map):
     )
 
 
-class Gateway(_Map):
+class Gateway(Map):
     """The mesh's door to the outside."""
 
     address: OptionalAddressText = setting(
@@ -223,7 +195,7 @@ class Gateway(_Map):
     )
 
 
-class Settings(_Map):
+class Settings(Map):
     """Settings of a Slipway cluster (group_vars/all/cluster.yml)."""
 
     cluster_name: str = setting(
@@ -344,20 +316,6 @@ class Settings(_Map):
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What a check found: the key, the rule that is broken, a value that would work.
-
-    ``override`` says the same for -e, where key=value gives nothing but texts.
-    """
-
-    key: Key
-    what: str
-    works: str
-    warning: bool = False
-    override: str = ""
-
-
-@dataclass(frozen=True)
 class Report:
     """Result of looking at a set of values; ``settings`` is None when a value is wrong in itself."""
 
@@ -395,7 +353,7 @@ def examine(
         settings = Settings.model_validate(given)
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
-        faults += [_fault(error["loc"], error) for error in errors]
+        faults += map(FORM.fault, errors)
         wrong = {str(error["loc"][0]) for error in errors}
         settings = Settings.model_validate({key: value for key, value in given.items() if key not in wrong})
     if complete:
@@ -403,9 +361,9 @@ def examine(
         faults += [Fault((key,), "is set nowhere", works((key,))) for key in missing]
     if check:
         faults += check(settings, frozenset(wrong))
-    problems = [*(page.problems if page else []), *_placed(faults, False, given, page)]
+    problems = [*(page.problems if page else []), *FORM.placed(faults, given, page)]
     problems.sort(key=lambda problem: (problem.line or sys.maxsize, problem.key))
-    return Report(None if problems else settings, problems, _placed(faults, True, given, page))
+    return Report(None if problems else settings, problems, FORM.placed(faults, given, page, warning=True))
 
 
 def examine_page(path: Path, *, check: Check | None = None, provider: str | None = None) -> Report:
@@ -414,18 +372,6 @@ def examine_page(path: Path, *, check: Check | None = None, provider: str | None
     return examine(
         page.values if provider is None else {**page.values, "cluster_provider": provider}, page, check=check
     )
-
-
-def plain(value: Any) -> Any:
-    """Copy into builtin types: Ansible's texts and lists are subclasses that carry their origin."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
 
 
 def _secrets(values: dict[str, Any], page: Page | None) -> Iterator[Fault]:
@@ -442,132 +388,8 @@ def _without(key: Key) -> str:
     return f"{key[0]} in a vault file: -e @secrets.yml"
 
 
-def works(key: Key, value: Any = None) -> str:
-    """Write a line that would work for ``key``: with ``value``, else with the model's example."""
-    if value is None:
-        field = field_at(key)
-        value = field.examples[0] if field and field.examples else None
-    name = next(part for part in reversed(key) if isinstance(part, str))
-    return f"{name}: {flow(value)}"
-
-
-def field_at(key: Key) -> FieldInfo | None:
-    """Find the declaration of ``key``; of a list's element that is no map, the declaration of the list."""
-    model: type[BaseModel] | None = Settings
-    found = None
-    for part in key:
-        if isinstance(part, int):
-            continue
-        found = model.model_fields.get(part) if model else None
-        model = map_of(found) if found else None
-    return found
-
-
-def map_of(field: FieldInfo) -> type[BaseModel] | None:
-    """Find the model of a key that is a map or a list of maps."""
-    for kind in (field.annotation, *get_args(field.annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
-
-
-def _fault(key: Key, error: Any) -> Fault:
-    """Say in our own words what pydantic found at ``key``."""
-    if error["type"] == "extra_forbidden":
-        return _unknown(key)
-    field = field_at(key)
-    extra = field.json_schema_extra if field and isinstance(field.json_schema_extra, dict) else {}
-    context = error.get("ctx", {})
-    about = (field.description or "").partition(" Unit: ")[0] if field else ""
-    inner = map_of(field) if field else None
-    limit = f"{context.get('ge', context.get('le'))} {extra.get('x-unit', '')}".strip()
-    value = error["input"]
-    sayings = {
-        "missing": f"is missing. {about}",
-        "int_type": "must be a whole number" + (", without quotes" if isinstance(value, str) else ""),
-        "bool_type": "must be true or false" + (", without quotes" if isinstance(value, str) else ""),
-        "string_type": "must be a text" + (", in quotes" if isinstance(value, (int, float)) else ""),
-        "list_type": "must be a list",
-        "model_type": f"must be a map with {', '.join(inner.model_fields) if inner else ''}",
-        "literal_error": f"must be one of {', '.join(map(flow, _choices(field)))}",
-        "greater_than_equal": f"must be at least {limit}. {about}",
-        "less_than_equal": f"must be at most {limit}. {about}",
-        "too_short": "must not be empty",
-        "string_pattern_mismatch": str(extra.get("patternErrorMessage", "must be one word")),
-        "string_too_long": str(extra.get("patternErrorMessage")),
-        "value_error": str(context.get("error")),
-    }
-    what = sayings.get(error["type"], error["msg"])
-    if not isinstance(value, str):
-        return Fault(key, what, works(key))
-    top = str(key[0])
-    spelt = _SPELT.get(value)
-    if error["type"] == "literal_error" and spelt is not None and spelt in _choices(field):
-        return Fault(key, f"{what}, without quotes", works(key, spelt), override=_as_json(top, spelt))
-    if error["type"] in ("int_type", "bool_type", "list_type", "model_type"):
-        return Fault(key, what, works(key), override=_as_json(top, _example(top)))
-    return Fault(key, what, works(key))
-
-
-_SPELT = {"true": True, "yes": True, "True": True, "false": False, "no": False, "False": False}
-
-
-def _as_json(key: str, value: Any) -> str:
-    return f"-e '{json.dumps({key: value})}'"
-
-
-def _choices(field: FieldInfo | None) -> tuple[Any, ...]:
-    return get_args(field.annotation) if field else ()
-
-
-def _example(name: str) -> Any:
-    """Give the example of a key that is known; ``setting`` sees to it that there is one."""
-    return (Settings.model_fields[name].examples or [None])[0]
-
-
-def _unknown(key: Key) -> Fault:
-    """Name the known key that is nearest to an unknown one."""
-    *above, name = key
-    field = field_at(tuple(above)) if above else None
-    model = (map_of(field) if field else None) or Settings
-    known = list(model.model_fields)
-    short = {item.removeprefix(PREFIX): item for item in known}
-    typed = str(name).removeprefix(PREFIX)
-    near = difflib.get_close_matches(typed, short, n=1) or [item for item in short if item.startswith(typed)]
-    if names_a_secret(name):
-        return Fault(key, "is no setting; and a secret does not belong on this page", "a vault file: -e @secrets.yml")
-    if near:
-        nearest = short[near[0]]
-        return Fault(key, f"is no setting; the nearest one is {nearest}", works((*above, nearest)))
-    if not above and typed == name:
-        return Fault(key, "is no setting, and this page holds nothing else", "a file of its own in group_vars/all/")
-    return Fault(key, "is no setting", f"one of {', '.join(known)}")
-
-
-def _placed(faults: list[Fault], warning: bool, given: dict[str, Any], page: Page | None) -> list[Problem]:
-    """Give faults their place and value, each once."""
-    return [_problem(fault, given, page) for fault in dict.fromkeys(faults) if fault.warning == warning]
-
-
-def _problem(fault: Fault, given: dict[str, Any], page: Page | None) -> Problem:
-    top = str(fault.key[0])
-    defaults = Settings().as_values()
-    value: Any = {**defaults, **given}
-    for part in fault.key:
-        value = _step(value, part)
-    hidden = names_a_secret(fault.key[-1]) and value is not _ABSENT
-    text = "" if value is _ABSENT else "(not shown)" if hidden else shown(value)
-    if page is not None and (top not in given or given[top] == plain({**defaults, **page.values}.get(top))):
-        return Problem(page.where(fault.key), dotted(fault.key), text, fault.what, fault.works, page.line(fault.key))
-    return Problem(ELSEWHERE, dotted(fault.key), text, fault.what, fault.override or fault.works)
-
-
-_ABSENT = object()
-
-
-def _step(value: Any, part: str | int) -> Any:
-    if isinstance(value, dict):
-        return value.get(str(part), _ABSENT)
-    if isinstance(value, list) and isinstance(part, int) and part < len(value):
-        return value[part]
-    return _ABSENT
+FORM = Form(
+    Settings, prefix=PREFIX, home="a file of its own in group_vars/all/", defaults=lambda: Settings().as_values()
+)
+works = FORM.works
+field_at = FORM.field_at

@@ -1,0 +1,238 @@
+"""What pages have in common: how a key is declared, and how what is wrong with one is said.
+
+A page's model declares each key once, with ``setting``; ``Form`` turns what pydantic finds, and what checks yield, into
+problems with file, line, key, value and a value that would work.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from .page import Key, Page, Problem, dotted, flow, names_a_secret, shown
+
+ELSEWHERE = "(from -e or inventory)"
+_ABSENT = object()
+_SPELT = {"true": True, "yes": True, "True": True, "false": False, "no": False, "False": False}
+
+
+def setting(default: Any, about: str, *, example: Any, unit: str = "", rule: str = "", **limits: Any) -> Any:
+    """Declare a key: ``about`` says what it does, ``unit`` what a number counts, ``rule`` what its pattern means.
+
+    ``default`` is ``...`` for a key that must be written out.
+    """
+    extra: dict[str, Any] = {name: text for name, text in (("x-unit", unit), ("patternErrorMessage", rule)) if text}
+    description = f"{about} Unit: {unit}." if unit else about
+    return Field(default, description=description, examples=[example], json_schema_extra=extra, **limits)
+
+
+class Map(BaseModel):
+    """A map of settings: typed as written (no text for a number), and nothing unknown in it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a check found: the key, the rule that is broken, a value that would work.
+
+    ``override`` says the same for -e, where key=value gives nothing but texts.
+    """
+
+    key: Key
+    what: str
+    works: str
+    warning: bool = False
+    override: str = ""
+
+
+def plain(value: Any) -> Any:
+    """Copy into builtin types: Ansible's texts and lists are subclasses that carry their origin."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def map_of(declared: FieldInfo) -> type[BaseModel] | None:
+    """Find the model of a key that is a map, a list of maps or a map of maps."""
+    for kind in (declared.annotation, *get_args(declared.annotation)):
+        for inner in (kind, *get_args(kind)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                return inner
+    return None
+
+
+def choices(declared: FieldInfo | None) -> tuple[Any, ...]:
+    """List what a key of fixed values takes."""
+    found = get_args(declared.annotation) if declared else ()
+    return tuple(choice for part in found for choice in (get_args(part) or (part,)) if choice is not type(None))
+
+
+def _is_map_by_name(declared: FieldInfo) -> bool:
+    """Tell whether the keys below are names that the user chose."""
+    return any(get_origin(kind) is dict for kind in (declared.annotation, *get_args(declared.annotation)))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A sort of page: its model, the prefix that its keys share, where a key that is no setting belongs.
+
+    ``defaults`` gives the values of keys that are not on the page.
+    """
+
+    model: type[BaseModel]
+    prefix: str = ""
+    home: str = ""
+    defaults: Callable[[], dict[str, Any]] = field(default=dict)
+    elsewhere: str = ELSEWHERE
+
+    def field_at(self, key: Key) -> FieldInfo | None:
+        """Find the declaration of ``key``; of an element or of an entry under a chosen name, that of the whole."""
+        return self._find(key)[0]
+
+    def _find(self, key: Key) -> tuple[FieldInfo | None, Any]:
+        """Find the declaration of ``key``, and an example for exactly this key."""
+        model: type[BaseModel] | None = self.model
+        found: FieldInfo | None = None
+        example: Any = None
+        by_name = False
+        for part in key:
+            if isinstance(part, int):
+                continue
+            if by_name:
+                by_name = False
+                if isinstance(example, dict) and example:
+                    example = example.get(part, next(iter(example.values())))
+            else:
+                found = model.model_fields.get(part) if model else None
+                model = map_of(found) if found else None
+                by_name = bool(found and _is_map_by_name(found))
+                example = found.examples[0] if found and found.examples else None
+        return found, example
+
+    def works(self, key: Key, value: Any = None) -> str:
+        """Write a line that would work for ``key``: with ``value``, else with the model's example."""
+        if value is None:
+            value = self._find(key)[1]
+        name = next(part for part in reversed(key) if isinstance(part, str))
+        return f"{name}: {flow(value)}"
+
+    def fault(self, error: Any) -> Fault:
+        """Say in our own words what pydantic found."""
+        key: Key = error["loc"]
+        if error["type"] == "extra_forbidden":
+            return self._unknown(key)
+        if key and key[-1] == "[key]":
+            return self._wrong_name(key[:-1], error)
+        declared, example = self._find(key)
+        what = self._said(declared, error)
+        value = error["input"]
+        if not isinstance(value, str):
+            return Fault(key, what, self._fix(key, error, example))
+        spelt = _SPELT.get(value)
+        if error["type"] == "literal_error" and spelt is not None and spelt in choices(declared):
+            return Fault(key, f"{what}, without quotes", self.works(key, spelt), override=_as_json(key[0], spelt))
+        if error["type"] in ("int_type", "bool_type", "list_type", "dict_type", "model_type"):
+            return Fault(key, what, self.works(key), override=_as_json(key[0], self._find(key[:1])[1]))
+        return Fault(key, what, self._fix(key, error, example))
+
+    def _fix(self, key: Key, error: Any, example: Any) -> str:
+        """A validator of the model may name a value that fits better than the example."""
+        return self.works(key, getattr(error.get("ctx", {}).get("error"), "works", example))
+
+    def _wrong_name(self, key: Key, error: Any) -> Fault:
+        declared, _ = self._find(key[:-1])
+        extra = declared.json_schema_extra if declared and isinstance(declared.json_schema_extra, dict) else {}
+        example = self._find(key[:-1])[1]
+        name = next(iter(example)) if isinstance(example, dict) and example else "name"
+        what = str(extra.get("patternErrorMessage", "")) or str(error.get("ctx", {}).get("error") or error["msg"])
+        return Fault(key, f"the name {what}", flow(name))
+
+    def _said(self, declared: FieldInfo | None, error: Any) -> str:
+        extra = declared.json_schema_extra if declared and isinstance(declared.json_schema_extra, dict) else {}
+        context = error.get("ctx", {})
+        about = (declared.description or "").partition(" Unit: ")[0] if declared else ""
+        inner = map_of(declared) if declared else None
+        bound = next((context[name] for name in ("ge", "le", "gt", "lt") if name in context), "")
+        limit = f"{bound} {extra.get('x-unit', '')}".strip()
+        value = error["input"]
+        pattern = str(extra.get("patternErrorMessage", "must be one word"))
+        sayings = {
+            "missing": f"is missing. {about}",
+            "int_type": "must be a whole number" + (", without quotes" if isinstance(value, str) else ""),
+            "bool_type": "must be true or false" + (", without quotes" if isinstance(value, str) else ""),
+            "string_type": "must be a text" + (", in quotes" if isinstance(value, (int, float)) else ""),
+            "list_type": "must be a list",
+            "dict_type": "must be a map of names and values",
+            "model_type": f"must be a map with {', '.join(inner.model_fields) if inner else ''}",
+            "literal_error": f"must be one of {', '.join(map(flow, choices(declared)))}",
+            "greater_than_equal": f"must be at least {limit}. {about}",
+            "less_than_equal": f"must be at most {limit}. {about}",
+            "too_short": "must not be empty",
+            "string_pattern_mismatch": pattern,
+            "string_too_short": "must not be empty",
+            "string_too_long": pattern,
+            "value_error": str(context.get("error")),
+        }
+        return sayings.get(error["type"], str(error["msg"]))
+
+    def _unknown(self, key: Key) -> Fault:
+        """Name the known key that is nearest to an unknown one."""
+        *above, name = key
+        declared = self.field_at(tuple(above)) if above else None
+        model = (map_of(declared) if declared else None) or self.model
+        known = list(model.model_fields)
+        short = {item.removeprefix(self.prefix): item for item in known}
+        typed = str(name).removeprefix(self.prefix)
+        near = difflib.get_close_matches(typed, short, n=1) or [item for item in short if item.startswith(typed)]
+        if names_a_secret(name):
+            what = "is no setting; and a secret does not belong on this page"
+            return Fault(key, what, "a vault file: -e @secrets.yml")
+        if near:
+            nearest = short[near[0]]
+            return Fault(key, f"is no setting; the nearest one is {nearest}", self.works((*above, nearest)))
+        if self.home and not above and typed == name:
+            return Fault(key, "is no setting, and this page holds nothing else", self.home)
+        return Fault(key, "is no setting", f"one of {', '.join(known)}")
+
+    def placed(
+        self, faults: Iterable[Fault], given: dict[str, Any], page: Page | None, *, warning: bool = False
+    ) -> list[Problem]:
+        """Give faults (or warnings) their place and value, each once."""
+        return [self._problem(fault, given, page) for fault in dict.fromkeys(faults) if fault.warning == warning]
+
+    def _problem(self, fault: Fault, given: dict[str, Any], page: Page | None) -> Problem:
+        top = str(fault.key[0])
+        defaults = self.defaults()
+        value: Any = {**defaults, **given}
+        for part in fault.key:
+            value = _step(value, part)
+        hidden = names_a_secret(fault.key[-1]) and value is not _ABSENT
+        text = "" if value is _ABSENT else "(not shown)" if hidden else shown(value)
+        if page is not None and (top not in given or given[top] == plain({**defaults, **page.values}.get(top))):
+            where, line = page.where(fault.key), page.line(fault.key)
+            return Problem(where, dotted(fault.key), text, fault.what, fault.works, line)
+        return Problem(self.elsewhere, dotted(fault.key), text, fault.what, fault.override or fault.works)
+
+
+def _as_json(key: str | int, value: Any) -> str:
+    return f"-e '{json.dumps({str(key): value})}'"
+
+
+def _step(value: Any, part: str | int) -> Any:
+    if isinstance(value, dict):
+        return value.get(str(part), _ABSENT)
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
+        return value[part]
+    return _ABSENT
