@@ -1,0 +1,70 @@
+#!/usr/bin/python
+"""A folder that all machines have under one name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: shared_folder
+short_description: Have a folder that every user may write to, and say whether the machines share it
+description:
+  - Makes the folder when it is missing, with the permissions of C(/tmp). Warns where a file system does not let
+    it have them.
+  - Warns when more than one machine should see the same files and the folder is no mount, so that each has its own.
+options:
+  path:
+    description: The folder.
+    type: path
+    required: true
+  machines:
+    description: Number of machines that should see the same files in it.
+    type: int
+    required: true
+author: The Slipway authors
+attributes:
+  check_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Have the shared folder
+  shared_folder:
+    path: /mnt/shared
+    machines: 3
+"""
+
+RETURN = r"""
+mounted:
+  description: Whether something is mounted there.
+  returned: success
+  type: bool
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.folder import mount_points, share
+from ansible.module_utils.slipway.node import read
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"path": {"type": "path", "required": True}, "machines": {"type": "int", "required": True}},
+        supports_check_mode=True,
+    )
+    path = os.path.normpath(module.params["path"])
+    mounted = path in mount_points(read("/proc/self/mountinfo"))
+    try:
+        folder = share(path, pretend=module.check_mode)
+    except OSError as exc:
+        module.fail_json(msg=f"{path} cannot be a folder for all: {exc.strerror}; look at: ls -ld {path}; mount")
+    if folder.closed:
+        module.warn(f"not every user may write to {path}, and this machine may not change that; look at: ls -ld {path}")
+    if not mounted and module.params["machines"] > 1:
+        module.warn(
+            f"{path} is a folder of this machine alone: pods on other machines see other files there. Mount one file "
+            "system at it on all of them, by NFS for example, when they should see the same."
+        )
+    module.exit_json(changed=folder.changed, mounted=mounted)
+
+
+if __name__ == "__main__":
+    main()
