@@ -62,7 +62,7 @@ import base64
 import datetime as dt
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.serving import fault, make
+from ansible.module_utils.slipway.selfsigned import fault, make
 
 
 def main() -> None:
