@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ssl
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import pytest
 from slipway.selfsigned import fault, make
 
 NAME = "metrics-server.kube-system.svc"
-NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
-DAY = datetime.timedelta(days=1)
+NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def handshake(server: ssl.SSLContext, trusted: bytes, name: str) -> str | None:
 
 
 def test_who_trusts_it_is_served_under_its_name_alone(tmp_path: Path) -> None:
-    certificate, key = make(NAME, datetime.datetime.now(datetime.UTC), DAY)
+    certificate, key = make(NAME, dt.datetime.now(dt.UTC), DAY)
     (tmp_path / "tls.crt").write_bytes(certificate)
     (tmp_path / "tls.key").write_bytes(key)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,6 +63,6 @@ def test_who_trusts_it_is_served_under_its_name_alone(tmp_path: Path) -> None:
     assert handshake(server, certificate, NAME) == "TLSv1.3"
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(server, certificate, "kubernetes.default.svc")
-    other, _ = make(NAME, datetime.datetime.now(datetime.UTC), DAY)
+    other, _ = make(NAME, dt.datetime.now(dt.UTC), DAY)
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(server, other, NAME)
