@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_it_is_right_about_lines_that_it_has_not_seen(features: str, task: str) 
 def test_pairs_are_the_better_model() -> None:
     words, pairs = model.make("words"), model.make("pairs")
     assert all(pairs.accuracy[task] > words.accuracy[task] for task in TASKS)
+
+
+@each_kind
+def test_the_readme_says_how_often_it_is_right(features: str) -> None:
+    sms, analyze = (f"{model.make(features).accuracy[task] * 100:.0f} %" for task in TASKS)
+    readme = (model.DATA.parents[1] / "README.md").read_text()
+    assert re.search(rf"`{features}` {sms} (\(`/sms`\) )?and {analyze}", readme)
 
 
 @each_kind

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from apps.textcheck.settings import FORWARDED, Settings, SettingsError, from_env
 
+APPS = Path(__file__).resolve().parents[2] / "apps"
 SERVICE = {"APP_ROLE": "service", "APP_NEXT": "http://model-service:8080"}
 
 
@@ -80,3 +82,9 @@ def test_a_model_has_no_next_hop() -> None:
     assert from_env({"APP_ROLE": "model"}).next_hop == ""
     with pytest.raises(SettingsError, match="leave it out"):
         from_env({"APP_ROLE": "model", "APP_NEXT": "http://model:8080"})
+
+
+def test_the_readme_names_every_variable() -> None:
+    read = set(re.findall(r'"(APP_[A-Z_]+)"', (APPS / "textcheck/settings.py").read_text()))
+    rows = re.findall(r"^\| (`APP_.*?) \|", (APPS / "README.md").read_text(), re.M)
+    assert set(re.findall(r"APP_[A-Z_]+", " ".join(rows))) == read
