@@ -20,6 +20,10 @@ options:
     elements: str
     default: []
   timeout: {description: Seconds after which kubeadm is stopped., type: int, default: 300}
+  predecessor_timeout:
+    description: Seconds to go on trying while the cluster takes the machine that had this name before for one that still runs.
+    type: int
+    default: 120
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
@@ -34,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ansible_facts:
-  description: The fact C(slipway_joined), true once this machine is in the cluster.
+  description: The facts C(slipway_joined), true once this machine is in the cluster, and C(slipway_ca), the sum of its CA.
   type: dict
   returned: success
 resumed:
@@ -51,15 +55,17 @@ import fcntl
 import json
 import os
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import replace
-from ansible.module_utils.slipway.kubeadm import command, explain, without_secrets
-from ansible.module_utils.slipway.node import KUBELET_CONF, RECORD, kubernetes_state
+from ansible.module_utils.slipway.kubeadm import command, explain, is_refused_for_predecessor, without_secrets
+from ansible.module_utils.slipway.node import CA, KUBELET_CONF, RECORD, ca_sum, kubernetes_state, read
 
 RUN = "/run/slipway"
 LOG = "/var/log/slipway"
-IN = {"slipway_joined": True}
+# Seconds between two tries.
+PAUSE = 5
 
 
 def save(path: str, text: str, mode: int) -> None:
@@ -69,6 +75,11 @@ def save(path: str, text: str, mode: int) -> None:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     replace(f"{path}.new", path)
+
+
+def facts(ca: str) -> dict[str, Any]:
+    """What the plays that follow go by."""
+    return {"slipway_joined": True, "slipway_ca": ca}
 
 
 def take_lock(module: AnsibleModule, seconds: int) -> int:
@@ -96,6 +107,7 @@ def main() -> None:
             "config": {"type": "str", "required": True, "no_log": True},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 300},
+            "predecessor_timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )
@@ -104,35 +116,36 @@ def main() -> None:
     lock = None if module.check_mode else take_lock(module, module.params["timeout"])
     state = kubernetes_state("/")
     if state["joined"]:
-        module.exit_json(changed=False, ansible_facts=IN)
+        module.exit_json(changed=False, ansible_facts=facts(state["ca"]))
     if module.check_mode:
         module.exit_json(changed=True, resumed=state["interrupted"], seconds=0.0)
     config, log, record = f"{RUN}/kubeadm-{action}.yml", f"{LOG}/kubeadm-{action}.log", f"/{RECORD}"
-    line = command(
-        action,
-        config,
-        module.params["ignore_preflight_errors"],
-        state["interrupted"],
-        os.path.exists(f"/{KUBELET_CONF}"),
-    )
-    began = time.time()
+    began, until = time.time(), time.monotonic() + module.params["predecessor_timeout"]
+    left_behind = state["interrupted"]
     save(record, json.dumps({"state": "started", "action": action}) + "\n", 0o644)
-    save(config, module.params["config"], 0o600)
-    try:
-        code, out, err = module.run_command(["timeout", str(module.params["timeout"]), *line], pass_fds=[lock])
-    finally:
-        os.unlink(config)
-    save(log, without_secrets(out + err), 0o600)
+    while True:
+        ignored, has_kubelet = module.params["ignore_preflight_errors"], os.path.exists(f"/{KUBELET_CONF}")
+        line = command(action, config, ignored, left_behind, has_kubelet)
+        save(config, module.params["config"], 0o600)
+        try:
+            code, out, err = module.run_command(["timeout", str(module.params["timeout"]), *line], pass_fds=[lock])
+        finally:
+            os.unlink(config)
+        save(log, without_secrets(out + err), 0o600)
+        if not code or not is_refused_for_predecessor(out + err) or time.monotonic() > until:
+            break
+        left_behind = True
+        time.sleep(PAUSE)
     if code:
         why = f"stopped after {module.params['timeout']} s\n" if code == 124 else ""
         module.fail_json(
             msg=f"kubeadm {action} failed: {why}{explain(out + err)}\n"
             f"look at: {log}; journalctl -u kubelet; the next run goes on from here"
         )
-    save(record, json.dumps({"state": "done", "action": action}) + "\n", 0o644)
-    module.exit_json(
-        changed=True, ansible_facts=IN, resumed=state["interrupted"], seconds=round(time.time() - began, 1)
-    )
+    ca = ca_sum(read(f"/{CA}"))
+    save(record, json.dumps({"state": "done", "action": action, "ca": ca}) + "\n", 0o644)
+    seconds = round(time.time() - began, 1)
+    module.exit_json(changed=True, ansible_facts=facts(ca), resumed=state["interrupted"], seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ options:
     description: The machine's address on the node network; names the interface that holds it.
     type: str
     required: true
+  node:
+    description: Name of its node; whether the cluster that this machine is in has that node is then asked there. Empty for no question.
+    type: str
+    default: ""
   packages:
     description: Debian packages that a role is going to ask for; those not installed are named in RV(ansible_facts.slipway_node.packages_missing).
     type: list
@@ -45,8 +49,10 @@ ansible_facts:
     slipway_node:
       description: >-
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), interface,
-        swap, swap_masked, packages_missing, dpkg_interrupted, nameservers, kubernetes (joined, controller, interrupted,
-        founding, foreign, etcd, sealed).
+        swap, swap_masked, packages_missing, dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
+        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), kubernetes (joined, controller, interrupted,
+        founding, foreign, etcd, sealed, ca, version, registered). V(registered) is whether the cluster has this node, null when
+        there was no telling.
       type: dict
       returned: always
 """
@@ -54,13 +60,15 @@ ansible_facts:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.node import describe
+from ansible.module_utils.slipway.kubeapi import knows_node
+from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "address": {"type": "str", "required": True},
+            "node": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
             "known_systems": {"type": "list", "elements": "str", "default": []},
         },
@@ -87,6 +95,8 @@ def main() -> None:
             msg=f"no interface holds {wanted}, this machine's address on the node network (it has {seen}); "
             "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
         )
+    asked = module.params["node"] if node["kubernetes"]["joined"] else ""
+    node["kubernetes"]["registered"] = knows_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     module.exit_json(changed=False, ansible_facts={"slipway_node": node})
 
 

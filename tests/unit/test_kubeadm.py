@@ -40,6 +40,13 @@ def test_a_join_goes_on_behind_the_kubelet_that_has_its_credentials() -> None:
     assert "--skip-phases=preflight,kubelet-start" not in kubeadm.command("join", "c", [], True, False)
 
 
+def test_a_machine_made_anew_is_told_from_other_failures() -> None:
+    refused = 'error: a Node with name "node-1" and status "Ready" already exists in the cluster. You must delete'
+    assert kubeadm.is_refused_for_predecessor(f"[kubelet-start] x\n{refused} the existing Node or change the name\n")
+    assert not kubeadm.is_refused_for_predecessor('error: cannot get Node "node-1": connection refused')
+    assert not kubeadm.is_refused_for_predecessor("")
+
+
 TOKEN = "abcdef.0123456789abcdef"
 KEY = "0123456789abcdef" * 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -100,7 +101,10 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
-NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed"}
+NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed", "ca", "version"}
+PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
+SUM = hashlib.sha256(b"a").hexdigest()
+IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,52 @@ def test_how_far_a_machine_is_in_a_cluster(tmp_path: Path, files: dict[str, str]
     assert {name for name, value in state.items() if value} == true
 
 
+def placed(version: str) -> dict[str, str]:
+    record = {"/usr/local/bin/kubelet#kubelet": {"version": version}}
+    return {"var/lib/slipway/artifacts.json": json.dumps(record)}
+
+
+@pytest.mark.parametrize(
+    ("files", "ca", "version"),
+    [
+        ({**KUBELET, **DONE, "etc/kubernetes/pki/ca.crt": PEM, **placed("1.37.0")}, SUM, "1.37.0"),
+        ({**KUBELET, **DONE, **placed("v1.37.0")}, "", "1.37.0"),
+        # What was remembered when it joined counts, and on a controller the API server.
+        (
+            {
+                **SERVER,
+                "etc/kubernetes/manifests/kube-apiserver.yaml": IMAGE,
+                "var/lib/slipway/kubeadm.json": '{"state": "done", "ca": "abc"}',
+                "etc/kubernetes/pki/ca.crt": PEM,
+                **placed("1.38.0"),
+            },
+            "abc",
+            "1.37.0",
+        ),
+        ({**SERVER, **DONE, **placed("1.38.0")}, "", ""),
+        # Of a machine that is not in, nothing is known.
+        ({**KUBELET, **STARTED, "etc/kubernetes/pki/ca.crt": PEM, **placed("1.37.0")}, "", ""),
+        ({**KUBELET, **DONE, "etc/kubernetes/pki/ca.crt": "no pem", "var/lib/slipway/artifacts.json": "[]"}, "", ""),
+    ],
+)
+def test_the_cluster_that_a_machine_is_in(tmp_path: Path, files: dict[str, str], ca: str, version: str) -> None:
+    state = node.kubernetes_state(lay(tmp_path, files))
+    assert (state["ca"], state["version"]) == (ca, version)
+
+
+@pytest.mark.parametrize(
+    ("processes", "name"),
+    [
+        (["systemd", "chronyd"], "chronyd"),
+        (["ntpd"], "ntpd"),
+        (["systemd-timesyn", "sshd"], "systemd-timesyn"),
+        (["systemd-timedat"], ""),
+    ],
+)
+def test_who_keeps_the_time(processes: list[str], name: str) -> None:
+    assert node.clock(processes) == name
+
+
 def test_everything_together(tmp_path: Path) -> None:
     root = lay(
         tmp_path,
@@ -135,6 +185,7 @@ def test_everything_together(tmp_path: Path) -> None:
             "proc/1/environ": "container=docker\0",
             "proc/1/status": STATUS.format("000001fffeffffff"),
             "proc/swaps": "Filename\n",
+            "proc/77/comm": "ntpd\n",
             "var/lib/dpkg/status": DPKG,
         },
     )
@@ -153,7 +204,9 @@ def test_everything_together(tmp_path: Path) -> None:
         "swap_masked": False,
         "dpkg_interrupted": False,
         "packages_missing": ["nginx"],
-        "kubernetes": dict.fromkeys(sorted(NOTHING), False),
+        "clock": "ntpd",
+        "hosts_template": "",
+        "kubernetes": {**dict.fromkeys(sorted(NOTHING), False), "ca": "", "version": ""},
     }
     lay(
         tmp_path,
@@ -161,6 +214,7 @@ def test_everything_together(tmp_path: Path) -> None:
             "var/lib/dpkg/updates/0001": "",
             "sys/fs/cgroup/cgroup.controllers": "cpu",
             "etc/resolv.conf": "nameserver 192.0.2.53\n",
+            "etc/cloud/templates/hosts.debian.tmpl": "## template:jinja\n",
         },
     )
     found = node.describe(root, LINKS, "192.0.2.100", [])
@@ -168,3 +222,4 @@ def test_everything_together(tmp_path: Path) -> None:
     (tmp_path / "etc/systemd/system/swap.target").symlink_to("/dev/null")
     assert node.describe(root, LINKS, "192.0.2.100", [])["swap_masked"] is True
     assert (found["cgroup"], found["nameservers"], found["dpkg_interrupted"]) == (2, ["192.0.2.53"], True)
+    assert found["hosts_template"] == "/etc/cloud/templates/hosts.debian.tmpl"

@@ -26,6 +26,8 @@ LEFT_BEHIND = (
     "Port-2380",
     "Port-6443",
 )
+# A machine made anew under its name is refused until the cluster notices that the one before it is gone.
+STALE_NODE = re.compile(r"Node with name \S+ and status \S*Ready\S* already exists in the cluster")
 SECRET = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b|\b[0-9a-f]{64}\b")
 
 
@@ -61,6 +63,11 @@ def invitation(command_line: str) -> dict[str, str]:
     if missing:
         raise ValueError(f"kubeadm's join command names no {', '.join(missing)}")
     return {name: match.group(1) for name, match in found.items() if match}
+
+
+def is_refused_for_predecessor(output: str) -> bool:
+    """Tell whether kubeadm refused to join because a node of this name still counts as Ready."""
+    return bool(STALE_NODE.search(output))
 
 
 def without_secrets(text: str) -> str:

@@ -12,6 +12,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,35 +71,41 @@ class Api:
         except (OSError, ValueError) as exc:
             raise ApiError(f"the kubeconfig's certificates cannot be used: {exc}") from exc
 
-    def _ask(self, method: str, path: str, body: Any, timeout: float) -> http.client.HTTPResponse:
+    @contextmanager
+    def _asked(self, method: str, path: str, body: Any, timeout: float) -> Iterator[http.client.HTTPResponse]:
+        """Send a request and give its answer to be read. Raises ApiError for all that goes wrong meanwhile."""
         connection = http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self.context)
-        headers = {"Accept": "application/json", "Content-Type": "application/json", "Connection": "close"}
-        try:
-            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as exc:
-            connection.close()
-            raise ApiError(f"https://{self.host}:{self.port} does not answer: {exc}") from exc
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        with closing(connection):
+            try:
+                connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+                with connection.getresponse() as answer:
+                    yield answer
+            except (OSError, ValueError, KeyError, http.client.HTTPException) as exc:
+                raise ApiError(f"https://{self.host}:{self.port}{path.partition('?')[0]}: {exc}") from exc
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
         """Give the status and the object of an answer, whatever the status is."""
-        try:
-            with self._ask(method, path, body, self.timeout) as answer:
-                found = json.loads(answer.read() or b"{}")
-                return answer.status, found if isinstance(found, dict) else {}
-        except (OSError, ValueError, http.client.HTTPException) as exc:
-            raise ApiError(f"https://{self.host}:{self.port}{path} gave no whole answer: {exc}") from exc
+        with self._asked(method, path, body, self.timeout) as answer:
+            found = json.loads(answer.read() or b"{}")
+            return answer.status, found if isinstance(found, dict) else {}
 
     def watch(self, path: str, seconds: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Give the events of a list, first those of the objects that are there, as (type, object), for ``seconds``."""
         joint = "&" if "?" in path else "?"
         # Where the other end is gone without a word, this one ends a little after the time that the server was given.
-        try:
-            with self._ask("GET", f"{path}{joint}watch=1&timeoutSeconds={seconds}", None, seconds + 30.0) as answer:
-                if answer.status != 200:
-                    raise ApiError(f"watching {path} is answered with {answer.status}")
-                for line in answer:
-                    event = json.loads(line)
-                    yield event["type"], event["object"]
-        except (OSError, ValueError, KeyError, http.client.HTTPException) as exc:
-            raise ApiError(f"watching {path} broke off: {exc}") from exc
+        with self._asked("GET", f"{path}{joint}watch=1&timeoutSeconds={seconds}", None, seconds + 30.0) as answer:
+            if answer.status != 200:
+                raise ApiError(f"watching {path} is answered with {answer.status}")
+            for line in answer:
+                event = json.loads(line)
+                yield event["type"], event["object"]
+
+
+def knows_node(kubeconfig: str, name: str) -> bool | None:
+    """Ask the API server, as the kubelet whose kubeconfig it is, whether it has that node; None: no telling."""
+    try:
+        status, _ = Api(kubeconfig, timeout=2.0).request("GET", f"/api/v1/nodes/{name}")
+    except ApiError:
+        return None
+    return {200: True, 404: False}.get(status)

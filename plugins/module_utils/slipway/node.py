@@ -6,6 +6,8 @@ tables in tests/unit need no machine.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 import json
 import os
@@ -17,6 +19,12 @@ CAP_SYS_RESOURCE = 24
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
 RECORD = "var/lib/slipway/kubeadm.json"
 SEAL = "etc/kubernetes/encryption/config.yml"
+CA = "etc/kubernetes/pki/ca.crt"
+API_SERVER = "etc/kubernetes/manifests/kube-apiserver.yaml"
+PLACED = "var/lib/slipway/artifacts.json"
+HOSTS_TEMPLATE = "etc/cloud/templates/hosts.debian.tmpl"
+# What keeps a machine's time, by the name of its process (which the kernel cuts at 15 characters).
+CLOCKS = ("chronyd", "ntpd", "systemd-timesyn")
 
 
 def read(path: str) -> str:
@@ -97,6 +105,35 @@ def name_servers(*texts: str) -> list[str]:
     return found[:3]
 
 
+def ca_sum(pem: str) -> str:
+    """Give the sha256 sum of the first certificate in ``pem``, ``""`` when there is none."""
+    found = re.search(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", pem)
+    try:
+        return hashlib.sha256(base64.b64decode(found.group(1))).hexdigest() if found else ""
+    except ValueError:
+        return ""
+
+
+def server_version(manifest: str) -> str:
+    """Read the release of an API server out of its manifest: the tag of its image, without the leading v."""
+    found = re.search(r"image:\s*\S+/kube-apiserver:v([^\s@]+)", manifest)
+    return found.group(1) if found else ""
+
+
+def kubelet_version(record: str) -> str:
+    """Read the release of the kubelet out of the record of what was placed on this machine."""
+    try:
+        return str(json.loads(record)["/usr/local/bin/kubelet#kubelet"]["version"]).removeprefix("v")
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def clock(processes: Iterable[str]) -> str:
+    """Name the process that keeps this machine's time, ``""`` when none does."""
+    running = set(processes)
+    return next((name for name in CLOCKS if name in running), "")
+
+
 def kubernetes_state(root: str) -> dict[str, Any]:
     """Tell how far this machine is in a cluster.
 
@@ -105,6 +142,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     ``interrupted``: a kubeadm run of ours began here and did not end; ``founding``: it was to found the cluster.
     ``foreign``: a kubelet has credentials, and no run of ours gave them to it.
     ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
+    ``ca``: the sum of the CA of the cluster that it joined; ``version``: the release that it runs there, that of the
+    API server on a controller, else that of the kubelet. Both are empty unless ``joined``.
     """
     text = read(os.path.join(root, RECORD))
     try:
@@ -114,15 +153,20 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     kubelet = os.path.exists(os.path.join(root, KUBELET_CONF))
     interrupted = record.get("state") == "started"
     joined = kubelet and record.get("state") == "done"
-    manifest = os.path.join(root, "etc/kubernetes/manifests/kube-apiserver.yaml")
+    manifest = os.path.join(root, API_SERVER)
+    controller = joined and os.path.exists(manifest)
+    ca = record.get("ca") or ca_sum(read(os.path.join(root, CA)))
+    version = server_version(read(manifest)) if controller else kubelet_version(read(os.path.join(root, PLACED)))
     return {
         "joined": joined,
-        "controller": joined and os.path.exists(manifest),
+        "controller": controller,
         "interrupted": interrupted,
         "founding": interrupted and record.get("action") == "init",
         "foreign": kubelet and not record,
         "etcd": os.path.isdir(os.path.join(root, "var/lib/etcd/member")),
         "sealed": bool(read(os.path.join(root, SEAL)).strip()),
+        "ca": ca if joined else "",
+        "version": version if joined else "",
     }
 
 
@@ -161,6 +205,8 @@ def describe(
         "swap_masked": os.path.realpath(os.path.join(root, "etc/systemd/system/swap.target")) == "/dev/null",
         # dpkg keeps a file here for every step it began and did not end.
         "dpkg_interrupted": any(name.isdigit() for name in names("var/lib/dpkg/updates")),
+        "clock": clock(text(f"proc/{name}/comm").strip() for name in names("proc") if name.isdigit()),
+        "hosts_template": f"/{HOSTS_TEMPLATE}" if text(HOSTS_TEMPLATE) else "",
         "packages_missing": missing_packages(text("var/lib/dpkg/status"), packages),
         "kubernetes": kubernetes_state(root),
     }
