@@ -170,6 +170,7 @@ class Layers(Model):
     folders: dict[str, str] = {}  # path: mode
     links: dict[str, str] = {}  # path: what it points to
     entrypoint: list[str] = []
+    command: list[str] = []  # what runs when a pod names nothing else: arguments of the entrypoint, or a program
     user: str = ""
     env: dict[str, str] = {}
     workdir: str = Field(default="/")

@@ -127,6 +127,7 @@ def _config(runs: Layers) -> dict[str, Any]:
         "User": runs.user,
         "Env": [f"{key}={value}" for key, value in runs.env.items()],
         "Entrypoint": runs.entrypoint,
+        "Cmd": runs.command,
         "WorkingDir": runs.workdir,
     }
     return {key: value for key, value in config.items() if value}

@@ -324,7 +324,7 @@ class Jobs:
         runs, chain = self.layers(item.name), self.chain(item.name)
         for recipe in {**runs.binaries, **runs.sources}:
             self.folder.recipe(recipe, item.version, f"image {item.name}")
-        config = runs.model_dump(include={"entrypoint", "user", "env", "workdir"})
+        config = runs.model_dump(include={"entrypoint", "command", "user", "env", "workdir"})
         key = digest_of({"format": FORMAT, "layers": [self.layer_key(name) for name in chain], "config": config})
         name = f"image-{item.name}"
 
