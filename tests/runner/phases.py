@@ -23,7 +23,7 @@ class Phase:
     what: str
     command: tuple[str, ...]
     limit: int
-    """Seconds after which the phase is stopped and has failed."""
+    """Seconds after which the phase hangs, whatever else the machine does: it is stopped and has failed."""
     needs: tuple[str, ...] = ()
     """Phases without whose success this one could only fail."""
     after: tuple[str, ...] = ()
@@ -66,14 +66,14 @@ SHORT = (
         f"--cov-report=xml:{REPORT / 'coverage.xml'}",
         "--cov-report=term",
     ),
-    suite("contracts", "roles, variables, scenarios, locks, documents", 60, *CONTRACTS),
+    suite("contracts", "roles, variables, scenarios, locks, documents", 300, *CONTRACTS),
     suite("artifacts", "downloads, images and builds, with a stand-in for upstream", 900, "tests/artifacts"),
     suite("machines", "power cycle, kills and neighbours of machines in containers", 900, "tests/machines"),
     suite("up", "make up in a clean clone, from no machines", 5400, "--capture=no", "tests/e2e/test_up.py"),
     suite(
         "again",
         "a second make up and --check change nothing",
-        300,
+        1200,
         "--capture=no",
         "tests/e2e/test_again.py",
         needs=("up",),
@@ -81,12 +81,12 @@ SHORT = (
     suite(
         "cluster",
         "DNS, pods and nodes reach each other",
-        600,
+        1200,
         "--capture=no",
         "tests/e2e/test_cluster.py",
         needs=("up",),
     ),
-    suite("down", "make down leaves nothing", 300, "--capture=no", "tests/e2e/test_down.py", after=("up",)),
+    suite("down", "make down leaves nothing", 600, "--capture=no", "tests/e2e/test_down.py", after=("up",)),
     suite(
         "kill", "kill -9 half-way, then a plain make up", 1200, "--capture=no", "tests/e2e/test_kill.py", needs=("up",)
     ),
