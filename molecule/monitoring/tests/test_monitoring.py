@@ -1,0 +1,248 @@
+"""What Prometheus sees, what it says, and that it is heard, under a strict mesh."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.kube import Kube, eventually
+from tests.support.mesh import NAMESPACE, Echo
+from tests.support.monitoring import Mailbox, Monitoring, show
+
+testinfra_hosts = ["ansible://controllers"]
+
+APPS = "slipway-test-metrics"
+HOST = "echo.monitoring.test"
+JOBS = {
+    *("kubelet", "cadvisor", "apiserver", "kube-dns", "node-exporter", "metallb", "istiod", "monitoring/mesh"),
+    *("prometheus", "alertmanager", "prometheus-operator"),
+}
+
+# Metrics on the very port that the app serves.
+SERVER = r"""
+import http.server
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        metrics = self.path == "/metrics"
+        data = b"# TYPE test_answers_total counter\ntest_answers_total 7\n" if metrics else b"{}"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4" if metrics else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+"""
+
+
+def app(name: str, image: str, *, command: list[str], labels: dict[str, str]) -> dict[str, Any]:
+    """A pod: the node's own Python in the empty pause image."""
+    mounts = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}
+    container = {
+        "name": "app",
+        "image": image,
+        "command": command,
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "volumeMounts": [{"name": key, "mountPath": to, "readOnly": True} for key, (_, to) in mounts.items()],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": APPS, "labels": {"app": name, **labels}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [container],
+            "volumes": [{"name": key, "hostPath": {"path": path}} for key, (path, _) in mounts.items()],
+        },
+    }
+
+
+def monitored(name: str, image: str, *, mode: str, labels: dict[str, str]) -> list[dict[str, Any]]:
+    """An app with its Service, its plain ServiceMonitor and its mode of mutual TLS."""
+    metadata = {"name": name, "namespace": APPS}
+    return [
+        app(name, image, command=["/usr/bin/python3", "-c", SERVER], labels=labels),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {**metadata, "labels": {"app": name}},
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+        },
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": metadata,
+            "spec": {"selector": {"matchLabels": {"app": name}}, "endpoints": [{"port": "http"}]},
+        },
+        {
+            "apiVersion": "security.istio.io/v1",
+            "kind": "PeerAuthentication",
+            "metadata": metadata,
+            "spec": {"selector": {"matchLabels": {"app": name}}, "mtls": {"mode": mode}},
+        },
+    ]
+
+
+@pytest.fixture(scope="module")
+def monitoring(kube: Kube) -> Monitoring:
+    return Monitoring(kube)
+
+
+@pytest.fixture(scope="module")
+def apps(kube: Kube) -> Iterator[Kube]:
+    """Apps with metrics: strict, permissive, outside of the mesh; and one that fails."""
+    pause = kube.bundle["images"]["pause"]
+    image = f"{pause['name']}:{pause['tag']}"
+    out = {"sidecar.istio.io/inject": "false"}
+    rule = {"name": "mine", "rules": [{"alert": "FromAnywhere", "expr": "vector(1)", "labels": {"severity": "info"}}]}
+    things = [
+        *monitored("strict", image, mode="STRICT", labels={}),
+        *monitored("permissive", image, mode="PERMISSIVE", labels={}),
+        *monitored("outside", image, mode="STRICT", labels=out),
+        app("failing", image, command=["/usr/bin/python3", "-c", "raise SystemExit(1)"], labels=out),
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "mine", "namespace": APPS, "labels": {"release": "somebody-elses"}},
+            "spec": {"groups": [rule]},
+        },
+    ]
+    metadata = {"name": APPS, "labels": {"istio-injection": "enabled"}}
+    kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
+    eventually(lambda: kube.apply(things), seconds=60, what="the apps are accepted")
+    yield kube
+    kube.text("delete", "namespace", APPS, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def mailbox(kube: Kube) -> Iterator[Mailbox]:
+    """The server that the scenario's converge sends mail to."""
+    box = Mailbox(kube, "cluster", "of-the-scenario")
+    yield box
+    box.stop()
+
+
+def test_every_target_is_up_within_a_minute(monitoring: Monitoring) -> None:
+    eventually(lambda: not monitoring.down(), seconds=60, what="every target is up")
+    assert {target["labels"]["job"] for target in monitoring.targets()} >= JOBS
+
+
+def test_the_watchdog_reaches_alertmanager(monitoring: Monitoring) -> None:
+    eventually(
+        lambda: "Watchdog" in {alert["labels"]["alertname"] for alert in monitoring.received()},
+        seconds=90,
+        what="Alertmanager has the Watchdog",
+    )
+
+
+def test_etcd_and_the_control_plane_are_seen_without_a_port_or_a_certificate_of_theirs(monitoring: Monitoring) -> None:
+    def seen() -> bool:
+        assert [value for _, value in monitoring.query("etcd_server_has_leader")] == [1.0]
+        parts = {labels["component"] for labels, value in monitoring.query("control_plane_component_healthy == 1")}
+        assert parts == {"etcd", "kube-controller-manager", "kube-scheduler"}
+        dates = monitoring.query("control_plane_certificate_expiry_timestamp_seconds - time() > 86400")
+        return {labels["path"].rpartition("/")[2] for labels, _ in dates} >= {
+            "apiserver.crt",
+            "server.crt",
+            "admin.conf",
+        }
+
+    eventually(seen, seconds=90, what="the file of the controller is scraped")
+
+
+def test_a_plain_service_monitor_is_enough_whatever_the_mesh_asks(apps: Kube, monitoring: Monitoring) -> None:
+    def scraped() -> bool:
+        found = monitoring.query(f'test_answers_total{{namespace="{APPS}"}}')
+        return {labels["job"]: value for labels, value in found} == {"strict": 7, "permissive": 7, "outside": 7}
+
+    eventually(scraped, seconds=120, what="strict, permissive and outside are scraped")
+    pods = {pod["metadata"]["name"]: pod for pod in apps("get", "pods", f"--namespace={APPS}")["items"]}
+    for labels, _ in monitoring.query(f'test_answers_total{{namespace="{APPS}"}}'):
+        assert labels["instance"] == f"{pods[labels['pod']]['status']['podIP']}:8080"
+    # The other side of it: without a certificate of the mesh the strict one says nothing.
+    with pytest.raises(AssertionError):
+        apps.text("get", "--raw", f"/api/v1/namespaces/{APPS}/pods/strict:8080/proxy/metrics")
+    assert "test_answers_total" in apps.text(
+        "get", "--raw", f"/api/v1/namespaces/{APPS}/pods/permissive:8080/proxy/metrics"
+    )
+
+
+def test_a_rule_of_somebody_elses_chart_is_taken(apps: Kube, monitoring: Monitoring) -> None:
+    eventually(lambda: monitoring.firing("FromAnywhere"), seconds=120, what=f"the rule in {apps and APPS} fires")
+
+
+def test_requests_through_the_gateway_are_recorded_by_service_and_version(kube: Kube, monitoring: Monitoring) -> None:
+    gateway = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
+    echo = Echo(kube, gateway["status"]["loadBalancer"]["ingress"][0]["ip"], HOST)
+    try:
+        called = f'namespace="{NAMESPACE}", service="echo", source="istio-ingressgateway"'
+
+        def recorded() -> bool:
+            for _ in range(20):
+                assert echo.ask().status == 200
+            assert monitoring.value(f'sum(slipway:requests:rate1m{{{called}, code="200"}})') > 0
+            assert monitoring.value(f'max(slipway:errors:ratio1m{{namespace="{NAMESPACE}", service="echo"}})') == 0
+            assert monitoring.value(f'max(slipway:latency_ms:p95_5m{{namespace="{NAMESPACE}", service="echo"}})') > 0
+            return monitoring.value('sum(slipway:gateway_requests:rate1m{class="2xx"})') > 0
+
+        eventually(recorded, seconds=120, what="requests are recorded")
+    finally:
+        echo.stop()
+
+
+def test_an_alert_comes_as_mail(mailbox: Mailbox, apps: Kube) -> None:
+    def mailed() -> bool:
+        return any("FromAnywhere" in mail["text"] for mail in mailbox.mails)
+
+    eventually(mailed, seconds=240, what=f"mail about the alert of {apps and APPS}")
+    mail = next(mail for mail in mailbox.mails if "FromAnywhere" in mail["text"])
+    assert (mail["from"], mail["to"], mail["user"]) == ("cluster@example.org", ["ops@example.org"], "cluster")
+    assert not [mail for mail in mailbox.mails if "alertname = Watchdog" in mail["text"]]
+
+
+def test_a_pod_that_keeps_failing_is_named(apps: Kube, monitoring: Monitoring) -> None:
+    def named() -> bool:
+        alerts = monitoring.firing("PodCrashLooping")
+        return ("failing", APPS) in {(labels["pod"], labels["namespace"]) for labels in alerts}
+
+    eventually(named, seconds=420, what=f"PodCrashLooping names the pod in {apps and APPS}")
+    others = [labels["pod"] for labels in monitoring.firing("PodCrashLooping") if labels["namespace"] != APPS]
+    assert others == []
+
+
+def test_a_killed_prometheus_keeps_its_data_and_scrapes_again(kube: Kube, monitoring: Monitoring) -> None:
+    before = time.time() - 60
+    samples = monitoring.value("count(up)")
+    kube.text("delete", "pod", "prometheus-main-0", "--namespace=monitoring", "--grace-period=0", "--force")
+    began = time.time()
+
+    def scraping() -> bool:
+        return monitoring.value(f"count(timestamp(up) > {began})") > 0
+
+    eventually(scraping, seconds=60, what="Prometheus scrapes again")
+    seconds = time.time() - began
+    show({"seconds until scraping again": round(seconds, 1)})
+    assert seconds <= 30
+    assert len(monitoring.query("up", at=before)) >= samples / 2
+
+
+def test_it_is_no_burden(monitoring: Monitoring) -> None:
+    def measured() -> bool:
+        return bool(monitoring.query('rate(process_cpu_seconds_total{job="prometheus", endpoint="web"}[2m])'))
+
+    eventually(measured, seconds=180, what="Prometheus has been scraped for two minutes")
+    memory = monitoring.value('max(process_resident_memory_bytes{job="prometheus", pod="prometheus-main-0"})') / 2**20
+    cpu = monitoring.value('sum(rate(process_cpu_seconds_total{job="prometheus", pod="prometheus-main-0"}[2m]))')
+    series = monitoring.value("max(prometheus_tsdb_head_series)")
+    show({"MiB": round(memory), "cores": round(cpu, 3), "series": series, "targets": len(monitoring.targets())})
+    assert memory <= 400
+    # A busy machine says little about processor time.
+    assert cpu <= 0.2 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)

@@ -1,0 +1,203 @@
+"""Questions to the Prometheus and the Alertmanager of a cluster, and a mail server for their alerts, in the cluster."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import urllib.parse
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .kube import Kube, eventually, ready
+
+MAIL = "slipway-test-mail"
+MAIL_PORT = 2525
+READ_PORT = 8025
+
+# aiosmtpd takes the mail, asks for user and password (LOGIN, as the connection is a plain one) and keeps it for GET /.
+MAIL_SERVER = r"""
+import asyncio, http.server, json, os, threading
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult
+
+MAILS, REFUSED = [], []
+
+class Box:
+    async def handle_DATA(self, server, session, envelope):
+        MAILS.append({"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": session.auth_data,
+                      "text": envelope.content.decode(errors="replace")})
+        return "250 kept"
+
+def known(server, session, envelope, mechanism, data):
+    user, word = data.login.decode(), data.password.decode()
+    if (user, word) == (os.environ["MAIL_USER"], os.environ["MAIL_PASSWORD"]):
+        return AuthResult(success=True, auth_data=user)
+    REFUSED.append(user)
+    return AuthResult(success=False, handled=False)
+
+class Server(Controller):
+    def factory(self):
+        return SMTP(self.handler, hostname="mail.test", authenticator=known, auth_required=True, auth_require_tls=False,
+                    auth_exclude_mechanism=["PLAIN"])
+
+class Reader(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        data = json.dumps({"mails": MAILS, "refused": REFUSED}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+Server(Box(), hostname="0.0.0.0", port=2525).start()
+http.server.ThreadingHTTPServer(("", 8025), Reader).serve_forever()
+"""
+
+
+def packed(*packages: str) -> str:
+    """The pure Python packages of this environment as one zip that Python imports from, in base64."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in packages:
+            spec = find_spec(package)
+            assert spec is not None, f"{package} is not installed"
+            assert spec.origin is not None
+            folder = Path(spec.origin).parent
+            for path in sorted(folder.rglob("*.py")):
+                if "tests" not in path.parts:
+                    archive.write(path, f"{package}/{path.relative_to(folder)}")
+    return base64.b64encode(held.getvalue()).decode()
+
+
+def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
+    """Namespace, pod and Service of the mail server; ``image`` may be empty, Python is the node's."""
+    mounts = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}
+    metadata = {"name": "mail", "namespace": MAIL, "labels": {"app": "mail"}}
+    container = {
+        "name": "mail",
+        "image": image,
+        "command": ["/usr/bin/python3", "-c", MAIL_SERVER],
+        "env": [
+            {"name": "PYTHONPATH", "value": "/packages/packages.zip"},
+            {"name": "MAIL_USER", "value": user},
+            {"name": "MAIL_PASSWORD", "value": password},
+        ],
+        "ports": [{"name": "smtp", "containerPort": MAIL_PORT}, {"name": "http", "containerPort": READ_PORT}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+        "volumeMounts": [
+            {"name": "packages", "mountPath": "/packages"},
+            *({"name": name, "mountPath": inside, "readOnly": True} for name, (_, inside) in mounts.items()),
+        ],
+    }
+    volumes: list[dict[str, Any]] = [{"name": "packages", "configMap": {"name": "packages"}}]
+    volumes += [{"name": name, "hostPath": {"path": outside}} for name, (outside, _) in mounts.items()]
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MAIL}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "packages", "namespace": MAIL},
+            "binaryData": {"packages.zip": packed("aiosmtpd", "public", "attr", "attrs")},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], "volumes": volumes},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": {"app": "mail"}, "ports": [{"name": "smtp", "port": MAIL_PORT, "targetPort": "smtp"}]},
+        },
+    ]
+
+
+class Mailbox:
+    """A mail server in the cluster, and what it got."""
+
+    def __init__(self, kube: Kube, user: str, password: str) -> None:
+        self.kube = kube
+        pause = kube.bundle["images"]["pause"]
+        things = mail_server(f"{pause['name']}:{pause['tag']}", user, password)
+        eventually(lambda: kube.apply(things), seconds=60, what="the mail server is accepted")
+        eventually(
+            lambda: ready(kube("get", "pod", "mail", f"--namespace={MAIL}")),
+            seconds=90,
+            what="the mail server is Ready",
+        )
+
+    def _read(self) -> dict[str, Any]:
+        held: dict[str, Any] = self.kube.raw(f"/api/v1/namespaces/{MAIL}/pods/mail:{READ_PORT}/proxy/")
+        return held
+
+    @property
+    def mails(self) -> list[dict[str, Any]]:
+        """Every mail: from, to, user, text."""
+        return list(self._read()["mails"])
+
+    @property
+    def refused(self) -> list[str]:
+        """Users whose password was wrong, once for each try."""
+        return list(self._read()["refused"])
+
+    def stop(self) -> None:
+        self.kube.text("delete", "namespace", MAIL, "--ignore-not-found", "--wait=false")
+
+
+class Monitoring:
+    """Prometheus and Alertmanager, asked through the API server."""
+
+    def __init__(self, kube: Kube) -> None:
+        self.kube = kube
+
+    def _ask(self, service: str, path: str) -> Any:
+        return self.kube.raw(f"/api/v1/namespaces/monitoring/services/{service}:http-web/proxy{path}")
+
+    def query(self, expression: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
+        """The samples of an expression: labels and value."""
+        given = {"query": expression, **({"time": str(at)} if at else {})}
+        answer = self._ask("prometheus", f"/api/v1/query?{urllib.parse.urlencode(given)}")
+        assert answer["status"] == "success", answer
+        return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]
+
+    def value(self, expression: str) -> float:
+        """The one sample of an expression."""
+        ((_, number),) = self.query(expression)
+        return number
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Every target that Prometheus scrapes."""
+        return list(self._ask("prometheus", "/api/v1/targets?state=active")["data"]["activeTargets"])
+
+    def down(self) -> dict[str, str]:
+        """Targets that are not up, with what Prometheus says of them."""
+        return {
+            f"{target['labels']['job']} {target['labels']['instance']}": target["lastError"] or target["health"]
+            for target in self.targets()
+            if target["health"] != "up"
+        }
+
+    def firing(self, name: str) -> list[dict[str, str]]:
+        """Labels of the alerts of that name that fire in Prometheus."""
+        return [labels for labels, _ in self.query(f'ALERTS{{alertname="{name}", alertstate="firing"}}')]
+
+    def received(self) -> list[dict[str, Any]]:
+        """Alerts that Alertmanager has."""
+        return list(self._ask("alertmanager", "/api/v2/alerts"))
+
+    def rule_groups(self) -> list[dict[str, Any]]:
+        """Rule groups that Prometheus has loaded."""
+        return list(self._ask("prometheus", "/api/v1/rules")["data"]["groups"])
+
+
+def show(figures: dict[str, object]) -> None:
+    """Print figures of a live test, so that they stand in its log."""
+    print(json.dumps(figures))

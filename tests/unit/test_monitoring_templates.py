@@ -1,0 +1,315 @@
+"""What role monitoring applies: rights, selectors, and what its relabelling makes of targets and series."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+ROOT = Path(__file__).parents[2]
+ROLE = ROOT / "roles/monitoring"
+GIVEN = {
+    "monitoring_operator_image": "quay.io/prometheus-operator/prometheus-operator:v0.85.0",
+    "monitoring_reloader_image": "quay.io/prometheus-operator/prometheus-config-reloader:v0.85.0",
+    "monitoring_prometheus_image": "quay.io/prometheus/prometheus:v3.15.0",
+    "monitoring_alertmanager_image": "quay.io/prometheus/alertmanager:v0.31.0",
+    "monitoring_node_exporter_image": "quay.io/prometheus/node-exporter:v1.12.1",
+    "monitoring_mesh_image": "docker.io/istio/proxyv2:1.31.0",
+}
+MAIL = {"to": "ops@example.org", "from": "cluster@example.org", "smarthost": "smtp.example.org:587"}
+TEMPLATES = ("operator", "node-exporter", "prometheus", "alertmanager", "targets", "rules")
+
+Labels = dict[str, str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plugins() -> None:
+    init_plugin_loader()
+
+
+def templar(**settings: Any) -> Templar:
+    loader = DataLoader()
+    variables: dict[str, Any] = {"ansible_search_path": [str(ROLE)]}
+    for name in ("defaults/main.yml", "vars/main.yml"):
+        variables |= loader.load_from_file(str(ROLE / name), trusted_as_template=True)
+    return Templar(loader=loader, variables={**variables, **GIVEN, **settings})
+
+
+@functools.cache
+def text_of(template: str, settings: str) -> str:
+    given = templar(**json.loads(settings))
+    return str(given.template(trust_as_template((ROLE / f"templates/{template}.yml.j2").read_text())))
+
+
+def rendered(template: str, **settings: Any) -> list[dict[str, Any]]:
+    """The documents that ``template`` makes of the role's defaults and ``settings``."""
+    documents = yaml.load_all(text_of(template, json.dumps(settings)), Loader=yaml.CSafeLoader)
+    return [document for document in documents if document]
+
+
+def everything(**settings: Any) -> list[dict[str, Any]]:
+    return [document for template in TEMPLATES for document in rendered(template, **settings)]
+
+
+def one(kind: str, name: str, **settings: Any) -> dict[str, Any]:
+    (found,) = (o for o in everything(**settings) if o["kind"] == kind and o["metadata"]["name"] == name)
+    return found
+
+
+def relabelled(labels: Labels, rules: list[dict[str, Any]]) -> Labels | None:
+    """What Prometheus makes of a set of labels; None for one that is dropped."""
+    now = dict(labels)
+    for rule in rules:
+        action, separator = rule.get("action", "replace"), rule.get("separator", ";")
+        value = separator.join(now.get(name, "") for name in rule.get("sourceLabels", []))
+        pattern = re.compile(rule.get("regex", "(.*)"), re.DOTALL)
+        found = pattern.fullmatch(value)
+        replacement = re.sub(r"\$(\d+)", r"\\g<\1>", rule.get("replacement", "$1"))
+        if (action == "keep" and not found) or (action == "drop" and found):
+            return None
+        if action == "replace" and found:
+            target = found.expand(re.sub(r"\$(\d+)", r"\\g<\1>", rule["targetLabel"]))
+            now[target] = found.expand(replacement)
+        elif action == "labelmap":
+            now |= {hit.expand(replacement): now[name] for name in list(now) if (hit := pattern.fullmatch(name))}
+        elif action == "labeldrop":
+            now = {name: text for name, text in now.items() if not pattern.fullmatch(name)}
+        now = {name: text for name, text in now.items() if text}
+    return now
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_every_object_is_whole(mesh: bool, persistent: bool) -> None:
+    settings = {"monitoring_mesh": mesh, "monitoring_metallb": mesh, "monitoring_persistent": persistent}
+    made = everything(**settings)
+    names = [(thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"]) for thing in made]
+    assert len(set(names)) == len(names)
+    assert len(names) > 20
+    assert ("storage" in one("Prometheus", "main", **settings)["spec"]) == persistent
+
+
+def test_nobody_may_do_everything() -> None:
+    for thing in everything(monitoring_mesh=True):
+        for rule in thing.get("rules", []):
+            assert "*" not in str(rule), thing["metadata"]["name"]
+        if thing["kind"].endswith("Binding"):
+            assert thing["roleRef"]["name"] in {"monitoring:operator", "monitoring:prometheus", "prometheus-operator"}
+
+
+def test_the_operator_writes_only_where_it_runs_something() -> None:
+    writing = {"create", "update", "patch", "delete"}
+    for thing in everything():
+        if thing["kind"] == "ClusterRole":
+            for rule in thing["rules"]:
+                assert not writing & set(rule["verbs"]) or rule["resources"] == ["events"]
+    roles = [t for t in everything(monitoring_instance_namespaces=["monitoring", "shop"]) if t["kind"] == "Role"]
+    assert [role["metadata"]["namespace"] for role in roles] == ["monitoring", "shop"]
+
+
+def test_prometheus_reads_no_secret() -> None:
+    rules = one("ClusterRole", "monitoring:prometheus")["rules"]
+    assert "secrets" not in str(rules)
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
+
+
+def test_objects_of_every_namespace_are_taken_whatever_their_labels() -> None:
+    spec = one("Prometheus", "main")["spec"]
+    for kind in ("serviceMonitor", "podMonitor", "probe", "scrapeConfig", "rule"):
+        assert spec[f"{kind}Selector"] == {}
+        assert spec[f"{kind}NamespaceSelector"] == {}
+    spec = one("Alertmanager", "main")["spec"]
+    assert spec["alertmanagerConfigSelector"] == {}
+    assert spec["alertmanagerConfigNamespaceSelector"] == {}
+    assert spec["alertmanagerConfigMatcherStrategy"] == {"type": "None"}
+
+
+def test_no_container_may_become_root_but_the_node_keeps_its_own() -> None:
+    for name, kind in (("prometheus-operator", "Deployment"), ("node-exporter", "DaemonSet")):
+        spec = one(kind, name)["spec"]["template"]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"]
+        (container,) = spec["containers"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+    mounts = one("DaemonSet", "node-exporter")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert all(mount["readOnly"] for mount in mounts)
+
+
+# --- the way to a target
+
+POD = {"__scheme__": "http", "__address__": "10.244.1.5:8080", "__metrics_path__": "/metrics"}
+MESHED = {**POD, "__meta_kubernetes_pod_label_security_istio_io_tlsMode": "istio"}
+EXCLUDED = "__meta_kubernetes_pod_annotation_traffic_sidecar_istio_io_excludeInboundPorts"
+
+
+def mesh_class() -> list[dict[str, Any]]:
+    classes = one("Prometheus", "main", monitoring_mesh=True)["spec"]["scrapeClasses"]
+    (found,) = (scrape["relabelings"] for scrape in classes if scrape.get("default"))
+    assert isinstance(found, list)
+    return found
+
+
+def target(labels: Labels) -> Labels:
+    made = relabelled(labels, mesh_class())
+    assert made is not None
+    return made
+
+
+def test_a_port_behind_a_sidecar_is_asked_through_the_mesh_under_its_own_name() -> None:
+    made = target(MESHED)
+    assert made["__address__"] == "127.0.0.1:15099"
+    assert made["__metrics_path__"] == "/10.244.1.5:8080/metrics"
+    assert made["instance"] == "10.244.1.5:8080"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        POD,
+        {**MESHED, "__address__": "10.244.1.5:15090"},
+        {**MESHED, "__address__": "10.244.1.5:15020"},
+        {**MESHED, "__scheme__": "https"},
+        {**MESHED, EXCLUDED: "8080"},
+        {**MESHED, EXCLUDED: "9090,8080"},
+        {**MESHED, EXCLUDED: "1,2,3,8080,9"},
+    ],
+)
+def test_what_no_sidecar_guards_is_asked_directly(labels: Labels) -> None:
+    made = target(labels)
+    assert made["__address__"] == labels["__address__"]
+    assert made["__metrics_path__"] == "/metrics"
+    assert "instance" not in made
+
+
+def test_another_port_that_is_left_alone_changes_nothing() -> None:
+    assert target({**MESHED, EXCLUDED: "80,18080"})["__address__"] == "127.0.0.1:15099"
+
+
+def test_without_a_mesh_there_is_no_default_class_and_no_proxy() -> None:
+    spec = one("Prometheus", "main")["spec"]
+    assert [scrape["name"] for scrape in spec["scrapeClasses"]] == ["kubernetes"]
+    assert "containers" not in spec
+    assert "volumes" not in spec
+
+
+# --- one set of labels for two sorts of proxies
+
+POD_LABELS = {"namespace": "istio-system", "pod": "istio-ingressgateway-1", "source": "istio-ingressgateway"}
+HOST = "outbound|80|v2|frontend.shop.svc.cluster.local"
+ISTIO = {
+    "reporter": "source",
+    "destination_service_name": "frontend",
+    "destination_service_namespace": "shop",
+    "destination_version": "v2",
+    "response_code": "200",
+}
+CALL = {"namespace": "shop", "service": "frontend", "version": "v2", "source": "istio-ingressgateway"}
+
+
+def series(name: str, labels: Labels) -> Labels | None:
+    (endpoint,) = one("PodMonitor", "mesh", monitoring_mesh=True)["spec"]["podMetricsEndpoints"]
+    return relabelled({"__name__": name, **POD_LABELS, **labels}, endpoint["metricRelabelings"])
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("istio_requests_total", ISTIO),
+        ("envoy_cluster_upstream_rq", {"cluster_name": HOST, "response_code": "200"}),
+    ],
+)
+def test_both_sorts_of_proxies_say_what_was_called_in_the_same_labels(name: str, labels: Labels) -> None:
+    made = series(name, labels)
+    assert made is not None
+    assert {key: made[key] for key in CALL} == CALL
+    assert made["code"] == "200"
+    assert made["source_namespace"] == "istio-system"
+    assert not [key for key in made if key.startswith("__tmp")]
+
+
+def test_a_shadow_is_counted_for_whom_it_was_asked() -> None:
+    asked = {"reporter": "destination", "source_canonical_service": "model", "source_canonical_revision": "v1"}
+    made = series("istio_requests_total", {**ISTIO, **asked})
+    assert made is not None
+    assert (made["source"], made["source_version"]) == ("model", "v1")
+
+
+def test_a_service_without_versions_and_an_unknown_one() -> None:
+    made = series("envoy_cluster_upstream_rq", {"cluster_name": HOST.replace("v2", ""), "response_code": "200"})
+    assert made is not None
+    assert "version" not in made
+    made = series("istio_requests_total", {**ISTIO, "destination_service_name": "unknown"})
+    assert made is not None
+    assert "service" not in made
+    made = series(
+        "envoy_cluster_upstream_rq", {"cluster_name": "outbound|443||api.example.org", "response_code": "200"}
+    )
+    assert made is not None
+    assert "service" not in made
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("envoy_cluster_upstream_rq", {"cluster_name": HOST, "response_code_class": "2xx"}),
+        ("envoy_cluster_upstream_rq", {"cluster_name": "inbound|8080||", "response_code": "200"}),
+        ("envoy_cluster_upstream_rq", {"cluster_name": "xds-grpc", "response_code": "200"}),
+        ("envoy_cluster_upstream_cx_active", {"cluster_name": HOST}),
+        ("istio_request_bytes_bucket", ISTIO),
+    ],
+)
+def test_what_nothing_reads_or_counts_twice_is_dropped(name: str, labels: Labels) -> None:
+    assert series(name, labels) is None
+
+
+def test_limits_and_the_gateways_answers() -> None:
+    made = series("envoy_http_local_rate_limiter_http_local_rate_limit_rate_limited", {})
+    assert made is not None
+    assert made["__name__"] == "envoy_http_local_rate_limit"
+    assert (made["limiter"], made["outcome"]) == ("http_local_rate_limiter", "rate_limited")
+    made = series("envoy_http_downstream_rq", {"response_code_class": "4xx"})
+    assert made is not None
+    assert made["class"] == "4xx"
+    assert made["source"] == "istio-ingressgateway"
+
+
+def test_more_series_can_be_kept() -> None:
+    name = "apiserver_flowcontrol_rejected_requests_total"
+    for more, kept in (([], False), ([name], True)):
+        monitor = one("ServiceMonitor", "apiserver", monitoring_more_series=more)
+        made = relabelled({"__name__": name}, monitor["spec"]["endpoints"][0]["metricRelabelings"])
+        assert (made is not None) == kept
+
+
+# --- mail
+
+
+def test_the_password_is_in_a_secret_and_nowhere_else() -> None:
+    secret, config = rendered("mail", monitoring_mail={**MAIL, "user": "me"}, monitoring_mail_password="hunter2")
+    assert secret["data"] == {"password": "aHVudGVyMg=="}
+    assert "hunter2" not in str(config)
+    (mail,) = config["spec"]["receivers"][0]["emailConfigs"]
+    assert mail["authPassword"] == {"name": "mail", "key": "password"}
+    assert mail["requireTLS"] is True
+
+
+def test_a_server_without_encryption_has_to_be_allowed() -> None:
+    _, config = rendered("mail", monitoring_mail={**MAIL, "require_tls": False})
+    (mail,) = config["spec"]["receivers"][0]["emailConfigs"]
+    assert mail["requireTLS"] is False
+    assert "authPassword" not in mail
+
+
+def test_a_server_of_ones_own_authority_can_be_trusted() -> None:
+    secret, config = rendered("mail", monitoring_mail={**MAIL, "ca": "PEM"})
+    (mail,) = config["spec"]["receivers"][0]["emailConfigs"]
+    assert mail["tlsConfig"] == {"ca": {"secret": {"name": "mail", "key": "ca"}}}
+    assert secret["data"]["ca"] == "UEVN"
