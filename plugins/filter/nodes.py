@@ -26,6 +26,8 @@ RETURN = r"""
 _value: {description: Names., type: list, elements: str}
 """
 
+# A kubelet makes its node known when it starts, and a run starts it anew where it finds that the node is gone.
+UNKNOWN = "the cluster does not know it; run again, or type on that machine: sudo systemctl restart kubelet"
 CHECKOUT = str(Path(__file__).resolve().parents[2])
 
 
@@ -48,7 +50,7 @@ def unready(answer: Mapping[str, Any], expected: Iterable[str]) -> str:
     for name in sorted(set(expected) - set(ready_nodes(nodes.values()))):
         conditions = nodes.get(name, {}).get("status", {}).get("conditions", [])
         reasons = [condition.get("message", "") for condition in conditions if condition["type"] == "Ready"]
-        lines.append(f"{name} is not Ready: {(reasons or ['the cluster does not know it'])[0]}")
+        lines.append(f"{name} is not Ready: {(reasons or [UNKNOWN])[0]}")
     return "\n".join([*lines, "look at: kubectl describe node; journalctl -u kubelet on that machine"])
 
 

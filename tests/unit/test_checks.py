@@ -533,6 +533,13 @@ def test_the_shipped_release_is_named_where_no_recipe_is_known() -> None:
     assert problem.works == 'cluster_kubernetes_version: "1.37.0"'
 
 
+def test_a_cluster_that_stands_keeps_its_release() -> None:
+    (problem,) = here(version("1.37.1"), kubernetes_built="", kubernetes_running="1.37.0").problems
+    assert (problem.key, problem.works) == ("cluster_kubernetes_version", 'cluster_kubernetes_version: "1.37.0"')
+    assert "the cluster runs 1.37.0" in problem.what
+    assert here(version("1.37.0"), kubernetes_running="1.37.0").problems == []
+
+
 def test_any_release_passes_where_none_is_known() -> None:
     report = here(version("1.99.0"), kubernetes_built="")
     assert (report.problems, report.warnings) == ([], [])

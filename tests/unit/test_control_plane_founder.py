@@ -10,12 +10,16 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 ROLE = Path(__file__).parents[2] / "roles/control_plane"
-IN, OUT, FOUNDING = ({"controller": a, "founding": b} for a, b in ((True, False), (False, False), (False, True)))
-UNSEEN: dict[str, bool] = {}
+IN, OUT, FOUNDING = (
+    {"controller": a, "founding": b, "ca": "one" if a else ""}
+    for a, b in ((True, False), (False, False), (False, True))
+)
+IN_ANOTHER = {**IN, "ca": "two"}
+UNSEEN: dict[str, Any] = {}
 
 
-def decide(controllers: dict[str, dict[str, bool]], play: list[str]) -> str:
-    """Name the founder, or ``refused``. ``play`` are the controllers that have neither failed nor been unreachable."""
+def tasks_and_templar(controllers: dict[str, dict[str, Any]], play: list[str]) -> tuple[list[dict[str, Any]], Templar]:
+    """Give the role's tasks, and what evaluates their expressions for these controllers."""
     loader = DataLoader()
     hostvars = {
         name: {"inventory_hostname": name, **({"slipway_node": {"kubernetes": state}} if state else {})}
@@ -27,8 +31,13 @@ def decide(controllers: dict[str, dict[str, bool]], play: list[str]) -> str:
         "ansible_play_hosts": play,
         "hostvars": hostvars,
     }
-    templar = Templar(loader=loader, variables=variables)
-    (refuse, *_) = loader.load_from_file(str(ROLE / "tasks/main.yml"), trusted_as_template=True)
+    tasks = loader.load_from_file(str(ROLE / "tasks/main.yml"), trusted_as_template=True)
+    return tasks, Templar(loader=loader, variables=variables)
+
+
+def decide(controllers: dict[str, dict[str, Any]], play: list[str]) -> str:
+    """Name the founder, or ``refused``. ``play`` are the controllers that have neither failed nor been unreachable."""
+    (refuse, *_), templar = tasks_and_templar(controllers, play)
     assert "ansible.builtin.fail" in refuse
     if all(templar.evaluate_conditional(condition) for condition in refuse["when"]):
         return "refused"
@@ -55,5 +64,19 @@ def decide(controllers: dict[str, dict[str, bool]], play: list[str]) -> str:
         ({"a": FOUNDING, "b": FOUNDING, "c": OUT}, ["a", "b", "c"], "refused"),
     ],
 )
-def test_who_founds_the_cluster(controllers: dict[str, dict[str, bool]], play: list[str], founder: str) -> None:
+def test_who_founds_the_cluster(controllers: dict[str, dict[str, Any]], play: list[str], founder: str) -> None:
     assert decide(controllers, play) == founder
+
+
+@pytest.mark.parametrize(
+    ("controllers", "refused"),
+    [
+        ({"a": IN, "b": IN, "c": OUT}, False),
+        ({"a": IN, "b": UNSEEN, "c": IN_ANOTHER}, True),
+        ({"a": OUT, "b": OUT}, False),
+    ],
+)
+def test_controllers_of_two_clusters_are_refused(controllers: dict[str, dict[str, Any]], refused: bool) -> None:
+    (_, refuse, *_), templar = tasks_and_templar(controllers, list(controllers))
+    assert "ansible.builtin.fail" in refuse
+    assert templar.evaluate_conditional(refuse["when"]) is refused

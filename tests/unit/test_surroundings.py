@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slipway import surroundings
+from slipway.kubeapi import ApiError
 from slipway.settings import Settings
 
 
@@ -92,3 +94,31 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     assert seen.cache_filled
     assert seen.cache_used() == 0
     assert seen.kubernetes_built == Settings().cluster_kubernetes_version
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "release"),
+    [
+        ("k", (200, {"gitVersion": "v1.37.0"}), "1.37.0"),
+        ("k", (401, {"message": "no"}), ""),
+        ("k", ApiError("refused"), ""),
+        (None, (200, {"gitVersion": "v1.37.0"}), ""),
+    ],
+)
+def test_the_release_of_a_cluster_that_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, answer: Any, release: str
+) -> None:
+    class FakeApi:
+        def __init__(self, kubeconfig: str, timeout: float) -> None:
+            assert (kubeconfig, timeout) == ("k", 2.0)
+
+        def request(self, method: str, path: str) -> Any:
+            assert (method, path) == ("GET", "/version")
+            if isinstance(answer, ApiError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(surroundings, "Api", FakeApi)
+    if text:
+        (tmp_path / "kubeconfig").write_text(text)
+    assert surroundings.running_kubernetes(tmp_path / "kubeconfig") == release

@@ -72,6 +72,7 @@ class Surroundings:
     virtualbox_networks: tuple[str, ...] = ()
     kubernetes_minors: frozenset[str] = frozenset()
     kubernetes_built: str = ""
+    kubernetes_running: str = ""
 
 
 def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
@@ -456,6 +457,14 @@ def _kubernetes_is_known(settings: Settings, around: Surroundings) -> Iterator[F
     elif built and version != built and settings.cluster_artifacts_from != "upstream":
         what = f"artifacts/go/recipes.yml builds {built}; another release can only come from upstream"
         yield Fault(key, what, example, warning=settings.cluster_artifacts_from == "auto")
+
+
+@_local_rule("cluster_kubernetes_version")
+def _kubernetes_stays(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    running = around.kubernetes_running
+    if running and running != settings.cluster_kubernetes_version:
+        what = f"the cluster runs {running}; another release would be an upgrade, for which there is no playbook yet"
+        yield Fault(("cluster_kubernetes_version",), what, f'cluster_kubernetes_version: "{running}"')
 
 
 @_local_rule("cluster_provider", "cluster_node_cidr")

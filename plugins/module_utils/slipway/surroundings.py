@@ -12,6 +12,7 @@ import yaml
 
 from .artifacts.cache import default_root
 from .checks import VIRTUALBOX_CONF, Network, Surroundings
+from .kubeapi import Api, ApiError
 from .machines import decide_mirror, decide_provider, records, vagrant_folder
 from .settings import ROOT, Settings
 
@@ -37,6 +38,7 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
         virtualbox_networks=virtualbox_networks(Path(VIRTUALBOX_CONF)),
         kubernetes_minors=minors,
         kubernetes_built=built,
+        kubernetes_running=running_kubernetes(state / "kubeconfig"),
     )
 
 
@@ -99,6 +101,15 @@ def kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
     versions = [entry.get("version") for entry in images.values() if isinstance(entry, dict)]
     minors = [set(version) for version in versions if isinstance(version, dict)]
     return frozenset(set.intersection(*minors) if minors else ()), str(recipe.get("version", "")).removeprefix("v")
+
+
+def running_kubernetes(kubeconfig: Path) -> str:
+    """Ask the cluster that an earlier run made which release it runs; empty: there is none, or it does not answer."""
+    try:
+        _, answer = Api(kubeconfig.read_text(encoding="utf-8"), timeout=2.0).request("GET", "/version")
+    except (OSError, ValueError, ApiError):
+        return ""
+    return str(answer.get("gitVersion", "")).removeprefix("v")
 
 
 def _entry(file: Path, name: str) -> dict[str, Any]:

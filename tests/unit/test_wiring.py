@@ -1,0 +1,102 @@
+"""What the wiring makes of what was found out about the machines, in Ansible's own templating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+WIRING = Path(__file__).parents[2] / "group_vars/all/wiring.yml"
+GROUPS = {"controllers": ["ctrl", "ctrl-2"], "workers": ["node-1"], "mirror": ["mirror-1"]}
+ADDRESSES = {"ctrl": "192.0.2.100", "ctrl-2": "192.0.2.12", "node-1": "192.0.2.101", "mirror-1": "192.0.2.10"}
+
+
+def wired(name: str, facts: dict[str, dict[str, Any]] | None = None, **values: Any) -> Any:
+    """Give a variable of the wiring; ``facts`` are those of machines that were looked at."""
+    loader = DataLoader()
+    hostvars = {
+        host: {"inventory_hostname": host, "node_address": address, **(facts or {}).get(host, {})}
+        for host, address in ADDRESSES.items()
+    }
+    variables = {
+        **loader.load_from_file(str(WIRING), trusted_as_template=True),
+        "groups": GROUPS,
+        "hostvars": hostvars,
+        **values,
+    }
+    return Templar(loader=loader, variables=variables).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+
+def seen(version: str = "", controller: bool = False, ca: str = "") -> dict[str, Any]:
+    return {"slipway_node": {"kubernetes": {"version": version, "controller": controller, "ca": ca}}}
+
+
+@pytest.mark.parametrize(
+    ("facts", "versions"),
+    [
+        ({}, []),
+        ({"ctrl": seen(), "node-1": seen()}, []),
+        ({"ctrl": seen("1.37.0", True), "ctrl-2": seen("1.37.0", True), "node-1": seen("1.37.0")}, ["1.37.0"]),
+        # The controllers decide: a worker with another kubelet is brought back to what they run.
+        ({"ctrl": seen("1.37.0", True), "node-1": seen("1.38.0")}, ["1.37.0"]),
+        # None of them could be asked.
+        ({"node-1": seen("1.37.0")}, ["1.37.0"]),
+    ],
+)
+def test_the_releases_that_a_cluster_runs(facts: dict[str, dict[str, Any]], versions: list[str]) -> None:
+    assert wired("kubelet_running_versions", facts) == versions
+
+
+@pytest.mark.parametrize(
+    ("facts", "ca"),
+    [
+        ({}, ""),
+        ({"ctrl": seen("1.37.0", True, "old")}, "old"),
+        # Founded or seen by this very run.
+        ({"ctrl": {**seen(), "slipway_joined": True, "slipway_ca": "new"}, "ctrl-2": seen(ca="old")}, "new"),
+        ({"ctrl": seen(), "ctrl-2": seen("1.37.0", True, "second")}, "second"),
+    ],
+)
+def test_the_ca_of_the_cluster_is_that_of_a_controller_that_is_in(facts: dict[str, dict[str, Any]], ca: str) -> None:
+    assert wired("worker_ca", facts) == ca
+
+
+def test_every_node_has_its_address_and_the_mirror_is_none() -> None:
+    nodes = {name: address for name, address in ADDRESSES.items() if name != "mirror-1"}
+    assert wired("control_plane_nodes") == nodes
+
+
+@pytest.mark.parametrize(
+    ("provider", "mirror", "suites"),
+    [
+        ("docker", "192.0.2.10", ["bookworm"]),
+        ("docker", "", []),
+        ("hosts", "192.0.2.10", ["bookworm", "trixie"]),
+        ("virtualbox", "", []),
+    ],
+)
+def test_the_bundle_has_packages_for_what_may_stand_behind_its_mirror(
+    provider: str, mirror: str, suites: list[str]
+) -> None:
+    assert wired("artifacts_suites", slipway_provider=provider, slipway_mirror=mirror) == suites
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host", "port"),
+    [
+        ("", "api.lab.internal", 6443),
+        ("192.0.2.50", "192.0.2.50", 6443),
+        ("lb.example.org:7443", "lb.example.org", 7443),
+    ],
+)
+def test_the_endpoint_has_a_port_whatever_the_page_says(endpoint: str, host: str, port: int) -> None:
+    page: dict[str, Any] = {"cluster_name": "lab", "cluster_api_endpoint": endpoint}
+    page["cluster_node_cidr"] = "192.0.2.0/24"
+    assert wired("slipway_api_endpoint", **page) == f"{host}:{port}"
+    assert wired("slipway_kubernetes_api", slipway_state="/s", **page) == {
+        "kubeconfig": "/s/kubeconfig",
+        "no_proxy": f"192.0.2.0/24,{host}",
+    }
