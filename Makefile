@@ -26,6 +26,9 @@ validate: setup ## Check group_vars/all/cluster.yml without touching any machine
 bundle: setup ## Only get the files and images that the cluster needs
 	@$(ansible-playbook) playbooks/artifacts.yml
 
+status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong
+	@.venv/bin/python -m slipway.status
+
 down: setup ## Remove machines, networks, volumes and the kubeconfig
 	@$(ansible-playbook) playbooks/down.yml
 

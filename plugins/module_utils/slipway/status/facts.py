@@ -1,0 +1,37 @@
+"""What was found out about a cluster, before anybody judges it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Object = dict[str, Any]
+
+
+@dataclass
+class Facts:
+    """Objects as the API gives them. ``missing`` says what could not be asked, by name, and why.
+
+    ``targets`` are Prometheus' active targets, ``alerts`` what fires in Prometheus, ``received`` what Alertmanager has;
+    None where there is no monitoring. ``mail_failures`` are the last errors of Alertmanager by receiver, passwords
+    taken out. ``certificates``: name to the time at which it ends, in seconds since 1970. ``bundle``: the manifest,
+    empty where there is none. ``now``: seconds since 1970.
+    """
+
+    now: float
+    cluster: str = ""
+    server: str = ""
+    version: str = ""
+    parts: dict[str, bool] = field(default_factory=dict)
+    nodes: list[Object] = field(default_factory=list)
+    pods: list[Object] = field(default_factory=list)
+    services: list[Object] = field(default_factory=list)
+    gateways: list[Object] = field(default_factory=list)
+    virtual_services: list[Object] = field(default_factory=list)
+    targets: list[Object] | None = None
+    alerts: list[Object] | None = None
+    received: list[Object] | None = None
+    mail_failures: dict[str, str] = field(default_factory=dict)
+    certificates: dict[str, float] = field(default_factory=dict)
+    bundle: Object = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
