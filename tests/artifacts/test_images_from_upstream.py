@@ -212,3 +212,23 @@ def test_two_images_of_one_name_are_refused(yard: Yard) -> None:
     with pytest.raises(SlipwayError, match=f"two items of the bundle are called {REFERENCE}"):
         yard.run(source="source")
     assert yard.left_behind() == []
+
+
+def test_an_image_of_our_own_is_put_together_while_the_others_are_pulled(
+    site: Yard, crane_upstream: Upstream, registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps" / "page.html").write_text("page")
+    (site.folder / "images").unlink()
+    (site.folder / "images" / "shop").mkdir(parents=True)
+    (site.folder / "images" / "shop" / "layers.yml").write_text("repository: {/srv: apps}\nentrypoint: [/srv/serve]\n")
+    shop = {"name": "example.com/shop", "version": "1.0", "tag": "{{ version }}", "parts": ["kubernetes"], "own": True}
+    entry = {"name": NAME, "version": TAG, "tag": "{{ version }}", "parts": ["kubernetes"]}
+    site.catalog(images={"pause": entry, "shop": shop}, files={"crane": crane_entry()})
+    registry.push(REFERENCE, b"upstream's pause")
+    changes = {"source": "auto", **prefixes(crane_upstream, registry)}
+    manifest = site.run(**changes).manifest
+    assert manifest
+    assert {name: held.source for name, held in manifest.images.items()} == {"pause": "upstream", "shop": "built"}
+    # What is complete needs nobody's answer.
+    assert not site.run(**(changes | {"registry_prefix": "http://127.0.0.1:9/"})).changed

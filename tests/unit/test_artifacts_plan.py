@@ -71,6 +71,15 @@ def test_the_last_runs_way_is_known_when_it_was_one(sources: list[str], way: str
     assert plan.previous_way(manifest(*sources), "files") == way
 
 
+def test_what_is_our_own_says_nothing_of_the_last_runs_way() -> None:
+    assert plan.previous_way(manifest("built", "upstream"), "files", {"0"}) == "upstream"
+
+
+def test_nobody_is_asked_for_what_is_our_own() -> None:
+    need = plan.Wanted(files=[], images=[plan.ImageItem("s", "example.com/shop", "1", "1", "", own=True)], packages=[])
+    assert plan.probe_urls(need, settings()) == {"files": {}, "images": {}}
+
+
 def test_without_a_last_run_there_is_no_way() -> None:
     assert plan.previous_way(None, "files") is None
 

@@ -64,6 +64,7 @@ class ImageEntry(Model):
     version: str | dict[str, str]  # a mapping goes by Kubernetes' minor version, e.g. "1.37": 3.7.0
     tag: str
     parts: list[str]
+    own: bool = False  # made of this repository: put together here, whichever way the others come
     unbuildable: str = ""
 
 

@@ -84,8 +84,9 @@ def choose_ways(jobs: Jobs, need: Wanted, previous: Manifest | None, say: Say) -
         return {"files": settings.source, "images": settings.source}
     ways: dict[Kind, Way] = {"files": "source", "images": "source"}
     undecided: dict[Kind, dict[str, str]] = {}
+    own = {image.name for image in need.images if image.own}
     for kind, urls in plan.probe_urls(need, settings).items():
-        way = plan.previous_way(previous, kind)
+        way = plan.previous_way(previous, kind, own)
         if way and complete(jobs, need, kind, way):
             ways[kind] = way
         elif urls:
@@ -123,9 +124,10 @@ def file_jobs(jobs: Jobs, need: Wanted, way: Way, missing: list[Missing]) -> Ite
 
 
 def image_jobs(jobs: Jobs, need: Wanted, ways: dict[Kind, Way], missing: list[Missing]) -> Iterable[Job]:
-    crane = crane_job(jobs, ways["files"]) if need.images and ways["images"] == "upstream" else None
+    pulled = ways["images"] == "upstream" and not all(item.own for item in need.images)
+    crane = crane_job(jobs, ways["files"]) if pulled else None
     for item in need.images:
-        if crane:
+        if crane and not item.own:
             yield jobs.upstream_image(item, crane)
         elif item.unbuildable:
             missing.append(Missing(name=item.name, reason=item.unbuildable))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -55,6 +55,7 @@ class ImageItem(NamedTuple):
     tag: str
     version: str
     unbuildable: str
+    own: bool = False
 
     @property
     def reference(self) -> str:
@@ -116,7 +117,8 @@ def image_item(name: str, entry: ImageEntry, settings: Settings) -> ImageItem:
             )
         version = version[minor]
     version = fill(version, where, kubernetes=settings.kubernetes_version)
-    return ImageItem(name, entry.name, fill(entry.tag, where, version=version), version, entry.unbuildable)
+    tag = fill(entry.tag, where, version=version)
+    return ImageItem(name, entry.name, tag, version, entry.unbuildable, entry.own)
 
 
 def previous_manifest(state: Path) -> Manifest | None:
@@ -127,9 +129,10 @@ def previous_manifest(state: Path) -> Manifest | None:
         return None
 
 
-def previous_way(manifest: Manifest | None, kind: Kind) -> Way | None:
-    """How the last run got its items of ``kind``, when it got all of them one way."""
-    sources = {item.source for item in getattr(manifest, kind).values()} if manifest else set()
+def previous_way(manifest: Manifest | None, kind: Kind, own: Container[str] = ()) -> Way | None:
+    """How the last run got its items of ``kind``, when it got all of them but its ``own`` one way."""
+    items = getattr(manifest, kind) if manifest else {}
+    sources = {item.source for name, item in items.items() if name not in own}
     if sources == {"built"}:
         return "source"
     return "upstream" if sources == {"upstream"} else None
@@ -143,6 +146,8 @@ def probe_urls(need: Wanted, settings: Settings) -> dict[Kind, dict[str, str]]:
         files.setdefault(address.partition("/")[0], f"{settings.upstream_prefix}{address}")
     images = {}
     for image in need.images:
+        if image.own:
+            continue
         host = image.repository.partition("/")[0]
         if settings.registry_prefix == "https://":
             images[host] = f"https://{REGISTRY_HOSTS.get(host, host)}/v2/"
