@@ -81,7 +81,7 @@ BROKEN: list[tuple[str, str, int, str]] = [
     ("- a\n- b\n", "the page", 1, "must be a map of settings"),
     ("cluster\n", "the page", 1, "must be a map of settings"),
     ("a: 1\n---\nb: 2\n", "the page", 2, "not valid YAML"),
-    ("a: \x07\n", "the page", 0, "not valid YAML"),
+    ("a: 1\nb: \x07\n", "the page", 2, "not valid YAML"),
     ("a: 1\nb: 2026-02-30\n", "b", 2, "cannot be read as the value that it looks like: day is out of range"),
     (f"a: {'9' * 5000}\n", "a", 1, "cannot be read as the value that it looks like"),
     ("a: !!timestamp x\n", "a", 1, "cannot be read as the value that it looks like"),

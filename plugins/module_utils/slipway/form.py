@@ -73,6 +73,11 @@ def map_of(declared: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Give the keys of a map as they are written, each with its declaration."""
+    return {declared.alias or name: declared for name, declared in model.model_fields.items()}
+
+
 def choices(declared: FieldInfo | None) -> tuple[Any, ...]:
     """List what a key of fixed values takes."""
     found = get_args(declared.annotation) if declared else ()
@@ -88,7 +93,7 @@ def _is_map_by_name(declared: FieldInfo) -> bool:
 class Form:
     """A sort of page: its model, the prefix that its keys share, where a key that is no setting belongs.
 
-    ``defaults`` gives the values of keys that are not on the page.
+    ``defaults`` gives the values of keys that are not on the page, ``absent`` is shown for the value of others.
     """
 
     model: type[BaseModel]
@@ -96,6 +101,7 @@ class Form:
     home: str = ""
     defaults: Callable[[], dict[str, Any]] = field(default=dict)
     elsewhere: str = ELSEWHERE
+    absent: str = ""
 
     def field_at(self, key: Key) -> FieldInfo | None:
         """Find the declaration of ``key``; of an element or of an entry under a chosen name, that of the whole."""
@@ -115,7 +121,7 @@ class Form:
                 if isinstance(example, dict) and example:
                     example = example.get(part, next(iter(example.values())))
             else:
-                found = model.model_fields.get(part) if model else None
+                found = keys_of(model).get(part) if model else None
                 model = map_of(found) if found else None
                 by_name = bool(found and _is_map_by_name(found))
                 example = found.examples[0] if found and found.examples else None
@@ -175,7 +181,7 @@ class Form:
             "string_type": "must be a text" + (", in quotes" if isinstance(value, (int, float)) else ""),
             "list_type": "must be a list",
             "dict_type": "must be a map of names and values",
-            "model_type": f"must be a map with {', '.join(inner.model_fields) if inner else ''}",
+            "model_type": f"must be a map with {', '.join(keys_of(inner)) if inner else ''}",
             "literal_error": f"must be one of {', '.join(map(flow, choices(declared)))}",
             "greater_than_equal": f"must be at least {limit}. {about}",
             "less_than_equal": f"must be at most {limit}. {about}",
@@ -192,7 +198,7 @@ class Form:
         *above, name = key
         declared = self.field_at(tuple(above)) if above else None
         model = (map_of(declared) if declared else None) or self.model
-        known = list(model.model_fields)
+        known = list(keys_of(model))
         short = {item.removeprefix(self.prefix): item for item in known}
         typed = str(name).removeprefix(self.prefix)
         near = difflib.get_close_matches(typed, short, n=1) or [item for item in short if item.startswith(typed)]
@@ -219,7 +225,7 @@ class Form:
         for part in fault.key:
             value = _step(value, part)
         hidden = names_a_secret(fault.key[-1]) and value is not _ABSENT
-        text = "" if value is _ABSENT else "(not shown)" if hidden else shown(value)
+        text = self.absent if value is _ABSENT else "(not shown)" if hidden else shown(value)
         if page is not None and (top not in given or given[top] == plain({**defaults, **page.values}.get(top))):
             where, line = page.where(fault.key), page.line(fault.key)
             return Problem(where, dotted(fault.key), text, fault.what, fault.works, line)

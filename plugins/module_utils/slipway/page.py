@@ -82,7 +82,7 @@ class Page:
 
     def line(self, key: Key) -> int:
         """Find the line of ``key``, else of the nearest key above it; 0 when the page has neither."""
-        for length in range(len(key), 0, -1):
+        for length in range(len(key), -1, -1):
             if key[:length] in self.lines:
                 return self.lines[key[:length]]
         return 0
@@ -203,7 +203,8 @@ def _read(loader: Any, page: Page, sort: Sort) -> None:
 
 def _yaml_problem(page: Page, exc: yaml.YAMLError, sort: Sort, text: str) -> Problem:
     mark = getattr(exc, "problem_mark", None)
-    line = mark.line + 1 if mark else 0
+    before = text[: getattr(exc, "position", 0)]
+    line = mark.line + 1 if mark else before.count("\n") + 1
     what = getattr(exc, "problem", None) or " ".join(str(exc).split())
     if "!vault" in what:
         return _problem(page, (), line, "a secret does not belong on the page", "a vault file: -e @secrets.yml")

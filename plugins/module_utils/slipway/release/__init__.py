@@ -1,1 +1,10 @@
-"""A release: one page in, the objects of the mesh and of monitoring out."""
+"""A release: one page in, objects of Kubernetes, of the mesh and of monitoring out.
+
+``load(path, overrides)`` reads the page, ``plan(spec, environment)`` says what it comes to; neither asks a cluster.
+"""
+
+from .environment import Environment
+from .planner import Plan, Step, identity, plan
+from .spec import Spec, load
+
+__all__ = ["Environment", "Plan", "Spec", "Step", "identity", "load", "plan"]

@@ -1,0 +1,91 @@
+"""Dashboards of a release, for Grafana: panels that need no query, and those of its page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from . import series
+from .alerts import Scope
+from .model import Dashboard
+from .render import render
+
+
+def title(release: str, name: str, declared: Dashboard) -> str:
+    """Give the title of a dashboard."""
+    return declared.title or f"{release}: {name}"
+
+
+def document(scope: Scope, name: str, declared: Dashboard) -> str:
+    """Write a dashboard as the JSON that Grafana reads."""
+    shape = scope.naming.shape
+    release = shape.release
+    versions = list(dict.fromkeys(v for service in shape.services.values() for v in service.versions))
+    (made,) = render(
+        "dashboard",
+        uid=f"{shape.namespace}-{release.name}-{name}"[:40],
+        title=title(release.name, name, declared),
+        release=release.name,
+        versions=list(dict.fromkeys([*versions, *map(shape.label, versions)])),
+        panels=list(panels(scope, declared)),
+    )
+    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+
+
+def panels(scope: Scope, declared: Dashboard) -> Iterator[dict[str, Any]]:
+    """Yield the panels: ``title``, ``type``, ``query`` (PromQL), ``unit``, ``legend``."""
+    for wanted in declared.shows:
+        yield from {"traffic": _traffic, "versions": _versions, "limits": _limits}[wanted](scope)
+    for panel in declared.panels:
+        yield {
+            "title": panel.title,
+            "type": "timeseries",
+            "query": panel.query,
+            "unit": panel.unit,
+            "legend": panel.legend,
+        }
+
+
+def _panel(title: str, query: str, unit: str, legend: str, kind: str = "timeseries") -> dict[str, Any]:
+    return {"title": title, "type": kind, "query": query, "unit": unit, "legend": legend}
+
+
+def _all(scope: Scope, **more: str) -> str:
+    """Select every request to the release's services, copies too, of the versions chosen on the dashboard."""
+    shape = scope.naming.shape
+    services = "|".join(scope.naming.of("service", service) for service in shape.services)
+    labels = {"namespace": f'="{shape.namespace}"', "service": f'=~"{services}"', "version": '=~"($version)?"', **more}
+    return "{" + ",".join(f"{name}{value}" for name, value in labels.items()) + "}"
+
+
+def _traffic(scope: Scope) -> Iterator[dict[str, Any]]:
+    rate, buckets = series.REQUESTS_1M.name, series.LATENCY_BUCKETS_5M.name
+    every, bad = _all(scope), _all(scope, code='=~"5.."')
+    yield _panel("Requests at the hosts", f"sum by (code) ({rate}{scope.requests()})", "reqps", "{{code}}")
+    yield _panel("Requests by service", f"sum by (service) ({rate}{every})", "reqps", "{{service}}")
+    share = f"sum by (service) ({rate}{bad}) / sum by (service) ({rate}{every})"
+    yield _panel("Share of errors by service", share, "percentunit", "{{service}}")
+    slow = f"histogram_quantile(0.95, sum by (service, le) ({buckets}{every}))"
+    yield _panel("95 of 100 are faster than", slow, "ms", "{{service}}")
+
+
+def _versions(scope: Scope) -> Iterator[dict[str, Any]]:
+    rate, buckets = series.REQUESTS_1M.name, series.LATENCY_BUCKETS_5M.name
+    entry, every, bad = scope.requests(), _all(scope), _all(scope, code='=~"5.."')
+    share = f"sum by (version) ({rate}{entry}) / ignoring (version) group_left () sum({rate}{entry})"
+    yield _panel("Share of each version at the hosts", share, "percentunit", "{{version}}")
+    yield _panel(
+        "Requests by version", f"sum by (service, version) ({rate}{every})", "reqps", "{{service}} {{version}}"
+    )
+    errors = f"sum by (service, version) ({rate}{bad}) / sum by (service, version) ({rate}{every})"
+    yield _panel("Share of errors by version", errors, "percentunit", "{{service}} {{version}}")
+    slow = f"histogram_quantile(0.95, sum by (service, version, le) ({buckets}{every}))"
+    yield _panel("95 of 100 are faster than, by version", slow, "ms", "{{service}} {{version}}")
+    calls = f"sum by (source, source_version, service, version) ({rate}{every})"
+    yield _panel("Who calls whom", calls, "reqps", "{{source}} {{source_version}} → {{service}} {{version}}")
+
+
+def _limits(scope: Scope) -> Iterator[dict[str, Any]]:
+    refused = f'sum({series.LIMITED_1M.name}{{limiter="{scope.limiter}"}}) * 60'
+    yield _panel("Requests refused by limits, in a minute", refused, "short", "refused")

@@ -1,0 +1,74 @@
+"""What the planner has to know of the cluster. Everything has a default, so that a plan needs no cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+_TOOLS = {
+    "prometheus": "prometheus.monitoring:9090",
+    "alertmanager": "alertmanager.monitoring:9093",
+    "grafana": "grafana.monitoring:80",
+    "kiali": "kiali.istio-system:20001",
+    "headlamp": "headlamp.headlamp:80",
+    "tracing": "zipkin.tracing:9411",
+}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The cluster as far as a release depends on it; ``None`` or empty where nobody has asked."""
+
+    cluster_domain: str = "cluster.local"
+    # SPIFFE trust domain of the mesh; Istio takes cluster.local for whatever its own is.
+    trust_domain: str = "cluster.local"
+    gateway_namespace: str = "istio-system"
+    # ServiceAccount and label app of the gateway's pods.
+    gateway_account: str = "istio-ingressgateway"
+    gateway_app: str = "istio-ingressgateway"
+    # Ports that the gateway listens on; empty: not known.
+    gateway_ports: tuple[int, ...] = ()
+    # Gateway pods: each counts limits for itself.
+    gateway_replicas: int = 1
+    # Who scrapes, as namespace/serviceaccount in the mesh.
+    scraper: str = "monitoring/prometheus"
+    # Are there Prometheus' kinds in this cluster?
+    monitoring: bool = True
+    # Where tools answer, service.namespace:port; and those that this cluster does not have.
+    tools: Mapping[str, str] = field(default_factory=lambda: dict(_TOOLS))
+    missing_tools: frozenset[str] = frozenset()
+    alertmanager_image: str = "quay.io/prometheus/alertmanager:v0.31.0"
+    # Namespaces that are somebody else's: used, and never labelled or deleted.
+    foreign_namespaces: frozenset[str] = frozenset(
+        ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system", "monitoring", "metallb-system")
+    )
+    # Hosts that other releases answer on, and objects (kind/namespace/name) that are theirs: each with whose it is.
+    hosts_taken: Mapping[str, str] = field(default_factory=dict)
+    objects_taken: Mapping[str, str] = field(default_factory=dict)
+    # Secrets in the release's namespace and StorageClasses of the cluster.
+    secrets: frozenset[str] | None = None
+    storage_classes: frozenset[str] | None = None
+    # Subsets that DestinationRules of the release have now: name of the rule → {subset: label}.
+    subsets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Environment:
+        """Make one of plain values, such as a module gets; unknown keys are a ``TypeError``."""
+        kinds = {item.name: item.type for item in fields(cls)}
+        made: dict[str, Any] = {}
+        for name, value in values.items():
+            kind = str(kinds.get(name, ""))
+            if kind.startswith("frozenset") and value is not None:
+                made[name] = frozenset(value)
+            elif kind.startswith("tuple"):
+                made[name] = tuple(value)
+            else:
+                made[name] = value
+        if "tools" in made:
+            made["tools"] = {**_TOOLS, **made["tools"]}
+        return cls(**made)
+
+    def principal(self, namespace: str, account: str) -> str:
+        """Write who a pod is in the mesh, as access rules name it."""
+        return f"{self.trust_domain}/ns/{namespace}/sa/{account}"

@@ -1,0 +1,149 @@
+"""Names of a release's objects: one convention, and what its page says instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..form import Fault
+from ..page import Key
+from .shape import Shape
+from .values import LABEL
+
+PATTERNS = {
+    "deployment": "{service}-{version}",
+    "service_account": "{service}-{version}",
+    "config": "{service}-{version}",
+    "version_service": "{service}-{version}",
+    "policy": "{service}-{version}",
+    "service": "{service}",
+    "virtual_service": "{service}",
+    "destination_rule": "{service}",
+    "monitor": "{service}",
+    "gateway": "{release}",
+    "entry": "{release}-entry",
+    "tool": "{release}-{tool}",
+    "rate_limit": "{unique}-rate-limit",
+    "hash": "{unique}-hash",
+    "rules": "{release}",
+    "mail": "{release}",
+    "dashboards": "{release}-dashboards",
+    "mtls": "{release}",
+    "tracing": "{release}",
+}
+LONGEST = 63
+_SERVICE = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+_ANY = re.compile(LABEL)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Gives each object its name, and the key of the page that decided it."""
+
+    shape: Shape
+
+    def of(self, kind: str, service: str = "", version: str = "", **more: str) -> str:
+        """Give the name of the object that ``kind`` stands for (a key of ``PATTERNS``)."""
+        return self.found(kind, service, version, **more)[0]
+
+    def found(self, kind: str, service: str = "", version: str = "", **more: str) -> tuple[str, Key]:
+        """Give the name, and the key that it comes from."""
+        release = self.shape.release
+        pattern, key = self._pattern(kind, service, version)
+        namespace = self.shape.namespace
+        unique = release.name if namespace in ("default", release.name) else f"{release.name}-{namespace}"
+        values = {
+            "release": release.name,
+            "namespace": namespace,
+            "unique": unique,
+            **({"service": service} if service else {}),
+            **({"version": version, "label": self.shape.label(version)} if version else {}),
+            **more,
+        }
+        return re.sub(r"\{([a-z]+)\}", lambda match: values.get(match[1], match[0]), pattern), key
+
+    def _pattern(self, kind: str, service: str, version: str) -> tuple[str, Key]:
+        release = self.shape.release
+        if version:
+            own = getattr(release.services[service].versions[version].names, kind)
+            if own:
+                return own, ("services", service, "versions", version, "names", kind)
+        if service:
+            own = getattr(release.services[service].names, kind)
+            if own:
+                return own, ("services", service, "names", kind)
+        own = getattr(release.names, kind)
+        if own:
+            return own, ("names", kind)
+        here: Key = ("services", service, "versions", version) if version else ("services", service)
+        return PATTERNS[kind], here if service else ("name",)
+
+    def all(self) -> Iterator[tuple[str, str, str, Key]]:
+        """Yield kind of object, kind of name, name and deciding key of every object that may be made."""
+        shape = self.shape
+        configs: dict[str, dict[str, str]] = {}
+        for service, declared in shape.services.items():
+            yield "Service", "service", *self.found("service", service)
+            yield "VirtualService", "virtual_service", *self.found("virtual_service", service)
+            yield "DestinationRule", "destination_rule", *self.found("destination_rule", service)
+            if declared.metrics:
+                yield "ServiceMonitor", "monitor", *self.found("monitor", service)
+            for version in declared.versions:
+                yield "Deployment", "deployment", *self.found("deployment", service, version)
+                yield "ServiceAccount", "service_account", *self.found("service_account", service, version)
+                yield "AuthorizationPolicy", "policy", *self.found("policy", service, version)
+                if declared.service_per_version:
+                    yield "Service", "version_service", *self.found("version_service", service, version)
+                data = {**declared.config, **declared.versions[version].config}
+                name, key = self.found("config", service, version)
+                # One ConfigMap for several is fine while they agree.
+                if data and configs.setdefault(name, data) is data or data != configs.get(name, data):
+                    yield "ConfigMap", "config", name, key
+        yield "Gateway", "gateway", *self.found("gateway")
+        yield "VirtualService", "entry", *self.found("entry")
+        yield "EnvoyFilter", "rate_limit", *self.found("rate_limit")
+        yield "EnvoyFilter", "hash", *self.found("hash")
+        yield "PrometheusRule", "rules", *self.found("rules")
+        yield "AlertmanagerConfig", "mail", *self.found("mail")
+        yield "PeerAuthentication", "mtls", *self.found("mtls")
+        yield "Telemetry", "tracing", *self.found("tracing")
+        yield from self._tools_and_dashboards()
+
+    def _tools_and_dashboards(self) -> Iterator[tuple[str, str, str, Key]]:
+        shape = self.shape
+        for tool, declared in shape.release.tools.items():
+            yield "VirtualService", "tool", *self.tool(tool)
+            if declared.alias:
+                yield "Service", "alias", declared.alias, ("tools", tool, "alias")
+        for name in {self.of("dashboards", dashboard=dashboard) for dashboard in shape.release.dashboards}:
+            yield "ConfigMap", "dashboards", name, self.found("dashboards")[1]
+        if shape.release.alertmanager:
+            yield "Service", "alertmanager", shape.release.alertmanager.name, ("alertmanager",)
+
+    def tool(self, tool: str) -> tuple[str, Key]:
+        """Give the name of a tool's VirtualService, and the key that it comes from."""
+        own = self.shape.release.tools[tool].name
+        return (own, ("tools", tool, "name")) if own else self.found("tool", tool=tool)
+
+
+def faults(naming: Naming) -> Iterator[Fault]:
+    """Find names that Kubernetes would not take, and those that two objects of one kind would have."""
+    seen: dict[tuple[str, str], Key] = {}
+    for kind, what, name, key in naming.all():
+        if "{" in name or "}" in name:
+            yield Fault(key, f"has a placeholder that {what} does not have", f'{what}: "{PATTERNS[what]}"')
+        elif len(name) > LONGEST:
+            shorter = f"a name that is {len(name) - LONGEST} letters shorter, or {what} in names"
+            yield Fault(key, f"makes {kind} {name}, and Kubernetes takes at most {LONGEST} letters", shorter)
+        elif not (_SERVICE if kind == "Service" else _ANY).fullmatch(name):
+            yield Fault(key, f"makes {kind} {name!r}, which is no name for one", f"{what}: {_repaired(name)}")
+        elif (kind, name) in seen and kind != "ServiceMonitor":
+            other = ".".join(map(str, seen[kind, name]))
+            pattern = PATTERNS.get(what, name)
+            yield Fault(key, f"makes {kind} {name}, which {other} makes too", f'{what}: "{pattern}-2"')
+        seen.setdefault((kind, name), key)
+
+
+def _repaired(name: str) -> str:
+    return "a" + name.strip("-") if name.strip("-") else "app"

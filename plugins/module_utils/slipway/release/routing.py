@@ -1,0 +1,264 @@
+"""Rules of VirtualServices, in the one order of decisions: override, then sticky, then weights.
+
+A rule is a plain map: ``name``, ``match`` (list of HTTPMatchRequest, empty: everything), ``route`` (destinations) or
+``refuse`` (a status), ``mirrors``, and what its service says of time-outs, retries and faults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .model import Route
+from .names import Naming
+from .values import milliseconds, seconds_text, whole
+
+Rule = dict[str, Any]
+
+
+def fqdn(naming: Naming, service: str, domain: str) -> str:
+    """Write the DNS name of a service's Service."""
+    return f"{naming.of('service', service)}.{naming.shape.namespace}.svc.{domain}"
+
+
+def cookie_pattern(name: str, value: str) -> str:
+    """Match a Cookie header that has exactly this cookie among others."""
+    return rf"^(.*;\s*)?{literal(name)}={literal(value)}(;.*)?$"
+
+
+def literal(text: str) -> str:
+    """Write a text as a regular expression that matches it alone."""
+    return re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", text)
+
+
+def set_cookie(naming: Naming, version: str) -> str:
+    """Write the Set-Cookie header by which the mesh keeps a client with ``version``."""
+    shape = naming.shape
+    age = milliseconds(shape.release.sticky.max_age) // 1000
+    tls = shape.release.gateway.tls
+    secure = "; Secure" if tls and tls.redirect else ""
+    value = f"{shape.cookie}={shape.cookie_value(version)}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+    return _unformatted(value)
+
+
+def expired_cookie(naming: Naming) -> str:
+    """Write the Set-Cookie header that takes the mesh's cookie off an answer."""
+    return _unformatted(f"{naming.shape.cookie}=; Path=/; Max-Age=0")
+
+
+def _unformatted(value: str) -> str:
+    """Envoy takes % in a header for the beginning of a command."""
+    return value.replace("%", "%%")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Makes the rules of a release. ``domain`` is the cluster's."""
+
+    naming: Naming
+    domain: str
+
+    def entry(self) -> list[Rule]:
+        """Make the rules of the hosts: path by path, the longest first."""
+        shape = self.naming.shape
+        return [rule for path, route in shape.routes.items() for rule in self._path(path, route)]
+
+    def _path(self, path: str, route: Route) -> Iterator[Rule]:
+        shape = self.naming.shape
+        service = route.to
+        common = self._common(service) | ({"rewrite": _rewritten(path, route.rewrite)} if route.rewrite else {})
+        versions = shape.versions if shape.minds(service) else []
+        for how, version, condition in self._conditions(versions):
+            match = [{**each, **condition} for each in _paths(path)]
+            yield self._rule(f"{path}:{how}", match, [self._to(service, version)], common)
+        how, destinations = self._undecided(service, route, versions)
+        yield self._rule(f"{path}:{how}", _paths(path), destinations, common)
+
+    def _conditions(self, versions: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield how a request can say its version, in the order in which it counts."""
+        shape = self.naming.shape
+        override, sticky = shape.release.override, shape.release.sticky
+        if not versions:
+            return
+        for host, version in shape.override_hosts.items():
+            yield f"host:{host}", version, {"authority": {"regex": rf"(?i){literal(host)}(:\d+)?"}}
+        if override.header:
+            for version in versions:
+                value = override.header.values.get(version, version)
+                yield f"header:{version}", version, {"headers": {override.header.name: {"exact": value}}}
+        if override.cookie:
+            for version in versions:
+                pattern = cookie_pattern(override.cookie.name, override.cookie.values.get(version, version))
+                yield f"cookie:{version}", version, {"headers": {"cookie": {"regex": pattern}}}
+        if sticky.by == "cookie":
+            for version in self.live(versions):
+                pattern = cookie_pattern(shape.cookie, shape.cookie_value(version))
+                yield f"sticky:{version}", version, {"headers": {"cookie": {"regex": pattern}}}
+
+    def live(self, versions: list[str]) -> list[str]:
+        """Keep the versions that new clients can get."""
+        return [version for version in versions if self.naming.shape.release.weights[version]]
+
+    def _undecided(self, service: str, route: Route, versions: list[str]) -> tuple[str, list[dict[str, Any]]]:
+        """Say where requests go that neither override nor cookie decide."""
+        shape = self.naming.shape
+        if route.version or not versions:
+            return "default", [self._to(service, route.version or shape.default(service))]
+        live = self.live(versions)
+        by_mesh = shape.release.sticky.by == "cookie" and shape.release.sticky.set_by == "mesh"
+        destinations = []
+        for version in live:
+            destination = self._to(service, version)
+            if len(live) > 1:
+                destination["weight"] = shape.release.weights[version]
+            if by_mesh:
+                # `add`, because `set` would take away the app's own cookies.
+                destination["response_add"] = {"Set-Cookie": set_cookie(self.naming, version)}
+            destinations.append(destination)
+        return self.undecided(versions), destinations
+
+    def undecided(self, versions: list[str]) -> str:
+        """Name the last rule of a path.
+
+        The hash goes by this name, and must not find a rule with one destination, which has no weights to hash over.
+        """
+        return "hash" if self.naming.shape.release.sticky.by == "hash" and len(self.live(versions)) > 1 else "weights"
+
+    def hashed(self) -> list[str]:
+        """List the names of the rules in which a hash picks the version."""
+        shape = self.naming.shape
+        return [
+            self._name(f"{path}:hash")
+            for path, route in shape.routes.items()
+            if shape.minds(route.to) and route.version is None and self.undecided(shape.versions) == "hash"
+        ]
+
+    def mesh(self, service: str) -> list[Rule]:
+        """Make the rules for calls from inside the mesh; empty when plain calls do."""
+        shape = self.naming.shape
+        common = self._common(service)
+        refused, shadowed = self._from_shadows(service)
+        rules = [*refused, *shadowed]
+        followed = shape.follows(service) or service in shape.carriers
+        for version in shape.versions if followed else []:
+            match = list(self._from_version(service, version))
+            if match:
+                rules.append(self._rule(f"{service}:{version}", match, [self._to(service, version)], common))
+        if shape.is_split(service) and shape.services[service].follows == "weights":
+            live = self.live(shape.versions)
+            weighted = [self._to(service, version) for version in live]
+            for version, destination in zip(live, weighted, strict=True):
+                if len(live) > 1:
+                    destination["weight"] = shape.release.weights[version]
+            rules.append(self._rule(f"{service}:weights", [], weighted, common))
+        elif rules or common or shape.is_split(service):
+            to = {**self._to(service, shape.default(service)), "request_set": {}}
+            rules.append(self._rule(f"{service}:default", [], [to], common))
+        return rules if shape.callers(service) or shape.services[service].callers else []
+
+    def _from_version(self, service: str, version: str) -> Iterator[dict[str, Any]]:
+        """Yield how calls of a version are known: by the caller's label, or by the header it passes on."""
+        shape = self.naming.shape
+        header = {shape.release.chain_header: {"exact": shape.chain_value(version)}}
+        for caller in shape.callers(service):
+            if shape.is_split(caller):
+                yield {"sourceLabels": {"app": caller, "version": shape.label(version)}}
+            elif shape.is_split(service):
+                yield {"sourceLabels": {"app": caller}, "headers": header}
+
+    def _from_shadows(self, service: str) -> tuple[list[Rule], list[Rule]]:
+        """Make the rules for calls of shadows: to their own kind, else nowhere."""
+        shape = self.naming.shape
+        alone, paired = [], []
+        for caller, version in shape.shadow_callers(service):
+            match = [{"sourceLabels": {"app": caller, "version": shape.label(version)}}]
+            if version in shape.services[service].versions:
+                to = [self._to(service, version)]
+                paired.append(self._rule(f"{service}:shadow:{caller}:{version}", match, to, {}))
+            else:
+                alone.append(
+                    {"name": self._name(f"{service}:shadow:{caller}:{version}"), "match": match, "refuse": 403}
+                )
+        return alone, paired
+
+    def _to(self, service: str, version: str) -> dict[str, Any]:
+        """Write a destination: the version of ``service`` that serves ``version``."""
+        shape = self.naming.shape
+        versions = shape.services[service].versions
+        serving = version if version in versions else shape.serving(service, version)
+        stamped = service in shape.carriers and version in shape.versions
+        return {
+            "host": fqdn(self.naming, service, self.domain),
+            "port": shape.services[service].service_port or shape.services[service].port,
+            "subset": self._subset(service, serving),
+            "request_set": {shape.release.chain_header: _unformatted(shape.chain_value(version))} if stamped else {},
+        }
+
+    def _subset(self, service: str, version: str) -> str:
+        return version if len(self.naming.shape.services[service].versions) > 1 else ""
+
+    def _common(self, service: str) -> dict[str, Any]:
+        """Say what holds for every request to a service: copies, time-outs, retries, faults."""
+        declared = self.naming.shape.services[service]
+        common: dict[str, Any] = {}
+        mirrors = [
+            {**self._to(service, version), "percent": whole(percent)}
+            for version, percent in self.naming.shape.shadows(service).items()
+            if percent
+        ]
+        if mirrors:
+            common["mirrors"] = mirrors
+        if declared.timeout:
+            common["timeout"] = seconds_text(declared.timeout)
+        if declared.retries:
+            common["retries"] = _retries(declared.retries)
+        if declared.faults and (fault := _fault(declared.faults)):
+            common["fault"] = fault
+        return common
+
+    def _rule(
+        self, name: str, match: list[dict[str, Any]], route: list[dict[str, Any]], common: dict[str, Any]
+    ) -> Rule:
+        return {"name": self._name(name), "match": match, "route": route, **common}
+
+    def _name(self, name: str) -> str:
+        return f"{self.naming.shape.namespace}/{self.naming.shape.release.name}:{name}"
+
+
+def _paths(path: str) -> list[dict[str, Any]]:
+    """Match a path and what is below it, and not what only begins with the same letters."""
+    if path == "/":
+        return [{"uri": {"prefix": "/"}}]
+    return [{"uri": {"exact": path}}, {"uri": {"prefix": f"{path}/"}}]
+
+
+def _rewritten(path: str, wanted: str) -> dict[str, str]:
+    """Say how a path below ``path`` becomes one below ``wanted``, with the slash between in its place."""
+    new = wanted.rstrip("/")
+    if path == "/":
+        return {"match": "^/(.*)$", "rewrite": rf"{new}/\1"}
+    if not new:
+        return {"match": f"^{literal(path)}/?(.*)$", "rewrite": r"/\1"}
+    return {"match": f"^{literal(path)}(.*)$", "rewrite": rf"{new}\1"}
+
+
+def _retries(retries: Any) -> dict[str, Any]:
+    if not retries.attempts:
+        return {"attempts": 0}
+    made: dict[str, Any] = {"attempts": retries.attempts, "retryOn": ",".join(retries.reasons)}
+    if retries.per_try:
+        made["perTryTimeout"] = seconds_text(retries.per_try)
+    return made
+
+
+def _fault(faults: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if faults.delay:
+        delay = faults.delay
+        made["delay"] = {"fixedDelay": seconds_text(delay.time), "percentage": {"value": whole(delay.share)}}
+    if faults.abort:
+        abort = faults.abort
+        made["abort"] = {"httpStatus": abort.status, "percentage": {"value": whole(abort.share)}}
+    return made

@@ -1,0 +1,173 @@
+"""What follows from a release's page: who serves which version, who calls whom, where the version has to be carried.
+
+A release has one set of versions, those of ``weights``. A service has either all of them or one, which then serves
+every version. Shadows come on top: they serve copies, and each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from .model import Release, Route, Service
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The release seen as versions and calls."""
+
+    release: Release
+
+    @property
+    def services(self) -> dict[str, Service]:
+        """All services by name."""
+        return self.release.services
+
+    @property
+    def namespace(self) -> str:
+        """Namespace that everything but the gateway's configuration is in."""
+        return self.release.namespace or self.release.name
+
+    @cached_property
+    def versions(self) -> list[str]:
+        """The versions among which requests are split, heaviest first; empty when there is nothing to split."""
+        weights = self.release.weights
+        return sorted(weights, key=lambda version: -weights[version]) if len(weights) > 1 else []
+
+    def users(self, service: str) -> list[str]:
+        """Versions of a service that answer users."""
+        return [name for name, version in self.services[service].versions.items() if version.shadow is None]
+
+    def shadows(self, service: str) -> dict[str, float]:
+        """Versions of a service that get copies, with their per cent."""
+        versions = self.services[service].versions
+        return {name: version.shadow for name, version in versions.items() if version.shadow is not None}
+
+    def is_split(self, service: str) -> bool:
+        """Tell whether requests to this service have to be told apart by version."""
+        return len(self.users(service)) > 1
+
+    def serving(self, service: str, version: str) -> str:
+        """Give the version of ``service`` that serves requests of the release's ``version``."""
+        users = self.users(service)
+        return version if version in users else users[0]
+
+    def default(self, service: str) -> str:
+        """Give the version for those who come with none: the heaviest."""
+        users = self.users(service)
+        return next((version for version in self.versions if version in users), users[0])
+
+    def label(self, version: str) -> str:
+        """Give the value of the label ``version`` on a version's pods."""
+        return self.release.version_labels.get(version, version)
+
+    @cached_property
+    def routes(self) -> dict[str, Route]:
+        """Paths, the longest first; without any on the page, all to the first service."""
+        routes = self.release.routes or {"/": Route(to=next(iter(self.services)))}
+        tidy = {path.rstrip("/") or "/": route for path, route in routes.items()}
+        return {path: tidy[path] for path in sorted(tidy, key=lambda path: (-len(path), path))}
+
+    @cached_property
+    def entries(self) -> list[str]:
+        """Services that the gateway leads to."""
+        return list(dict.fromkeys(route.to for route in self.routes.values()))
+
+    def callers(self, service: str) -> list[str]:
+        """Services that call ``service``."""
+        return [name for name, other in self.services.items() if service in other.calls]
+
+    @cached_property
+    def carriers(self) -> frozenset[str]:
+        """Services with one version, behind which there is a service whose version follows: they have to forward it."""
+        found: set[str] = set()
+        for service in reversed(self.callees_last()):
+            if self.versions and not self.is_split(service):
+                called = self.services[service].calls
+                if any(other in found or self.follows(other) for other in called):
+                    found.add(service)
+        return frozenset(found)
+
+    def follows(self, service: str) -> bool:
+        """Tell whether the version of ``service`` is that of its caller."""
+        return self.is_split(service) and self.services[service].follows == "caller"
+
+    def minds(self, service: str) -> bool:
+        """Tell whether requests to this service carry a version: it is split, or has to pass the version on."""
+        return self.is_split(service) or service in self.carriers
+
+    def callees_last(self) -> list[str]:
+        """List the services so that each comes before those it calls."""
+        order: list[str] = []
+
+        def visit(service: str) -> None:
+            if service not in order:
+                for other in self.services[service].calls:
+                    visit(other)
+                order.append(service)
+
+        for service in self.services:
+            visit(service)
+        return order[::-1]
+
+    def cycle(self) -> list[str]:
+        """Find services that call each other in a circle; the first one again at the end."""
+        done: set[str] = set()
+
+        def visit(service: str, path: tuple[str, ...]) -> list[str]:
+            if service in path:
+                return [*path[path.index(service) :], service]
+            if service in done:
+                return []
+            for other in self.services[service].calls:
+                if found := visit(other, (*path, service)):
+                    return found
+            done.add(service)
+            return []
+
+        return next((found for service in self.services if (found := visit(service, ()))), [])
+
+    def host(self, name: str) -> str:
+        """Complete a host without a dot with the first of the release's hosts."""
+        return name if "." in name else f"{name}.{self.release.hosts[0]}"
+
+    @cached_property
+    def override_hosts(self) -> dict[str, str]:
+        """Hosts that show one version, complete."""
+        return {self.host(name): version for name, version in self.release.override.hosts.items()}
+
+    @cached_property
+    def hosts(self) -> list[str]:
+        """Hosts of the application: its own, then those that show one version."""
+        return list(dict.fromkeys([*self.release.hosts, *self.override_hosts]))
+
+    @cached_property
+    def tool_hosts(self) -> dict[str, str]:
+        """Hosts of the tools by the tool's name."""
+        return {name: self.host(tool.host) for name, tool in self.release.tools.items()}
+
+    @cached_property
+    def cookie(self) -> str:
+        """Name of the cookie that keeps clients with their version."""
+        return self.release.sticky.cookie or f"{self.release.name}-version"
+
+    def cookie_value(self, version: str) -> str:
+        """Value of that cookie for a version."""
+        return self.release.sticky.values.get(version, version)
+
+    def chain_value(self, version: str) -> str:
+        """Value of the header that carries the version from service to service.
+
+        A client may ask for a version by the same header, so then the values are the same too.
+        """
+        header = self.release.override.header
+        if header and header.name == self.release.chain_header:
+            return header.values.get(version, version)
+        return version
+
+    def shadow_callers(self, service: str) -> Iterator[tuple[str, str]]:
+        """Yield callers' shadow versions: whose calls never reach what answers users."""
+        for caller in self.callers(service):
+            for version in self.shadows(caller):
+                yield caller, version

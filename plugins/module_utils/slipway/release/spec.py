@@ -1,0 +1,85 @@
+"""Read a release's page, and say everything that is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..form import Fault, plain
+from ..page import Page, Problem, SettingsError, Sort, holds_a_secret, read_page, texts
+from .checks import FORM, examine
+from .model import Release
+
+PAGE = Sort(
+    "the page of the release",
+    "-e release=releases/sms-checker.yml",
+    "name: hello",
+    "a template ({{ … }}) does not work here; what changes from run to run comes by -e release_hosts and the like",
+)
+SUBJECT = "This release"
+# What a run may put in the place of the page's own, as release_<name>.
+OVERRIDES = ("name", "namespace", "hosts", "weights")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A release as it was read: the page, the values used (``given``), the model, and warnings."""
+
+    page: Page
+    given: dict[str, Any]
+    release: Release
+    warnings: list[Problem]
+
+    def problems(self, faults: Iterable[Fault]) -> list[Problem]:
+        """Give faults found later their place on the page."""
+        return FORM.placed(faults, self.given, self.page)
+
+    def refuse(self, faults: Iterable[Fault]) -> None:
+        """Raise ``SettingsError`` with the faults, if there are any."""
+        problems = self.problems(faults)
+        if problems:
+            raise SettingsError(problems, SUBJECT)
+
+
+def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """Read the page at ``path``, with ``overrides`` (name, namespace, hosts, weights) in the place of its own.
+
+    Raises ``SettingsError`` with every problem: file and line, key, value, and a value that would work.
+    """
+    page = read_page(Path(path), PAGE)
+    if page.problems and not page.values:
+        raise SettingsError(page.problems, SUBJECT)
+    page.lines[()] = 1
+    other = {key: value for key, value in plain(overrides or {}).items() if value is not None}
+    given = {**page.values, **other}
+    faults = [*_foreign(other), *_secrets(page)]
+    release = None
+    try:
+        release = Release.model_validate(given)
+    except ValidationError as exc:
+        faults += map(FORM.fault, exc.errors(include_url=False))
+    if release is not None:
+        faults += examine(release)
+    problems = [*page.problems, *FORM.placed(faults, given, page)]
+    if problems or release is None:
+        problems.sort(key=lambda problem: (problem.line or sys.maxsize, problem.key))
+        raise SettingsError(problems, SUBJECT)
+    return Spec(page, given, release, FORM.placed(faults, given, page, warning=True))
+
+
+def _foreign(overrides: Mapping[str, Any]) -> Iterable[Fault]:
+    for name in overrides:
+        if name not in OVERRIDES:
+            yield Fault((name,), "cannot be set by -e", f"one of {', '.join(f'release_{key}' for key in OVERRIDES)}")
+
+
+def _secrets(page: Page) -> Iterable[Fault]:
+    for key, text in texts(page.values, ()):
+        if holds_a_secret(text):
+            fix = "secrets: {api-token: {keys: {TOKEN: {environment: API_TOKEN}}}}"
+            yield Fault(key, "a secret does not belong on the page, which is committed", fix)

@@ -1,0 +1,227 @@
+"""Values as people write them on a release's page (``10/minute``, ``5%``, ``1.5Gi``), and as machines read them."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_RATE = re.compile(r"(\d{1,9})\s*(?:/|per )\s*(s|sec|second|m|min|minute|h|hour|d|day)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+_BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+_DECIMAL = {"k": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}")
+
+LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+
+
+def _duration(text: str) -> str:
+    if not _DURATION.fullmatch(text) or milliseconds(text) < 1:
+        raise ValueError("must be a length of time with its unit: ms, s, m, h or d")
+    return text
+
+
+def milliseconds(text: str) -> int:
+    """Read a length of time (``500ms``, ``10s``, ``1.5m``) as milliseconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no length of time")
+    return int(Decimal(match[1]) * _MILLISECONDS[match[2]])
+
+
+def seconds_text(text: str) -> str:
+    """Write a length of time in seconds, as Envoy and Istio take it: ``0.5s``, ``90s``."""
+    return _plain_number(Fraction(milliseconds(text), 1000)) + "s"
+
+
+def prometheus_time(text: str) -> str:
+    """Write a length of time in the largest unit that Prometheus takes without a fraction: ``2m``, ``1500ms``."""
+    number = milliseconds(text)
+    unit, size = next((unit, size) for unit, size in reversed(_MILLISECONDS.items()) if number % size == 0)
+    return f"{number // size}{unit}"
+
+
+def _plain_number(value: Fraction) -> str:
+    """Write a fraction with at most nine decimals, and no more than needed."""
+    text = f"{Decimal(value.numerator) / Decimal(value.denominator):.9f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def rate(text: str) -> tuple[int, int]:
+    """Read ``10/minute`` as how many in how many seconds."""
+    match = _RATE.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise ValueError("must be a number per second, minute, hour or day")
+    return int(match[1]), _SECONDS[match[2][0]]
+
+
+def _rate(text: str) -> str:
+    rate(text)
+    return text
+
+
+def bucket(text: str, burst: int | None = None) -> dict[str, Any]:
+    """Make Envoy's token bucket of a rate.
+
+    It is full with ``burst`` (default: the rate's number) and gains one at a time: 10/minute gains one every 6 s. Envoy
+    takes no fill more often than every 50 ms, so faster buckets gain several at once.
+    """
+    count, seconds = rate(text)
+    fill = max(1, math.ceil(Fraction(count, 20 * seconds)))
+    interval = Fraction(seconds * fill, count)
+    return {
+        "max_tokens": max(burst or count, fill),
+        "tokens_per_fill": fill,
+        "fill_interval": _plain_number(interval) + "s",
+    }
+
+
+def _percent(value: Any) -> Any:
+    if isinstance(value, str):
+        if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?%", value):
+            raise ValueError("must be a share of 0% to 100%")
+        return float(value[:-1])
+    return value
+
+
+def whole(value: float) -> int | float:
+    """Give a number without a fraction as the whole number it is, so that it is written as one."""
+    return int(value) if value == int(value) else value
+
+
+def _to_text(value: Any) -> Any:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _cpu(text: str) -> str:
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in (None, "m"):
+        raise ValueError("must be a number of CPUs, or of thousandths of one with m")
+    thousandths = Decimal(match[1]) * (1 if match[2] else 1000)
+    if thousandths != int(thousandths) or thousandths < 1:
+        raise ValueError("must be at least 1m, and whole thousandths of a CPU")
+    return f"{int(thousandths) // 1000}" if thousandths % 1000 == 0 else f"{int(thousandths)}m"
+
+
+def _memory(text: str) -> str:
+    """Bring a size into the form that the API server gives it, so that applying it again changes nothing."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] == "m":
+        raise ValueError("must be a size in bytes, with Ki, Mi, Gi or Ti")
+    units = _BINARY if match[2] in _BINARY else _DECIMAL
+    size = Decimal(match[1]) * (units[match[2]] if match[2] else 1)
+    if size != int(size) or size < 1:
+        raise ValueError("must be whole bytes, and more than none")
+    unit = next((unit for unit, factor in reversed(units.items()) if match[2] and int(size) % factor == 0), "")
+    return f"{int(size) // units.get(unit, 1)}{unit}"
+
+
+def _written_text(value: Any) -> Any:
+    """Take a whole number for the text it is written as; ``yes`` and ``1.10`` would come out as something else."""
+    if isinstance(value, (bool, float)):
+        raise ValueError("must be a text, in quotes")  # noqa: TRY004, a TypeError would not become a message
+    return str(value) if isinstance(value, int) else value
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def is_token(text: str) -> bool:
+    """Tell whether a text can be the name of a header or a cookie."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def is_cookie_value(text: str) -> bool:
+    """Tell whether a text can be the value of a cookie without quotes."""
+    return bool(_COOKIE_VALUE.fullmatch(text))
+
+
+def _header(text: str) -> str:
+    if not is_token(text) or text.startswith(":") or text.lower() in ("host", "cookie", "set-cookie", "content-length"):
+        raise ValueError("must be the name of a request header of its own: letters, digits and hyphens")
+    return text.lower()
+
+
+def _header_value(text: str) -> str:
+    if not re.fullmatch(r"[!-~]([ -~]{0,198}[!-~])?", text):
+        raise ValueError("must be a value that a header can have: printable letters, no space at its ends")
+    return text
+
+
+def _cookie(text: str) -> str:
+    if not is_token(text):
+        raise ValueError("must be the name of a cookie: letters, digits, hyphens and underscores, no space, = or ;")
+    return text
+
+
+def _cookie_value(text: str) -> str:
+    if not is_cookie_value(text):
+        raise ValueError('must be the value of a cookie: no space, comma, semicolon or "')
+    return text
+
+
+def _image(text: str) -> str:
+    if not re.fullmatch(
+        r"([a-z0-9.-]+(:\d{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?", text
+    ):
+        raise ValueError("must be an image: name:tag in lower-case letters, with its registry before it")
+    return text
+
+
+def _host(text: str) -> str:
+    if len(text) > 253 or not re.fullmatch(rf"{LABEL}(\.{LABEL})*", text):
+        raise ValueError("must be a host name in lower case, without port or path")
+    return text
+
+
+def _path(text: str) -> str:
+    if not re.fullmatch(r"/|(/[\w.~!$&'()*+,;=:@%-]+)+/?", text):
+        raise ValueError("must be a path that starts with / and has no space, ? or #")
+    return text
+
+
+def _folder(text: str) -> str:
+    if not re.fullmatch(r"(/[\w.@+-]+)+", text) or "/../" in f"{text}/":
+        raise ValueError("must be the absolute path of a folder")
+    return text
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}
+_PERCENT_SCHEMA = {
+    "anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}]
+}
+_SIZE_SCHEMA = {"type": ["string", "number"]}
+_TEXT_SCHEMA = {"type": ["string", "integer"]}
+
+Duration = Annotated[str, AfterValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Rate = Annotated[str, AfterValidator(_rate), WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(/|per ) ?[a-z]+$"})]
+Percent = Annotated[
+    float, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_percent), WithJsonSchema(_PERCENT_SCHEMA)
+]
+Cpu = Annotated[str, AfterValidator(_cpu), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]
+Memory = Annotated[str, AfterValidator(_memory), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]
+Text = Annotated[str, BeforeValidator(_written_text), WithJsonSchema(_TEXT_SCHEMA)]
+Texts = Annotated[
+    list[str],
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+HeaderName = Annotated[str, AfterValidator(_header)]
+HeaderValue = Annotated[str, AfterValidator(_header_value), BeforeValidator(_written_text)]
+CookieName = Annotated[str, AfterValidator(_cookie)]
+CookieValue = Annotated[
+    str, AfterValidator(_cookie_value), BeforeValidator(_written_text), WithJsonSchema(_TEXT_SCHEMA)
+]
+Image = Annotated[str, AfterValidator(_image)]
+Host = Annotated[str, AfterValidator(_host)]
+UrlPath = Annotated[str, AfterValidator(_path)]
+Folder = Annotated[str, AfterValidator(_folder)]

@@ -1,0 +1,196 @@
+"""What one version of a service runs as: the service's own words, and the version's over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .model import EnvValue, Probe, Probes, Resources, Service, VersionOf
+from .names import Naming
+from .values import milliseconds, whole
+
+USER = 65532
+DRAIN = "3s"
+_PROTOCOLS = {"http": "http", "http2": "http2", "grpc": "grpc"}
+
+
+def ports(declared: Service) -> list[dict[str, Any]]:
+    """List the ports of a Service: ``name``, ``number`` (the Service's), ``target`` (the container's), ``protocol``."""
+    protocol = _PROTOCOLS[declared.protocol]
+    found = [
+        {
+            "name": protocol,
+            "number": declared.service_port or declared.port,
+            "target": declared.port,
+            "protocol": protocol,
+        }
+    ]
+    if declared.metrics and declared.metrics.port not in (None, declared.port):
+        number = declared.metrics.port
+        found.append({"name": "http-metrics", "number": number, "target": number, "protocol": "http"})
+    return found
+
+
+def config(declared: Service, version: str) -> dict[str, str]:
+    """Give the data of a version's ConfigMap; empty: there is none."""
+    return {**declared.config, **declared.versions[version].config}
+
+
+def has_sidecar(declared: Service, version: str) -> bool:
+    """Tell whether a version's pods have the mesh's proxy."""
+    return bool(_chosen(declared, version, "sidecar", True))
+
+
+def _chosen(declared: Service, version: str, name: str, otherwise: Any) -> Any:
+    for place in (declared.versions[version], declared):
+        value = getattr(place, name)
+        if value is not None:
+            return value
+    return otherwise
+
+
+def deployment(naming: Naming, service: str, version: str, labels: dict[str, str]) -> dict[str, Any]:
+    """Give the values of the template ``deployment``."""
+    shape = naming.shape
+    declared = shape.services[service]
+    own = declared.versions[version]
+
+    def chosen(name: str, otherwise: Any = None) -> Any:
+        return _chosen(declared, version, name, otherwise)
+
+    selector = {"app": service, "version": shape.label(version)}
+    data = config(declared, version)
+    scaling = autoscaling(declared, version)
+    replicas = chosen("replicas", 1)
+    mounts, volumes = _storage(naming, declared, own, service, version)
+    image = chosen("image")
+    return {
+        "name": naming.of("deployment", service, version),
+        "namespace": shape.namespace,
+        "labels": {**labels, **selector},
+        "selector": selector,
+        "pod_labels": {
+            **selector,
+            "slipway.io/release": shape.release.name,
+            "traffic": "user" if own.shadow is None else "shadow",
+            "sidecar.istio.io/inject": "true" if has_sidecar(declared, version) else "false",
+        },
+        "annotations": {"slipway.io/config": _digest(data)} if data else {},
+        # A field that the autoscaler sets is not ours.
+        "replicas": None if scaling else replicas,
+        "spread": scaling is not None or replicas > 1,
+        "service_account": naming.of("service_account", service, version),
+        "image_pull_secrets": [{"name": name} for name in shape.release.image_pull_secrets],
+        "user": chosen("user", USER),
+        "container": service,
+        "image": image,
+        "pull": "IfNotPresent" if "@" in image or _is_tagged(image) else "Always",
+        "command": chosen("command"),
+        "args": chosen("args"),
+        "ports": ports(declared),
+        "env_from": list(_sources(naming, declared, own, service, version)),
+        "env": [_variable(name, value) for name, value in {**declared.env, **own.env}.items()],
+        "resources": _resources(chosen("resources") or Resources()),
+        "writable": chosen("writable", False),
+        "drain": -(-milliseconds(chosen("drain", DRAIN)) // 1000),
+        "probes": list(_probes(chosen("probes") or Probes(), declared.port)),
+        "mounts": mounts,
+        "volumes": volumes,
+    }
+
+
+def autoscaling(declared: Service, version: str) -> Any:
+    """Give a version's autoscaling: its own, the service's where it does not fix its number of pods, or None."""
+    own = declared.versions[version]
+    return own.autoscaling or (declared.autoscaling if own.replicas is None else None)
+
+
+def min_available(declared: Service, version: str) -> int | None:
+    """Give the number of pods that stay when nodes are drained."""
+    found: int | None = _chosen(declared, version, "min_available", None)
+    return found
+
+
+def _is_tagged(image: str) -> bool:
+    name = image.rpartition("/")[2]
+    return ":" in name and not name.endswith(":latest")
+
+
+def _digest(data: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sources(naming: Naming, declared: Service, own: VersionOf, service: str, version: str) -> Iterator[dict[str, str]]:
+    if config(declared, version):
+        yield {"kind": "configMapRef", "name": naming.of("config", service, version)}
+    for name in dict.fromkeys([*declared.secrets, *own.secrets]):
+        yield {"kind": "secretRef", "name": name}
+
+
+def _variable(name: str, given: EnvValue) -> dict[str, Any]:
+    if given.secret is not None:
+        return {"name": name, "valueFrom": {"secretKeyRef": {"name": given.secret, "key": given.key}}}
+    if given.field is not None:
+        return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": given.field}}}
+    return {"name": name, "value": given.value}
+
+
+def _resources(given: Resources) -> dict[str, dict[str, str]]:
+    limits = {"cpu": given.cpu_limit, "memory": given.memory_limit}
+    kept = {name: value for name, value in limits.items() if value is not None}
+    return {"requests": {"cpu": given.cpu, "memory": given.memory}, **({"limits": kept} if kept else {})}
+
+
+def _probes(given: Probes, port: int) -> Iterator[dict[str, Any]]:
+    kinds = (("startupProbe", given.start), ("livenessProbe", given.live), ("readinessProbe", given.ready))
+    if not any(probe for _, probe in kinds):
+        # Nobody said what to ask, so the port being open has to do.
+        yield {"kind": "readinessProbe", "path": "", "port": port, "period": 5, "timeout": 2, "failures": 3}
+    for kind, probe in kinds:
+        if isinstance(probe, Probe):
+            yield {
+                "kind": kind,
+                "path": probe.path,
+                "port": probe.port or port,
+                "period": max(1, milliseconds(probe.period) // 1000),
+                "timeout": max(1, milliseconds(probe.timeout) // 1000),
+                "failures": probe.failures,
+            }
+
+
+def _storage(
+    naming: Naming, declared: Service, own: VersionOf, service: str, version: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Give volumeMounts and volumes: what the page mounts, its config as files, and /tmp to write to."""
+    release = naming.shape.release
+    mounts: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    for name, folder in {**declared.mounts, **own.mounts}.items():
+        if name in release.volumes:
+            volume = release.volumes[name]
+            if volume.size:
+                source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": name}}
+            elif volume.host_path:
+                source = {"hostPath": {"path": volume.host_path, "type": "Directory"}}
+            else:
+                source = {"emptyDir": {"sizeLimit": volume.temporary}}
+            mounts.append({"name": name, "mountPath": folder})
+        else:
+            source = {"secret": {"secretName": name}}
+            mounts.append({"name": name, "mountPath": folder, "readOnly": True})
+        volumes.append({"name": name, **source})
+    folder = own.config_mount or declared.config_mount or ""
+    if folder:
+        mounts.append({"name": "slipway-config", "mountPath": folder, "readOnly": True})
+        volumes.append({"name": "slipway-config", "configMap": {"name": naming.of("config", service, version)}})
+    if not _chosen(declared, version, "writable", False) and "/tmp" not in {mount["mountPath"] for mount in mounts}:  # noqa: S108, in a container
+        mounts.append({"name": "slipway-tmp", "mountPath": "/tmp"})  # noqa: S108
+        volumes.append({"name": "slipway-tmp", "emptyDir": {}})
+    return mounts, volumes
+
+
+def scaling_values(found: Any) -> dict[str, Any]:
+    """Give what the template ``autoscaler`` needs of a version's autoscaling."""
+    return {"least": found.min, "most": found.max, "cpu": whole(found.cpu)}
