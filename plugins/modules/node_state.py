@@ -51,7 +51,7 @@ ansible_facts:
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), interface,
         swap, swap_masked, packages_missing, dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), kubernetes (joined, controller, interrupted,
-        founding, foreign, etcd, sealed, ca, version, registered). V(registered) is whether the cluster has this node, null when
+        founding, foreign, etcd, sealed, ca, version, pod_cidr, registered). V(registered) is whether the cluster has this node, null when
         there was no telling.
       type: dict
       returned: always

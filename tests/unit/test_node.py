@@ -101,7 +101,7 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
-NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed", "ca", "version"}
+NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed", "ca", "version", "pod_cidr"}
 PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
 SUM = hashlib.sha256(b"a").hexdigest()
 IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
@@ -165,6 +165,23 @@ def test_the_cluster_that_a_machine_is_in(tmp_path: Path, files: dict[str, str],
 
 
 @pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.2.1/24\nFLANNEL_MTU=1450\n", "10.244.2.0/24"),
+        ("FLANNEL_SUBNET=\n", ""),
+        ("FLANNEL_SUBNET=nonsense\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_pod_network_of_a_node_is_the_one_that_flannel_was_given(tmp_path: Path, text: str, network: str) -> None:
+    assert node.pod_cidr(text) == network
+    files = {**KUBELET, **DONE, "run/flannel/subnet.env": text}
+    assert node.kubernetes_state(lay(tmp_path, files))["pod_cidr"] == network
+    (tmp_path / "var/lib/slipway/kubeadm.json").unlink()
+    assert node.kubernetes_state(str(tmp_path))["pod_cidr"] == ""
+
+
+@pytest.mark.parametrize(
     ("processes", "name"),
     [
         (["systemd", "chronyd"], "chronyd"),
@@ -206,7 +223,7 @@ def test_everything_together(tmp_path: Path) -> None:
         "packages_missing": ["nginx"],
         "clock": "ntpd",
         "hosts_template": "",
-        "kubernetes": {**dict.fromkeys(sorted(NOTHING), False), "ca": "", "version": ""},
+        "kubernetes": {**dict.fromkeys(sorted(NOTHING), False), "ca": "", "version": "", "pod_cidr": ""},
     }
     lay(
         tmp_path,

@@ -64,6 +64,19 @@ def test_the_ca_of_the_cluster_is_that_of_a_controller_that_is_in(facts: dict[st
     assert wired("worker_ca", facts) == ca
 
 
+def with_pods(network: str) -> dict[str, Any]:
+    return {"slipway_node": {"kubernetes": {"pod_cidr": network}}}
+
+
+@pytest.mark.parametrize(
+    ("others", "kept"),
+    [({}, "10.244.2.0/24"), ({"ctrl": with_pods("10.244.2.0/24")}, ""), ({"ctrl": with_pods("")}, "10.244.2.0/24")],
+)
+def test_a_node_keeps_its_pod_network_unless_another_one_has_it(others: dict[str, Any], kept: str) -> None:
+    own = with_pods("10.244.2.0/24")
+    assert wired("kubelet_pod_cidr", {"node-1": own, **others}, inventory_hostname="node-1", **own) == kept
+
+
 def test_every_node_has_its_address_and_the_mirror_is_none() -> None:
     nodes = {name: address for name, address in ADDRESSES.items() if name != "mirror-1"}
     assert wired("control_plane_nodes") == nodes

@@ -22,6 +22,7 @@ SEAL = "etc/kubernetes/encryption/config.yml"
 CA = "etc/kubernetes/pki/ca.crt"
 API_SERVER = "etc/kubernetes/manifests/kube-apiserver.yaml"
 PLACED = "var/lib/slipway/artifacts.json"
+FLANNEL = "run/flannel/subnet.env"
 HOSTS_TEMPLATE = "etc/cloud/templates/hosts.debian.tmpl"
 # What keeps a machine's time, by the name of its process (which the kernel cuts at 15 characters).
 CLOCKS = ("chronyd", "ntpd", "systemd-timesyn")
@@ -128,6 +129,15 @@ def kubelet_version(record: str) -> str:
         return ""
 
 
+def pod_cidr(environment: str) -> str:
+    """Read a node's pod network out of Flannel's ``FLANNEL_SUBNET=10.244.1.1/24``; ``""`` when it names none."""
+    found = re.search(r"^FLANNEL_SUBNET=(\S+)$", environment, re.MULTILINE)
+    try:
+        return str(ipaddress.ip_network(found.group(1), strict=False)) if found else ""
+    except ValueError:
+        return ""
+
+
 def clock(processes: Iterable[str]) -> str:
     """Name the process that keeps this machine's time, ``""`` when none does."""
     running = set(processes)
@@ -143,7 +153,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     ``foreign``: a kubelet has credentials, and no run of ours gave them to it.
     ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
     ``ca``: the sum of the CA of the cluster that it joined; ``version``: the release that it runs there, that of the
-    API server on a controller, else that of the kubelet. Both are empty unless ``joined``.
+    API server on a controller, else that of the kubelet; ``pod_cidr``: the network that its pods have addresses of.
+    These are empty unless ``joined``.
     """
     text = read(os.path.join(root, RECORD))
     try:
@@ -167,6 +178,7 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "sealed": bool(read(os.path.join(root, SEAL)).strip()),
         "ca": ca if joined else "",
         "version": version if joined else "",
+        "pod_cidr": pod_cidr(read(os.path.join(root, FLANNEL))) if joined else "",
     }
 
 
