@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up hosts validate bundle down purge test test-long mutate lint bench lock
+.PHONY: help setup setup-dev up hosts validate bundle status graph down purge test test-long mutate lint bench lock
 
 # A login that is older than its membership in group docker gets it by with-docker.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
@@ -28,6 +28,9 @@ bundle: setup ## Only get the files and images that the cluster needs
 
 status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong
 	@.venv/bin/python -m slipway.status
+
+graph: setup ## Draw the objects of a namespace and how they hang together: make graph NAMESPACE=default
+	@.venv/bin/python -m slipway.status.graph $(or $(NAMESPACE),default)
 
 down: setup ## Remove machines, networks, volumes and the kubeconfig
 	@$(ansible-playbook) playbooks/down.yml

@@ -1,0 +1,139 @@
+"""What `make graph` draws of a namespace."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.errors import SlipwayError
+from slipway.status import graph as drawing
+from slipway.status.graph import Edge, dot, graph, quoted, svg
+
+
+def thing(kind: str, name: str, spec: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    labels, owners = more.pop("labels", {}), more.pop("owners", [])
+    metadata = {
+        "name": name,
+        "namespace": "shop",
+        "labels": labels,
+        "ownerReferences": [{"kind": k, "name": n} for k, n in owners],
+    }
+    return {"kind": kind, "metadata": metadata, "spec": spec or {}, **more}
+
+
+POD_SPEC = {
+    "nodeName": "node-1",
+    "serviceAccountName": "web-v1",
+    "containers": [
+        {
+            "envFrom": [{"secretRef": {"name": "keys"}, "prefix": "A_"}],
+            "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "x"}}}],
+        }
+    ],
+    "volumes": [{"persistentVolumeClaim": {"claimName": "data"}}, {"configMap": {"name": "kube-root-ca.crt"}}],
+}
+LABELS = {"app": "web", "version": "v1"}
+SHOP = [
+    thing("Gateway", "gw", {"servers": [{"hosts": ["shop.local"]}]}),
+    thing(
+        "VirtualService",
+        "web",
+        {
+            "hosts": ["shop.local"],
+            "gateways": ["shop/gw", "other/gw"],
+            "http": [
+                {"route": [{"destination": {"host": "web", "subset": "v1"}}]},
+                {
+                    "route": [
+                        {"destination": {"host": "web.shop.svc.cluster.local", "subset": "v1"}, "weight": 90},
+                        {"destination": {"host": "web", "subset": "v2"}, "weight": 10},
+                    ]
+                },
+            ],
+        },
+    ),
+    thing("DestinationRule", "web", {"host": "web", "subsets": [{"name": "v1"}, {"name": "v2"}]}),
+    thing("Service", "web", {"selector": {"app": "web"}, "ports": [{"port": 80}]}, labels={"app": "web"}),
+    thing("Deployment", "web-v1", {"replicas": 2}, status={"readyReplicas": 1}),
+    thing("ReplicaSet", "web-v1-abc", owners=[("Deployment", "web-v1")]),
+    *(thing("Pod", f"web-v1-abc-{n}", POD_SPEC, labels=LABELS, owners=[("ReplicaSet", "web-v1-abc")]) for n in "xy"),
+    thing("ServiceAccount", "web-v1"),
+    thing("Secret", "keys"),
+    thing("ConfigMap", "settings"),
+    thing("ConfigMap", "kube-root-ca.crt"),
+    thing("PersistentVolumeClaim", "data"),
+    thing("ServiceMonitor", "web", {"selector": {"matchLabels": {"app": "web"}}}),
+    thing("AlertmanagerConfig", "mail", {"receivers": [{"emailConfigs": [{"authPassword": {"name": "keys"}}]}]}),
+    thing("PeerAuthentication", "strict", {"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": "STRICT"}}),
+]  # fmt: skip
+WEB = ("Deployment", "web-v1")
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        Edge(("Gateway", "gw"), ("VirtualService", "web")),
+        Edge(("VirtualService", "web"), ("Service", "web"), "v1, v1 90 %, v2 10 %"),
+        Edge(("DestinationRule", "web"), ("Service", "web"), "v1, v2"),
+        Edge(("Service", "web"), WEB),
+        Edge(WEB, ("Pod", "web-v1-abc-x")),
+        Edge(WEB, ("Pod", "web-v1-abc-y")),
+        Edge(WEB, ("ServiceAccount", "web-v1")),
+        Edge(WEB, ("Secret", "keys"), "reads"),
+        Edge(WEB, ("ConfigMap", "settings"), "reads"),
+        Edge(WEB, ("PersistentVolumeClaim", "data"), "mounts"),
+        Edge(("ServiceMonitor", "web"), ("Service", "web"), "scrapes"),
+        Edge(("AlertmanagerConfig", "mail"), ("Secret", "keys")),
+        Edge(("PeerAuthentication", "strict"), WEB),
+    ],
+)
+def test_relations_are_found(edge: Edge) -> None:
+    assert edge in graph(SHOP).edges
+
+
+def test_nothing_else_is_drawn() -> None:
+    drawn = graph(SHOP)
+    assert len(drawn.edges) == 13
+    kinds = {kind for kind, _ in drawn.nodes}
+    assert "ReplicaSet" not in kinds
+    assert ("ConfigMap", "kube-root-ca.crt") not in drawn.nodes
+
+
+def test_what_a_thing_is_can_be_read_off_it() -> None:
+    nodes = graph(SHOP).nodes
+    assert nodes[WEB] == "1 of 2 ready"
+    assert nodes["Pod", "web-v1-abc-x"] == "v1 on node-1"
+    assert nodes["Gateway", "gw"] == "shop.local"
+    assert nodes["PeerAuthentication", "strict"] == "STRICT"
+
+
+def test_the_same_objects_give_the_same_text() -> None:
+    assert dot(graph(SHOP), "shop") == dot(graph(reversed(SHOP)), "shop")
+
+
+def test_names_cannot_leave_their_quotes() -> None:
+    assert quoted('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
+
+
+def test_graphviz_draws_it() -> None:
+    if not shutil.which("dot"):
+        pytest.skip("Graphviz is not on this machine: apt-get install graphviz")
+    picture = svg(dot(graph(SHOP), "shop")).decode()
+    assert picture.rstrip().endswith("</svg>")
+    assert "1 of 2 ready" in picture
+
+
+def test_without_graphviz_it_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(SlipwayError, match="apt-get install graphviz"):
+        svg("digraph {}")
+
+
+def test_without_a_cluster_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
+    assert drawing.main(["shop"]) == 1
+    assert "there is no cluster here" in capsys.readouterr().err
