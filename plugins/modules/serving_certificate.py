@@ -1,5 +1,5 @@
-#!/usr/bin/python
-"""A certificate for a server inside the cluster, made when the one it has is none or near its end."""
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action plugin of the same name; nothing here runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ description:
   - Judges the certificate that a server has; when that is missing, for another name or near its end, makes another one with a
     key of its own. It is signed by itself, so whoever is to trust it is given the certificate.
   - Changes nothing; what it makes is in its result, so the task needs C(no_log).
-  - Runs on the computer that runs Ansible, with the package cryptography.
+  - Runs on the computer that runs Ansible and touches no host.
 options:
   name:
     description: DNS name by which the server is called.
@@ -57,38 +57,3 @@ reason:
   returned: success
   type: str
 """
-
-import base64
-import datetime as dt
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.selfsigned import fault, make
-
-
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "certificate": {"type": "str", "default": ""},
-            "days": {"type": "int", "required": True},
-            "renew_days": {"type": "int", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    name, present = module.params["name"], module.params["certificate"]
-    days, renew = (dt.timedelta(days=module.params[key]) for key in ("days", "renew_days"))
-    if renew >= days:
-        module.fail_json(msg=f"a certificate for {days.days} days is always within {renew.days} days of its end")
-    now = dt.datetime.now(dt.UTC)
-    try:
-        reason = fault(base64.b64decode(present), name, now, renew)
-    except ValueError:
-        reason = "it is not in base64"
-    if not reason:
-        module.exit_json(changed=False, certificate=present, key="", reason="")
-    certificate, key = (base64.b64encode(pem).decode("ascii") for pem in make(name, now, days))
-    module.exit_json(changed=True, certificate=certificate, key=key, reason=reason)
-
-
-if __name__ == "__main__":
-    main()
