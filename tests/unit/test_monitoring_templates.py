@@ -22,10 +22,13 @@ GIVEN = {
     "monitoring_prometheus_image": "quay.io/prometheus/prometheus:v3.15.0",
     "monitoring_alertmanager_image": "quay.io/prometheus/alertmanager:v0.31.0",
     "monitoring_node_exporter_image": "quay.io/prometheus/node-exporter:v1.12.1",
+    "monitoring_kube_state_metrics_image": "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.19.1",
     "monitoring_mesh_image": "docker.io/istio/proxyv2:1.31.0",
 }
 MAIL = {"to": "ops@example.org", "from": "cluster@example.org", "smarthost": "smtp.example.org:587"}
-TEMPLATES = ("operator", "node-exporter", "prometheus", "alertmanager", "targets", "rules")
+TEMPLATES = ("operator", "node-exporter", "kube-state-metrics", "prometheus", "alertmanager", "targets", "rules")
+
+ROLES = {"monitoring:operator", "monitoring:prometheus", "monitoring:kube-state-metrics"}
 
 Labels = dict[str, str]
 
@@ -102,7 +105,7 @@ def test_nobody_may_do_everything() -> None:
         for rule in thing.get("rules", []):
             assert "*" not in str(rule), thing["metadata"]["name"]
         if thing["kind"].endswith("Binding"):
-            assert thing["roleRef"]["name"] in {"monitoring:operator", "monitoring:prometheus", "prometheus-operator"}
+            assert thing["roleRef"]["name"] in {*ROLES, "prometheus-operator"}
 
 
 def test_the_operator_writes_only_where_it_runs_something() -> None:
