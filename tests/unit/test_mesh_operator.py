@@ -86,6 +86,15 @@ def test_pods_are_kept_apart_when_there_are_nodes_for_it(replicas: int, nodes: i
     assert made["strategy"]["rollingUpdate"]["maxUnavailable"] == (1 if apart else 0)
 
 
+def test_what_a_proxy_reads_once_makes_other_gateway_pods() -> None:
+    stamp = "slipway.io/settings"
+    first = gateway()["podAnnotations"][stamp]
+    assert gateway()["podAnnotations"][stamp] == first
+    assert gateway(istio_gateway_ports=[80])["podAnnotations"][stamp] != first
+    assert gateway(istio_values={"meshConfig": {"defaultConfig": {"concurrency": 1}}})["podAnnotations"][stamp] != first
+    assert gateway(istio_gateway_replicas=2)["podAnnotations"][stamp] == first
+
+
 def test_logs_and_traces_are_off_unless_asked_for() -> None:
     mesh = operator()["meshConfig"]
     assert not {"accessLogFile", "extensionProviders", "enableTracing"} & set(mesh)
@@ -115,7 +124,10 @@ OUTBOUND = "cluster.outbound|8080|v2|reviews.default.svc.cluster.local;"
         ("http_local_rate_limiter.http_local_rate_limit.rate_limited", True),
         ("team8.http_local_rate_limit.ok", True),
         ("http.outbound_0.0.0.0_10080;.downstream_rq_4xx", True),
-        # Of every cluster that a proxy knows, and of no use here.
+        # The same answers once more.
+        (f"{OUTBOUND}.external.upstream_rq_200", False),
+        (f"{OUTBOUND}.canary.upstream_rq_time", False),
+        # Of no use here.
         (f"{OUTBOUND}.upstream_cx_rx_bytes_total", False),
         (f"{OUTBOUND}.upstream_rq_active", False),
         (f"{OUTBOUND}.membership_healthy", False),
