@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         days, renew = (dt.timedelta(days=arguments[key]) for key in ("days", "renew_days"))
         if renew >= days:
             raise AnsibleActionFail(
-                f"a certificate for {days.days} days is always within {renew.days} days of its end: let renew_days be less"
+                f"a certificate for {days.days} days is at once within {renew.days} of its end: let renew_days be less"
             )
         now = dt.datetime.now(dt.UTC)
         try:
