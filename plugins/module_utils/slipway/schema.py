@@ -1,6 +1,6 @@
-"""The JSON schema of the page, made from the model, for editors.
+"""The JSON schemas of the pages, made from their models, for editors.
 
-``python -m slipway.schema --write`` writes ``schema/cluster.schema.json``; without ``--write`` it is printed.
+``python -m slipway.schema --write`` writes ``schema/*.schema.json``; ``python -m slipway.schema release`` prints one.
 """
 
 from __future__ import annotations
@@ -12,19 +12,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from .release.model import Release
 from .settings import ROOT, Settings
 
-SCHEMA = ROOT / "schema" / "cluster.schema.json"
+FOLDER = ROOT / "schema"
+SCHEMA = FOLDER / "cluster.schema.json"
+PAGES: dict[str, tuple[str, type[BaseModel]]] = {
+    "cluster": ("Slipway cluster", Settings),
+    "release": ("Slipway release", Release),
+}
+# Values, in which a key called title is one of the page's.
+_VALUES = ("default", "examples", "const", "enum")
 
 
-def cluster_schema() -> dict[str, Any]:
+def schema(page: str = "cluster") -> dict[str, Any]:
     """Make the schema: without references (editors differ in what they make of them) and without invented titles."""
-    schema = Settings.model_json_schema()
-    definitions = schema.pop("$defs")
+    title, model = PAGES[page]
+    made = model.model_json_schema()
+    definitions = made.pop("$defs")
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        **_inlined(schema, definitions),
-        "title": "Slipway cluster",
+        **_inlined(made, definitions),
+        "title": title,
     }
 
 
@@ -36,8 +47,12 @@ def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
     merged = dict(node)
     if "$ref" in merged:
         merged = {**definitions[merged.pop("$ref").rpartition("/")[2]], **merged}
+    if "patternProperties" in merged:
+        merged.setdefault("additionalProperties", False)
     return {
-        key: {name: _inlined(item, definitions) for name, item in value.items()}
+        key: value
+        if key in _VALUES
+        else {name: _inlined(item, definitions) for name, item in value.items()}
         if key == "properties"
         else _inlined(value, definitions)
         for key, value in merged.items()
@@ -45,21 +60,25 @@ def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
     }
 
 
-def text() -> str:
-    """Write the schema as the file holds it."""
-    return json.dumps(cluster_schema(), indent=2, ensure_ascii=False) + "\n"
+def text(page: str = "cluster") -> str:
+    """Write a schema as its file holds it."""
+    return json.dumps(schema(page), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the schema, or write it to its file."""
-    parser = argparse.ArgumentParser(prog="slipway.schema", description="Make the JSON schema of the page of settings.")
-    parser.add_argument("--write", action="store_true", help="write schema/cluster.schema.json")
-    parser.add_argument("--to", type=Path, default=SCHEMA, help="another file to write")
+    """Print a schema, or write all of them, or one to another file."""
+    parser = argparse.ArgumentParser(prog="slipway.schema", description="Make the JSON schemas of the pages.")
+    parser.add_argument("page", nargs="?", choices=list(PAGES), default="cluster", help="which page")
+    parser.add_argument("--write", action="store_true", help="write schema/*.schema.json")
+    parser.add_argument("--to", type=Path, help="write this page's schema to another file")
     options = parser.parse_args(arguments)
-    if options.write:
-        options.to.write_text(text(), encoding="utf-8")
+    if options.to:
+        options.to.write_text(text(options.page), encoding="utf-8")
+    elif options.write:
+        for page in PAGES:
+            (FOLDER / f"{page}.schema.json").write_text(text(page), encoding="utf-8")
     else:
-        sys.stdout.write(text())
+        sys.stdout.write(text(options.page))
     return 0
 
 

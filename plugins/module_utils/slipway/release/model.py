@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -24,7 +24,9 @@ from .values import (
     HeaderName,
     HeaderValue,
     Host,
+    Hosts,
     Image,
+    Mailboxes,
     Memory,
     Percent,
     Rate,
@@ -641,7 +643,6 @@ class SecretKey(Map):
 
 
 Mailbox = Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$", max_length=254)]
-Mailboxes = Annotated[list[Mailbox], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 
 
 class Mail(Map):
@@ -736,9 +737,7 @@ class Release(Map):
     namespace: Label | None = setting(
         None, "Namespace; without it one with the release's name.", example="hello", rule=_LABEL_RULE
     )
-    hosts: Annotated[list[Host], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = setting(
-        ..., "Hosts that it answers on.", example=["hello.local"], min_length=1
-    )
+    hosts: Hosts = setting(..., "Hosts that it answers on.", example=["hello.local"])
     weights: dict[Version, Annotated[int, Field(ge=0, le=100)]] = setting(
         {},
         "Share of the clients that each version gets; together 100.",

@@ -98,7 +98,7 @@ class Naming:
                 data = {**declared.config, **declared.versions[version].config}
                 name, key = self.found("config", service, version)
                 # One ConfigMap for several is fine while they agree.
-                if data and configs.setdefault(name, data) is data or data != configs.get(name, data):
+                if data and (configs.setdefault(name, data) is data or data != configs[name]):
                     yield "ConfigMap", "config", name, key
         yield "Gateway", "gateway", *self.found("gateway")
         yield "VirtualService", "entry", *self.found("entry")

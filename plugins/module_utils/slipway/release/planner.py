@@ -218,10 +218,10 @@ class _Planner:
         configs: dict[str, dict[str, str]] = {}
         for service, declared, version in self._versions():
             yield from self.make("service-account", self.naming.of("service_account", service, version))
-            configs[self.naming.of("config", service, version)] = workload.config(declared, version)
+            if data := workload.config(declared, version):
+                configs[self.naming.of("config", service, version)] = data
         for name, data in configs.items():
-            if data:
-                yield from self.make("config-map", name, data=data)
+            yield from self.make("config-map", name, data=data)
         for name, volume in self.shape.release.volumes.items():
             if volume.size:
                 storage = {"size": volume.size, "access": volume.access, "storage_class": volume.storage_class}

@@ -60,7 +60,9 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
     faults = [*_foreign(other), *_secrets(page)]
     release = None
     try:
-        release = Release.model_validate(given)
+        release = Release.model_validate(
+            {key: value for key, value in given.items() if key not in other or key in OVERRIDES}
+        )
     except ValidationError as exc:
         faults += map(FORM.fault, exc.errors(include_url=False))
     if release is not None:

@@ -131,7 +131,8 @@ def _written_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
-def _one_or_many(value: Any) -> Any:
+def one_or_many(value: Any) -> Any:
+    """Take one text for a list of one."""
     return [value] if isinstance(value, str) else value
 
 
@@ -200,6 +201,7 @@ _PERCENT_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}]
 }
 _SIZE_SCHEMA = {"type": ["string", "number"]}
+_TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 _TEXT_SCHEMA = {"type": ["string", "integer"]}
 
 Duration = Annotated[str, AfterValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
@@ -210,11 +212,7 @@ Percent = Annotated[
 Cpu = Annotated[str, AfterValidator(_cpu), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]
 Memory = Annotated[str, AfterValidator(_memory), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]
 Text = Annotated[str, BeforeValidator(_written_text), WithJsonSchema(_TEXT_SCHEMA)]
-Texts = Annotated[
-    list[str],
-    BeforeValidator(_one_or_many),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+Texts = Annotated[list[str], BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
 HeaderName = Annotated[str, AfterValidator(_header)]
 HeaderValue = Annotated[str, AfterValidator(_header_value), BeforeValidator(_written_text)]
 CookieName = Annotated[str, AfterValidator(_cookie)]
@@ -223,5 +221,12 @@ CookieValue = Annotated[
 ]
 Image = Annotated[str, AfterValidator(_image)]
 Host = Annotated[str, AfterValidator(_host)]
+Hosts = Annotated[list[Host], Field(min_length=1), BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
+Mailboxes = Annotated[
+    list[Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$", max_length=254)]],
+    Field(min_length=1),
+    BeforeValidator(one_or_many),
+    WithJsonSchema(_TEXTS_SCHEMA),
+]
 UrlPath = Annotated[str, AfterValidator(_path)]
 Folder = Annotated[str, AfterValidator(_folder)]
