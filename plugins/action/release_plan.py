@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin: plan a release and hold the plan against the cluster, without touching it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Work in this very process: the library is loaded, and values of Secrets stay in it."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give what has to be applied and taken away, and show the difference."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "page": {"type": "str", "required": True},
+                "kubeconfig": {"type": "path", "required": True},
+                "name": {"type": "str", "default": ""},
+                "namespace": {"type": "str", "default": ""},
+                "hosts": {"type": "list", "elements": "str", "default": []},
+                "weights": {"type": "dict", "default": {}},
+                "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                "cluster": {"type": "dict", "default": {}},
+            }
+        )
+        try:
+            from slipway.errors import SlipwayError
+        except ImportError as exc:
+            raise AnsibleActionFail(
+                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+            ) from exc
+        try:
+            found = self._absent(arguments) if arguments["state"] == "absent" else self._present(arguments, task_vars)
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from exc
+        differences = found.pop("differences")
+        if self._task.diff:
+            result["diff"] = differences
+        # Where nothing will be applied, what would be is said here.
+        result.update(changed=bool(differences) and self._task.check_mode, differs=bool(differences), **found)
+        return result
+
+    def _spec(self, arguments: dict[str, Any]) -> Any:
+        """Read the page, from where the run was started or from the project's folder."""
+        from slipway.release import load
+        from slipway.settings import ROOT
+
+        page = Path(arguments["page"]).expanduser()
+        if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
+            page = ROOT / page
+        given = {key: arguments[key] for key in ("name", "namespace", "hosts", "weights") if arguments[key]}
+        if "weights" in given:
+            given["weights"] = {str(version): _number(share) for version, share in given["weights"].items()}
+        return load(page, given)
+
+    def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        from slipway.release import plan
+        from slipway.release_apply import environment, groups, reference, secret_values, stripped, to_prune
+        from slipway.release_cluster import Cluster
+
+        spec = self._spec(arguments)
+        namespace = spec.release.namespace or spec.release.name
+        cluster = Cluster(Path(arguments["kubeconfig"]))
+        found = cluster.look(spec.release.name, namespace)
+        settled = {key: value for key, value in arguments["cluster"].items() if value}
+        planned = plan(spec, environment(found, **settled))
+        own = [secret["name"] for secret in planned.secrets if not secret["existing"]]
+        present = cluster.present_secrets(namespace, own) if own and found.has_namespace else {}
+        secrets, faults = secret_values(
+            planned.secrets, present, found.whose, os.environ, self._variables(planned.secrets, task_vars)
+        )
+        spec.refuse(faults)
+        changes = cluster.changes(found, [item for step in planned.steps for item in step.objects])
+        # A rule of destinations may be in two steps, with and without what is retired.
+        touched = [item for item, _, _ in changes]
+        made = groups(planned.steps, lambda item: any(item is one for one in touched))
+        gone = to_prune(found, planned.keep)
+        differences = [
+            _difference(item, stripped(before) if before else None, stripped(after)) for item, before, after in changes
+        ]
+        for secret in secrets:
+            text = "".join(f"+ {key}: from {origin}\n" for key, origin in secret.said.items())
+            differences.append({"prepared": f"Secret/{namespace}/{secret.name}\n{text}"})
+        differences += [_difference(item, _shown(item), None) for item in gone]
+        return {
+            "differences": differences,
+            "release": planned.release,
+            "namespace": namespace,
+            "labels": planned.labels,
+            "groups": {
+                "namespace": made.namespace,
+                "workloads": made.workloads,
+                "routes": made.routes,
+                "after": made.after,
+            },
+            "waits": made.waits,
+            "prune": [reference(item) for item in gone],
+            "secrets": planned.secrets,
+            "secrets_due": [secret.name for secret in secrets],
+            "facts": planned.facts,
+            "warnings": planned.warnings,
+        }
+
+    def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from slipway.release_apply import reference, removal
+        from slipway.release_cluster import Cluster
+
+        spec = self._spec(arguments)
+        namespace = spec.release.namespace or spec.release.name
+        found = Cluster(Path(arguments["kubeconfig"])).look(spec.release.name, namespace)
+        gone = removal(found)
+        return {
+            "differences": [_difference(item, _shown(item), None) for item in gone],
+            "release": spec.release.name,
+            "namespace": namespace,
+            "prune": [reference(item) for item in gone],
+        }
+
+    def _variables(self, secrets: list[dict[str, Any]], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Work out the variables that Secrets name."""
+        names = [source.get("variable") for secret in secrets for source in secret["keys"].values()]
+        known = task_vars or {}
+        return {name: self._templar.template(known[name]) for name in names if name and name in known}
+
+
+def _number(value: Any) -> Any:
+    """Read a number that came as text, as key=value gives it."""
+    text = str(value)
+    return int(text) if text.isdecimal() else value
+
+
+def _shown(item: dict[str, Any]) -> dict[str, Any]:
+    from slipway.release_apply import reference, stripped
+
+    return reference(item) if item["kind"] == "Secret" else stripped(item)
+
+
+def _difference(item: dict[str, Any], before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, str]:
+    """Give what Ansible shows with --diff."""
+    from slipway.release import identity
+
+    name = identity(item)
+    texts = ["" if side is None else yaml.safe_dump(side, sort_keys=True, width=10**6) for side in (before, after)]
+    return {"before": texts[0], "after": texts[1], "before_header": name, "after_header": name}

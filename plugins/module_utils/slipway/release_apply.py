@@ -1,0 +1,374 @@
+"""Judge what a cluster has against what a release plans. Pure: objects in, decisions out; nobody is asked.
+
+Objects are those of the API as plain maps; ``Kind/namespace/name`` is the identity that the planner gives them.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets as randomness
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .form import Fault
+from .release.environment import Environment
+from .release.planner import KINDS, OF_NAMESPACE, Step, identity
+
+Object = dict[str, Any]
+
+OF_RELEASE = "slipway.io/release"
+MANAGED = "app.kubernetes.io/managed-by"
+_PLURALS = {
+    "AlertmanagerConfig": "alertmanagerconfigs",
+    "Alertmanager": "alertmanagers",
+    "PrometheusRule": "prometheusrules",
+    "ServiceMonitor": "servicemonitors",
+    "EnvoyFilter": "envoyfilters",
+    "VirtualService": "virtualservices",
+    "Gateway": "gateways",
+    "DestinationRule": "destinationrules",
+    "Telemetry": "telemetries",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "Deployment": "deployments",
+    "AuthorizationPolicy": "authorizationpolicies",
+    "PeerAuthentication": "peerauthentications",
+    "Service": "services",
+    "ConfigMap": "configmaps",
+    "Secret": "secrets",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "ServiceAccount": "serviceaccounts",
+    "Namespace": "namespaces",
+    "Pod": "pods",
+}
+# What the API server writes itself, and what differs though nothing does.
+_SERVERS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+# A pod in this state gets no further by itself.
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
+# The kubelet tries these again: with a registry that comes back they pass.
+_PULLS = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "RegistryUnavailable",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+)
+# Seconds that such a state has to last, and starts that a container may fail.
+PATIENCE = 30.0
+_CRASHES = 3
+
+
+def address(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
+    """Give the path of a kind in the API, of one namespace or object where they are named."""
+    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+    place = f"/namespaces/{namespace}" if namespace and kind != "Namespace" else ""
+    return f"{root}{place}/{_PLURALS[kind]}" + (f"/{name}" if name else "")
+
+
+def owner(item: Mapping[str, Any]) -> str:
+    """Say whose an object is: ``namespace/release``; empty: no release's."""
+    labels = item["metadata"].get("labels") or {}
+    if labels.get(MANAGED) != "slipway" or not labels.get(OF_RELEASE):
+        return ""
+    return f"{labels.get(OF_NAMESPACE, '')}/{labels[OF_RELEASE]}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look at the cluster brought, for the release ``name`` in ``namespace``.
+
+    ``applied``: objects of all releases. ``missing_kinds``: kinds that this cluster does not know. ``secrets`` and
+    ``storage_classes``: names; ``namespaces`` and ``services``: objects of which only the metadata counts.
+    """
+
+    name: str
+    namespace: str
+    applied: list[Object] = field(default_factory=list)
+    missing_kinds: frozenset[str] = frozenset()
+    namespaces: list[Object] = field(default_factory=list)
+    secrets: list[Object] = field(default_factory=list)
+    storage_classes: list[str] = field(default_factory=list)
+    services: list[Object] = field(default_factory=list)
+    gateway_service: Object | None = None
+    gateway_deployment: Object | None = None
+
+    @property
+    def whose(self) -> str:
+        """Write the release as ``owner`` does."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def own(self) -> list[Object]:
+        """Objects that this release applied; what a controller made after them is the controller's."""
+        return [item for item in self.applied if owner(item) == self.whose and not _made_by_another(item)]
+
+    @property
+    def has_namespace(self) -> bool:
+        """Tell whether the release's namespace is there."""
+        return any(item["metadata"]["name"] == self.namespace for item in self.namespaces)
+
+
+def _made_by_another(item: Mapping[str, Any]) -> bool:
+    return bool(item["metadata"].get("ownerReferences"))
+
+
+def environment(found: Found, **settled: Any) -> Environment:
+    """Say what the planner has to know of the cluster; ``settled`` are values that the look does not give."""
+    others = [item for item in found.applied if owner(item) != found.whose and owner(item)]
+    foreign = {item["metadata"]["name"] for item in found.namespaces if owner(item) != found.whose}
+    bare = Environment()
+    there = {f"{item['metadata']['name']}.{item['metadata']['namespace']}" for item in found.services}
+    tools = {**bare.tools, **settled.get("tools", {})}
+    values = {
+        "monitoring": "ServiceMonitor" not in found.missing_kinds,
+        "gateway_ports": gateway_ports(found.gateway_service),
+        "gateway_replicas": gateway_replicas(found.gateway_deployment),
+        "foreign_namespaces": frozenset(foreign) | bare.foreign_namespaces,
+        "hosts_taken": {host: owner(item) for item in others for host in hosts(item)},
+        "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
+        "secrets": frozenset(item["metadata"]["name"] for item in found.secrets),
+        "storage_classes": frozenset(found.storage_classes),
+        "missing_tools": frozenset(tool for tool, place in tools.items() if place.partition(":")[0] not in there),
+        "subsets": {
+            item["metadata"]["name"]: subsets(item)
+            for item in found.own
+            if item["kind"] == "DestinationRule" and subsets(item)
+        },
+    }
+    return Environment.of({**values, **settled})
+
+
+def hosts(item: Mapping[str, Any]) -> list[str]:
+    """List the hosts that a Gateway answers on, or a VirtualService at a gateway."""
+    spec = item.get("spec") or {}
+    if item["kind"] == "Gateway":
+        named = [host for server in spec.get("servers") or [] for host in server.get("hosts") or []]
+    elif item["kind"] == "VirtualService" and any(name != "mesh" for name in spec.get("gateways") or []):
+        named = spec.get("hosts") or []
+    else:
+        named = []
+    # A Gateway may say which namespace's routes it takes: namespace/host.
+    return list(dict.fromkeys(host.rpartition("/")[2] for host in named))
+
+
+def subsets(rule: Mapping[str, Any]) -> dict[str, str]:
+    """Give the subsets of a DestinationRule: name → label ``version``."""
+    given = (rule.get("spec") or {}).get("subsets") or []
+    return {subset["name"]: (subset.get("labels") or {}).get("version", subset["name"]) for subset in given}
+
+
+def gateway_ports(service: Mapping[str, Any] | None) -> tuple[int, ...]:
+    """List the ports of the gateway's Service that take requests; empty: there is no Service."""
+    ports = ((service or {}).get("spec") or {}).get("ports") or []
+    return tuple(port["port"] for port in ports if port.get("name") != "status-port" and port["port"] != 15021)
+
+
+def gateway_replicas(deployment: Mapping[str, Any] | None) -> int:
+    """Count the gateway's pods."""
+    wanted = ((deployment or {}).get("spec") or {}).get("replicas")
+    return 1 if wanted is None else max(1, int(wanted))
+
+
+def stripped(item: Mapping[str, Any]) -> Object:
+    """Give an object without what the API server keeps for itself."""
+    metadata = {key: value for key, value in item["metadata"].items() if key not in _SERVERS}
+    return {key: value for key, value in {**item, "metadata": metadata}.items() if key != "status"}
+
+
+def to_prune(found: Found, keep: Iterable[str]) -> list[Object]:
+    """List what the release applied and no longer names, in the order in which it is taken away.
+
+    A namespace is never among them: it goes with the release, not with a change of its page.
+    """
+    named = set(keep)
+    return [item for item in removal(found) if item["kind"] != "Namespace" and identity(item) not in named]
+
+
+def removal(found: Found) -> list[Object]:
+    """List everything of the release, what routes to something before that, its namespace last."""
+    order = [kind for _, kind in KINDS]
+    own = [item for item in found.own if item["kind"] in order]
+    return sorted(own, key=lambda item: (order.index(item["kind"]), identity(item)))
+
+
+def reference(item: Mapping[str, Any]) -> Object:
+    """Give the part of an object that names it."""
+    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The objects of a plan by what has to happen between them."""
+
+    namespace: list[Object]
+    workloads: list[Object]
+    routes: list[Object]
+    after: list[Object]
+    waits: list[dict[str, str]]
+
+
+def groups(steps: Iterable[Step], wanted: Callable[[Object], bool] = lambda _: True) -> Groups:
+    """Join steps between which nothing has to be waited for; ``wanted`` says which objects count.
+
+    Workloads are Ready before routes lead to them; what routes no longer lead to goes after them.
+    """
+    made = Groups([], [], [], [], [])
+    for step in steps:
+        made.waits.extend(step.wait)
+        place = {"namespace": made.namespace, "routes": made.routes}.get(step.name)
+        if place is None:
+            place = made.after if step.name in ("retired", "monitoring") else made.workloads
+        place.extend(item for item in step.objects if wanted(item))
+    return made
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far a roll-out is: names of Deployments that are not done, and why some never will be."""
+
+    waiting: list[str]
+    stuck: dict[str, str]
+
+
+def is_rolled_out(deployment: Mapping[str, Any]) -> bool:
+    """Tell whether all pods of a Deployment are of its present template, and can serve."""
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    wanted = 1 if spec.get("replicas") is None else int(spec["replicas"])
+    updated = int(status.get("updatedReplicas") or 0)
+    return (
+        int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
+        and updated >= wanted
+        and int(status.get("replicas") or 0) <= updated
+        and int(status.get("availableReplicas") or 0) >= updated
+    )
+
+
+def judge(waits: Iterable[Mapping[str, str]], deployments: Iterable[Object], pods: Iterable[Object]) -> Judgement:
+    """Judge a roll-out by the Deployments and pods of its namespace.
+
+    ``stuck`` names what holds up pods that cannot start. Whether that lasts is for the caller to see (``PATIENCE``);
+    what begins with ``!`` needs no patience.
+    """
+    present = {item["metadata"]["name"]: item for item in deployments}
+    listed = list(pods)
+    waiting = [
+        wait["name"] for wait in waits if wait["name"] not in present or not is_rolled_out(present[wait["name"]])
+    ]
+    stuck: dict[str, str] = {}
+    for name in waiting:
+        if name not in present:
+            continue
+        labels = ((present[name]["spec"].get("selector") or {}).get("matchLabels") or {}).items()
+        for pod in listed:
+            if labels <= (pod["metadata"].get("labels") or {}).items():
+                reason = cannot_start(pod)
+                if reason:
+                    stuck[name] = reason
+                    break
+    return Judgement(waiting, stuck)
+
+
+def cannot_start(pod: Mapping[str, Any]) -> str:
+    """Say why a pod does not start, in the words of its state; empty: nothing holds it up. ``!``: for good."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return ""
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    images = {item["name"]: item.get("image", "") for kind in ("initContainers", "containers")
+              for item in (pod.get("spec") or {}).get(kind) or []}  # fmt: skip
+    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+        state = (container.get("state") or {}).get("waiting") or {}
+        reason, message = state.get("reason", ""), state.get("message", "")
+        what = f"pod {name}, image {images.get(container['name'], '')}: {reason}"
+        what += f": {message}" if message else ""
+        if reason in _HOPELESS:
+            return f"!{what}"
+        if reason in _PULLS:
+            return what
+        if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES:
+            ended = (container.get("lastState") or {}).get("terminated") or {}
+            code = f", it ended with {ended['exitCode']}" if "exitCode" in ended else ""
+            return f"!pod {name}: container {container['name']} has failed {container['restartCount']} times{code}"
+    return ""
+
+
+def not_ready(pod: Mapping[str, Any]) -> str:
+    """Say what a pod is waiting for, as its conditions have it; empty: nothing."""
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("status") == "False" and condition.get("message"):
+            return f"pod {pod['metadata']['name']}: {condition['message']}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A Secret that has to be applied: its ``data`` in base64, and what each changed key is ``said`` to come from."""
+
+    name: str
+    data: dict[str, str]
+    said: dict[str, str]
+
+
+def secret_values(
+    secrets: Iterable[Mapping[str, Any]],
+    found: Mapping[str, Object],
+    whose: str,
+    surroundings: Mapping[str, str],
+    variables: Mapping[str, Any],
+) -> tuple[list[Made], list[Fault]]:
+    """Give the Secrets that have to be applied, and what is wrong with where their values come from.
+
+    ``secrets``: as the plan lists them. ``found``: the present ones by name, with their data. A value comes from the
+    environment or a variable; where nothing gives one, what is there stays, else a random one is made.
+    """
+    made: list[Made] = []
+    faults: list[Fault] = []
+    for secret in secrets:
+        if secret["existing"]:
+            continue
+        name, present = secret["name"], found.get(secret["name"])
+        if present is not None and owner(present) != whose:
+            other = f"is release {owner(present)}'s" if owner(present) else "is there already, made by somebody else"
+            faults.append(Fault(("secrets", name), other, f"{name}: {{existing: true}}, or another name"))
+            continue
+        before = dict((present or {}).get("data") or {})
+        data: dict[str, str] = {}
+        said: dict[str, str] = {}
+        for key, source in secret["keys"].items():
+            value, origin = _value(source, surroundings, variables)
+            if value is not None:
+                data[key] = base64.b64encode(value.encode()).decode("ascii")
+            elif key in before:
+                data[key] = before[key]
+            elif source.get("random"):
+                data[key], origin = base64.b64encode(randomness.token_urlsafe(24).encode()).decode("ascii"), "random"
+            else:
+                faults.append(_unset(name, key, source))
+                continue
+            if data[key] != before.get(key):
+                said[key] = origin
+        if said or set(before) - set(data) or present is None:
+            made.append(Made(name, data, said))
+    return made, faults
+
+
+def _value(
+    source: Mapping[str, Any], surroundings: Mapping[str, str], variables: Mapping[str, Any]
+) -> tuple[str | None, str]:
+    """Find a value and say where it is from; none where nothing is set, or it is empty."""
+    if source.get("environment"):
+        return surroundings.get(source["environment"]) or None, f"environment variable {source['environment']}"
+    if source.get("variable"):
+        given = variables.get(source["variable"])
+        return (None if given is None or given == "" else str(given)), f"variable {source['variable']}"
+    return None, "random"
+
+
+def _unset(name: str, key: str, source: Mapping[str, Any]) -> Fault:
+    place: tuple[str | int, ...] = ("secrets", name, "keys", key)
+    if source.get("environment"):
+        variable = source["environment"]
+        return Fault(place, f"the environment variable {variable} is not set", f"export {variable}=…, then run again")
+    variable = source["variable"]
+    return Fault(place, f"the variable {variable} is not set", f"-e @secrets.yml, a vault file that sets {variable}")

@@ -1,0 +1,165 @@
+"""Ask a cluster what a release has to know of it. Reads only: the one PATCH it sends is a dry run."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import SlipwayError
+from .kubeapi import Api, ApiError
+from .release.planner import KINDS, identity
+from .release_apply import MANAGED, OF_RELEASE, Found, Object, address, stripped
+
+MANAGER = "slipway"
+_TIMEOUT = 30.0
+_AT_ONCE = 6
+# Names and labels alone: what a Secret holds stays where it is.
+_METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+_OPTIONAL = "monitoring.coreos.com/"
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Cluster(Api):
+    """An API server, asked over connections that stay open."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        try:
+            super().__init__(kubeconfig.read_text(encoding="utf-8"), timeout=_TIMEOUT)
+        except OSError as exc:
+            raise SlipwayError(f"{kubeconfig}: {exc.strerror}: `make up` makes the cluster and this file") from exc
+        except ApiError as exc:
+            raise SlipwayError(f"{kubeconfig}: {exc}") from exc
+        self.mine = threading.local()
+
+    def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
+        """Give the status and the object of an answer. Raises SlipwayError where no answer comes."""
+        kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        headers = {"Accept": accept or "application/json", "Content-Type": kind}
+        text = json.dumps(body) if body is not None else None
+        for again in (True, False):
+            connection = getattr(self.mine, "connection", None)
+            if connection is None:
+                connection = http.client.HTTPSConnection(
+                    self.host, self.port, timeout=self.timeout, context=self.context
+                )
+                self.mine.connection = connection
+            try:
+                connection.request(method, path, text, headers)
+                with connection.getresponse() as answer:
+                    found = json.loads(answer.read() or b"{}")
+                    return answer.status, found if isinstance(found, dict) else {}
+            except (OSError, ValueError, http.client.HTTPException) as exc:
+                connection.close()
+                self.mine.connection = None
+                # The server may have closed a connection that lay idle; all that is asked can be asked twice.
+                if not again:
+                    where = f"https://{self.host}:{self.port}"
+                    raise SlipwayError(f"the cluster does not answer at {where}: {exc}; see `make status`") from exc
+        raise AssertionError
+
+    def many(self, what: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Do something for each item, several at once, and give the results in their order."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(what, items))
+
+    def items(self, path: str, selector: str = "", *, metadata: bool = False) -> list[Object] | None:
+        """List objects; None: this cluster does not know the kind."""
+        query = f"?labelSelector={urllib.parse.quote(selector)}" if selector else ""
+        status, found = self.ask(path + query, accept=_METADATA if metadata else "")
+        if status == 404:
+            return None
+        if status != 200:
+            raise SlipwayError(f"listing {path} is answered with {status}: {found.get('message', '')}")
+        return list(found.get("items") or [])
+
+    def get(self, path: str) -> Object | None:
+        """Read one object; None: it is not there."""
+        status, found = self.ask(path)
+        if status in (200, 404):
+            return found if status == 200 else None
+        raise SlipwayError(f"reading {path} is answered with {status}: {found.get('message', '')}")
+
+    def of_kind(self, api_version: str, kind: str) -> list[Object] | None:
+        """List what releases applied of a kind, each object with its kind."""
+        listed = self.items(address(api_version, kind), f"{MANAGED}=slipway,{OF_RELEASE}", metadata=kind == "Secret")
+        return None if listed is None else [{**item, "apiVersion": api_version, "kind": kind} for item in listed]
+
+    def look(self, name: str, namespace: str, gateway_namespace: str = "istio-system") -> Found:
+        """Look at everything that the release ``name`` in ``namespace`` depends on."""
+        gateway = "istio-ingressgateway"
+        asked: list[Callable[[], Any]] = [
+            lambda: self.items("/api/v1/namespaces", metadata=True),
+            lambda: self.items(address("v1", "Secret", namespace), metadata=True),
+            lambda: self.items("/apis/storage.k8s.io/v1/storageclasses", metadata=True),
+            lambda: self.items("/api/v1/services", metadata=True),
+            lambda: self.get(address("v1", "Service", gateway_namespace, gateway)),
+            lambda: self.get(address("apps/v1", "Deployment", gateway_namespace, gateway)),
+            *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),  # type: ignore[misc]
+        ]
+        namespaces, secrets, classes, services, service, deployment, *kinds = self.many(lambda one: one(), asked)
+        missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
+        strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
+        if strange:
+            raise SlipwayError(
+                f"this cluster does not know {', '.join(strange)}: a release needs the mesh\n"
+                "  works: cluster_parts: {istio: true} in group_vars/all/cluster.yml, then `make up`"
+            )
+        return Found(
+            name=name,
+            namespace=namespace,
+            applied=[item for listed in kinds for item in listed or []],
+            missing_kinds=frozenset(missing),
+            namespaces=namespaces or [],
+            secrets=secrets or [],
+            storage_classes=[item["metadata"]["name"] for item in classes or []],
+            services=services or [],
+            gateway_service=service,
+            gateway_deployment=deployment,
+        )
+
+    def changes(self, found: Found, objects: Iterable[Object]) -> list[tuple[Object, Object | None, Object]]:
+        """Say which objects an apply would change: the object, what is there, what would be there.
+
+        The API server works it out (a dry run), and what it refuses is refused here, before anything is touched.
+        """
+        there = {identity(item): item for item in found.own}
+        new = {item["metadata"]["name"] for item in objects if item["kind"] == "Namespace" and not found.has_namespace}
+
+        def compare(item: Object) -> tuple[Object, Object | None, Object] | str | None:
+            namespace = item["metadata"].get("namespace", "")
+            if namespace in new:
+                return item, None, item
+            path = address(item["apiVersion"], item["kind"], namespace, item["metadata"]["name"])
+            before = there.get(identity(item)) or self.get(path)
+            query = f"?fieldManager={MANAGER}&force=true&dryRun=All"
+            status, after = self.ask(path + query, method="PATCH", body=item)
+            if status not in (200, 201):
+                return f"{identity(item)}: the API server refuses it ({status}): {after.get('message', '')}"
+            if before is not None and stripped({**before, **_kind(after)}) == stripped(after):
+                return None
+            return item, before, after
+
+        results = self.many(compare, objects)
+        refused = [result for result in results if isinstance(result, str)]
+        if refused:
+            raise SlipwayError("\n".join(refused))
+        return [result for result in results if isinstance(result, tuple)]
+
+    def present_secrets(self, namespace: str, names: Iterable[str]) -> dict[str, Object]:
+        """Read Secrets with what they hold, which must go no further than the process that asks."""
+        paths = {name: address("v1", "Secret", namespace, name) for name in names}
+        found = dict(zip(paths, self.many(self.get, paths.values()), strict=True))
+        return {name: item for name, item in found.items() if item is not None}
+
+
+def _kind(item: Object) -> Object:
+    """Give apiVersion and kind, which objects in a list do not have."""
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"]}

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action plugin of the same name; nothing here runs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_plan
+short_description: Plan a release and hold the plan against the cluster
+description:
+  - Reads the page of a release, plans its objects, and asks the API server by a dry run what an apply would change. What is wrong
+    with the page, what the cluster has against it and what the API server refuses is said before anything is touched.
+  - Changes nothing. With C(--diff) it shows the difference; in check mode it reports C(changed) where there is one.
+  - Runs on the computer that runs Ansible.
+options:
+  page:
+    description: Page of the release; a relative path counts from where the run was started, then from the project's folder.
+    type: str
+    required: true
+  kubeconfig:
+    description: Kubeconfig of the cluster.
+    type: path
+    required: true
+  name:
+    description: Name of the release in the place of the page's.
+    type: str
+    default: ""
+  namespace:
+    description: Namespace in the place of the page's.
+    type: str
+    default: ""
+  hosts:
+    description: Hosts in the place of the page's.
+    type: list
+    elements: str
+    default: []
+  weights:
+    description: Shares of the versions in per cent, in the place of the page's.
+    type: dict
+    default: {}
+  state:
+    description: C(absent) plans the removal of everything that the release has applied.
+    type: str
+    choices: [present, absent]
+    default: present
+  cluster:
+    description: What a look at the cluster does not give, by the names of C(slipway.release.Environment).
+    type: dict
+    default: {}
+author: The Slipway authors
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Plan the release
+  release_plan:
+    page: releases/hello.yml
+    kubeconfig: .slipway/kubeconfig
+    weights: {v1: 50, v2: 50}
+  register: plan
+"""
+
+RETURN = r"""
+differs:
+  description: Whether an apply would change anything.
+  returned: success
+  type: bool
+groups:
+  description: Objects that differ, by when they are applied (namespace, workloads, routes, after).
+  returned: state is present
+  type: dict
+waits:
+  description: Deployments that have to be rolled out before the routes are changed.
+  returned: state is present
+  type: list
+  elements: dict
+prune:
+  description: Names of objects that are no longer wanted, in the order in which they are taken away.
+  returned: success
+  type: list
+  elements: dict
+secrets_due:
+  description: Names of the Secrets that have to be applied.
+  returned: state is present
+  type: list
+  elements: str
+facts:
+  description: What the release promises (see C(slipway.release.facts)).
+  returned: state is present
+  type: dict
+"""
