@@ -48,14 +48,15 @@ def mesh_available(deployments: Iterable[Mapping[str, Any]], wanted: Iterable[st
     return all(name in states and mesh.available(states[name]) for name in wanted)
 
 
-def mesh_address(services: list[Mapping[str, Any]]) -> str:
+def mesh_address(services: Iterable[Mapping[str, Any]]) -> str:
     """Give the address of the one Service that was asked for; empty when there is none, or no Service."""
-    return mesh.address_of(services[0]) if services else ""
+    return next((mesh.address_of(service) for service in services), "")
 
 
-def mesh_has_address(services: list[Mapping[str, Any]], wanted: str = "") -> bool:
+def mesh_has_address(services: Iterable[Mapping[str, Any]], wanted: str = "") -> bool:
     """Whether the Service has the address ``wanted``, or any when that is empty."""
-    return mesh_address(services) == wanted if wanted else bool(mesh_address(services))
+    address = mesh_address(services)
+    return address == wanted if wanted else bool(address)
 
 
 def certificates_due(folder: str, hosts: Iterable[str]) -> list[str]:
