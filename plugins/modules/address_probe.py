@@ -23,7 +23,7 @@ options:
     elements: str
     required: true
   members:
-    description: Addresses of the machines of the cluster on that network.
+    description: Addresses of the cluster's nodes on that network.
     type: list
     elements: str
     required: true

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from slipway import balancer
 
 HOSTS = [
@@ -61,6 +62,26 @@ def test_definitions_are_kept_and_told_how_they_are_converted() -> None:
     assert second["spec"]["conversion"] == conversion
     assert second["metadata"] == {"name": "peers.example.org", "annotations": {"by": "{{ nobody }}"}}
     assert "status" not in second
+
+
+@pytest.mark.parametrize(
+    ("limits", "becomes"),
+    [
+        ({"minimum": 0, "maximum": 4294967295}, "int64"),
+        ({"minimum": -2147483649}, "int64"),
+        ({"minimum": 0, "maximum": 65535}, "int32"),
+        ({}, "int32"),
+    ],
+)
+def test_a_number_has_a_format_that_can_hold_it(limits: dict[str, int], becomes: str) -> None:
+    field = {"type": "integer", "format": "int32", **limits}
+    spec = {"versions": [{"schema": {"openAPIV3Schema": {"properties": {"format": {"type": "string"}, "asn": field}}}}]}
+    text = yaml.safe_dump({"kind": "CustomResourceDefinition", "metadata": {"name": "a"}, "spec": spec})
+    ((made,),) = [one["spec"]["versions"] for one in balancer.custom_resources(text)]
+    assert made["schema"]["openAPIV3Schema"]["properties"] == {
+        "format": {"type": "string"},
+        "asn": field | {"format": becomes},
+    }
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ PACKET = struct.Struct("!6s6sHHHBBH6s4s6s4s")
 MOST = 4096
 # Some are lost, and a machine that is busy may not see the first one in time.
 ROUNDS = 2
+# Seconds for reading what came in time; on a network that never falls silent there is always more.
+LATE = 5
 
 
 def each(ranges: Iterable[str]) -> Iterator[str]:
@@ -76,12 +78,13 @@ def ask(interface: str, addresses: Iterable[str], seconds: float) -> dict[str, l
 
 
 def _listen(wire: socket.socket, until: float, wanted: set[str], found: dict[str, set[str]]) -> None:
-    while (left := until - time.monotonic()) > 0:
-        if not select.select([wire], [], [], left)[0]:
-            return
+    """Read answers until then, and what has come by then: a busy machine may let us look late."""
+    while select.select([wire], [], [], max(0.0, until - time.monotonic()))[0]:
         told = answer(wire.recv(2048))
         if told and told[0] in wanted:
             found.setdefault(told[0], set()).add(told[1])
+        if time.monotonic() > until + LATE:
+            return
 
 
 def strangers(

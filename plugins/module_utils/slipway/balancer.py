@@ -12,6 +12,7 @@ from .settings import Settings, plain
 
 # Reasons of MetalLB's events that say why a Service has no address.
 REASONS = ("AllocationFailed", "LoadBalancerFailed")
+INT32 = 2**31 - 1
 
 
 def ranges(values: Mapping[str, Any]) -> list[str]:
@@ -26,8 +27,9 @@ def ranges(values: Mapping[str, Any]) -> list[str]:
 def custom_resources(text: str, conversions: Mapping[str, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Read the CustomResourceDefinitions among the YAML documents of ``text``, without what a server writes itself.
 
-    ``conversions`` gives ``spec.conversion`` by name: generated definitions have none. ``ValueError`` when the text is
-    no YAML, or one of these names is not there.
+    ``conversions`` gives ``spec.conversion`` by name: generated definitions have none. A format that cannot hold the
+    limits beside it becomes one that can: the API server takes no value at all for such a field since 1.37 (the ASNs of
+    a BGPPeer). ``ValueError`` when the text is no YAML, or one of these names is not there.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -42,12 +44,26 @@ def custom_resources(text: str, conversions: Mapping[str, Mapping[str, Any]] | N
     for definition in found.values():
         definition.pop("status", None)
         definition["metadata"].pop("creationTimestamp", None)
+        _widen(definition["spec"])
     wanted = conversions or {}
     if missing := sorted(set(wanted) - set(found)):
         raise ValueError(f"no CustomResourceDefinition {', '.join(missing)}, but {', '.join(sorted(found)) or 'none'}")
     for name, conversion in wanted.items():
         found[name]["spec"]["conversion"] = dict(conversion)
     return [found[name] for name in sorted(found)]
+
+
+def _widen(schema: Any) -> None:
+    """Turn ``format: int32`` into int64 wherever a limit is beyond 32 bits."""
+    if isinstance(schema, list):
+        for item in schema:
+            _widen(item)
+    elif isinstance(schema, dict):
+        limits = [abs(schema[key]) for key in ("minimum", "maximum") if isinstance(schema.get(key), (int, float))]
+        if schema.get("format") == "int32" and max(limits, default=0) > INT32:
+            schema["format"] = "int64"
+        for item in schema.values():
+            _widen(item)
 
 
 def without_address(services: Iterable[Mapping[str, Any]]) -> list[str]:
