@@ -46,8 +46,9 @@ class ActionModule(ActionBase):
         differences = found.pop("differences")
         if self._task.diff:
             result["diff"] = differences
-        # Where nothing will be applied, what would be is said here.
-        result.update(changed=bool(differences) and self._task.check_mode, differs=bool(differences), **found)
+        # Ansible shows a difference only of what is changed; in check mode nothing comes after this that could say so.
+        shown = self._task.check_mode or self._task.diff
+        result.update(changed=bool(differences) and shown, differs=bool(differences), **found)
         return result
 
     def _spec(self, arguments: dict[str, Any]) -> Any:

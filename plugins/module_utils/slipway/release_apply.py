@@ -288,8 +288,10 @@ def cannot_start(pod: Mapping[str, Any]) -> str:
             return what
         if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES:
             ended = (container.get("lastState") or {}).get("terminated") or {}
-            code = f", it ended with {ended['exitCode']}" if "exitCode" in ended else ""
-            return f"!pod {name}: container {container['name']} has failed {container['restartCount']} times{code}"
+            code = f", last with {ended['exitCode']}" if "exitCode" in ended else ""
+            said = f": {ended['message'].strip()}" if ended.get("message") else ""
+            what = f"container {container['name']} has failed {container['restartCount']} times{code}{said}"
+            return f"!pod {name}: {what}"
     return ""
 
 

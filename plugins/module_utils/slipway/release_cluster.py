@@ -102,7 +102,7 @@ class Cluster(Api):
             lambda: self.items("/api/v1/services", metadata=True),
             lambda: self.get(address("v1", "Service", gateway_namespace, gateway)),
             lambda: self.get(address("apps/v1", "Deployment", gateway_namespace, gateway)),
-            *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),  # type: ignore[misc]
+            *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
         ]
         namespaces, secrets, classes, services, service, deployment, *kinds = self.many(lambda one: one(), asked)
         missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
