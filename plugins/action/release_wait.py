@@ -49,12 +49,11 @@ class ActionModule(ActionBase):
         since: dict[str, float] = {}
         while True:
             deployments = cluster.items(address("apps/v1", "Deployment", namespace)) or []
-            pods: list[dict[str, Any]] = []
-            judged = judge(arguments["deployments"], deployments, pods)
-            if not judged.waiting:
+            if not judge(arguments["deployments"], deployments).waiting:
                 return
+            sets = cluster.items(address("apps/v1", "ReplicaSet", namespace)) or []
             pods = cluster.items(address("v1", "Pod", namespace)) or []
-            judged = judge(arguments["deployments"], deployments, pods)
+            judged = judge(arguments["deployments"], deployments, sets, pods)
             now = time.monotonic()
             since = {name: since.get(name, now) for name in judged.stuck}
             for name, reason in judged.stuck.items():

@@ -41,6 +41,7 @@ _PLURALS = {
     "ServiceAccount": "serviceaccounts",
     "Namespace": "namespaces",
     "Pod": "pods",
+    "ReplicaSet": "replicasets",
 }
 # What the API server writes itself, and what differs though nothing does.
 _SERVERS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
@@ -57,6 +58,7 @@ _PULLS = (
 # Seconds that such a state has to last, and starts that a container may fail.
 PATIENCE = 30.0
 _CRASHES = 3
+_REVISION = "deployment.kubernetes.io/revision"
 
 
 def address(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
@@ -245,29 +247,40 @@ def is_rolled_out(deployment: Mapping[str, Any]) -> bool:
     )
 
 
-def judge(waits: Iterable[Mapping[str, str]], deployments: Iterable[Object], pods: Iterable[Object]) -> Judgement:
-    """Judge a roll-out by the Deployments and pods of its namespace.
+def judge(
+    waits: Iterable[Mapping[str, str]],
+    deployments: Iterable[Object],
+    replica_sets: Iterable[Object] = (),
+    pods: Iterable[Object] = (),
+) -> Judgement:
+    """Judge a roll-out by the Deployments, ReplicaSets and pods of its namespace.
 
-    ``stuck`` names what holds up pods that cannot start. Whether that lasts is for the caller to see (``PATIENCE``);
-    what begins with ``!`` needs no patience.
+    ``stuck`` names what holds up pods of the present template. Whether that lasts is for the caller to see
+    (``PATIENCE``); what begins with ``!`` needs no patience.
     """
     present = {item["metadata"]["name"]: item for item in deployments}
-    listed = list(pods)
+    sets, listed = list(replica_sets), list(pods)
     waiting = [
         wait["name"] for wait in waits if wait["name"] not in present or not is_rolled_out(present[wait["name"]])
     ]
     stuck: dict[str, str] = {}
     for name in waiting:
-        if name not in present:
-            continue
-        labels = ((present[name]["spec"].get("selector") or {}).get("matchLabels") or {}).items()
-        for pod in listed:
-            if labels <= (pod["metadata"].get("labels") or {}).items():
-                reason = cannot_start(pod)
-                if reason:
-                    stuck[name] = reason
-                    break
+        newest = {item["metadata"]["name"] for item in sets if name in present and _is_newest(present[name], item)}
+        reasons = [cannot_start(pod) for pod in listed if newest & _owners(pod)]
+        stuck |= {name: reason for reason in reasons[::-1] if reason}
     return Judgement(waiting, stuck)
+
+
+def _owners(item: Mapping[str, Any]) -> set[str]:
+    return {one["name"] for one in item["metadata"].get("ownerReferences") or []}
+
+
+def _is_newest(deployment: Mapping[str, Any], replica_set: Mapping[str, Any]) -> bool:
+    """Tell whether a ReplicaSet has the present template: pods of an older one may fail as they like."""
+    metadata, status = deployment["metadata"], deployment.get("status") or {}
+    seen = int(status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
+    revisions = [(item["metadata"].get("annotations") or {}).get(_REVISION) for item in (deployment, replica_set)]
+    return seen and metadata["name"] in _owners(replica_set) and revisions[0] == revisions[1]
 
 
 def cannot_start(pod: Mapping[str, Any]) -> str:
