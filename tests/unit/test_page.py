@@ -186,3 +186,4 @@ def test_a_long_value_is_cut() -> None:
 
 def test_keys_are_written_with_dots_and_indices() -> None:
     assert dotted(("cluster_hosts", 1, "name")) == "cluster_hosts[1].name"
+    assert dotted(("", "a", "")) == '"".a.""'

@@ -171,7 +171,7 @@ class Form:
         about = (declared.description or "").partition(" Unit: ")[0] if declared else ""
         inner = map_of(declared) if declared else None
         bound = next((context[name] for name in ("ge", "le", "gt", "lt") if name in context), "")
-        limit = f"{bound} {extra.get('x-unit', '')}".strip()
+        limit = f"{bound if bound == '' else format(bound, 'g')} {extra.get('x-unit', '')}".strip()
         value = error["input"]
         pattern = str(extra.get("patternErrorMessage", "must be one word"))
         sayings = {
@@ -185,6 +185,7 @@ class Form:
             "literal_error": f"must be one of {', '.join(map(flow, choices(declared)))}",
             "greater_than_equal": f"must be at least {limit}. {about}",
             "less_than_equal": f"must be at most {limit}. {about}",
+            "finite_number": "must be a number",
             "too_short": "must not be empty",
             "string_pattern_mismatch": pattern,
             "string_too_short": "must not be empty",
@@ -226,7 +227,9 @@ class Form:
             value = _step(value, part)
         hidden = names_a_secret(fault.key[-1]) and value is not _ABSENT
         text = self.absent if value is _ABSENT else "(not shown)" if hidden else shown(value)
-        if page is not None and (top not in given or given[top] == plain({**defaults, **page.values}.get(top))):
+        on_page = plain({**defaults, **page.values}.get(top)) if page is not None else None
+        # By their text, because a number that is none is not equal to itself.
+        if page is not None and (top not in given or repr(plain(given[top])) == repr(on_page)):
             where, line = page.where(fault.key), page.line(fault.key)
             return Problem(where, dotted(fault.key), text, fault.what, fault.works, line)
         return Problem(self.elsewhere, dotted(fault.key), text, fault.what, fault.override or fault.works)

@@ -105,7 +105,8 @@ def dotted(key: Key) -> str:
     """Write a key as ``cluster_hosts[0].name``."""
     text = ""
     for part in key:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        name = part if part != "" else '""'
+        text += f"[{name}]" if isinstance(part, int) else f".{name}" if text else str(name)
     return text
 
 
