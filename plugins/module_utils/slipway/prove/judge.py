@@ -1,0 +1,492 @@
+"""What the observations come to: a verdict for each claim. Nothing that was not seen passes.
+
+Observations: ``experiments`` (id → ``answers`` of ``agent.py``) and ``reads`` (id → as docs/prove.md says).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Json = dict[str, Any]
+State = Literal["passed", "failed", "configured", "skipped"]
+
+# Errors of a client without a certificate whose connection was closed without a word of HTTP.
+CLOSED = ("ConnectionResetError", "RemoteDisconnected", "BadStatusLine", "BrokenPipeError", "IncompleteRead")
+LOOK = {
+    "share": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: the weights, and the subsets' labels",
+    "default": "kubectl -n {namespace} get virtualservice -o yaml: the last rule of the path",
+    "sticky": "kubectl -n {namespace} get virtualservice -o yaml: its cookie's rules, and Set-Cookie",
+    "withdrawn": "kubectl -n {namespace} get virtualservice -o yaml: a rule for a version without weight",
+    "override": "kubectl -n {namespace} get virtualservice -o yaml: the first rules, by host, header or cookie",
+    "chain": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: sourceLabels; what the app forwards",
+    "shadow": "kubectl -n {namespace} get virtualservice -o yaml: mirrors of the service's rules",
+    "limit": "kubectl -n istio-system get envoyfilter -o yaml: its virtual host (host:port), and numTrustedProxies 0",
+    "mtls": "kubectl -n {namespace} get peerauthentication -o yaml",
+    "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
+    "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
+    "tool": "kubectl get virtualservice -A; the tool's pods",
+    "metrics": "kubectl -n {namespace} get servicemonitor -o yaml; Prometheus, page Targets",
+}
+ELSEWHERE = "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: {kind} of {service}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was claimed, expected and seen; ``look``: where to look when it failed."""
+
+    id: str
+    kind: str
+    title: str
+    state: State
+    expected: str
+    seen: str
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Verdicts, and what pictures are drawn from; all of it plain data in ``as_json``."""
+
+    release: str
+    namespace: str
+    verdicts: list[Verdict]
+    pictures: Json = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether no claim failed."""
+        return all(verdict.state != "failed" for verdict in self.verdicts)
+
+    def as_json(self) -> Json:
+        """Give what report.json holds."""
+        counts = Counter(verdict.state for verdict in self.verdicts)
+        return {
+            "release": self.release,
+            "namespace": self.namespace,
+            "passed": self.passed,
+            "counts": {state: counts.get(state, 0) for state in ("passed", "failed", "configured", "skipped")},
+            "claims": [asdict(verdict) for verdict in self.verdicts],
+            "pictures": self.pictures,
+        }
+
+
+class FailedError(Exception):
+    """What was seen instead."""
+
+
+def judge(plan: Json, observations: Json) -> Report:
+    """Hold what was seen against what the plan expects."""
+    from .pictures import gathered
+
+    judged = [_Judge(plan, observations, claim).verdict() for claim in plan["claims"]]
+    return Report(plan["release"], plan["namespace"], judged, gathered(plan, observations))
+
+
+def hops(plan: Json, route: str, answer: Json) -> list[tuple[str, str]]:
+    """Give the service and version of each pod that took part, the entry first; an unknown one is ``?``.
+
+    Pods are told by their Deployment. Without their names, it is what the app calls its versions that counts.
+    """
+    services = plan["services"]
+    if answer.get("pods"):
+        return [_owner(services, pod) for pod in answer["pods"]]
+    order = [service for service, _ in next(iter(plan["signatures"][route].values()))]
+    found = []
+    for index, part in enumerate(filter(None, answer.get("chain", "").split(","))):
+        service, said = (order[index] if index < len(order) else "?"), part.partition("=")[2]
+        versions = services.get(service, {}).get("versions", {})
+        by_label = {own["label"]: name for name, own in versions.items()}
+        found.append((service, said if said in versions else by_label.get(said, "?")))
+    return found
+
+
+def _owner(services: Json, pod: str) -> tuple[str, str]:
+    fits = [
+        (len(own["deployment"]), service, version)
+        for service, declared in services.items()
+        for version, own in declared["versions"].items()
+        if pod.startswith(own["deployment"] + "-")
+    ]
+    return max(fits)[1:] if fits else ("?", pod)
+
+
+def version_of(plan: Json, route: str, answer: Json) -> str | None:
+    """Give the release's version that an answer shows: the first hop that differs between versions decides."""
+    met = hops(plan, route, answer)
+    signatures = plan["signatures"][route]
+    for index, (_, version) in enumerate(met):
+        own = {name: hop[index][1] for name, hop in signatures.items() if index < len(hop)}
+        if len(own) == 1 or len(set(own.values())) > 1:
+            return next((name for name, expected in own.items() if expected == version), None)
+    return None
+
+
+def set_cookies(answer: Json, name: str) -> list[tuple[str, dict[str, str]]]:
+    """Give values and attributes of the cookies of a name that an answer sets."""
+    found = []
+    for line in answer.get("cookies", []):
+        first, *rest = line.split(";")
+        own, _, value = first.strip().partition("=")
+        if own == name:
+            found.append((value, {k.strip().lower(): v.strip() for k, _, v in (part.partition("=") for part in rest)}))
+    return found
+
+
+class _Judge:
+    def __init__(self, plan: Json, observations: Json, claim: Json) -> None:
+        self.plan, self.claim = plan, claim
+        self.expect: Json = claim["expect"]
+        self.experiments: Json = observations.get("experiments", {})
+        self.reads: Json = observations.get("reads", {})
+
+    def verdict(self) -> Verdict:
+        claim, state, seen = self.claim, self.claim["state"], ""
+        expected = claim["title"]
+        try:
+            if state == "asked":
+                seen, state = getattr(self, f"_{claim['kind'].replace('-', '_')}")(), "passed"
+            elif state == "configured":
+                found = [self._configured(name) for name in claim["reads"]]
+                seen = f"configured, not exercised: {claim['reason']}" + "".join(f"; {text}" for text in found if text)
+            else:
+                seen = f"skipped: {claim['reason']}"
+        except FailedError as exc:
+            state, seen = "failed", str(exc)
+        except (KeyError, TypeError, ValueError, IndexError) as exc:
+            state, seen = "failed", f"what was seen cannot be read: {type(exc).__name__} {exc}"
+        look = ""
+        if state == "failed":
+            about = {"namespace": self.plan["namespace"], "kind": claim["kind"]}
+            look = LOOK.get(claim["kind"], ELSEWHERE).format(**about, service=self.expect.get("service", "the service"))
+            expected = self._expected() or expected
+        return Verdict(claim["id"], claim["kind"], claim["title"], state, expected, seen, look)
+
+    def _expected(self) -> str:
+        expect = self.expect
+        if self.claim["kind"] == "share" and expect:
+            bounds = (f"{name} {low} to {high} times" for name, (low, high) in expect["accepted"].items())
+            return f"of {expect['n']} new clients {', '.join(bounds)}"
+        if self.claim["kind"] == "limit" and expect:
+            return f"{expect['tokens']} answers, then 429, for each address and whatever X-Forwarded-For says"
+        return ""
+
+    def _configured(self, name: str) -> str:
+        read = self._looked_up(name)
+        if read.get("error"):
+            raise FailedError(str(read["error"]))
+        if "found" in read and not read["found"]:
+            raise FailedError(f"Envoy's configuration does not have it: {read.get('detail') or 'nothing'}")
+        if self.claim["kind"] == "alert" and read.get("before") != "inactive":
+            raise FailedError(f"before any load it is {read.get('before', 'not loaded')}")
+        return str(read.get("detail", ""))
+
+    # What was seen, or why it counts for nothing.
+
+    def _looked_up(self, name: str) -> Json:
+        if name not in self.reads:
+            raise FailedError(f"nobody looked up {name}")
+        return dict(self.reads[name])
+
+    def _answers(self, name: str) -> list[Json]:
+        if name not in self.experiments:
+            raise FailedError(f"experiment {name} was not carried out")
+        answers = list(self.experiments[name]["answers"])
+        planned = next(item for item in self.plan["experiments"] if item["id"] == name)
+        wanted = planned["clients"] * sum(step["times"] for step in planned["steps"])
+        if len(answers) < wanted:
+            raise FailedError(f"only {len(answers)} of {wanted} requests were sent in time")
+        return answers
+
+    def _good(self, answers: list[Json]) -> list[Json]:
+        """Give the answers with 200; one request in a hundred may be lost on the way, none may be refused."""
+        lost = [answer for answer in answers if answer["status"] == 0]
+        bad = Counter(a["status"] for a in answers if a["status"] not in (0, 200, *self.plan["tolerated"]))
+        if bad:
+            statuses = ", ".join(f"{count} x {status}" for status, count in sorted(bad.items()))
+            raise FailedError(f"of {len(answers)} requests not answered with 200: {statuses}")
+        if len(lost) > len(answers) // 100:
+            raise FailedError(f"{len(lost)} of {len(answers)} requests without an answer: {lost[0].get('error', '')}")
+        return [answer for answer in answers if answer["status"] == 200]
+
+    def _versions(self, answers: list[Json]) -> Counter[str]:
+        seen: Counter[str] = Counter()
+        for answer in self._good(answers):
+            version = version_of(self.plan, self.expect["route"], answer)
+            if version is None:
+                raise FailedError(f"an answer shows no version of {self.expect['route']}: {self._told(answer)}")
+            seen[version] += 1
+        return seen
+
+    def _told(self, answer: Json) -> str:
+        return ", ".join(answer.get("pods") or []) or answer.get("chain") or f"status {answer['status']}, no x-chain"
+
+    def _only(self, version: str) -> str:
+        seen: Counter[str] = Counter()
+        for name in self.claim["experiments"]:
+            seen += self._versions(self._answers(name))
+        return self._same(seen, version)
+
+    def _same(self, seen: Counter[str], version: str) -> str:
+        if set(seen) != {version}:
+            others = ", ".join(f"{count} x {name}" for name, count in seen.items())
+            raise FailedError(f"of {seen.total()} answers: {others or 'none'}; only {version} should be seen")
+        return f"{seen[version]} of {seen.total()} answers show {version}"
+
+    # One method for each kind.
+
+    def _share(self) -> str:
+        answers = self._answers(self.claim["experiments"][0])
+        seen = self._versions(answers)
+        missing = len(answers) - seen.total()
+        counted = ", ".join(f"{seen[name]} got {name}" for name in self.expect["shares"])
+        text = f"of {seen.total()} new clients {counted}"
+        for version, (low, high) in self.expect["accepted"].items():
+            if not low - missing <= seen[version] <= high:
+                raise FailedError(text)
+        if set(seen) - set(self.expect["shares"]):
+            raise FailedError(f"{text}, and others {', '.join(sorted(set(seen) - set(self.expect['shares'])))}")
+        return text
+
+    def _default(self) -> str:
+        return self._only(self.expect["version"])
+
+    def _override(self) -> str:
+        return self._only(self.expect["version"])
+
+    def _sticky(self) -> str:
+        bound = 0
+        for name, version in self.expect["fixed"].items():
+            seen = self._versions(self._answers(name))
+            try:
+                self._same(seen, version)
+            except FailedError as exc:
+                raise FailedError(f"clients with the cookie of {version}: {exc}") from exc
+            bound += seen.total()
+        clients: dict[int, set[str | None]] = {}
+        answers = self._good(self._answers(self.expect["sessions"]))
+        first: dict[int, Json] = {}
+        for answer in answers:
+            version = version_of(self.plan, self.expect["route"], answer)
+            clients.setdefault(answer["client"], set()).add(version)
+            first.setdefault(answer["client"], answer)
+        if self.expect["cookie"]:
+            for answer in first.values():
+                self._cookie_is_right(answer, self.expect["cookie"])
+        moved = sum(len(versions) != 1 for versions in clients.values())
+        if moved or not clients:
+            raise FailedError(f"{moved} of {len(clients)} clients changed their version")
+        return f"{len(clients)} clients kept their version for {len(answers)} requests" + (
+            f", {bound} requests with a version's cookie got that version" if bound else ""
+        )
+
+    def _cookie_is_right(self, answer: Json, cookie: Json) -> None:
+        version = version_of(self.plan, self.expect["route"], answer)
+        name, wanted = cookie["cookie"], cookie["values"].get(version)
+        found = set_cookies(answer, name)
+        if not found:
+            raise FailedError(f"a new client that got {version} gets no cookie {name}")
+        value, attributes = found[-1]
+        if len(found) > 1 or value != wanted:
+            values = " and ".join(value for value, _ in found)
+            raise FailedError(f"a new client that got {version} gets {name}={values} instead of {wanted}")
+        if attributes.get("path") != "/":
+            path = attributes.get("path", "(none)")
+            raise FailedError(f"the cookie {name} has path {path} instead of /")
+        if cookie["set_by"] == "mesh" and attributes.get("max-age") != str(cookie["max_age"]):
+            raise FailedError(
+                f"{name} has Max-Age {attributes.get('max-age', '(none)')} instead of {cookie['max_age']}"
+            )
+
+    def _withdrawn(self) -> str:
+        seen: Counter[str] = Counter()
+        for name in self.claim["experiments"]:
+            answers = self._answers(name)
+            seen += self._versions(answers)
+            for answer in self._good(answers):
+                self._cookie_is_right(answer, self.expect["cookie"])
+        still = [version for version in self.expect["gone"] if seen[version]]
+        if still:
+            raise FailedError(f"{seen[still[0]]} of {seen.total()} clients still get {still[0]}")
+        return f"{seen.total()} clients with an old cookie got {', '.join(sorted(seen))}, and its cookie"
+
+    def _chain(self) -> str:
+        count = 0
+        for name, chain in self.expect["chains"].items():
+            wanted = dict(self.plan["signatures"][chain["route"]][chain["version"]])
+            for answer in self._good(self._answers(name)):
+                met = hops(self.plan, chain["route"], answer)
+                for service, version in met:
+                    if service not in wanted or wanted[service] not in (None, version):
+                        way = " → ".join(f"{service} {version}" for service, version in met)
+                        raise FailedError(f"a request for {chain['version']} to {chain['route']} met {way}")
+                absent = sorted(set(wanted) - {service for service, _ in met})
+                if absent:
+                    raise FailedError(f"a request for {chain['version']} to {chain['route']} never met {absent[0]}")
+                count += 1
+        return f"{count} requests met one version all along"
+
+    def _shadow(self) -> str:
+        expect = self.expect
+        answers = self._good(self._answers(self.claim["experiments"][0]))
+        for answer in answers:
+            if (expect["service"], expect["version"]) in hops(self.plan, expect["route"], answer):
+                raise FailedError(f"{expect['service']} {expect['version']} answered a user")
+        read = self._looked_up(self.claim["reads"][0])
+        copies, sent = read["after"] - read["before"], len(answers)
+        # Prometheus' own readings pass the proxy too.
+        slack = 3 + int(read.get("seconds", 0)) // 5 if read.get("source") == "proxy" and expect["scraped"] else 0
+        low, high = expect["accepted"] or [round(sent * expect["percent"] / 100)] * 2
+        text = f"{copies} copies of {sent} requests"
+        if not low - (expect["n"] - sent) <= copies <= high + slack:
+            raise FailedError(
+                f"{text}; {low} to {high} should have come" if low != high else f"{text} instead of {low}"
+            )
+        return text
+
+    def _limit(self) -> str:
+        expect, texts = self.expect, []
+        for name in expect["main"]:
+            answers = self._answers(name)
+            grouped: dict[int, list[Json]] = {}
+            for answer in answers:
+                own = answer["client"] if expect["per"] == "client" else 0
+                if answer["step"] == 0:
+                    grouped.setdefault(own, []).append(answer)
+                elif answer["status"] == 429:
+                    step = self._steps(name)[answer["step"]]
+                    where = f"{step['host']}:{step['port']}"
+                    raise FailedError(f"{where} answered 429 to a client that is over the limit elsewhere")
+            texts += [self._counted(group, self._place(name)) for group in grouped.values()]
+        for name in expect["forged"]:
+            self._counted(self._answers(name), f"{self._place(name)} with X-Forwarded-For changing")
+        return texts[0]
+
+    def _steps(self, name: str) -> list[Json]:
+        return list(next(item for item in self.plan["experiments"] if item["id"] == name)["steps"])
+
+    def _place(self, name: str) -> str:
+        step = self._steps(name)[0]
+        return f"{step['host']}:{step['port']}"
+
+    def _counted(self, answers: list[Json], place: str) -> str:
+        expect = self.expect
+        ordered = sorted(answers, key=lambda answer: float(answer["at"]))
+        refused = [answer for answer in ordered if answer["status"] == 429]
+        failed = [answer for answer in ordered if answer["status"] == 0 or answer["status"] >= 500]
+        if failed:
+            why = failed[0].get("error", failed[0]["status"])
+            raise FailedError(f"{place}: {len(failed)} of {len(ordered)} requests failed: {why}")
+        let = len(ordered) - len(refused)
+        last = ordered[-1]
+        seconds = float(last["at"]) + float(last["ms"]) / 1000 - float(ordered[0]["at"])
+        most = expect["most"] + expect["fill"] * math.floor(seconds / expect["interval"])
+        if let > most or not refused:
+            text = f"{place}: {let} of {len(ordered)} requests in {seconds:.1f} s came through"
+            raise FailedError(f"{text}; at most {most} should")
+        if expect["per"] == "client" and ordered.index(refused[0]) < expect["tokens"]:
+            number = ordered.index(refused[0]) + 1
+            raise FailedError(f"{place}: request {number} is refused already; {expect['tokens']} should pass")
+        if expect["cookie"]:
+            kept = [value for answer in refused for value, _ in set_cookies(answer, expect["cookie"]) if value]
+            if kept:
+                raise FailedError(f"{place}: a 429 sets the cookie {expect['cookie']}={kept[0]}")
+        return f"{place}: {let} requests came through, the others got 429"
+
+    def _mtls(self) -> str:
+        for name, service in self.expect["services"].items():
+            for answer in self._answers(name):
+                heard, error = answer["status"] != 0, answer.get("error", "")
+                if self.expect["mode"] == "strict" and heard:
+                    raise FailedError(f"{service} answered {answer['status']} to a client without mutual TLS")
+                if self.expect["mode"] == "strict" and not error.startswith(CLOSED):
+                    raise FailedError(f"{service} could not be asked: {error}")
+                if self.expect["mode"] == "permissive" and not heard:
+                    raise FailedError(f"{service} does not answer a client without mutual TLS: {error}")
+        said = "close the connection of" if self.expect["mode"] == "strict" else "answer"
+        return f"{len(self.expect['services'])} services {said} a client without mutual TLS"
+
+    def _access(self) -> str:
+        for name, service in self.expect["refused"].items():
+            for answer in self._answers(name):
+                if answer["status"] != 403:
+                    what = answer["status"] or answer.get("error", "no answer")
+                    raise FailedError(f"{service} answered a stranger in the mesh with {what} instead of 403")
+        for name, accounts in self.expect["allowed"].items():
+            principals = self._looked_up(name).get("principals")
+            if not principals:
+                raise FailedError(f"{name.partition('.')[2]} has no rule about who may call it")
+            absent = [a for a in accounts if not any(str(p).endswith(f"/sa/{a}") for p in principals)]
+            if absent:
+                raise FailedError(f"{name.partition('.')[2]} does not let {absent[0]} in")
+        return f"a stranger got 403 everywhere; {len(self.expect['allowed'])} versions name their callers"
+
+    def _alert(self) -> str:
+        expect, read = self.expect, self._looked_up(self.claim["reads"][0])
+        if read.get("before") != "inactive":
+            raise FailedError(f"before any load it is {read.get('before', 'not loaded')}")
+        fired = read.get("fired_after")
+        if fired is None or fired > expect["within"]:
+            when = "not" if fired is None else f"only after {fired:.0f} s"
+            raise FailedError(f"it fired {when}; it should within {expect['within']} s of load")
+        text = f"silent before, fired after {fired:.0f} s"
+        if expect["mail"]:
+            wanted, got = expect["mail"]["seen"], read.get("mail", "none")
+            if got not in ({"read"} if wanted == "read" else {"read", "handed over"}):
+                whom = ", ".join(expect["mail"]["to"])
+                raise FailedError(f"{text}, but its mail to {whom} was not {wanted}: {read.get('mail_error') or got}")
+            text += f", mail {got}" + (f" to {expect['mail']['server']}" if got == "handed over" else "")
+        return text
+
+    def _tool(self) -> str:
+        for answer in self._answers(self.claim["experiments"][0]):
+            if not (200 <= answer["status"] < 400 or answer["status"] == 401):
+                what = answer["status"] or answer.get("error", "nothing")
+                raise FailedError(f"{self.expect['host']} answered {what}")
+        return f"{self.expect['host']} answers"
+
+    def _metrics(self) -> str:
+        read = self._looked_up(self.claim["reads"][0])
+        if read["down"] or not read["up"]:
+            why = "; ".join(read.get("errors", [])) or "no target"
+            raise FailedError(f"{read['up']} targets are up and {read['down']} down: {why}")
+        return f"{read['up']} targets are up"
+
+    def _timeout(self) -> str:
+        low, high = self.expect["seconds"] * 900, self.expect["delay"] * 1000
+        for answer in self._answers(self.claim["experiments"][0]):
+            if answer["status"] != 504 or not low <= answer["ms"] < high:
+                raise FailedError(f"an answer made slow came with {answer['status']} after {answer['ms']:.0f} ms")
+        return f"504 after {self.expect['seconds']:g} s"
+
+    def _retries(self) -> str:
+        answers = self._answers(self.claim["experiments"][0])
+        self._good(answers)
+        return f"{len(answers)} requests that failed once were answered"
+
+    def _faults(self) -> str:
+        answers, texts = self._answers(self.claim["experiments"][0]), []
+        for name in ("delay", "abort"):
+            fault = self.expect[name]
+            if not fault:
+                continue
+            hit = sum(
+                answer["ms"] >= fault["seconds"] * 1000 if name == "delay" else answer["status"] == fault["status"]
+                for answer in answers
+            )
+            texts.append(f"{hit} of {len(answers)} {'slow' if name == 'delay' else 'aborted'}")
+            if not fault["accepted"][0] <= hit <= fault["accepted"][1]:
+                low, high = fault["accepted"]
+                raise FailedError(f"{texts[-1]}; {low} to {high} should be")
+        return ", ".join(texts)
+
+
+def answers_of(plan: Json, observations: Json) -> Iterator[tuple[Json, Json]]:
+    """Yield each experiment with each of its answers."""
+    seen = observations.get("experiments", {})
+    for experiment in plan["experiments"]:
+        for answer in seen.get(experiment["id"], {}).get("answers", []):
+            yield experiment, answer

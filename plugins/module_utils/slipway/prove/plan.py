@@ -1,0 +1,530 @@
+"""From the claims of a release to requests, readings and what is expected of them. Plain data in, plain data out.
+
+An experiment: ``clients`` clients, each going through ``steps`` one after the other (``to``, ``port``, ``host``,
+``path``, ``headers``, ``cookies``, ``times``), from ``sources`` ([first, how many], indices of addresses), as ``by``
+(``addresses``, or the name of a client pod), with a cookie jar where ``session`` is set, and ``pace`` seconds between
+two requests of a client. A read is something that the runner looks up in the cluster.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from . import stats
+
+Json = dict[str, Any]
+
+# Seconds for everything but alerts, and how they are shared out between the stages.
+SECONDS = 90
+STAGES = {"quiet": 8, "copies": 12, "clients": 45, "limits": 15, "last": 10}
+# Requests that all stages but the alerts' may have: what a busy lab answers in the time of the stages.
+MOST_REQUESTS = 3000
+# A limit with a larger bucket, or one that fills faster than one client can ask, is not exercised.
+MOST_TOKENS = 300
+MOST_PER_SECOND = 5
+REPEATS = 10
+TASKS = ("/sms", "/analyze")
+TEST_HEADER = "x-slipway-test"
+# How long an alert may take beyond its own ``for``, in seconds.
+PATIENCE = 90
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the plan has to know beside the release.
+
+    ``test_header``: the app obeys x-slipway-test. ``roles``: what the app calls itself in a service. ``paths``: for a
+    route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
+    this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read.
+    """
+
+    test_header: bool = False
+    roles: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    neighbours: tuple[Mapping[str, Any], ...] = ()
+    missing_tools: frozenset[str] = frozenset()
+    monitoring: bool = True
+    mail_sink: bool = False
+    sources: int = 2040
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Surroundings:
+        """Make one of plain values; an unknown name is a ``TypeError``."""
+        known = {item.name for item in fields(cls)}
+        if unknown := set(values) - known:
+            raise TypeError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+        made = dict(values)
+        made["neighbours"] = tuple(values.get("neighbours", ()))
+        made["missing_tools"] = frozenset(values.get("missing_tools", ()))
+        return cls(**made)
+
+
+def plan(facts: Json, environment: Mapping[str, Any] | None = None) -> Json:
+    """Say what to send and to look up for each claim of ``facts`` (see ``release/facts.py``)."""
+    return _Planner(facts, Surroundings.of(environment or {})).made()
+
+
+class NotExercisedError(Exception):
+    """Why a claim is only read from the configuration."""
+
+
+class SkippedError(Exception):
+    """Why a claim is not looked at."""
+
+
+class _Planner:
+    def __init__(self, facts: Json, environment: Surroundings) -> None:
+        self.facts, self.environment = facts, environment
+        self.host, self.port = facts["hosts"][0], facts["ports"][0]
+        self.experiments: dict[str, Json] = {}
+        self.reads: dict[str, Json] = {}
+        self.pods: dict[str, Json] = {}
+        self.next_source = 0
+        self.requests = 0
+        self.claim: Json = {}
+        self.together = max(1, sum(stats.intervals(shares) for shares in self._random()))
+
+    def made(self) -> Json:
+        claims = [self._claim(claim) for claim in self.facts["claims"]]
+        names = ("release", "namespace", "hosts", "services", "sticky", "versions", "weights", "routes")
+        return {
+            **{name: self.facts[name] for name in names},
+            "signatures": {route["path"]: self._signatures(route) for route in self.facts["routes"]},
+            "seconds": SECONDS,
+            "stages": [{"name": name, "seconds": seconds} for name, seconds in STAGES.items()],
+            "tolerated": self._tolerated(),
+            "beside": sorted({item["stage"] for item in self.experiments.values()} - set(STAGES)),
+            "sources": self.next_source,
+            "requests": self.requests,
+            "random_intervals": self.together,
+            "pods": self.pods,
+            "experiments": list(self.experiments.values()),
+            "reads": list(self.reads.values()),
+            "claims": claims,
+        }
+
+    def _tolerated(self) -> list[int]:
+        """Give the statuses that the release answers with on purpose."""
+        aborts = (claim["policy"].get("abort") for claim in self.facts["claims"] if claim["kind"] == "faults")
+        return sorted({int(abort["status"]) for abort in aborts if abort})
+
+    def _random(self) -> Iterator[dict[str, float]]:
+        """Give the shares of each random claim."""
+        for claim in self.facts["claims"]:
+            if claim["kind"] == "share":
+                yield claim["route"]["shares"]
+            elif claim["kind"] == "shadow" and 0 < claim["shadow"]["percent"] < 100:
+                yield _share(claim["shadow"]["percent"])
+            elif claim["kind"] == "faults":
+                for fault in (claim["policy"].get("delay"), claim["policy"].get("abort")):
+                    if fault and 0 < fault["share"] < 100:
+                        yield _share(fault["share"])
+
+    def _claim(self, claim: Json) -> Json:
+        self.claim = {"id": claim["id"], "kind": claim["kind"], "title": claim["title"], "state": "asked"}
+        self.claim |= {"reason": "", "expect": {}, "experiments": [], "reads": []}
+        before = self.requests
+        try:
+            expect = getattr(self, f"_{claim['kind'].replace('-', '_')}")(claim)
+            self.claim["expect"] = expect
+        except (NotExercisedError, SkippedError) as exc:
+            for name in self.claim["experiments"]:
+                del self.experiments[name]
+            self.requests = before
+            self.claim |= {"experiments": [], "reason": str(exc)}
+            self.claim["state"] = "configured" if isinstance(exc, NotExercisedError) else "skipped"
+            if self.claim["state"] == "skipped":
+                for name in self.claim["reads"]:
+                    self.reads.pop(name, None)
+                self.claim["reads"] = []
+        return self.claim
+
+    # What experiments and reads are made of.
+
+    def _experiment(self, steps: list[Json], **more: Any) -> str:
+        name = f"{self.claim['id']}.{len(self.claim['experiments']) + 1}"
+        clients = more.pop("clients", 1)
+        sources = more.pop("sources", clients)
+        made = {"id": name, "claim": self.claim["id"], "stage": "clients", "by": "addresses", "clients": clients}
+        made |= {"parallel": 16, "session": False, "pace": 0, **more, "steps": steps}
+        if made["by"] == "addresses":
+            if self.next_source + sources > self.environment.sources:
+                raise NotExercisedError(f"it would take more than {self.environment.sources} source addresses")
+            made["sources"] = [self.next_source, sources]
+            self.next_source += sources
+        if made["stage"] in STAGES:
+            self.requests += clients * sum(step.get("times", 1) for step in steps)
+            if self.requests > MOST_REQUESTS:
+                raise NotExercisedError(f"it would take more than {MOST_REQUESTS} requests in all")
+        self.experiments[name] = made
+        self.claim["experiments"].append(name)
+        return name
+
+    def _step(self, path: str, **more: Any) -> Json:
+        more = {key: value for key, value in more.items() if value not in ({}, None)}
+        return {"to": "gateway", "port": self.port, "host": self.host, "path": path, "times": 1, **more}
+
+    def _read(self, what: str, **about: Any) -> str:
+        name = ".".join([what, *(str(value) for value in about.values() if isinstance(value, (str, int)))])
+        self.reads[name] = {"id": name, "what": what, **about}
+        self.claim["reads"].append(name)
+        return name
+
+    def _limits_on(self, path: str) -> list[Json]:
+        path = path.partition("?")[0]
+        return [
+            limit
+            for limit in self.facts["limits"]
+            if limit["path"] in ("", "/") or path == limit["path"] or path.startswith(limit["path"] + "/")
+        ]
+
+    def _per_source(self, path: str) -> int:
+        """Give how many requests an address may send and stay a fifth below every limit per client."""
+        tokens = [limit["bucket"]["max_tokens"] for limit in self._limits_on(path) if limit["per"] == "client"]
+        return max(1, min(tokens) - max(1, min(tokens) // 5)) if tokens else 60
+
+    def _room(self, path: str, count: int) -> None:
+        """Refuse what a limit for all clients together would cut short."""
+        for limit in self._limits_on(path):
+            if limit["per"] == "total" and limit["bucket"]["max_tokens"] < count + 100:
+                rate = limit["rate"]
+                raise NotExercisedError(f"{count} requests do not fit below the limit of {rate} for all clients")
+
+    def _many(self, count: int, step: Json, **more: Any) -> str:
+        """Send ``count`` equal requests, from as many addresses as the limits need."""
+        each = min(self._per_source(step["path"]), count)
+        self._room(step["path"], count)
+        return self._experiment([{**step, "times": each}], clients=math.ceil(count / each), **more)
+
+    def _route_of(self, path: str) -> str:
+        fits = (r["path"] for r in self.facts["routes"] if r["path"] == "/" or f"{path}/".startswith(r["path"] + "/"))
+        return next(fits, "")
+
+    def _path(self, route: str) -> str:
+        """Give a path below a route that the whole chain answers, with a text that no cache knows."""
+        if route in self.environment.paths:
+            return self.environment.paths[route]
+        task = next((task for task in TASKS if self._route_of(task) == route), None)
+        return f"{task}?text=prove+{{nonce}}+{{n}}" if task else route
+
+    def _signatures(self, route: Json) -> dict[str, list[list[str | None]]]:
+        """Give for each version the hops that its requests meet: [service, version or None where any may]."""
+        made = {}
+        for version in self.facts["versions"] or route["shares"]:
+            found = [c for c in self.facts["chains"] if (c["path"], c["version"]) == (route["path"], version)]
+            hops = found[0]["hops"] if found else {route["service"]: route["served_by"].get(version, version)}
+            made[version] = [[service, own] for service, own in hops.items()]
+        return made
+
+    def _forced(self, version: str) -> Json | None:
+        """Give what makes a request show a version for sure; None when nothing does."""
+        for override in self.facts["overrides"]:
+            if override["version"] == version:
+                return _override_step(override)
+        sticky = self.facts["sticky"]
+        if sticky["by"] == "cookie" and self.facts["weights"].get(version):
+            return {"cookies": {sticky["cookie"]: sticky["values"][version]}}
+        return {} if self.facts["weights"].get(version) == 100 else None
+
+    def _split_route(self) -> Json:
+        routes = [route for route in self.facts["routes"] if route["split"]]
+        shared = [route for route in routes if len(route["shares"]) > 1]
+        if not routes:
+            raise SkippedError("no path has more than one version")
+        return (shared or routes)[0]
+
+    # One method for each kind of claim: it asks, and says what is expected.
+
+    def _share(self, claim: Json) -> Json:
+        route = claim["route"]
+        path = self._path(route["path"])
+        rule = stats.design(route["shares"], self.together)
+        step, clients = self._step(path), rule.n
+        sticky = self.facts["sticky"].get("hash") or {}
+        sources = math.ceil(clients / self._per_source(path))
+        if sticky.get("header"):
+            step["headers"] = {sticky["header"]: "prove-{nonce}-{client}"}
+        elif sticky.get("cookie"):
+            step["cookies"] = {sticky["cookie"]: "prove-{nonce}-{client}"}
+        elif sticky.get("address"):
+            sources = clients
+        self._room(path, clients)
+        self._experiment([step], clients=clients, sources=sources)
+        bounds = {name: [i.low, i.high] for name, i in rule.accepted.items()}
+        return {"route": route["path"], "shares": route["shares"], "n": rule.n, "accepted": bounds,
+                "false_alarm": rule.false_alarm, "miss": rule.miss, "withdrawn": self._gone()}  # fmt: skip
+
+    def _gone(self) -> list[str]:
+        return list(self.facts["sticky"].get("withdrawn", []))
+
+    def _default(self, claim: Json) -> Json:
+        route = claim["route"]
+        version = next(iter(route["shares"]))
+        self._many(44, self._step(self._path(route["path"])))
+        return {"route": route["path"], "version": version}
+
+    def _sticky(self, claim: Json) -> Json:
+        sticky, route = claim["sticky"], self._split_route()
+        path = self._path(route["path"])
+        live = [version for version, share in route["shares"].items() if share]
+        expect = {"route": route["path"], "by": sticky["by"], "fixed": {}, "sessions": "", "cookie": None}
+        each = min(self._per_source(path), 8)
+        if sticky["by"] == "cookie":
+            expect["cookie"] = {name: sticky[name] for name in ("cookie", "set_by", "values", "max_age")}
+            for version in live:
+                cookie = {sticky["cookie"]: sticky["values"][version]}
+                name = self._many(stats.needed(route["shares"][version]), self._step(path, cookies=cookie))
+                expect["fixed"][name] = version
+            clients, steps = 24, [self._step(path, times=each)]
+        else:
+            key = sticky["hash"]
+            clients, step = 40, self._step(path, times=each)
+            if key.get("header"):
+                step["headers"] = {key["header"]: "prove-{nonce}-{client}"}
+            elif key.get("cookie"):
+                step["cookies"] = {key["cookie"]: "prove-{nonce}-{client}"}
+            steps = [step]
+        self._room(path, clients * each)
+        expect["sessions"] = self._experiment(steps, clients=clients, session=True)
+        return expect
+
+    def _withdrawn(self, claim: Json) -> Json:
+        sticky, route = claim["sticky"], self._split_route()
+        path = self._path(route["path"])
+        for version in sticky["withdrawn"]:
+            self._many(REPEATS, self._step(path, cookies={sticky["cookie"]: sticky["values"][version]}))
+        cookie = {name: sticky[name] for name in ("cookie", "set_by", "values", "max_age")}
+        return {"route": route["path"], "gone": sticky["withdrawn"], "cookie": cookie}
+
+    def _override(self, claim: Json) -> Json:
+        override, route = claim["override"], self._split_route()
+        path, version, sticky = self._path(route["path"]), override["version"], self.facts["sticky"]
+        step = {**self._step(path), **_override_step(override)}
+        others = [other for other in route["shares"] if other != version]
+        count = stats.needed(route["shares"].get(version, 0))
+        if sticky["by"] == "cookie" and others and override["by"] != "cookie":
+            # Who is bound to another version sees it all the same.
+            step["cookies"] = {sticky["cookie"]: sticky["values"][others[0]]}
+            count = REPEATS
+        self._many(count, step)
+        return {"route": route["path"], "version": version}
+
+    def _chain(self, claim: Json) -> Json:
+        expect: Json = {"chains": {}}
+        for chain in claim["chains"]:
+            path = self._path(chain["path"])
+            if "?" not in path and chain["path"] not in self.environment.paths:
+                raise NotExercisedError(f"the app's own paths {' and '.join(TASKS)} do not lead to {chain['path']}")
+            forced = self._forced(chain["version"])
+            if forced is None:
+                continue
+            name = self._many(20, {**self._step(path), **forced})
+            expect["chains"][name] = {"route": chain["path"], "version": chain["version"]}
+        if not expect["chains"]:
+            raise NotExercisedError("nothing makes a request show a certain version")
+        return expect
+
+    def _shadow(self, claim: Json) -> Json:
+        shadow, percent = claim["shadow"], claim["shadow"]["percent"]
+        found = [c for c in self.facts["chains"] if shadow["service"] in c["hops"]]
+        at = [r["path"] for r in self.facts["routes"] if r["service"] == shadow["service"]]
+        paths = [path for path in dict.fromkeys([*(c["path"] for c in found), *at]) if "?" in self._path(path)]
+        if not paths:
+            raise NotExercisedError(f"no path is known that leads to {shadow['service']}")
+        rule = stats.design(_share(percent), self.together) if 0 < percent < 100 else None
+        count = rule.n if rule else 40
+        self._many(count, self._step(self._path(paths[0])), stage="copies")
+        metrics = self.facts["services"][shadow["service"]]["metrics"]
+        self._read("copies", service=shadow["service"], version=shadow["version"], stage="copies",
+                   deployment=self._deployment(shadow))  # fmt: skip
+        bounds = [rule.accepted["hit"].low, rule.accepted["hit"].high] if rule else None
+        return {**shadow, "route": paths[0], "n": count, "accepted": bounds, "scraped": bool(metrics)}
+
+    def _deployment(self, where: Json) -> str:
+        return str(self.facts["services"][where["service"]]["versions"][where["version"]]["deployment"])
+
+    def _limit(self, claim: Json) -> Json:
+        limit = claim["limit"]
+        bucket, path = limit["bucket"], limit["path"]
+        if path in ("", "/"):
+            # Where no narrower limit bites first.
+            path = next((r["path"] for r in self.facts["routes"] if len(self._limits_on(r["path"])) == 1), "/")
+        path, tokens = self._path(path), bucket["max_tokens"]
+        gain = bucket["tokens_per_fill"] / float(bucket["fill_interval"].rstrip("s"))
+        if tokens > MOST_TOKENS or gain > MOST_PER_SECOND:
+            raise NotExercisedError(f"{limit['rate']} is more than a bounded number of requests can reach")
+        for other in self._limits_on(path):
+            if other["bucket"]["max_tokens"] < tokens:
+                raise NotExercisedError(f"the limit of {other['rate']} bites first")
+        expect = {"tokens": tokens, "most": limit["effective"], "fill": bucket["tokens_per_fill"], "per": limit["per"]}
+        expect |= {"interval": float(bucket["fill_interval"].rstrip("s")), "main": [], "spared": [], "forged": []}
+        expect["cookie"] = self.facts["sticky"].get("cookie") if self.facts["sticky"].get("set_by") == "mesh" else None
+        asked, over = self._step(path), limit["effective"] + 3 + math.ceil(STAGES["limits"] * gain)
+        if limit["per"] == "total":
+            main = self._experiment([{**asked, "times": 1}], clients=over, parallel=4, stage="last")
+            return {**expect, "main": [main]}
+        spared = [self._step("/", host=host, times=over) for host in self.facts["tools"].values()]
+        spared += [self._step("/", host=n["host"], port=n["port"], times=3) for n in self.environment.neighbours]
+        steps = [{**asked, "times": over}, *spared]
+        expect["main"].append(self._experiment(steps, clients=2, stage="limits"))
+        changing = [{**asked, "headers": {"X-Forwarded-For": f"203.0.{i // 250}.{i % 250 + 1}"}} for i in range(over)]
+        expect["forged"].append(self._experiment(changing, stage="limits"))
+        places = [(host, port) for port in limit["ports"] for host in limit["hosts"]][1:8]
+        for host, port in places:
+            if port != 443:
+                step = {**asked, "host": host, "port": port, "times": over}
+                expect["main"].append(self._experiment([step], stage="limits"))
+        return expect
+
+    def _mtls(self, claim: Json) -> Json:
+        if claim["mode"] not in ("strict", "permissive"):
+            raise NotExercisedError("the release does not ask for it")
+        self.pods["plain"] = {"sidecar": False, "labels": {}}
+        expect: Json = {"mode": claim["mode"], "services": {}}
+        for name, service in self.facts["services"].items():
+            if all(version["sidecar"] for version in service["versions"].values()):
+                step = self._inside(name)
+                expect["services"][self._experiment([{**step, "times": 3}], by="plain")] = name
+        return expect
+
+    def _inside(self, service: str) -> Json:
+        there = self.facts["services"][service]
+        return {"to": there["host"], "port": there["port"], "host": there["host"], "path": "/healthz", "times": 1}
+
+    def _access(self, claim: Json) -> Json:
+        expect: Json = {"refused": {}, "allowed": {}}
+        for row in claim["access"]:
+            caller = next(iter(row["callers"]), None)
+            name, labels = "stranger", {}
+            if caller:
+                # Routes go by the caller's labels, access by its account: this one has the labels alone.
+                label = self.facts["services"][caller["service"]]["versions"][caller["version"]]["label"]
+                name = f"stranger-{caller['service']}-{caller['version']}"
+                labels = {"app": caller["service"], "version": label}
+            self.pods[name] = {"sidecar": True, "labels": labels}
+            step = self._inside(row["service"])
+            expect["refused"][self._experiment([{**step, "times": 6}], by=name)] = row["service"]
+            deployment = self._deployment(row)
+            callers = [self.facts["services"][c["service"]]["versions"][c["version"]] for c in row["callers"]]
+            expect["allowed"][self._read("rules", deployment=deployment)] = [each["account"] for each in callers]
+        return expect
+
+    def _alert(self, claim: Json) -> Json:
+        alert = claim["alert"]
+        if not self.environment.monitoring:
+            raise SkippedError("there is no monitoring in this cluster")
+        self._read("alert", name=alert["name"], stage="alerts")
+        expect = {**alert, "within": alert["for"] + PATIENCE, "mail": None}
+        if claim["mail"]:
+            expect["mail"] = {**claim["mail"], "seen": "read" if self.environment.mail_sink else "handed over"}
+        match = re.fullmatch(r"\s*requests\s*>\s*([\d.]+)\s*/\s*(s|m|h)\w*\s*", alert["when"] or "")
+        if match is None:
+            raise NotExercisedError("only a load of requests is made on purpose; its rule is loaded and silent")
+        rate = float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]] * 1.5
+        seconds = alert["for"] + PATIENCE
+        if rate > 10:
+            raise NotExercisedError(f"{alert['when']} is more load than a proof should make")
+        route = next((r for r in self.facts["routes"] if r["service"] == alert["service"]), self.facts["routes"][0])
+        # Each of these clients stays below every limit per client.
+        buckets = [limit["bucket"] for limit in self._limits_on(route["path"])]
+        gains = [float(bucket["fill_interval"].rstrip("s")) / bucket["tokens_per_fill"] for bucket in buckets]
+        pace = max([1.0, *(gain * 1.5 for gain in gains)])
+        step = self._step(self._path(route["path"]), times=math.ceil(seconds / pace))
+        clients = max(1, math.ceil(rate * pace))
+        if clients > 60:
+            raise NotExercisedError(
+                f"it would take {clients} clients at once to reach {alert['when']} below the limits"
+            )
+        self._experiment([step], clients=clients, pace=pace, parallel=64, stage="alerts")
+        return expect
+
+    def _tool(self, claim: Json) -> Json:
+        if claim["tool"] in self.environment.missing_tools:
+            raise SkippedError(f"{claim['tool']} is not part of this cluster")
+        self._experiment([self._step("/", host=claim["host"], times=2)])
+        return {"host": claim["host"]}
+
+    def _metrics(self, claim: Json) -> Json:
+        if not self.environment.monitoring:
+            raise SkippedError("there is no monitoring in this cluster")
+        self._read("targets", service=claim["service"])
+        return {"service": claim["service"], **claim["metrics"]}
+
+    def _reached(self, service: str) -> tuple[str, str, str]:
+        """Give route, path and role for a hop that obeys the test header."""
+        self._read("policy", service=service, kind=self.claim["kind"])
+        role = self.environment.roles.get(service, "")
+        if not self.environment.test_header or not role:
+            raise NotExercisedError(f"{service} does not obey {TEST_HEADER}")
+        chains = (chain["path"] for chain in self.facts["chains"] if service in chain["hops"])
+        entries = (route["path"] for route in self.facts["routes"] if route["service"] == service)
+        route = next(chains, None) or next(entries, None)
+        if route is None or "?" not in self._path(route):
+            raise NotExercisedError(f"no path is known that leads to {service}")
+        return route, self._path(route), role
+
+    def _timeout(self, claim: Json) -> Json:
+        _, path, role = self._reached(claim["service"])
+        seconds = _seconds(claim["policy"])
+        if seconds > 6:
+            raise NotExercisedError(f"{claim['policy']} is longer than the test header can delay")
+        header = {TEST_HEADER: f"delay={int(seconds * 1000) + 2000}ms;at={role}"}
+        self._many(3, self._step(path, headers=header), stage="last")
+        return {"service": claim["service"], "seconds": seconds, "delay": seconds + 2}
+
+    def _retries(self, claim: Json) -> Json:
+        _, path, role = self._reached(claim["service"])
+        policy = claim["policy"]
+        if not policy["attempts"] or not {"5xx", "gateway-error"} & set(policy["reasons"]):
+            raise NotExercisedError("it asks again only after faults that a request cannot bring about")
+        self._many(5, self._step(path, headers={TEST_HEADER: f"status=503;first=1;at={role}"}), stage="last")
+        return {"service": claim["service"], "attempts": policy["attempts"]}
+
+    def _circuit_breaking(self, claim: Json) -> Json:
+        self._read("policy", service=claim["service"], kind="circuit-breaking")
+        raise NotExercisedError("taking a pod out would take it from users as well")
+
+    def _faults(self, claim: Json) -> Json:
+        self._read("policy", service=claim["service"], kind="faults")
+        routes = [route["path"] for route in self.facts["routes"] if route["service"] == claim["service"]]
+        if not routes:
+            raise NotExercisedError(f"faults of {claim['service']} are seen by its callers alone")
+        expect: Json = {"service": claim["service"], "delay": None, "abort": None}
+        rules = []
+        for name in ("delay", "abort"):
+            fault = claim["policy"].get(name)
+            if fault:
+                rule = stats.design(_share(fault["share"]), self.together) if 0 < fault["share"] < 100 else None
+                rules.append(rule.n if rule else REPEATS)
+                expect[name] = dict(fault)
+        for name in ("delay", "abort"):
+            if expect[name] and 0 < expect[name]["share"] < 100:
+                # Both are counted in the same requests.
+                rule = stats.design(_share(expect[name]["share"]), self.together, max(rules))
+                expect[name]["accepted"] = [rule.accepted["hit"].low, rule.accepted["hit"].high]
+                rules.append(rule.n)
+            elif expect[name]:
+                expect[name]["accepted"] = [max(rules), max(rules)] if expect[name]["share"] else [0, 0]
+            if expect[name] and name == "delay":
+                expect[name]["seconds"] = _seconds(expect[name]["time"])
+        self._experiment([self._step(self._path(routes[0]))], clients=max(rules), sources=max(rules))
+        return {**expect, "n": max(rules)}
+
+
+def _share(percent: float) -> dict[str, float]:
+    return {"hit": percent, "rest": 100 - percent}
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"([\d.]+)(ms|s|m|h)", text)
+    return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.inf
+
+
+def _override_step(override: Json) -> Json:
+    if override["by"] == "host":
+        return {"host": override["value"]}
+    return {"headers" if override["by"] == "header" else "cookies": {override["name"]: override["value"]}}
