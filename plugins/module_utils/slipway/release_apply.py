@@ -126,6 +126,7 @@ def environment(found: Found, **settled: Any) -> Environment:
         "monitoring": "ServiceMonitor" not in found.missing_kinds,
         "gateway_ports": gateway_ports(found.gateway_service),
         "gateway_replicas": gateway_replicas(found.gateway_deployment),
+        **gateway_identity(found.gateway_deployment),
         "foreign_namespaces": frozenset(foreign) | bare.foreign_namespaces,
         "hosts_taken": {host: owner(item) for item in others for host in hosts(item)},
         "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
@@ -170,6 +171,14 @@ def gateway_replicas(deployment: Mapping[str, Any] | None) -> int:
     """Count the gateway's pods."""
     wanted = ((deployment or {}).get("spec") or {}).get("replicas")
     return 1 if wanted is None else max(1, int(wanted))
+
+
+def gateway_identity(deployment: Mapping[str, Any] | None) -> dict[str, str]:
+    """Give the ServiceAccount and the label ``app`` of the gateway's pods, as far as they are known."""
+    template = ((deployment or {}).get("spec") or {}).get("template") or {}
+    account = (template.get("spec") or {}).get("serviceAccountName")
+    app = ((template.get("metadata") or {}).get("labels") or {}).get("app")
+    return {key: value for key, value in (("gateway_account", account), ("gateway_app", app)) if value}
 
 
 def stripped(item: Mapping[str, Any]) -> Object:
@@ -267,7 +276,8 @@ def judge(
     for name in waiting:
         newest = {item["metadata"]["name"] for item in sets if name in present and _is_newest(present[name], item)}
         reasons = [cannot_start(pod) for pod in listed if newest & _owners(pod)]
-        stuck |= {name: reason for reason in reasons[::-1] if reason}
+        if any(reasons):
+            stuck[name] = next(filter(None, reasons))
     return Judgement(waiting, stuck)
 
 
