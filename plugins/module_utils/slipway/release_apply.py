@@ -373,7 +373,7 @@ def secret_values(
                 continue
             if data[key] != before.get(key):
                 said[key] = origin
-        if said or set(before) - set(data) or present is None:
+        if set(data) == set(secret["keys"]) and (said or set(before) - set(data)):
             made.append(Made(name, data, said))
     return made, faults
 

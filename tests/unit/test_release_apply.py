@@ -1,0 +1,334 @@
+"""What a cluster has is held against a plan: tables of objects, no cluster."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from slipway.release import Step
+from slipway.release_apply import (
+    KINDS,
+    Found,
+    address,
+    cannot_start,
+    environment,
+    groups,
+    hosts,
+    is_rolled_out,
+    judge,
+    owner,
+    removal,
+    secret_values,
+    stripped,
+    to_prune,
+)
+
+Object = dict[str, Any]
+
+
+def item(kind: str, name: str, *, release: str = "shop", namespace: str = "shop", **rest: Any) -> Object:
+    """An object that a release has applied; ``release=""``: one of nobody's."""
+    labels = {
+        "app.kubernetes.io/managed-by": "slipway",
+        "slipway.io/release": release,
+        "slipway.io/namespace": namespace,
+    }
+    metadata = {"name": name, **({} if kind == "Namespace" else {"namespace": rest.pop("where", namespace)})}
+    metadata |= {"labels": labels if release else {}} | rest.pop("metadata", {})
+    return {
+        "apiVersion": {known: version for version, known in KINDS}[kind],
+        "kind": kind,
+        "metadata": metadata,
+    } | rest
+
+
+def found(**given: Any) -> Found:
+    return Found(**{"name": "shop", "namespace": "shop", **given})
+
+
+@pytest.mark.parametrize(
+    ("labels", "whose"),
+    [
+        ({}, ""),
+        ({"slipway.io/release": "shop", "slipway.io/namespace": "shop"}, ""),
+        ({"app.kubernetes.io/managed-by": "slipway"}, ""),
+        ({"app.kubernetes.io/managed-by": "slipway", "slipway.io/release": "a", "slipway.io/namespace": "b"}, "b/a"),
+    ],
+)
+def test_an_object_is_a_releases_by_all_its_labels(labels: dict[str, str], whose: str) -> None:
+    assert owner({"metadata": {"name": "x", "labels": labels}}) == whose
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (("v1", "Namespace", "", "shop"), "/api/v1/namespaces/shop"),
+        (("v1", "Secret", "shop"), "/api/v1/namespaces/shop/secrets"),
+        (("apps/v1", "Deployment", "shop", "page"), "/apis/apps/v1/namespaces/shop/deployments/page"),
+        (("security.istio.io/v1", "AuthorizationPolicy"), "/apis/security.istio.io/v1/authorizationpolicies"),
+    ],
+)
+def test_paths_of_the_api(arguments: tuple[str, ...], path: str) -> None:
+    assert address(*arguments) == path
+
+
+def test_every_kind_of_a_plan_has_a_path() -> None:
+    assert all(address(version, kind) for version, kind in KINDS)
+
+
+@pytest.mark.parametrize(
+    ("thing", "named"),
+    [
+        (item("Gateway", "g", spec={"servers": [{"hosts": ["a.local", "ns/b.local"]}]}), ["a.local", "b.local"]),
+        (item("Gateway", "g", spec={"servers": [{"hosts": ["a.local"]}, {"hosts": ["a.local"]}]}), ["a.local"]),
+        (item("VirtualService", "v", spec={"hosts": ["a.local"], "gateways": ["g"]}), ["a.local"]),
+        (item("VirtualService", "v", spec={"hosts": ["page"], "gateways": ["mesh"]}), []),
+        (item("VirtualService", "v", spec={"hosts": ["page"]}), []),
+        (item("Service", "s"), []),
+    ],
+)  # fmt: skip
+def test_hosts_of_an_object(thing: Object, named: list[str]) -> None:
+    assert hosts(thing) == named
+
+
+def test_the_environment_of_an_empty_cluster() -> None:
+    seen = environment(found(missing_kinds=frozenset({"ServiceMonitor"})))
+    assert not seen.monitoring
+    assert seen.gateway_ports == ()
+    assert seen.gateway_replicas == 1
+    assert seen.secrets == frozenset()
+    assert "prometheus" in seen.missing_tools
+
+
+def test_the_environment_of_a_cluster_with_another_release() -> None:
+    gateway = {"spec": {"servers": [{"hosts": ["a.local"]}]}}
+    rule = {"spec": {"host": "page", "subsets": [{"name": "v1", "labels": {"version": "stable"}}]}}
+    seen = environment(
+        found(
+            applied=[
+                item("Gateway", "g", release="other", **gateway),
+                item("Gateway", "mine", **gateway),
+                item("Deployment", "page", release="other"),
+                item("DestinationRule", "page", **rule),
+                item("DestinationRule", "theirs", release="other", **rule),
+            ],
+            namespaces=[
+                item("Namespace", "shop"),
+                item("Namespace", "theirs", release=""),
+                item("Namespace", "b", release="other"),
+            ],
+            services=[item("Service", "prometheus", release="", where="monitoring")],
+            gateway_service={"spec": {"ports": [{"name": "status-port", "port": 15021}, {"name": "http", "port": 80}]}},
+            gateway_deployment={"spec": {"replicas": 3, "template": {"spec": {"serviceAccountName": "gate"}}}},
+        ),
+        cluster_domain="k8s.internal",
+    )  # fmt: skip
+    assert seen.hosts_taken == {"a.local": "shop/other"}
+    assert seen.objects_taken["Deployment/shop/page"] == "shop/other"
+    assert "Gateway/shop/mine" not in seen.objects_taken
+    assert seen.subsets == {"page": {"v1": "stable"}}
+    assert {"theirs", "b", "default", "kube-system"} <= seen.foreign_namespaces
+    assert "shop" not in seen.foreign_namespaces
+    assert (seen.gateway_ports, seen.gateway_replicas, seen.gateway_account) == ((80,), 3, "gate")
+    assert "prometheus" not in seen.missing_tools
+    assert seen.cluster_domain == "k8s.internal"
+
+
+def test_only_what_this_release_applied_and_no_longer_names_is_pruned() -> None:
+    there = found(
+        applied=[
+            item("Namespace", "shop"),
+            item("Service", "kept"),
+            item("Service", "gone"),
+            item("Deployment", "gone"),
+            item("VirtualService", "gone"),
+            item("EnvoyFilter", "gone", where="istio-system"),
+            item("Service", "theirs", release="other"),
+            item("Service", "elsewhere", namespace="shop-2"),
+            item("Secret", "generated", metadata={"ownerReferences": [{"kind": "Alertmanager", "name": "x"}]}),
+        ]
+    )
+    pruned = [(one["kind"], one["metadata"]["name"]) for one in to_prune(there, ["Service/shop/kept"])]
+    # What routes goes first, and the namespace stays.
+    assert pruned == [("EnvoyFilter", "gone"), ("VirtualService", "gone"), ("Deployment", "gone"), ("Service", "gone")]
+    assert [one["kind"] for one in removal(there)][-1] == "Namespace"
+    assert "theirs" not in str(removal(there))
+    assert "generated" not in str(removal(there))
+
+
+def test_a_namespace_of_somebody_else_is_never_removed() -> None:
+    there = found(applied=[item("Namespace", "shop", release="other"), item("Service", "page")])
+    assert [one["kind"] for one in removal(there)] == ["Service"]
+
+
+def test_what_the_server_writes_is_no_difference() -> None:
+    given = item("Service", "page", metadata={"resourceVersion": "1", "uid": "x", "managedFields": []}, status={"a": 1})
+    assert stripped(given) == item("Service", "page")
+
+
+def test_workloads_are_ready_before_routes_and_what_is_retired_goes_after() -> None:
+    names = ["namespace", "foundation", "services", "policies", "workloads", "routes", "retired", "monitoring"]
+    steps = [Step(name, [item("ConfigMap", name)], [{"name": name}] if name == "workloads" else []) for name in names]
+    made = groups(steps)
+    read = [
+        [one["metadata"]["name"] for one in part] for part in (made.namespace, made.workloads, made.routes, made.after)
+    ]
+    assert read == [
+        ["namespace"],
+        ["foundation", "services", "policies", "workloads"],
+        ["routes"],
+        ["retired", "monitoring"],
+    ]
+    assert made.waits == [{"name": "workloads"}]
+    assert groups(steps, lambda _: False).workloads == []
+
+
+def deployment(wanted: int | None = 1, *, generation: int = 1, revision: str = "2", **status: int) -> Object:
+    spec = {"selector": {"matchLabels": {"app": "page"}}, **({} if wanted is None else {"replicas": wanted})}
+    metadata = {"generation": generation, "annotations": {"deployment.kubernetes.io/revision": revision}}
+    return item("Deployment", "page", metadata=metadata, spec=spec, status={"observedGeneration": 1, **status})
+
+
+@pytest.mark.parametrize(
+    ("thing", "done"),
+    [
+        (deployment(1, updatedReplicas=1, replicas=1, availableReplicas=1), True),
+        (deployment(None, updatedReplicas=1, replicas=1, availableReplicas=1), True),
+        (deployment(0), True),
+        (deployment(1), False),
+        (deployment(1, generation=2, updatedReplicas=1, replicas=1, availableReplicas=1), False),
+        (deployment(1, updatedReplicas=1, replicas=2, availableReplicas=2), False),
+        (deployment(2, updatedReplicas=2, replicas=2, availableReplicas=1), False),
+        (deployment(2, updatedReplicas=1, replicas=2, availableReplicas=2), False),
+    ],
+)
+def test_a_deployment_is_rolled_out_when_every_pod_is_new_and_can_serve(thing: Object, done: bool) -> None:
+    assert is_rolled_out(thing) is done
+
+
+def pod(reason: str = "", message: str = "", *, of: str = "page-new", restarts: int = 0, ended: Any = None) -> Object:
+    state = {"waiting": {"reason": reason, "message": message}} if reason else {"running": {}}
+    status = {
+        "name": "page",
+        "state": state,
+        "restartCount": restarts,
+        "lastState": {"terminated": ended} if ended else {},
+    }
+    return {
+        "metadata": {"name": f"{of}-x", "ownerReferences": [{"name": of}]},
+        "spec": {"containers": [{"name": "page", "image": "shop/page:2"}]},
+        "status": {"containerStatuses": [status]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        (pod(), ""),
+        (pod("ContainerCreating"), ""),
+        (pod("CrashLoopBackOff", restarts=2), ""),
+        (pod("ImagePullBackOff", "not found"), "pod page-new-x, image shop/page:2: ImagePullBackOff: not found"),
+        (pod("InvalidImageName"), "!pod page-new-x, image shop/page:2: InvalidImageName"),
+        (
+            pod("CrashLoopBackOff", restarts=3, ended={"exitCode": 1, "message": "no such file\n"}),
+            "!pod page-new-x: container page has failed 3 times, last with 1: no such file",
+        ),
+    ],
+)
+def test_the_reason_of_a_pod_that_cannot_start(thing: Object, said: str) -> None:
+    assert cannot_start(thing) == said
+
+
+def test_a_pod_that_is_being_deleted_holds_up_nobody() -> None:
+    going = pod("ImagePullBackOff")
+    going["metadata"]["deletionTimestamp"] = "now"
+    assert cannot_start(going) == ""
+
+
+def test_only_pods_of_the_present_template_hold_up_a_roll_out() -> None:
+    sets = [
+        {"metadata": {"name": name, "ownerReferences": [{"name": "page"}],
+                      "annotations": {"deployment.kubernetes.io/revision": revision}}}
+        for name, revision in (("page-old", "1"), ("page-new", "2"))
+    ]  # fmt: skip
+    waits = [{"name": "page"}]
+    old, new = pod("ImagePullBackOff", of="page-old"), pod("ErrImagePull", "gone", of="page-new")
+    assert judge(waits, [deployment()], sets, [old]).stuck == {}
+    assert list(judge(waits, [deployment()], sets, [old, new]).stuck) == ["page"]
+    # The controller has not seen the new template yet: what it shows is about the old one.
+    assert judge(waits, [deployment(generation=2)], sets, [new]).stuck == {}
+    assert judge(waits, [], sets, [new]).waiting == ["page"]
+    done = deployment(1, updatedReplicas=1, replicas=1, availableReplicas=1)
+    assert judge(waits, [done], sets, [old]).waiting == []
+
+
+def coded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def wanted(**source: Any) -> list[Object]:
+    return [{"name": "token", "existing": False, "keys": {"TOKEN": source}}]
+
+
+def present(value: str, *, release: str = "shop") -> dict[str, Object]:
+    return {"token": item("Secret", "token", release=release, data={"TOKEN": coded(value)})}
+
+
+@pytest.mark.parametrize(
+    ("source", "there", "value", "said"),
+    [
+        ({"environment": "A"}, {}, "from-env", "environment variable A"),
+        ({"environment": "A"}, present("old"), "from-env", "environment variable A"),
+        ({"variable": "a"}, {}, "from-var", "variable a"),
+        ({"environment": "NONE", "random": True}, {}, None, "random"),
+    ],
+)
+def test_a_secret_is_made_of_what_its_source_gives(
+    source: Object, there: dict[str, Object], value: str | None, said: str
+) -> None:
+    made, faults = secret_values(wanted(**source), there, "shop/shop", {"A": "from-env"}, {"a": "from-var"})
+    assert faults == []
+    assert made[0].said == {"TOKEN": said}
+    decoded = base64.b64decode(made[0].data["TOKEN"]).decode()
+    assert decoded == value if value else len(decoded) >= 24
+    # Nothing that is shown holds it.
+    assert decoded not in str(made[0].said)
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [({"environment": "A"}, "from-env"), ({"environment": "NONE"}, "kept"), ({"random": True}, "kept")],
+)
+def test_a_secret_that_is_there_stays(source: Object, value: str) -> None:
+    made, faults = secret_values(wanted(**source), present(value), "shop/shop", {"A": "from-env"}, {})
+    assert (made, faults) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("source", "there", "what"),
+    [
+        ({"environment": "NONE"}, {}, "the environment variable NONE is not set"),
+        ({"variable": "none"}, {}, "the variable none is not set"),
+        ({"environment": "A"}, present("x", release="other"), "is release shop/other's"),
+        ({"environment": "A"}, present("x", release=""), "is there already, made by somebody else"),
+    ],
+)
+def test_a_secret_that_cannot_be_made_is_a_fault_with_a_way_out(
+    source: Object, there: dict[str, Object], what: str
+) -> None:
+    made, faults = secret_values(wanted(**source), there, "shop/shop", {"A": "from-env"}, {})
+    assert made == []
+    assert [fault.what for fault in faults] == [what]
+    assert faults[0].works
+
+
+def test_a_key_that_is_no_longer_named_leaves_the_secret() -> None:
+    there = present("kept")
+    there["token"]["data"]["OLD"] = coded("old")
+    made, _ = secret_values(wanted(random=True), there, "shop/shop", {}, {})
+    assert made[0].data == {"TOKEN": coded("kept")}
+
+
+def test_a_secret_of_somebody_else_is_left_alone() -> None:
+    assert secret_values([{"name": "token", "existing": True, "keys": {}}], {}, "shop/shop", {}, {}) == ([], [])
