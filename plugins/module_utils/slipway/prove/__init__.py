@@ -3,7 +3,7 @@
 Both are pure; whoever runs them hands the plan's experiments to ``agent.py`` and looks up its reads.
 """
 
-from .judge import Report, Verdict, judge
-from .plan import Surroundings, plan
+from .planner import Surroundings, plan
+from .verdicts import Report, Verdict, judge
 
 __all__ = ["Report", "Surroundings", "Verdict", "judge", "plan"]

@@ -436,9 +436,7 @@ class _Planner:
         step = self._step(self._path(route["path"]), times=math.ceil(seconds / pace))
         clients = max(1, math.ceil(rate * pace))
         if clients > 60:
-            raise NotExercisedError(
-                f"it would take {clients} clients at once to reach {alert['when']} below the limits"
-            )
+            raise NotExercisedError(f"{alert['when']} would take {clients} clients at once to stay below the limits")
         self._experiment([step], clients=clients, pace=pace, parallel=64, stage="alerts")
         return expect
 

@@ -1,0 +1,158 @@
+"""The report as report.json and as one page without anything from outside, light and dark, on a phone too.
+
+The pictures are small SVG made here: as part of the page they take its colours and fonts, in both themes.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from .verdicts import Report
+
+Json = dict[str, Any]
+PAGE = Path(__file__).with_name("report.html.j2")
+WIDTH = 640
+
+
+def write(report: Report, folder: Path) -> int:
+    """Write ``report.json`` and ``report.html`` into ``folder``; 0 when everything passed or 1, for the exit code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = report.as_json()
+    (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    (folder / "report.html").write_text(page(data), encoding="utf-8")
+    return 0 if report.passed else 1
+
+
+def page(data: Json) -> str:
+    """Make the page of what report.json holds."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    pictures = data["pictures"]
+    drawn = {
+        "shares": shares(pictures.get("shares", [])),
+        "limits": [(limit["title"], timeline(limit)) for limit in pictures.get("limits", [])],
+        "latency": latency(pictures.get("latency", [])),
+        "topology": topology(pictures.get("topology", {"nodes": [], "calls": []})),
+    }
+    marked = {
+        key: [(title, jinja2.utils.markupsafe.Markup(svg)) for title, svg in value]
+        if isinstance(value, list)
+        else jinja2.utils.markupsafe.Markup(value)
+        for key, value in drawn.items()
+    }
+    return environment.from_string(PAGE.read_text(encoding="utf-8")).render(data=data, drawn=marked)
+
+
+def _svg(height: float, title: str, parts: list[str], width: float = WIDTH) -> str:
+    if not parts:
+        return ""
+    box = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img"'
+    return f'<svg {box} aria-label="{escape(title)}">' + "".join(parts) + "</svg>"
+
+
+def _text(x: float, y: float, text: object, kind: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(str(text))}</text>'
+
+
+def _line(x: float, y: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def _box(x: float, y: float, width: float, height: float, kind: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3" class="{kind}"/>'
+
+
+def shares(rows: list[Json]) -> str:
+    """Draw for each version its share: what is accepted as a band, the weight as a mark, what was seen with 95 %."""
+    parts, left, right = [], 150.0, WIDTH - 130.0
+
+    def x(share: float) -> float:
+        return left + (right - left) * share / 100
+
+    for index, row in enumerate(rows):
+        y = 22 + index * 40
+        low, high = row["accepted"]
+        inside = low <= row["share"] <= high
+        parts += [
+            _text(0, y + 4, f"{row['route']} {row['version']}"),
+            _line(left, y, right, y, "axis"),
+            _box(x(low), y - 9, max(2.0, x(high) - x(low)), 18, "band"),
+            _line(x(row["weight"]), y - 13, x(row["weight"]), y + 13, "mark"),
+            _line(x(row["low"]), y, x(row["high"]), y, "good wide" if inside else "bad wide"),
+            f'<circle cx="{x(row["share"]):.1f}" cy="{y}" r="5" class="{"good" if inside else "bad"}"/>',
+            _text(WIDTH, y + 4, f"{row['share']:g} % ({row['seen']}/{row['of']})", "", "end"),
+        ]
+    if rows:
+        y = 22 + len(rows) * 40
+        parts += [_text(x(tick), y, f"{tick} %", "small", "middle") for tick in (0, 25, 50, 75, 100)]
+    return _svg(30 + len(rows) * 40, "Shares against weights", parts)
+
+
+def timeline(limit: Json) -> str:
+    """Draw the answers of each client in time: let through, or 429."""
+    clients = limit["clients"]
+    times = [at for points in clients.values() for at, _ in points]
+    parts, left, right = [], 150.0, WIDTH - 60.0
+    begin, end = (min(times), max(times)) if times else (0.0, 0.0)
+    for index, (name, points) in enumerate(clients.items()):
+        y = 18 + index * 24
+        parts += [_text(0, y + 4, name, "small"), _line(left, y, right, y, "axis")]
+        for at, status in points:
+            x = left + (right - left) * ((at - begin) / (end - begin) if end > begin else 0.5)
+            kind = "bad" if status == 429 else "good" if status else "lost"
+            parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="4" class="{kind}"><title>{status:g}, {at - begin:.2f} s</title></circle>')  # noqa: E501  # fmt: skip
+        let = sum(status not in (0, 429) for _, status in points)
+        parts.append(_text(WIDTH, y + 4, f"{let} of {len(points)}", "small", "end"))
+    if clients:
+        y = 18 + len(clients) * 24
+        parts += [_text(left, y, "0 s", "small"), _text(right, y, f"{end - begin:.1f} s", "small", "end")]
+    return _svg(26 + len(clients) * 24, limit["title"], parts)
+
+
+def latency(rows: list[Json]) -> str:
+    """Draw for each version the median, the 90th and the 99th of a hundred, in milliseconds."""
+    most = max([row["p99"] for row in rows], default=0) or 1.0
+    parts, left, right = [], 150.0, WIDTH - 190.0
+    for index, row in enumerate(rows):
+        y = 22 + index * 36
+        scale = (right - left) / most
+        parts += [
+            _text(0, y + 4, f"{row['version']} ({row['of']})"),
+            _line(left, y, left + row["p99"] * scale, y, "axis wide"),
+            _box(left, y - 8, max(1.0, row["p90"] * scale), 16, "band"),
+            _line(left + row["p50"] * scale, y - 11, left + row["p50"] * scale, y + 11, "mark"),
+            _text(WIDTH, y + 4, f"{row['p50']:.0f} / {row['p90']:.0f} / {row['p99']:.0f} ms", "", "end"),
+        ]
+    return _svg(12 + len(rows) * 36, "Time of answers by version: median, 90 %, 99 %", parts)
+
+
+def topology(drawn: Json) -> str:
+    """Draw services in columns by their distance from the gateway, and the calls between them."""
+    columns: dict[int, list[str]] = {0: ["gateway"]} if drawn["nodes"] else {}
+    versions = {node["name"]: ", ".join(node["versions"]) for node in drawn["nodes"]}
+    for node in drawn["nodes"]:
+        columns.setdefault(node["column"], []).append(node["name"])
+    count = max(columns, default=0) + 1
+    width, gap = max(70.0, (WIDTH - 60.0 * (count - 1)) / count), 60.0
+    places = {
+        name: (column * (width + gap), 10.0 + row * 66)
+        for column, names in columns.items()
+        for row, name in enumerate(names)
+    }
+    parts = []
+    for call in drawn["calls"]:
+        (x, y), (x2, y2) = places[call["caller"]], places[call["callee"]]
+        parts.append(_line(x + width, y + 22, x2, y2 + 22, "call"))
+        about = call.get("path") or (f"{call['seen']} seen" if call.get("seen") else "")
+        parts.append(_text((x + width + x2) / 2, (y + y2) / 2 + 16, about, "small", "middle"))
+    for name, (x, y) in places.items():
+        parts += [_box(x, y, width, 44, "node"), _text(x + width / 2, y + 19, name, "", "middle")]
+        parts.append(_text(x + width / 2, y + 35, versions.get(name, ""), "small", "middle"))
+    height = 10 + 66 * max((len(names) for names in columns.values()), default=0)
+    return _svg(height, "Services and calls", parts, max(WIDTH, count * (width + gap) - gap))
