@@ -152,7 +152,7 @@ def test_a_secret_comes_from_the_environment_is_kept_and_never_shown(kube: Kube)
     assert kube("get", "secret", "token", f"--namespace={NAME}")["data"]["TOKEN"] == encoded
 
 
-def test_a_plan_shows_the_difference_and_touches_nothing(kube: Kube, address: str) -> None:
+def test_a_plan_shows_the_difference_and_touches_nothing(kube: Kube) -> None:
     before = kube("get", "virtualservices", f"--namespace={NAME}")["items"]
     code, said = release(*weights(20, 80), play="playbooks/plan.yml")
     assert code == 0, said
@@ -169,9 +169,7 @@ def changed(folder: Path, **service: Any) -> Path:
     return path
 
 
-def test_an_image_that_cannot_be_pulled_is_named_and_the_old_version_serves_on(
-    kube: Kube, address: str, tmp_path: Path
-) -> None:
+def test_an_image_that_cannot_be_pulled_is_named_and_the_old_version_serves_on(address: str, tmp_path: Path) -> None:
     page = changed(tmp_path, image="docker.io/library/none-of-that:1.0.0")
     started = time.monotonic()
     with asked_all_the_time(address) as seen:
