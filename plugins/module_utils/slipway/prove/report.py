@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from .verdicts import Report
 
@@ -41,9 +42,7 @@ def page(data: Json) -> str:
         "topology": topology(pictures.get("topology", {"nodes": [], "calls": []})),
     }
     marked = {
-        key: [(title, jinja2.utils.markupsafe.Markup(svg)) for title, svg in value]
-        if isinstance(value, list)
-        else jinja2.utils.markupsafe.Markup(value)
+        key: [(title, Markup(svg)) for title, svg in value] if isinstance(value, list) else Markup(value)
         for key, value in drawn.items()
     }
     return environment.from_string(PAGE.read_text(encoding="utf-8")).render(data=data, drawn=marked)

@@ -1,0 +1,207 @@
+"""The program that sends a plan's requests, against a server on loopback; and what it refuses to do."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from slipway.prove import agent
+
+Json = dict[str, Any]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers with what it was asked; /slow never does in time, /moved leads elsewhere, /set sets cookies."""
+
+    seen: list[tuple[str, str, dict[str, str]]]
+
+    def do_GET(self) -> None:
+        type(self).seen.append((self.client_address[0], self.path, {k.lower(): v for k, v in self.headers.items()}))
+        if self.path.startswith("/slow"):
+            time.sleep(1)
+        body = json.dumps({"chain": [{"role": "frontend", "version": "v1", "pod": "front-v1-1-a"}]}).encode()
+        self.send_response(302 if self.path == "/moved" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("x-chain", "frontend=v1")
+        self.send_header("x-ratelimit-remaining", "9")
+        if self.path == "/moved":
+            self.send_header("Location", "http://192.0.2.1/")
+        if self.path.startswith("/set"):
+            self.send_header("Set-Cookie", "a=1; Path=/")
+            self.send_header("Set-Cookie", "b=2; Path=/elsewhere; HttpOnly")
+        if self.path.startswith("/unset"):
+            self.send_header("Set-Cookie", "a=; Path=/; Max-Age=0")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    Handler.seen = []
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def job(port: int, *steps: Json, **more: Any) -> Json:
+    given = [{"to": "gateway", "port": port, "host": "shop.local", "path": "/", "times": 1, **step} for step in steps]
+    experiment = {"id": "e", "clients": 1, "steps": given, **more.pop("experiment", {})}
+    return {"experiments": [experiment], "targets": {"gateway": "127.0.0.1"}, "seconds": 5, "nonce": "x", **more}
+
+
+def answers(made: Json) -> list[Json]:
+    code, said = agent.main(json.dumps(made))
+    assert code == 0, said
+    found: list[Json] = said["experiments"]["e"]["answers"]
+    return found
+
+
+def test_it_says_what_came_back(server: http.server.ThreadingHTTPServer) -> None:
+    step = {
+        "path": "/sms?text={nonce}+{n}",
+        "times": 2,
+        "headers": {"x-user": "u{client}"},
+        "cookies": {"c": "{client}"},
+    }
+    found = answers(job(server.server_port, step, experiment={"clients": 2, "id": "e"}))
+    assert len(found) == 4
+    assert {(a["status"], a["chain"], a["remaining"]) for a in found} == {(200, "frontend=v1", "9")}
+    assert found[0]["pods"] == ["front-v1-1-a"]
+    assert len({path for _, path, _ in Handler.seen}) == 4
+    headers = [headers for _, _, headers in Handler.seen]
+    assert {h["host"] for h in headers} == {"shop.local"}
+    assert {(h["x-user"], h["cookie"]) for h in headers} == {("u0", "c=0"), ("u1", "c=1")}
+
+
+def test_a_session_keeps_cookies_where_their_path_says(server: http.server.ThreadingHTTPServer) -> None:
+    steps = [{"path": path} for path in ("/set", "/any", "/elsewhere/x", "/unset", "/any")]
+    answers(job(server.server_port, *steps, experiment={"session": True}))
+    assert [headers.get("cookie", "") for _, _, headers in Handler.seen] == ["", "a=1", "a=1; b=2", "a=1", ""]
+
+
+def test_it_follows_no_redirect(server: http.server.ThreadingHTTPServer) -> None:
+    (found,) = answers(job(server.server_port, {"path": "/moved"}))
+    assert found["status"] == 302
+    assert len(Handler.seen) == 1
+
+
+def test_what_takes_too_long_is_an_error_and_the_rest_is_not_sent(server: http.server.ThreadingHTTPServer) -> None:
+    begun = time.monotonic()
+    found = answers(job(server.server_port, {"path": "/slow", "times": 9}, seconds=0.6, patience=0.25))
+    assert 1 <= len(found) < 5
+    assert {answer["status"] for answer in found} == {0}
+    assert found[0]["error"].startswith("TimeoutError")
+    assert time.monotonic() - begun < 5
+
+
+def test_a_port_where_nobody_listens_is_an_error() -> None:
+    (found,) = answers(job(1, {}))
+    assert (found["status"], found["error"].partition(":")[0]) == (0, "ConnectionRefusedError")
+
+
+def test_requests_of_a_client_keep_their_pace(server: http.server.ThreadingHTTPServer) -> None:
+    found = answers(job(server.server_port, {"times": 3}, experiment={"pace": 0.1}))
+    assert found[2]["at"] - found[0]["at"] >= 0.18
+
+
+def test_each_client_has_its_own_address(server: http.server.ThreadingHTTPServer) -> None:
+    made = job(server.server_port, {}, experiment={"clients": 4, "sources": [5, 2]})
+    agent.checked(made)
+    told = agent.Agent({**made, "network": "127.9.0.0/20"}).carry_out()["experiments"]["e"]["answers"]
+    assert {answer["status"] for answer in told} == {200}
+    assert {address for address, _, _ in Handler.seen} == {"127.9.8.6", "127.9.8.7"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"targets": {}}, "asks gateway, which is none of the targets"),
+        ({"experiments": [{"id": "e", "clients": 9999, "steps": [{"to": "gateway"}]}]}, "9999 requests are more than"),
+        ({"experiments": [{"id": "e"}]}, "the job cannot be read: KeyError 'steps'"),
+        ({"network": "10.0.0.0/8"}, "10.0.0.0/8 does not do for clients, 198.18.64.0/20 would"),
+    ],
+)
+def test_it_refuses(change: Json, said: str) -> None:
+    code, printed = agent.main(json.dumps({**job(1, {}), **change}))
+    assert code == 3
+    assert said in printed["refused"]
+
+
+@pytest.mark.parametrize(
+    ("route", "refused"),
+    [({"dst": "192.168.56.92", "dev": "eth1"}, ""), ({"gateway": "10.0.2.2", "dev": "eth0"}, "is behind 10.0.2.2")],
+)
+def test_it_leaves_no_network_that_the_machine_is_in(route: Json, refused: str) -> None:
+    asked: list[Sequence[str]] = []
+
+    def execute(command: Sequence[str]) -> str:
+        asked.append(command)
+        return json.dumps([route])
+
+    code, printed = agent.main(json.dumps({**job(1, {}, check_route=True), "seconds": 0}), execute)
+    assert asked == [["ip", "-json", "route", "get", "127.0.0.1"]]
+    assert (code, refused in printed.get("refused", "")) == ((3 if refused else 0), True)
+
+
+def test_a_network_in_use_is_refused() -> None:
+    made = {**job(1, {}), "network": "198.18.64.0/20"}
+    code, printed = agent.main(json.dumps(made), lambda _: '[{"dst": "198.18.64.0/24"}]')
+    assert code == 3
+    assert "is in use on this node" in printed["refused"]
+
+
+def test_a_program_that_fails_is_told() -> None:
+    with pytest.raises(agent.RefusedError, match="ls /nowhere-at-all"):
+        agent.run(["ls", "/nowhere-at-all"])
+    assert agent.run(["echo", "there"]) == "there\n"
+
+
+class Kernel:
+    """What the namespace asks of libc."""
+
+    def __init__(self, refuse: bool) -> None:
+        self.refuse, self.calls = refuse, []  # type: ignore[var-annotated]
+
+    def unshare(self, flags: int) -> int:
+        self.calls.append(("unshare", flags))
+        return int(self.refuse)
+
+    def setns(self, _: int, flags: int) -> int:
+        self.calls.append(("setns", flags))
+        return 0
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_the_namespace_is_left_again(monkeypatch: pytest.MonkeyPatch, refuse: bool) -> None:
+    kernel, done = Kernel(refuse), []
+    monkeypatch.setattr(agent.ctypes, "CDLL", lambda *_, **__: kernel)
+
+    def execute(command: Sequence[str]) -> str:
+        done.append(" ".join(command))
+        return ""
+
+    code, _ = agent.main(json.dumps({**job(1, {}), "seconds": 0, "network": "198.18.64.0/20"}), execute)
+    assert code == (3 if refuse else 0)
+    if not refuse:
+        assert kernel.calls[-1][0] == "setns"
+        assert "ip route add local 198.18.72.0/21 dev lo" in done
+        assert any(command.startswith("ip route add 198.18.72.0/21 via 198.18.64.2 dev slipway") for command in done)
+
+
+def test_it_runs_alone() -> None:
+    made = {**job(1, {}), "seconds": 0}
+    command = [sys.executable, "-I", agent.__file__]
+    done = subprocess.run(command, input=json.dumps(made), capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, json.loads(done.stdout)["experiments"]) == (0, {"e": {"answers": []}})
