@@ -65,8 +65,8 @@ class ActionModule(ActionBase):
         return load(page, given)
 
     def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        from slipway.release import plan
-        from slipway.release_apply import environment, groups, reference, secret_values, stripped, to_prune
+        from slipway.release import identity, plan
+        from slipway.release_apply import environment, groups, owner, reference, secret_values, stripped, to_prune
         from slipway.release_cluster import Cluster
 
         spec = self._spec(arguments)
@@ -86,6 +86,11 @@ class ActionModule(ActionBase):
         touched = [item for item, _, _ in changes]
         made = groups(planned.steps, lambda item: any(item is one for one in touched))
         gone = to_prune(found, planned.keep)
+        adopted = [
+            f"{identity(item)} is there already, made by somebody else: this release takes it over"
+            for item, before, _ in changes
+            if before and not owner(before)
+        ]
         differences = [
             _difference(item, stripped(before) if before else None, stripped(after)) for item, before, after in changes
         ]
@@ -109,7 +114,7 @@ class ActionModule(ActionBase):
             "secrets": planned.secrets,
             "secrets_due": [secret.name for secret in secrets],
             "facts": planned.facts,
-            "warnings": planned.warnings,
+            "warnings": [*planned.warnings, *adopted],
         }
 
     def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
