@@ -52,7 +52,8 @@ def test_a_block_on_top_leaves_the_first_line_of_a_template_first() -> None:
 def test_a_difference_shows_no_secret() -> None:
     shown = units.difference("/f", "old word", "new word", secret=True)
     assert (shown["before"], shown["after"]) == ("(secret)\n", "(secret, another one)\n")
-    assert units.difference("/f", "", "new word", secret=True)["before"] == ""
+    shown = units.difference("/f", "", "new word", secret=True)
+    assert (shown["before"], shown["after"]) == ("", "(secret)\n")
     assert units.difference("/f", "a\n", "b\n", secret=False) == {
         "before_header": "/f",
         "after_header": "/f",

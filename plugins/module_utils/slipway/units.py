@@ -39,7 +39,8 @@ def with_block(text: str, block: str, on_top: bool = False) -> str:
 def difference(path: str, before: str, after: str, secret: bool) -> dict[str, str]:
     """Say for ``--diff`` what changes in a file: of a secret only that it does, and of a URL all but its password."""
     if secret:
-        before, after = ("(secret)\n" if before else "", "(secret, another one)\n" if after else "")
+        after = ("(secret, another one)\n" if before else "(secret)\n") if after else ""
+        before = "(secret)\n" if before else ""
     return {
         "before_header": path,
         "after_header": path,

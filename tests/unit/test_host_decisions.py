@@ -1,0 +1,97 @@
+"""What role host does on machines of different kinds, in Ansible's own templating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins import loader as plugins
+from ansible.template import Templar, trust_as_template
+
+ROLE = Path(__file__).parents[2] / "roles/host"
+MIRROR = {"bookworm": "http://192.0.2.10/apt/bookworm/"}
+MACHINE: dict[str, Any] = {
+    "container": False,
+    "clock": "",
+    "hosts_template": "",
+    "os_codename": "bookworm",
+    "os_name": "Debian GNU/Linux 12 (bookworm)",
+    "packages_missing": [],
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _lookups() -> None:
+    plugins.init_plugin_loader()
+
+
+def on(variable: str, machine: dict[str, Any] | None = None, **values: Any) -> Any:
+    """Give a variable of the role on a machine that differs from ``MACHINE`` in these ways."""
+    loader = DataLoader()
+    loader.set_basedir(str(ROLE / "tasks"))
+    variables: dict[str, Any] = {}
+    for path in ("defaults/main.yml", "vars/main.yml"):
+        variables |= loader.load_from_file(str(ROLE / path), trusted_as_template=True)
+    variables |= {
+        "ansible_search_path": [str(ROLE)],
+        "host_machines": [{"address": "192.0.2.101", "names": ["node-1"]}],
+        "slipway_node": {**MACHINE, **(machine or {})},
+        **values,
+    }
+    return Templar(loader=loader, variables=variables).template(trust_as_template(f"{{{{ {variable} }}}}"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "missing", "runs_chrony"),
+    [
+        ({}, ["chrony", "socat"], True),
+        ({"clock": "chronyd", "packages_missing": ["socat"]}, ["socat"], True),
+        # Somebody else keeps the time already: installing chrony would make apt remove that.
+        ({"clock": "systemd-timesyn"}, ["socat"], False),
+        ({"clock": "ntpd"}, ["socat"], False),
+        # A container has the clock of the machine it runs on.
+        ({"container": True}, ["socat"], False),
+        ({"container": True, "clock": "chronyd"}, ["socat"], False),
+    ],
+)
+def test_one_daemon_keeps_the_time(machine: dict[str, Any], missing: list[str], runs_chrony: bool) -> None:
+    machine = {"packages_missing": ["chrony", "socat"], **machine}
+    assert sorted(on("__host_packages_missing", machine)) == missing
+    assert ("chrony.service" in [unit["name"] for unit in on("__host_units", machine)]) is runs_chrony
+
+
+def test_names_come_first_in_every_file_that_they_are_read_from() -> None:
+    template = "/etc/cloud/templates/hosts.debian.tmpl"
+    for machine, paths in (({}, ["/etc/hosts"]), ({"hosts_template": template}, ["/etc/hosts", template])):
+        files = [file for file in on("__host_files", machine) if file.get("on_top")]
+        assert [file["path"] for file in files] == paths
+        assert {(file["block"], file["content"]) for file in files} == {(True, "192.0.2.101 node-1\n")}
+
+
+@pytest.mark.parametrize(
+    ("repositories", "codename", "said", "apt_config"),
+    [
+        (MIRROR, "bookworm", "", "present"),
+        ({}, "noble", "", "absent"),
+        (
+            MIRROR,
+            "noble",
+            " from the sources of this machine, as the mirror has packages for bookworm and this is",
+            "present",
+        ),
+    ],
+)
+def test_a_system_that_the_mirror_has_nothing_for_is_named(
+    repositories: dict[str, str], codename: str, said: str, apt_config: str
+) -> None:
+    values = {"machine": {"os_codename": codename, "os_name": "Some Linux"}, "host_apt_repositories": repositories}
+    text = on("__host_own_sources", **values)
+    assert text.startswith(said)
+    assert bool(text) is bool(said)
+    assert text.endswith("Some Linux (noble)") or not said
+    sources, settings = on("__host_apt_files", **values)
+    assert settings["state"] == apt_config
+    assert ("Timeout" in settings["secret"]) is bool(said)
+    assert sources["state"] == ("present" if codename in repositories else "absent")
