@@ -186,7 +186,7 @@ class Kernel:
 @pytest.mark.parametrize("refuse", [False, True])
 def test_the_namespace_is_left_again(monkeypatch: pytest.MonkeyPatch, refuse: bool) -> None:
     kernel, done = Kernel(refuse), []
-    monkeypatch.setattr(agent.ctypes, "CDLL", lambda *_, **__: kernel)
+    monkeypatch.setattr("slipway.prove.agent.ctypes.CDLL", lambda *_, **__: kernel)
 
     def execute(command: Sequence[str]) -> str:
         done.append(" ".join(command))

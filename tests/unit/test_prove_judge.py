@@ -321,3 +321,29 @@ def test_a_withdrawn_version_keeps_nobody(tmp_path: Path) -> None:
 
     assert failed(outcome(facts, rolled_back)) == {}
     assert "still get v3" in failed(outcome(facts))["withdrawn"]
+
+
+def test_jobs_hold_what_a_sender_needs_and_no_more() -> None:
+    plan = prove.plan(release("app-frontend"))
+    order = prove.stages(plan)
+    assert [name for name, _ in order] == ["quiet", "copies", "clients", "limits", "last", "alerts"]
+    targets = {"gateway": "192.0.2.9", **{own["host"]: "10.96.0.7" for own in plan["services"].values()}}
+    carried = set()
+    for stage, senders in order:
+        for by in senders:
+            made = prove.job(plan, stage, by, targets, now=1e9)
+            carried |= {item["id"] for item in made["experiments"]}
+            assert ("gateway" in made["targets"], "network" in made, made["check_route"]) == (by == "addresses",) * 3
+    assert carried == {item["id"] for item in plan["experiments"]}
+    assert prove.job(plan, "alerts", "addresses", targets)["seconds"] >= 150
+    first, second = (prove.job(plan, "clients", "addresses", targets, now=now)["offset"] for now in (0, 20))
+    assert second - first >= plan["sources"]
+    assert prove.PROGRAM.read_text(encoding="utf-8").startswith('"""Sends')
+
+
+def test_what_an_agent_refused_is_said() -> None:
+    plan = prove.plan(release("hello"))
+    said = [{"refused": "192.0.2.9 is behind 10.0.2.2"}, {"experiments": {"a": {"answers": []}}}]
+    seen = prove.observed(said, {"r": {"found": True}})
+    assert (seen["experiments"], seen["reads"]) == ({"a": {"answers": []}}, {"r": {"found": True}})
+    assert "was not carried out: 192.0.2.9 is behind 10.0.2.2" in failed(prove.judge(plan, seen))["share"]

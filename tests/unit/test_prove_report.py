@@ -20,11 +20,17 @@ PICTURES: dict[str, Any] = {
          "accepted": [4.8, 15.5]},
     ],
     "chains": [{"caller": "front", "callee": "back", "counts": {"v1": {"v1": 300}, "v2": {"v2": 40, "v1": 3}}}],
-    "limits": [{"title": "all: <10/minute>", "tokens": 10, "clients": {"client 1": [[0.1, 200], [0.2, 429], [0.3, 0]]}}],
+    "limits": [{"title": "all: <10/minute>", "tokens": 10, "clients": {"client 1": [[0.1, 200], [0.2, 429], [3, 0]]}}],
     "latency": [{"version": "v1", "of": 300, "p50": 8.1, "p90": 20.0, "p99": 43.0, "most": 60.0}],
     "topology": {
-        "nodes": [{"name": "front", "column": 1, "versions": ["v1", "v2"]}, {"name": "back", "column": 2, "versions": []}],
-        "calls": [{"caller": "gateway", "callee": "front", "path": "/"}, {"caller": "front", "callee": "back", "seen": 343}],
+        "nodes": [
+            {"name": "front", "column": 1, "versions": ["v1", "v2"]},
+            {"name": "back", "column": 2, "versions": []},
+        ],
+        "calls": [
+            {"caller": "gateway", "callee": "front", "path": "/"},
+            {"caller": "front", "callee": "back", "seen": 343},
+        ],
     },
 }  # fmt: skip
 

@@ -3,7 +3,8 @@
 Both are pure; whoever runs them hands the plan's experiments to ``agent.py`` and looks up its reads.
 """
 
+from .jobs import PROGRAM, job, observed, stages
 from .planner import Surroundings, plan
 from .verdicts import Report, Verdict, judge
 
-__all__ = ["Report", "Surroundings", "Verdict", "judge", "plan"]
+__all__ = ["PROGRAM", "Report", "Surroundings", "Verdict", "job", "judge", "observed", "plan", "stages"]

@@ -188,7 +188,8 @@ class Agent:
 
     def _client(self, experiment: Json, number: int) -> list[Json]:
         """One client's requests, one after the other; what time does not allow is not sent."""
-        jar, answers = Jar(), []
+        jar = Jar()
+        answers: list[Json] = []
         first, count = experiment.get("sources", [0, 0])
         source = first + number % count if count else None
         begun = time.monotonic()
@@ -222,9 +223,14 @@ class Agent:
             jar.keep(answer["cookies"], path.partition("?")[0])
         return answer
 
+    def _address(self, many: ipaddress.IPv4Network | ipaddress.IPv6Network, source: int) -> str:
+        """Give the address of a source; runs begin at different ones, so that no bucket is half empty."""
+        index = (int(self.job.get("offset", 0)) + source) % (many.num_addresses - 2)
+        return str(many[1 + index])
+
     def _answer(self, step: Json, path: str, headers: dict[str, str], source: int | None, began: float) -> Json:
         address, port = str(self.job["targets"][step["to"]]), int(step["port"])
-        own = (str(self.many[1 + source]), 0) if self.many is not None and source is not None else None
+        own = (self._address(self.many, source), 0) if self.many is not None and source is not None else None
         patience = max(0.1, min(self.patience, self.end - began))
         connection = http.client.HTTPConnection(address, port, timeout=patience, source_address=own)
         try:

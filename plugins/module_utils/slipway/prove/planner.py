@@ -231,7 +231,7 @@ class _Planner:
         return {} if self.facts["weights"].get(version) == 100 else None
 
     def _split_route(self) -> Json:
-        routes = [route for route in self.facts["routes"] if route["split"]]
+        routes: list[Json] = [route for route in self.facts["routes"] if route["split"]]
         shared = [route for route in routes if len(route["shares"]) > 1]
         if not routes:
             raise SkippedError("no path has more than one version")
@@ -371,7 +371,7 @@ class _Planner:
         spared += [self._step("/", host=n["host"], port=n["port"], times=3) for n in self.environment.neighbours]
         steps = [{**asked, "times": over}, *spared]
         expect["main"].append(self._experiment(steps, clients=2, stage="limits"))
-        changing = [{**asked, "headers": {"X-Forwarded-For": f"203.0.{i // 250}.{i % 250 + 1}"}} for i in range(over)]
+        changing = [{**asked, "headers": {"X-Forwarded-For": _documented(i)}} for i in range(over)]
         expect["forged"].append(self._experiment(changing, stage="limits"))
         places = [(host, port) for port in limit["ports"] for host in limit["hosts"]][1:8]
         for host, port in places:
@@ -511,6 +511,11 @@ class _Planner:
                 expect[name]["seconds"] = _seconds(expect[name]["time"])
         self._experiment([self._step(self._path(routes[0]))], clients=max(rules), sources=max(rules))
         return {**expect, "n": max(rules)}
+
+
+def _documented(index: int) -> str:
+    """Give an address of the networks for documentation: nobody's."""
+    return f"{('203.0.113', '198.51.100', '192.0.2')[index // 250 % 3]}.{index % 250 + 1}"
 
 
 def _share(percent: float) -> dict[str, float]:

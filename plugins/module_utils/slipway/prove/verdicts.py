@@ -147,6 +147,7 @@ class _Judge:
         self.expect: Json = claim["expect"]
         self.experiments: Json = observations.get("experiments", {})
         self.reads: Json = observations.get("reads", {})
+        self.refused = str(observations.get("refused", ""))
 
     def verdict(self) -> Verdict:
         claim, state, seen = self.claim, self.claim["state"], ""
@@ -198,7 +199,7 @@ class _Judge:
 
     def _answers(self, name: str) -> list[Json]:
         if name not in self.experiments:
-            raise FailedError(f"experiment {name} was not carried out")
+            raise FailedError(f"experiment {name} was not carried out" + (f": {self.refused}" if self.refused else ""))
         answers = list(self.experiments[name]["answers"])
         planned = next(item for item in self.plan["experiments"] if item["id"] == name)
         wanted = planned["clients"] * sum(step["times"] for step in planned["steps"])
