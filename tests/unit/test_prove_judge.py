@@ -343,7 +343,7 @@ def test_jobs_hold_what_a_sender_needs_and_no_more() -> None:
 
 def test_what_an_agent_refused_is_said() -> None:
     plan = prove.plan(release("hello"))
-    said = [{"refused": "192.0.2.9 is behind 10.0.2.2"}, {"experiments": {"a": {"answers": []}}}]
+    said: list[Json] = [{"refused": "192.0.2.9 is behind 10.0.2.2"}, {"experiments": {"a": {"answers": []}}}]
     seen = prove.observed(said, {"r": {"found": True}})
     assert (seen["experiments"], seen["reads"]) == ({"a": {"answers": []}}, {"r": {"found": True}})
     assert "was not carried out: 192.0.2.9 is behind 10.0.2.2" in failed(prove.judge(plan, seen))["share"]

@@ -337,7 +337,10 @@ class _Planner:
             raise NotExercisedError(f"no path is known that leads to {shadow['service']}")
         rule = stats.design(_share(percent), self.together) if 0 < percent < 100 else None
         count = rule.n if rule else 40
-        self._many(count, self._step(self._path(paths[0])), stage="copies")
+        path = self._path(paths[0])
+        self._room(path, count)
+        sources = math.ceil(count / self._per_source(path))
+        self._experiment([self._step(path)], clients=count, sources=sources, stage="copies")
         metrics = self.facts["services"][shadow["service"]]["metrics"]
         self._read("copies", service=shadow["service"], version=shadow["version"], stage="copies",
                    deployment=self._deployment(shadow))  # fmt: skip
