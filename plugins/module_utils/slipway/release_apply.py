@@ -56,7 +56,7 @@ _PULLS = (
     "CreateContainerError",
 )
 # Seconds that such a state has to last, and starts that a container may fail.
-PATIENCE = 30.0
+PATIENCE = 20.0
 _CRASHES = 3
 _REVISION = "deployment.kubernetes.io/revision"
 
