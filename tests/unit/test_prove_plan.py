@@ -1,0 +1,244 @@
+"""Which requests a claim asks for, and when it is only read from the configuration; and the verdicts on policies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway import prove
+from slipway.prove.planner import MOST_REQUESTS, STAGES
+from slipway.release import load
+from slipway.release import plan as planned
+
+from tests.support.release import page, shipped
+
+Json = dict[str, Any]
+IMAGE = "example.org/app:1"
+ABORT = {"abort": {"status": 503, "share": "5%"}}
+GRAFANA = {"grafana": {"host": "grafana"}}
+VERSIONS = {"v1": IMAGE, "v2": IMAGE}
+
+
+def facts(folder: Path, **values: Any) -> Json:
+    services: Json = {"front": {"calls": ["back"], "versions": VERSIONS}, "back": {"versions": VERSIONS}}
+    for name, more in values.pop("services", {}).items():
+        services[name] = {**services.get(name, {}), **more}
+    base = {"name": "shop", "hosts": ["shop.local"], "weights": {"v1": 90, "v2": 10}, "services": services}
+    return planned(load(page(folder, {**base, **values}))).facts
+
+
+def claim(plan: Json, kind: str) -> Json:
+    found: Json = next(each for each in plan["claims"] if each["kind"] == kind)
+    return found
+
+
+def asked(plan: Json, kind: str) -> list[Json]:
+    return [item for item in plan["experiments"] if item["claim"] == claim(plan, kind)["id"]]
+
+
+SPEAKING = {"test_header": True, "roles": {"front": "frontend", "back": "model"}}
+
+
+def verdict(plan: Json, kind: str, answers: Json | list[Json], reads: Json | None = None) -> prove.Verdict:
+    """Judge one kind, with every request of it answered alike, or as listed."""
+    seen = {}
+    for item in asked(plan, kind):
+        count = item["clients"] * sum(step["times"] for step in item["steps"])
+        given = answers if isinstance(answers, list) else [answers] * count
+        seen[item["id"]] = {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, **one} for one in given]}
+    report = prove.judge(plan, {"experiments": seen, "reads": reads or {}})
+    return next(each for each in report.verdicts if each.kind == kind)
+
+
+@pytest.mark.parametrize("name", ["hello", "sms-checker", "spam-detection", "app-frontend", "sentiment"])
+def test_plans_are_plain_data_within_their_bounds_and_below_the_limits(name: str) -> None:
+    plan = prove.plan(shipped(name).facts)
+    assert json.loads(json.dumps(plan)) == plan
+    assert sum(STAGES.values()) <= plan["seconds"] == 90
+    assert plan["requests"] <= MOST_REQUESTS
+    used: set[int] = set()
+    limited = shipped(name).facts["limits"]
+    for item in plan["experiments"]:
+        first, count = item.get("sources", [0, 0])
+        block = set(range(first, first + count))
+        assert not block & used, "a source address is used twice"
+        used |= block
+        if limited and item["by"] == "addresses" and item["stage"] == "clients":
+            per_client = sum(step["times"] for step in item["steps"])
+            assert per_client * -(-item["clients"] // count) <= 8
+
+
+def test_new_clients_are_as_many_as_the_rule_says_and_carry_nothing(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path, limits={"per_client": "10/minute"}))
+    (item,) = asked(plan, "share")
+    assert item["clients"] == claim(plan, "share")["expect"]["n"] >= 400
+    assert item["sources"][1] == -(-item["clients"] // 8)
+    assert not {"cookies", "headers"} & set(item["steps"][0])
+
+
+@pytest.mark.parametrize(
+    ("key", "where", "sources"),
+    [({"header": "x-user"}, "headers", 8), ({"cookie": "login"}, "cookies", 8), ({"address": True}, "", 472)],
+)
+def test_clients_of_a_hash_differ_in_what_is_hashed(tmp_path: Path, key: Json, where: str, sources: int) -> None:
+    plan = prove.plan(facts(tmp_path, sticky={"hash": key}))
+    (item,) = asked(plan, "share")
+    assert item["sources"][1] == sources
+    if where:
+        assert "{client}" in next(iter(item["steps"][0][where].values()))
+    answers = [
+        {"status": 200, "chain": f"f={v}", "client": c} for c, v in enumerate(("v1", "v2") * 20) for _ in range(8)
+    ]
+    assert verdict(plan, "sticky", answers).state == "passed"
+    moved = [{**answer, "client": 0} for answer in answers]
+    assert "1 of 1 clients changed their version" in verdict(plan, "sticky", moved).seen
+
+
+@pytest.mark.parametrize(
+    ("values", "known", "kind", "state", "reason"),
+    [
+        ({"limits": {"per_client": "1000/minute"}}, {}, "limit", "configured", "more than a bounded number"),
+        ({"limits": {"total": "50/minute"}}, {}, "share", "configured", "do not fit below the limit of 50/minute"),
+        ({"limits": {"per_client": "10/minute", "total": "5/minute"}}, {}, "limit", "configured", "5/minute bites"),
+        ({}, {"sources": 3}, "share", "configured", "more than 3 source addresses"),
+        ({"tools": GRAFANA}, {"missing_tools": ["grafana"]}, "tool", "skipped", "not part of this cluster"),
+        ({"services": {"front": {"metrics": "/m"}}}, {"monitoring": False}, "metrics", "skipped", "no monitoring"),
+        ({"alerts": {"Much": "requests > 1/minute"}}, {"monitoring": False}, "alert", "skipped", "no monitoring"),
+        ({"alerts": {"Much": "requests > 900/s"}}, {}, "alert", "configured", "more load than a proof should make"),
+        ({"alerts": {"Bad": "errors > 5%"}}, {}, "alert", "configured", "only a load of requests"),
+        ({"services": {"back": {"timeout": "2s"}}}, {}, "timeout", "configured", "does not obey x-slipway-test"),
+        ({"services": {"back": {"timeout": "60s"}}}, SPEAKING, "timeout", "configured", "longer than the test header"),
+        ({"services": {"back": {"retries": 0}}}, SPEAKING, "retries", "configured", "asks again only after"),
+        ({"services": {"front": {"circuit_breaking": {}}}}, {}, "circuit-breaking", "configured", "from users"),
+        ({"services": {"back": {"faults": ABORT}}}, {}, "faults", "configured", "alone"),
+        ({"mtls": "permissive"}, {}, "mtls", "asked", ""),
+        ({"routes": {"/api": "front"}}, {}, "chain", "configured", "do not lead to /api"),
+        ({"routes": {"/api": "front"}}, {"paths": {"/api": "/api/x"}}, "chain", "asked", ""),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_exercised_says_why(
+    tmp_path: Path, values: Json, known: Json, kind: str, state: str, reason: str
+) -> None:
+    found = claim(prove.plan(facts(tmp_path, **values), known), kind)
+    assert found["state"] == state
+    assert reason in found["reason"]
+
+
+def test_neighbours_and_tools_are_asked_by_a_client_over_the_limit(tmp_path: Path) -> None:
+    known = {"neighbours": [{"host": "other.local", "port": 80}]}
+    plan = prove.plan(facts(tmp_path, limits={"per_client": "10/minute"}, tools=GRAFANA), known)
+    hosts = [step["host"] for step in asked(plan, "limit")[0]["steps"]]
+    assert hosts == ["shop.local", "grafana.shop.local", "other.local"]
+
+
+def test_a_total_limit_is_reached_by_many_clients_at_the_end(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path, limits={"total": "20/minute"}))
+    (item,) = asked(plan, "limit")
+    assert (item["stage"], item["clients"] > 20) == ("last", True)
+    let = [{"status": 200, "at": 0.1 * n} for n in range(20)]
+    rest = [{"status": 429, "at": 2 + 0.01 * n} for n in range(item["clients"] - 20)]
+    assert verdict(plan, "limit", let + rest).state == "passed"
+    assert verdict(plan, "limit", {"status": 200}).state == "failed"
+    assert "requests failed: 503" in verdict(plan, "limit", {"status": 503}).seen
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "good", "bad", "seen"),
+    [
+        ({"timeout": "2s"}, "timeout", {"status": 504, "ms": 2010.0}, {"status": 200, "ms": 4010.0}, "came with 200"),
+        ({"retries": 2}, "retries", {"status": 200}, {"status": 503}, "5 x 503"),
+    ],
+)
+def test_policies_of_an_app_that_obeys_the_test_header(
+    tmp_path: Path, values: Json, kind: str, good: Json, bad: Json, seen: str
+) -> None:
+    plan = prove.plan(facts(tmp_path, services={"back": values}), SPEAKING)
+    assert "at=model" in asked(plan, kind)[0]["steps"][0]["headers"]["x-slipway-test"]
+    assert verdict(plan, kind, good).state == "passed"
+    assert seen in verdict(plan, kind, bad).seen
+
+
+def test_faults_are_counted(tmp_path: Path) -> None:
+    faults = {"abort": {"status": 503, "share": "20%"}, "delay": {"time": "1s", "share": "100%"}}
+    plan = prove.plan(facts(tmp_path, services={"front": {"faults": faults}}))
+    n = claim(plan, "faults")["expect"]["n"]
+    assert plan["tolerated"] == [503]
+    good = [{"status": 503 if i < n // 5 else 200, "ms": 1100.0} for i in range(n)]
+    assert verdict(plan, "faults", good).state == "passed"
+    assert "0 of" in verdict(plan, "faults", [{"status": 200, "ms": 1100.0}] * n).seen
+    assert "slow" in verdict(plan, "faults", [{**answer, "ms": 3.0} for answer in good]).seen
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer", "state"),
+    [
+        ("strict", {"status": 0, "error": "RemoteDisconnected: closed"}, "passed"),
+        ("strict", {"status": 0, "error": "TimeoutError"}, "failed"),
+        ("strict", {"status": 200}, "failed"),
+        ("permissive", {"status": 403}, "passed"),
+        ("permissive", {"status": 0, "error": "ConnectionResetError"}, "failed"),
+    ],
+)
+def test_mutual_tls(tmp_path: Path, mode: str, answer: Json, state: str) -> None:
+    assert verdict(prove.plan(facts(tmp_path, mtls=mode)), "mtls", answer).state == state
+
+
+@pytest.mark.parametrize(
+    ("read", "state"),
+    [
+        ({"before": "inactive", "fired_after": 80, "mail": "read"}, "passed"),
+        ({"before": "inactive", "fired_after": 80, "mail": "handed over"}, "failed"),
+        ({"before": "inactive", "fired_after": 900, "mail": "read"}, "failed"),
+        ({"before": "inactive", "fired_after": None}, "failed"),
+        ({"before": "pending"}, "failed"),
+    ],
+)
+def test_alerts(tmp_path: Path, read: Json, state: str) -> None:
+    mail = {"to": "a@example.org", "server": "sink.mail:25"}
+    made = facts(tmp_path, alerts={"Much": {"when": "requests > 30/minute", "for": "1m"}}, mail=mail)
+    plan = prove.plan(made, {"mail_sink": True})
+    assert claim(plan, "alert")["expect"]["within"] == 150
+    (item,) = asked(plan, "alert")
+    assert item["clients"] / item["pace"] * 60 > 30
+    assert verdict(plan, "alert", {"status": 200}, {claim(plan, "alert")["reads"][0]: read}).state == state
+
+
+@pytest.mark.parametrize(
+    ("read", "state", "seen"),
+    [
+        ({"found": True, "detail": "timeout 2s"}, "configured", "timeout 2s"),
+        ({"found": False}, "failed", "does not have it"),
+        ({"error": "no such pod"}, "failed", "no such pod"),
+        ({}, "configured", "configured, not exercised"),
+    ],
+)
+def test_what_is_only_configured_is_read_from_envoy(tmp_path: Path, read: Json, state: str, seen: str) -> None:
+    plan = prove.plan(facts(tmp_path, services={"back": {"timeout": "2s"}}))
+    found = verdict(plan, "timeout", {}, {claim(plan, "timeout")["reads"][0]: read})
+    assert (found.state, seen in found.seen) == (state, True)
+
+
+@pytest.mark.parametrize(("percent", "state"), [(25, "passed"), (50, "failed"), (0, "failed")])
+def test_a_share_of_copies(tmp_path: Path, percent: int, state: str) -> None:
+    back = {"versions": {**VERSIONS, "v3": {"image": IMAGE, "shadow": "25%"}}}
+    plan = prove.plan(facts(tmp_path, services={"back": back}))
+    sent = claim(plan, "shadow")["expect"]["n"]
+    assert sum(item["clients"] for item in asked(plan, "shadow")) == sent >= 400
+    seen = {claim(plan, "shadow")["reads"][0]: {"before": 5, "after": 5 + sent * percent // 100, "source": "proxy"}}
+    assert verdict(plan, "shadow", {"status": 200, "chain": "f=v1,b=v1"}, seen).state == state
+
+
+STATUSES = [(200, "passed"), (302, "passed"), (401, "passed"), (404, "failed"), (503, "failed")]
+
+
+@pytest.mark.parametrize(("status", "state"), STATUSES)
+def test_tools(tmp_path: Path, status: int, state: str) -> None:
+    plan = prove.plan(facts(tmp_path, tools=GRAFANA))
+    assert verdict(plan, "tool", {"status": status}).state == state
+
+
+def test_surroundings_that_nobody_knows_are_refused() -> None:
+    with pytest.raises(TypeError, match="unknown: test_heder; there are"):
+        prove.plan(shipped("hello").facts, {"test_heder": True})
