@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from slipway.release import Step
+from slipway.release.planner import KINDS
 from slipway.release_apply import (
-    KINDS,
     Found,
     address,
     cannot_start,
@@ -102,8 +102,8 @@ def test_the_environment_of_an_empty_cluster() -> None:
 
 
 def test_the_environment_of_a_cluster_with_another_release() -> None:
-    gateway = {"spec": {"servers": [{"hosts": ["a.local"]}]}}
-    rule = {"spec": {"host": "page", "subsets": [{"name": "v1", "labels": {"version": "stable"}}]}}
+    gateway: Any = {"spec": {"servers": [{"hosts": ["a.local"]}]}}
+    rule: Any = {"spec": {"host": "page", "subsets": [{"name": "v1", "labels": {"version": "stable"}}]}}
     seen = environment(
         found(
             applied=[
