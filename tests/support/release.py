@@ -23,9 +23,9 @@ def page(folder: Path, text: str | dict[str, Any]) -> Path:
     return path
 
 
-def shipped(name: str, environment: Environment | None = None, **overrides: Any) -> Plan:
+def shipped(release: str, environment: Environment | None = None, **overrides: Any) -> Plan:
     """Plan a release that is part of the repository."""
-    return plan(load(RELEASES / f"{name}.yml", overrides), environment)
+    return plan(load(RELEASES / f"{release}.yml", overrides), environment)
 
 
 def problems(path: Path, overrides: dict[str, Any] | None = None) -> list[Problem]:

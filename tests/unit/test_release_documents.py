@@ -1,4 +1,4 @@
-"""Each documented system comes out of one page: object by object and field by field, against a table of its document."""
+"""Each documented system comes out of one page: object by object, field by field, against a table of its document."""
 
 from __future__ import annotations
 

@@ -176,6 +176,15 @@ def test_a_version_meets_itself_all_along_the_chain(tmp_path: Path, version: str
     } in release.facts["chains"]
 
 
+def test_two_ways_to_one_service_are_one_hop(tmp_path: Path) -> None:
+    image = "example.org/app:1.0"
+    front = {"calls": ["back", "model"], "versions": {"v1": image, "v2": image}}
+    release = made(tmp_path, services={"front": front})
+    assert call(release, "front", "v2", "model").shares == {"model:v2": 100}
+    assert call(release, "back", "v2", "model").shares == {"model:v2": 100}
+    assert release.facts["chains"][1]["hops"] == {"front": "v2", "back": "v2", "model": "v2"}
+
+
 def test_whoever_else_calls_gets_the_heaviest_version(tmp_path: Path) -> None:
     release = made(tmp_path, weights={"v1": 20, "v2": 80})
     assert call(release, "stranger", "v1", "model").shares == {"model:v2": 100}

@@ -150,15 +150,14 @@ def unknown_series(expression: str, exported: list[str], scraped: bool) -> str:
     """
     recorded = [item.name for item in series.ALL]
     for name in promql.metrics(expression):
-        if name.startswith("slipway:"):
-            if name not in recorded:
-                near = difflib.get_close_matches(name, recorded, n=1, cutoff=0.3)
-                return f"{name} is not recorded" + (f"; the nearest one is {near[0]}" if near else "")
-        elif name.startswith(_EVERYWHERE) or not re.fullmatch(r"[\w:]+", name):
+        if name in recorded or name.startswith(_EVERYWHERE) or not re.fullmatch(r"[\w:]+", name):
             continue
-        elif not scraped:
+        if name.startswith("slipway:"):
+            near = difflib.get_close_matches(name, recorded, n=1, cutoff=0.3)
+            return f"{name} is not recorded" + (f"; the nearest one is {near[0]}" if near else "")
+        if not scraped:
             return f"nobody exports {name}: no service of this release has metrics"
-        elif exported and _family(name) not in map(_family, exported):
+        if exported and _family(name) not in map(_family, exported):
             return f"nobody exports {name}; there are {', '.join(exported[:5])}"
     return ""
 

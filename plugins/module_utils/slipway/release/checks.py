@@ -9,7 +9,7 @@ from typing import Any
 from ..form import Fault, Form
 from ..page import Key, flow, names_a_secret
 from . import alerts, names, promql
-from .model import Release
+from .model import Metrics, Release, Service
 from .names import Naming
 from .shape import Shape
 from .values import milliseconds, prometheus_time
@@ -68,10 +68,9 @@ def _repaired(weights: Mapping[str, int]) -> dict[str, int]:
 
 
 def _shared(versions: list[str]) -> dict[str, int]:
-    """Give most to the first version and a tenth to the second."""
-    if len(versions) == 1:
-        return {versions[0]: 100}
-    return {version: (90, 10)[index] if index < 2 else 0 for index, version in enumerate(versions)}
+    """Give most to the first version and a tenth to the second, or all to a single one."""
+    shares = (100,) if len(versions) == 1 else (90, 10)
+    return {version: shares[index] if index < len(shares) else 0 for index, version in enumerate(versions)}
 
 
 def _versions_have_weights(shape: Shape) -> Iterator[Fault]:
@@ -355,24 +354,21 @@ def _hash_is_one(shape: Shape) -> Iterator[Fault]:
 def _monitors_agree(shape: Shape) -> Iterator[Fault]:
     naming = Naming(shape)
     first: dict[str, str] = {}
-    for service, declared in shape.services.items():
-        if declared.metrics is None:
-            continue
+    read = {
+        service: _read(declared.metrics, declared) for service, declared in shape.services.items() if declared.metrics
+    }
+    for service, how in read.items():
         name, key = naming.found("monitor", service)
         other = first.setdefault(name, service)
-        if _read(shape, other) != _read(shape, service):
+        if read[other] != how:
             what = f"makes ServiceMonitor {name} for {other} too, whose path, port or interval is another"
             yield Fault(key, what, f"monitor: {name}-{service}")
 
 
-def _read(shape: Shape, service: str) -> tuple[object, ...]:
+def _read(metrics: Metrics, service: Service) -> tuple[object, ...]:
     """Say how a service's metrics are read; the port by the name it has in a Service."""
-    metrics = shape.services[service].metrics
-    if metrics is None:
-        return ()
-    of_its_own = metrics.port not in (None, shape.services[service].port)
-    protocol = shape.services[service].protocol
-    return (metrics.path, metrics.interval, metrics.labels, "http-metrics" if of_its_own else protocol)
+    of_its_own = metrics.port not in (None, service.port)
+    return (metrics.path, metrics.interval, metrics.labels, "http-metrics" if of_its_own else service.protocol)
 
 
 def _gateway_is_one(shape: Shape) -> Iterator[Fault]:

@@ -67,11 +67,10 @@ class Short(Map):
         """Say in the schema too that both ways work."""
         written = handler(core_schema)
         resolved = handler.resolve_ref_schema(written)
-        if "properties" in resolved:
-            whole = dict(resolved)
-            short = {key: item for key, item in whole["properties"][cls.short].items() if key != "default"}
-            resolved.clear()
-            resolved.update(anyOf=[short, whole])
+        whole = dict(resolved)
+        short = {key: item for key, item in whole["properties"][cls.short].items() if key != "default"}
+        resolved.clear()
+        resolved.update(anyOf=[short, whole])
         return written
 
 

@@ -11,7 +11,7 @@ from . import alerts, dashboards, facts, limits, workload
 from .access import Access
 from .checks import near, works
 from .environment import Environment
-from .model import HashKey, Service
+from .model import HashKey, Metrics, Service
 from .names import Naming
 from .render import Object, render
 from .routing import Rules, fqdn
@@ -415,18 +415,17 @@ class _Planner:
                 groups.setdefault(self.naming.of("monitor", service), []).append(service)
         for name, services in groups.items():
             declared = self.shape.services[services[0]]
-            metrics = declared.metrics
-            if metrics:
-                yield from self.make(
-                    "service-monitor",
-                    name,
-                    labels={**metrics.labels, **self.labels},
-                    services=services,
-                    selector=self.selector,
-                    port=workload.ports(declared)[-1]["name"],
-                    path=metrics.path,
-                    interval=prometheus_time(metrics.interval),
-                )
+            metrics = declared.metrics or Metrics()
+            yield from self.make(
+                "service-monitor",
+                name,
+                labels={**metrics.labels, **self.labels},
+                services=services,
+                selector=self.selector,
+                port=workload.ports(declared)[-1]["name"],
+                path=metrics.path,
+                interval=prometheus_time(metrics.interval),
+            )
 
     def _alert(self, name: str) -> dict[str, Any]:
         release = self.shape.release

@@ -19,6 +19,8 @@ _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 _DECIMAL = {"k": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}")
+_PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
+_IMAGE = re.compile(rf"([a-z0-9.-]+(:\d{{1,5}})?/)?{_PART}(/{_PART})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?")
 
 LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
@@ -171,9 +173,7 @@ def _cookie_value(text: str) -> str:
 
 
 def _image(text: str) -> str:
-    if not re.fullmatch(
-        r"([a-z0-9.-]+(:\d{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?", text
-    ):
+    if not _IMAGE.fullmatch(text):
         raise ValueError("must be an image: name:tag in lower-case letters, with its registry before it")
     return text
 

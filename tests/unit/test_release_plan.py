@@ -1,0 +1,333 @@
+"""The plan: the order of its steps, what it holds against a cluster, what it promises, and how long it takes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.page import SettingsError
+from slipway.release import Environment, Plan, load, plan
+
+from tests.support.release import RELEASES, at, names, one, page, shipped
+
+IMAGE = "example.org/app:1.0"
+SMALL: dict[str, Any] = {
+    "name": "shop",
+    "hosts": ["shop.local"],
+    "weights": {"v1": 90, "v2": 10},
+    "services": {"web": {"versions": {"v1": IMAGE, "v2": IMAGE}}},
+}
+
+
+def made(folder: Path, environment: Environment | None = None, **values: Any) -> Plan:
+    return plan(load(page(folder, {**SMALL, **values})), environment)
+
+
+def step_of(release: Plan, kind: str) -> int:
+    (found,) = {n for n, step in enumerate(release.steps) for item in step.objects if item["kind"] == kind}
+    return found
+
+
+def test_nothing_is_routed_to_before_it_is_there() -> None:
+    release = shipped("app-frontend")
+    order = [
+        "Namespace",
+        "ServiceAccount",
+        "Service",
+        "DestinationRule",
+        "Deployment",
+        "VirtualService",
+        "ServiceMonitor",
+    ]
+    assert [step_of(release, kind) for kind in order] == sorted(step_of(release, kind) for kind in order)
+    assert step_of(release, "AuthorizationPolicy") < step_of(release, "Deployment")
+    assert step_of(release, "PersistentVolumeClaim") < step_of(release, "Deployment")
+    (workloads,) = [step for step in release.steps if step.wait]
+    assert [wait["name"] for wait in workloads.wait] == [
+        item["metadata"]["name"] for item in workloads.objects if item["kind"] == "Deployment"
+    ]
+    assert {wait["condition"] for wait in workloads.wait} == {"Available"}
+
+
+def test_a_version_that_goes_is_routed_to_until_the_routes_are_new(tmp_path: Path) -> None:
+    live = Environment(subsets={"web": {"v1": "v1", "v2": "v2", "v0": "old"}})
+    release = made(tmp_path, live)
+    grown = [
+        [item for item in step.objects if item["kind"] == "DestinationRule"]
+        for step in release.steps
+        if any(item["kind"] == "DestinationRule" for item in step.objects)
+    ]
+    assert [step.name for step in release.steps][-3:] == ["routes", "retired", "monitoring"]
+    assert at(grown[0], "0/spec/subsets/*/name") == ["v1", "v2", "v0"]
+    assert at(grown[1], "0/spec/subsets/*/name") == ["v1", "v2"]
+    assert at(one(release, "DestinationRule", "web"), "spec/subsets/*/name") == ["v1", "v2"]
+    same = made(tmp_path, Environment(subsets={"web": {"v1": "v1", "v2": "v2"}}))
+    assert "retired" not in [step.name for step in same.steps]
+
+
+FAULTS: list[tuple[dict[str, Any], dict[str, Any], str, str, str]] = [
+    (
+        {},
+        {"hosts_taken": {"shop.local": "other/other"}},
+        "hosts[0]",
+        "is shop.local, which release other/other answers on",
+        "another host",
+    ),
+    (
+        {"tools": {"grafana": "grafana"}},
+        {"hosts_taken": {"grafana.shop.local": "o/o"}},
+        "tools.grafana.host",
+        "which release o/o answers on",
+        "release_hosts=",
+    ),
+    (
+        {"override": {"hosts": {"next": "v2"}}},
+        {"hosts_taken": {"next.shop.local": "o/o"}},
+        "override.hosts.next",
+        "which release o/o answers on",
+        "another host",
+    ),
+    (
+        {"gateway": {"ports": [81]}},
+        {"gateway_ports": [443, 80, 8080]},
+        "gateway.ports[0]",
+        "is no port of the gateway, which has 443, 80, 8080",
+        "ports: [80]",
+    ),
+    (
+        {"secrets": {"tokn": {"existing": True}}, "image_pull_secrets": ["tokn"]},
+        {"secrets": ["token"]},
+        "secrets.tokn",
+        "does not exist in namespace shop",
+        "token, or tokn: {keys:",
+    ),
+    (
+        {"secrets": {"t": {"existing": True}}, "image_pull_secrets": ["t"]},
+        {"secrets": []},
+        "secrets.t",
+        "does not exist in namespace shop",
+        "t: {keys:",
+    ),
+    (
+        {"volumes": {"disk": {"size": "1Gi", "storage_class": "fats"}}},
+        {"storage_classes": ["fast"]},
+        "volumes.disk.storage_class",
+        "is no StorageClass of this cluster",
+        "storage_class: fast",
+    ),
+    (
+        {"volumes": {"disk": {"size": "1Gi", "storage_class": "fast"}}},
+        {"storage_classes": []},
+        "volumes.disk.storage_class",
+        "is no StorageClass of this cluster",
+        "{storage: true}",
+    ),
+    (
+        {},
+        {"objects_taken": {"Service/shop/web": "o/o"}},
+        "services.web",
+        "would make Service/shop/web, which is o/o's",
+        "release_namespace=another",
+    ),
+    (
+        {"volumes": {"disk": {"size": "1Gi"}}},
+        {"objects_taken": {"PersistentVolumeClaim/shop/disk": "o/o"}},
+        "name",
+        "which is o/o's",
+        "another name in names",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "cluster", "key", "what", "works"), FAULTS)
+def test_what_this_cluster_has_against_it_is_told_like_everything_else(
+    tmp_path: Path, values: dict[str, Any], cluster: dict[str, Any], key: str, what: str, works: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        made(tmp_path, Environment.of(cluster), **values)
+    (problem,) = caught.value.problems
+    assert problem.key == key
+    assert what in problem.what
+    assert works in problem.works
+    assert problem.where.endswith(f"page.yml:{problem.line}")
+
+
+def test_what_is_its_own_is_not_against_it(tmp_path: Path) -> None:
+    environment = Environment.of(
+        {
+            "hosts_taken": {"shop.local": "shop/shop"},
+            "objects_taken": {"Service/shop/web": "shop/shop"},
+            "gateway_ports": [80],
+            "secrets": ["token"],
+            "storage_classes": ["fast"],
+        }
+    )
+    values: dict[str, Any] = {
+        "secrets": {"token": {"existing": True}},
+        "image_pull_secrets": ["token"],
+        "volumes": {"disk": {"size": "1Gi", "storage_class": "fast"}, "other": {"size": "1Gi"}},
+    }
+    assert made(tmp_path, environment, **values).objects
+
+
+def test_facts_of_a_cluster_are_plain_values() -> None:
+    given = {"gateway_ports": [80], "secrets": ["a"], "storage_classes": None, "tools": {"kiali": "k.x:1"}}
+    environment = Environment.of(given)
+    assert environment.gateway_ports == (80,)
+    assert environment.secrets == frozenset("a")
+    assert environment.storage_classes is None
+    assert environment.tools["kiali"] == "k.x:1"
+    assert "grafana" in environment.tools
+    with pytest.raises(TypeError):
+        Environment.of({"wibble": 1})
+
+
+def test_a_namespace_of_others_is_not_made(tmp_path: Path) -> None:
+    assert names(made(tmp_path), "Namespace") == {"shop"}
+    theirs = Environment(foreign_namespaces=frozenset({"shop"}))
+    assert names(made(tmp_path, theirs), "Namespace") == set()
+
+
+def test_without_monitoring_its_kinds_are_left_out(tmp_path: Path) -> None:
+    release = made(tmp_path, Environment(monitoring=False), alerts={"X": "errors > 5%"})
+    assert {"PrometheusRule", "ServiceMonitor", "AlertmanagerConfig"} & {
+        item["kind"] for item in release.objects
+    } == set()
+    assert any("there is no monitoring" in warning for warning in release.warnings)
+    assert made(tmp_path, Environment(monitoring=False)).warnings == []
+
+
+def test_a_tool_that_is_not_there_is_told(tmp_path: Path) -> None:
+    release = made(tmp_path, Environment(missing_tools=frozenset({"grafana"})), tools={"grafana": "grafana", "x": "x"})
+    assert release.warnings == ["grafana is not part of this cluster: grafana.shop.local will answer 503"]
+    assert at(one(release, "VirtualService", "shop-x"), "spec/http/*/route/*/destination/host") == [
+        "x.monitoring.svc.cluster.local"
+    ]
+
+
+def test_warnings_have_file_and_line(tmp_path: Path) -> None:
+    release = made(tmp_path, volumes={"disk": {"size": "1Gi"}})
+    assert release.warnings[0].endswith("volumes.disk is used by nobody")
+    assert "page.yml:" in release.warnings[0]
+
+
+def test_another_domain_is_everywhere(tmp_path: Path) -> None:
+    release = made(tmp_path, Environment(cluster_domain="k8s.test", trust_domain="k8s.test"))
+    text = json.dumps(release.as_dict())
+    assert "cluster.local" not in text
+    assert "web.shop.svc.k8s.test" in text
+
+
+def test_facts_and_claims_of_a_canary() -> None:
+    facts = shipped("sms-checker").facts
+    assert {route["path"]: route["shares"] for route in facts["routes"]} == {
+        "/sms": {"v1": 100},
+        "/": {"v1": 90, "v2": 10},
+    }
+    assert facts["sticky"] == {
+        "by": "cookie",
+        "cookie": "canary-user",
+        "set_by": "app",
+        "values": {"v1": "false", "v2": "true"},
+        "max_age": 86400,
+        "withdrawn": [],
+    }
+    assert facts["overrides"] == [
+        {"by": "host", "name": "canary.team8.local", "value": "canary.team8.local", "version": "v2"}
+    ]
+    assert facts["ports"] == [80, 8080]
+    assert facts["alertmanager"] == "email-alert"
+    kinds = [claim["kind"] for claim in facts["claims"]]
+    assert set(kinds) == {
+        "share", "default", "sticky", "override", "chain", "shadow", "metrics", "mtls", "access", "alert", "tool",
+    }  # fmt: skip
+    assert len({claim["id"] for claim in facts["claims"]}) == len(kinds)
+
+
+def test_a_roll_back_claims_that_everybody_moves() -> None:
+    facts = shipped("sms-checker", weights={"v1": 100, "v2": 0}).facts
+    assert facts["sticky"]["withdrawn"] == ["v2"]
+    assert "withdrawn" in [claim["kind"] for claim in facts["claims"]]
+
+
+def test_every_policy_is_claimed(tmp_path: Path) -> None:
+    policies = {
+        "timeout": "1s",
+        "retries": 1,
+        "circuit_breaking": {},
+        "faults": {"abort": {"status": 500, "share": 1}},
+        "metrics": "/metrics",
+    }
+    services = {"web": {"versions": {"v1": IMAGE, "v2": IMAGE}, **policies}}
+    sticky = {"hash": {"header": "x-user"}}
+    limits = {"per_client": "1/s", "total": "9/s"}
+    override = {"header": "x-v", "cookie": "v"}
+    facts = made(
+        tmp_path, services=services, sticky=sticky, limits=limits, override=override, gateway={"tls": {}}
+    ).facts
+    kinds = [claim["kind"] for claim in facts["claims"]]
+    assert {"timeout", "retries", "circuit-breaking", "faults", "limit", "sticky", "override"} <= set(kinds)
+    assert kinds.count("limit") == 2
+    assert facts["sticky"] == {"by": "hash", "hash": {"header": "x-user"}}
+    assert facts["ports"] == [80, 443]
+    assert facts["services"]["web"]["retries"]["attempts"] == 1
+
+
+def test_one_version_promises_no_split(tmp_path: Path) -> None:
+    release = made(tmp_path, weights={}, services={"web": {"versions": {"v1": IMAGE}}})
+    assert release.facts["sticky"] == {"by": "none"}
+    assert release.facts["chains"] == []
+    assert [claim["kind"] for claim in release.facts["claims"]] == ["mtls", "access"]
+
+
+def test_releases_live_side_by_side() -> None:
+    names_of = ["sms-checker", "sentiment", "app-frontend", "spam-detection", "hello"]
+    plans = [shipped(name) for name in names_of]
+    plans.append(shipped("sms-checker", name="team9", namespace="team9", hosts=["team9.local"]))
+    every = [identity for release in plans for identity in release.keep]
+    assert len(every) == len(set(every))
+    hosts = [host for release in plans for host in (*release.facts["hosts"], *release.facts["tools"].values())]
+    assert len(hosts) == len(set(hosts))
+
+
+TIMED = """
+import sys, time
+from slipway.release import load, plan
+times = []
+for _ in range(5):
+    start = time.process_time()
+    plan(load(sys.argv[1])).as_dict()
+    times.append(time.process_time() - start)
+print(min(times))
+"""
+
+
+def seconds(path: Path) -> float:
+    """Give the processor time of reading and planning a page; in a process that nothing measures line by line."""
+    done = subprocess.run([sys.executable, "-c", TIMED, str(path)], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+@pytest.mark.parametrize("path", sorted(RELEASES.glob("*.yml")), ids=lambda path: path.stem)
+def test_a_plan_takes_a_tenth_of_a_second(path: Path) -> None:
+    assert seconds(path) <= 0.1
+
+
+def test_fifty_services_of_three_versions_take_a_second(tmp_path: Path) -> None:
+    versions = {name: {"image": IMAGE, "env": {"APP_VERSION": name}} for name in ("v1", "v2", "v3")}
+    service = {"versions": versions, "metrics": "/metrics", "timeout": "10s", "config": {"A": "b"}}
+    services = {f"s{n}": {**copy.deepcopy(service), "calls": [f"s{n + 1}"] if n < 49 else []} for n in range(50)}
+    values: dict[str, Any] = {
+        "weights": {"v1": 80, "v2": 10, "v3": 10},
+        "services": services,
+        "limits": {"per_client": "10/minute"},
+    }
+    assert seconds(page(tmp_path, {**SMALL, **values})) <= 1
+    release = made(tmp_path, **values)
+    assert len(release.objects) > 700
+    assert len(release.steps) <= 8
