@@ -25,7 +25,7 @@ options:
       mode: {description: Permissions., type: str, default: "0644"}
       owner: {description: Owner of the file., type: str, default: root}
       block: {description: Keep the rest of the file and manage only a marked block in it., type: bool, default: false}
-      on_top: {description: "Whether the block comes before the first line that says something, so that it is found first.", type: bool, default: false}
+      substitute: {description: "Regular expressions, and what takes the place of their matches in the lines outside of the block.", type: dict, default: {}}
       keep: {description: "Never overwrite a file that has something in it (keys made once).", type: bool, default: false}
       only_over: {description: "Regular expression of what may be overwritten; a file that it does not match is left with a warning.", type: str, default: ""}
       state: {description: Whether the file has to be there., type: str, choices: [present, absent], default: present}
@@ -122,7 +122,7 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
         module.warn(f"{path} is somebody's own and was left as it is")
         return False
     elif spec["block"]:
-        after = with_block(before, content, spec["on_top"])
+        after = with_block(before, content, spec["substitute"])
     else:
         after = content
     changed = not there or after != before
@@ -204,7 +204,7 @@ def main() -> None:
                     "mode": {"type": "str", "default": "0644"},
                     "owner": {"type": "str", "default": "root"},
                     "block": {"type": "bool", "default": False},
-                    "on_top": {"type": "bool", "default": False},
+                    "substitute": {"type": "dict", "default": {}},
                     "keep": {"type": "bool", "default": False},
                     "only_over": {"type": "str", "default": ""},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def on(variable: str, machine: dict[str, Any] | None = None, **values: Any) -> A
         variables |= loader.load_from_file(str(ROLE / path), trusted_as_template=True)
     variables |= {
         "ansible_search_path": [str(ROLE)],
+        "host_address": "192.0.2.101",
         "host_machines": [{"address": "192.0.2.101", "names": ["node-1"]}],
         "slipway_node": {**MACHINE, **(machine or {})},
         **values,
@@ -62,12 +64,16 @@ def test_one_daemon_keeps_the_time(machine: dict[str, Any], missing: list[str], 
     assert ("chrony.service" in [unit["name"] for unit in on("__host_units", machine)]) is runs_chrony
 
 
-def test_names_come_first_in_every_file_that_they_are_read_from() -> None:
+def test_names_stand_in_every_file_that_they_are_read_from() -> None:
     template = "/etc/cloud/templates/hosts.debian.tmpl"
     for machine, paths in (({}, ["/etc/hosts"]), ({"hosts_template": template}, ["/etc/hosts", template])):
-        files = [file for file in on("__host_files", machine) if file.get("on_top")]
+        files = [file for file in on("__host_files", machine) if "substitute" in file]
         assert [file["path"] for file in files] == paths
-        assert {(file["block"], file["content"]) for file in files} == {(True, "192.0.2.101 node-1\n")}
+        for file in files:
+            assert (file["block"], file["content"]) == (True, "192.0.2.101 node-1\n")
+            (pattern,) = file["substitute"]
+            assert re.sub(pattern, file["substitute"][pattern], "127.0.1.1\tnode-1") == "192.0.2.101\tnode-1"
+            assert not re.search(pattern, "127.0.1.10 node-1")
 
 
 @pytest.mark.parametrize(

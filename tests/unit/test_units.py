@@ -26,27 +26,25 @@ def test_a_block_leaves_every_other_line_alone(before: str, block: str, after: s
         assert units.with_block(after, block) == after or before.startswith("# BEGIN slipway\nlost")
 
 
-HOSTS = "# the installer's\n\n127.0.0.1 localhost\n127.0.1.1 node-1\n"
+OWN = {r"^127\.0\.1\.1(?=\s)": "192.0.2.101"}
 
 
+@pytest.mark.parametrize("end", ["", BLOCK, "# BEGIN slipway\n127.0.1.1 in the block\n# END slipway\n"])
 @pytest.mark.parametrize(
-    "before", [HOSTS, HOSTS + BLOCK, HOSTS + "# BEGIN slipway\nold\n# END slipway\n", BLOCK + HOSTS, ""]
+    ("before", "after"),
+    [
+        ("127.0.0.1 localhost\n127.0.1.1\tnode-1.example.org node-1\n", "192.0.2.101\tnode-1.example.org node-1"),
+        ("## template:jinja\n127.0.1.1 {{fqdn}} {{hostname}}\n", "192.0.2.101 {{fqdn}} {{hostname}}"),
+        ("127.0.1.10 other\n# 127.0.1.1 node-1\n", "# 127.0.1.1 node-1"),
+    ],
 )
-def test_a_block_on_top_comes_before_what_says_something(before: str) -> None:
-    after = units.with_block(before, "x 1", on_top=True)
-    assert after.count("# BEGIN slipway") == 1
-    said = [line for line in after.splitlines() if line and not line.startswith("#")]
-    assert said[0] == "x 1"
-    assert set(HOSTS.splitlines()) <= {*after.splitlines(), *([] if before else HOSTS.splitlines())}
-    assert units.with_block(after, "x 1", on_top=True) == after
-    assert units.with_block(after, "", on_top=True) == (HOSTS if before else "")
-
-
-def test_a_block_on_top_leaves_the_first_line_of_a_template_first() -> None:
-    template = "## template:jinja\n{#\nonly used when manage_etc_hosts is true\n-#}\n127.0.1.1 {{fqdn}} {{hostname}}\n"
-    after = units.with_block(template, "192.0.2.1 node-1", on_top=True).splitlines()
-    assert after[0] == "## template:jinja"
-    assert after.index("192.0.2.1 node-1") < after.index("127.0.1.1 {{fqdn}} {{hostname}}")
+def test_lines_outside_of_a_block_can_get_another_word(before: str, after: str, end: str) -> None:
+    text = units.with_block(before + end, "x 1", OWN)
+    lines = text.splitlines()
+    assert lines[0] == before.splitlines()[0]
+    assert lines[1] == after
+    assert text.endswith(BLOCK)
+    assert units.with_block(text, "x 1", OWN) == text
 
 
 def test_a_difference_shows_no_secret() -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
+import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from testinfra.host import Host
 
 from tests.support.kube import Kube, eventually
@@ -129,3 +135,85 @@ print(connection.recv(100))
 def test_scheduler_and_controller_manager_listen_on_loopback_alone(host: Host) -> None:
     listening = host.check_output("ss --no-header --listening --tcp --numeric '( sport = 10257 or sport = 10259 )'")
     assert {line.split()[3].rpartition(":")[0] for line in listening.splitlines()} == {"127.0.0.1"}
+
+
+def wish(user: str, name: str, address: str) -> dict[str, Any]:
+    """A request for a serving certificate."""
+    parts = [(NameOID.ORGANIZATION_NAME, "system:nodes"), (NameOID.COMMON_NAME, user)]
+    names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))]
+    pem = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(kind, text) for kind, text in parts]))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    return {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"generateName": "slipway-test-"},
+        "spec": {
+            "signerName": "kubernetes.io/kubelet-serving",
+            "usages": ["digital signature", "server auth"],
+            "request": base64.b64encode(pem).decode(),
+        },
+    }
+
+
+def test_only_what_a_kubelet_of_ours_asks_for_itself_is_approved(host: Host, kube: Kube) -> None:
+    """One request each: its own names, those of the API server, and a machine that is not on the page."""
+    variables = host.ansible.get_variables()
+    name, address = variables["inventory_hostname"], variables["node_address"]
+    user = f"system:node:{name}"
+    cases = {
+        "own": (user, wish(user, name, address)),
+        "another's": (user, wish(user, "kubernetes", "10.96.0.1")),
+        "stranger": ("system:node:stranger", wish("system:node:stranger", "stranger", "192.0.2.99")),
+    }
+    made: dict[str, str] = {}
+    try:
+        for case, (who, request) in cases.items():
+            by = (f"--as={who}", "--as-group=system:nodes", "--as-group=system:authenticated")
+            made[case] = kube.text("create", "--filename=-", "--output=name", *by, given=json.dumps(request)).strip()
+
+        def decided(case: str) -> set[str]:
+            status = kube("get", made[case])["status"]
+            return {condition["type"] for condition in status.get("conditions", [])}
+
+        eventually(lambda: decided("own"), seconds=30, what="the kubelet's own request is approved")
+        assert decided("own") == {"Approved"}
+        for case in ("another's", "stranger"):
+            said = f"{made[case].rpartition('/')[2]} of "
+
+            def refused(said: str = said) -> bool:
+                return any(said in line and "refused" in line for line in journal(host).splitlines())
+
+            eventually(refused, seconds=30, what=f"{case}: refused with its reason")
+            assert decided(case) == set()
+    finally:
+        for request_name in made.values():
+            kube.text("delete", request_name)
+
+
+def journal(host: Host) -> str:
+    with host.sudo():
+        said: str = host.check_output("journalctl --no-pager --output=cat --unit=slipway-serving.service --since=-5min")
+    return said
+
+
+def test_who_approves_comes_with_the_machine_and_back_after_a_kill(host: Host) -> None:
+    service = host.service("slipway-serving")
+    assert service.is_enabled
+    before = service.systemd_properties["MainPID"]
+    with host.sudo():
+        host.check_output("systemctl kill --signal=KILL slipway-serving.service")
+    eventually(
+        lambda: host.service("slipway-serving").systemd_properties["MainPID"] not in (before, "0"),
+        seconds=30,
+        what="another one runs",
+    )
+
+
+def test_who_approves_is_not_root(host: Host) -> None:
+    process = host.service("slipway-serving").systemd_properties["MainPID"]
+    assert host.check_output("ps -o user= -p %s", process).strip() != "root"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
+from slipway.kubeapi import tls
 from testinfra.host import Host
 
 from tests.support.kube import Kube, eventually
@@ -35,6 +37,33 @@ def test_the_kubelet_reports_to_the_api(host: Host, kube: Kube) -> None:
         what=f"the kubelet of {name} has reported",
     )
     assert host.service("kubelet").is_running
+
+
+def test_the_kubelet_serves_with_a_certificate_that_the_cluster_signed_for_its_address(host: Host, kube: Kube) -> None:
+    address = host.ansible.get_variables()["node_address"]
+    # It trusts the cluster's CA alone, and wants the certificate to be for the address that it asks.
+    trust = tls(kube.config.read_text())
+
+    def served() -> bool:
+        with socket.create_connection((address, 10250), 5) as plain:
+            try:
+                with trust.wrap_socket(plain, server_hostname=address):
+                    return True
+            except OSError as exc:
+                raise AssertionError(f"{exc}") from exc
+
+    eventually(served, seconds=60, what="the kubelet's request is approved and signed")
+
+
+def test_what_a_pod_writes_can_be_read_through_the_api(host: Host, kube: Kube) -> None:
+    name = host.ansible.get_variables()["inventory_hostname"]
+    chosen = ("--namespace=kube-system", "--selector=k8s-app=kube-proxy", f"--field-selector=spec.nodeName={name}")
+
+    def logs() -> str:
+        (pod,) = kube("get", "pods", *chosen)["items"]
+        return kube.text("logs", pod["metadata"]["name"], "--namespace=kube-system", "--tail=1")
+
+    eventually(logs, seconds=60, what=f"kubectl logs of kube-proxy on {name}")
 
 
 def test_the_token_is_not_left_on_the_node(host: Host) -> None:

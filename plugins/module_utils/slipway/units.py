@@ -18,11 +18,11 @@ SHOWN = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "Activ
 PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 
-def with_block(text: str, block: str, on_top: bool = False) -> str:
+def with_block(text: str, block: str, substitute: Mapping[str, str] | None = None) -> str:
     """Put ``block`` between our markers into ``text`` and leave every other line as it is.
 
-    The markers stay where they are; without them the block goes to the end. An empty block takes them out. ``on_top``
-    puts it before the first line that says something, wherever it was.
+    The markers stay where they are; without them the block goes to the end. An empty block takes them out.
+    ``substitute`` are regular expressions and what takes the place of their matches in the other lines.
     """
     lines = text.splitlines()
     wanted = [BEGIN, *block.strip("\n").splitlines(), END] if block.strip() else []
@@ -30,8 +30,8 @@ def with_block(text: str, block: str, on_top: bool = False) -> str:
     if BEGIN in lines and END in lines[lines.index(BEGIN) :]:
         place = lines.index(BEGIN)
         del lines[place : lines.index(END, place) + 1]
-    if on_top:
-        place = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    for pattern, replacement in (substitute or {}).items():
+        lines = [re.sub(pattern, replacement, line) for line in lines]
     lines[place:place] = wanted
     return "\n".join(lines) + "\n" if lines else ""
 
