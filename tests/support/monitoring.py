@@ -127,7 +127,7 @@ class Mailbox:
         self.kube = kube
         pause = kube.bundle["images"]["pause"]
         things = mail_server(f"{pause['name']}:{pause['tag']}", user, password)
-        eventually(lambda: kube.apply(things), seconds=60, what="the mail server is accepted")
+        eventually(lambda: kube.apply(things), seconds=120, what="the mail server is accepted")
         eventually(
             lambda: ready(kube("get", "pod", "mail", f"--namespace={MAIL}")),
             seconds=90,

@@ -117,7 +117,7 @@ def apps(kube: Kube) -> Iterator[Kube]:
     ]
     metadata = {"name": APPS, "labels": {"istio-injection": "enabled"}}
     kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
-    eventually(lambda: kube.apply(things), seconds=60, what="the apps are accepted")
+    eventually(lambda: kube.apply(things), seconds=180, what="the apps are accepted")
     yield kube
     kube.text("delete", "namespace", APPS, "--ignore-not-found", "--wait=false")
 
