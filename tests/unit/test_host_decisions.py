@@ -84,7 +84,7 @@ def test_names_stand_in_every_file_that_they_are_read_from() -> None:
         (
             MIRROR,
             "noble",
-            " from the sources of this machine, as the mirror has packages for bookworm and this is",
+            " from the sources of this machine, as the mirror has packages for bookworm, and this is",
             "present",
         ),
     ],
@@ -96,7 +96,7 @@ def test_a_system_that_the_mirror_has_nothing_for_is_named(
     text = on("__host_own_sources", **values)
     assert text.startswith(said)
     assert bool(text) is bool(said)
-    assert text.endswith("Some Linux (noble)") or not said
+    assert text.endswith("noble (Some Linux)") or not said
     sources, settings = on("__host_apt_files", **values)
     assert settings["state"] == apt_config
     assert ("Timeout" in settings["secret"]) is bool(said)
