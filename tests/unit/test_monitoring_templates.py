@@ -284,6 +284,11 @@ def test_limits_and_the_gateways_answers() -> None:
     assert made["source"] == "istio-ingressgateway"
 
 
+def test_what_kubelets_tell_of_pods_keeps_the_pods_labels() -> None:
+    for name in ("kubelet", "cadvisor"):
+        assert one("ScrapeConfig", name)["spec"]["honorLabels"]
+
+
 def test_more_series_can_be_kept() -> None:
     name = "apiserver_flowcontrol_rejected_requests_total"
     for more, kept in (([], False), ([name], True)):
