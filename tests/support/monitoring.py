@@ -40,6 +40,8 @@ def known(server, session, envelope, mechanism, data):
 
 class Server(Controller):
     def factory(self):
+        # The words that Go's client waits for.
+        SMTP.AuthLoginUsernameChallenge, SMTP.AuthLoginPasswordChallenge = "Username:", "Password:"
         return SMTP(self.handler, hostname="mail.test", authenticator=known, auth_required=True, auth_require_tls=False,
                     auth_exclude_mechanism=["PLAIN"])
 
