@@ -12,7 +12,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / ".slipway/report"
 # In the order of site.yml; each builds on what the one before it converged.
-SCENARIOS = ("artifacts", "mirror", "host", "containerd", "kubelet", "control_plane", "worker", "flannel", "tools")
+SCENARIOS = (
+    "artifacts",
+    "mirror",
+    "host",
+    "containerd",
+    "kubelet",
+    "control_plane",
+    "worker",
+    "flannel",
+    "tools",
+    "storage",
+    "metrics_server",
+    "metallb",
+    "istio",
+    "release",
+    "monitoring",
+)
 
 
 @dataclass(frozen=True)

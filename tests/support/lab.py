@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from slipway.settings import Parts
+
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE_PAGE = ROOT / "molecule/inventory/group_vars/all/cluster.yml"
 PREFIX = "slipway-test-"
@@ -139,7 +141,10 @@ def main(arguments: list[str]) -> int:
             key = ROOT / "molecule/.lab/user_key"
             key.parent.mkdir(parents=True, exist_ok=True)
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "a user of the lab", "-f", str(key))
-            write_page(MOLECULE_PAGE, name, cluster_ssh_keys=[key.with_suffix(".pub").read_text().strip()])
+            keys = [key.with_suffix(".pub").read_text().strip()]
+            write_page(
+                MOLECULE_PAGE, name, cluster_ssh_keys=keys, cluster_parts=dict.fromkeys(Parts.model_fields, True)
+            )
         case ["clean"]:
             clean(name)
             MOLECULE_PAGE.unlink(missing_ok=True)

@@ -182,6 +182,7 @@ class Parts(Map):
     metrics_server: bool = setting(
         ..., "What kubectl top and HorizontalPodAutoscalers read (metrics-server).", example=True
     )
+    monitoring: bool = setting(..., "Prometheus, Alertmanager, and what they watch; about 500 MiB.", example=False)
 
 
 class Gateway(Map):
@@ -242,9 +243,9 @@ class Settings(Map):
         rule="must be a DNS name in lower case",
     )
     cluster_parts: Parts = setting(
-        Parts(metallb=True, istio=True, storage=True, metrics_server=True),
+        Parts(metallb=True, istio=True, storage=True, metrics_server=True, monitoring=False),
         "What is installed on top of Kubernetes.",
-        example={"metallb": True, "istio": True, "storage": True, "metrics_server": True},
+        example={"metallb": True, "istio": True, "storage": True, "metrics_server": True, "monitoring": False},
     )
     cluster_metallb_addresses: list[RangeText] = setting(
         ["192.168.56.90-192.168.56.99"],
