@@ -85,6 +85,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "cache/bundles/x/bundle.json").touch()
     (tmp_path / "vagrant/machines/ctrl/docker").mkdir(parents=True)
     (tmp_path / "vagrant/machines/ctrl/docker/id").write_text("abc")
+    monkeypatch.setattr(surroundings, "running_kubernetes", lambda file: f"what {file.relative_to(tmp_path)} says")
     seen = surroundings.look_around(Settings(), state=tmp_path)
     assert (seen.provider, seen.with_mirror, seen.existing) == ("docker", True, frozenset({"ctrl"}))
     assert seen.memory_total is not None
@@ -94,6 +95,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     assert seen.cache_filled
     assert seen.cache_used() == 0
     assert seen.kubernetes_built == Settings().cluster_kubernetes_version
+    assert seen.kubernetes_running == "what kubeconfig says"
 
 
 @pytest.mark.parametrize(
