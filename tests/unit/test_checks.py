@@ -303,7 +303,7 @@ def test_what_is_said_to_work_works(values: dict[str, Any], key: str, works: str
 
 
 def parts(**values: bool) -> dict[str, Any]:
-    return {"cluster_parts": {"metallb": True, "istio": True, "storage": True, "metrics_server": True, "monitoring": False, **values}}
+    return {"cluster_parts": {**Settings().cluster_parts.model_dump(), **values}}
 
 
 def test_the_gateway_has_an_address_of_the_pool() -> None:
