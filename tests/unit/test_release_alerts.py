@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.release import Plan, load, plan, promql
-from slipway.release.alerts import EXAMPLES, condition, example
+from slipway.release.alerts import MEASURES, condition, example
 
 from tests.support.release import at, one, page
 
@@ -94,9 +94,10 @@ def test_all_entries_are_counted_together(tmp_path: Path) -> None:
 
 
 def test_every_measure_has_an_example_that_works() -> None:
-    for what, text in EXAMPLES.items():
-        assert condition(text)
-        assert condition(example(f"{what} is too much"))
+    for what, (text, about) in MEASURES.items():
+        assert condition(text).what == what
+        assert condition(example(f"{what} is too much")).what == what
+        assert about
     assert example("") == example("???") == "errors > 5%"
 
 

@@ -268,12 +268,13 @@ def test_a_service_for_each_version_is_not_scraped_twice(full: Plan) -> None:
     assert one(full, "Service", "web-v2")["spec"]["selector"] == {"app": "web", "version": "v2"}
     monitor = one(full, "ServiceMonitor", "web")
     selector = monitor["spec"]["selector"]
+    (expression,) = selector["matchExpressions"]
     chosen = [
         item["metadata"]["name"]
         for item in full.objects
         if item["kind"] == "Service"
         and selector["matchLabels"].items() <= item["metadata"]["labels"].items()
-        and item["metadata"]["labels"].get("slipway.io/service") in selector["matchExpressions"][0]["values"]
+        and item["metadata"]["labels"].get(expression["key"]) in expression["values"]
     ]
     assert chosen == ["web"]
     assert monitor["spec"]["endpoints"] == [{"port": "http-metrics", "path": "/metrics", "interval": "15s"}]

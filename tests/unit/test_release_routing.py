@@ -290,6 +290,8 @@ def test_what_a_shadow_calls_is_its_own_kind_or_nobody(tmp_path: Path) -> None:
     assert call(refused, "back", "v3", "model").status == 403
     assert call(refused, "back", "v1", "model").shares == {"model:v1": 100}
     assert any("is a shadow that calls model" in warning for warning in refused.warnings)
+    allowed = {(row["service"], row["version"]): row["callers"] for row in refused.facts["access"]}
+    assert allowed["model", "v1"] == [{"service": "back", "version": "v1"}]
     paired = made(tmp_path, services={"back": back, **SHADOWED})
     answer = call(paired, "back", "v3", "model")
     assert (answer.shares, answer.copies) == ({"model:v3": 100}, {})

@@ -136,6 +136,8 @@ def test_what_cannot_be(kind: Any, given: Any) -> None:
         (values.CookieValue, 1, "1"),
         (values.UrlPath, "/a/b-c.d/", "/a/b-c.d/"),
         (values.Texts, "a", ["a"]),
+        (values.Hosts, "a-b.c.local", ["a-b.c.local"]),
+        (values.Image, "registry:5000/a/b_c:1.0", "registry:5000/a/b_c:1.0"),
         (values.Mailboxes, "a@b", ["a@b"]),
     ],
 )

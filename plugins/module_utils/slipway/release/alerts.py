@@ -16,11 +16,13 @@ _SHORT = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(.+?)\s*")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
 _QUANTILES = {"p50": "0.5", "p75": "0.75", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
 _CODES = {"errors": "5..", "5xx": "5..", "refused": "4..", "4xx": "4.."}
-EXAMPLES = {
-    **dict.fromkeys(_CODES, "errors > 5%"),
-    "requests": "requests > 15/minute",
-    "limited": "limited > 10/minute",
-    **dict.fromkeys(_QUANTILES, "p95 > 500ms"),
+# Each measure with an example, and what it measures.
+MEASURES = {
+    **{name: (f"{name} > 5%", "share of the requests that are answered 5xx") for name in ("errors", "5xx")},
+    **{name: (f"{name} > 50%", "share of the requests that are answered 4xx") for name in ("refused", "4xx")},
+    "requests": ("requests > 15/minute", "requests"),
+    "limited": ("limited > 10/minute", "requests that the release's limits refuse"),
+    **{name: (f"{name} > 500ms", f"time within which {name[1:]} of 100 requests are answered") for name in _QUANTILES},
 }
 # Series that are there in any cluster with our monitoring, by the beginnings of their names.
 _EVERYWHERE = ("up", "ALERTS", "istio_", "envoy_", "container_", "node_", "kube", "kubelet_", "scrape_", "process_")
@@ -45,8 +47,8 @@ def condition(text: str) -> Condition:
     if match is None:
         raise ValueError("must be a measure, one of > >= < <=, and a value")
     what, compare, value = match.groups()
-    if what not in EXAMPLES:
-        near = difflib.get_close_matches(what, EXAMPLES, n=1)
+    if what not in MEASURES:
+        near = difflib.get_close_matches(what, MEASURES, n=1)
         raise ValueError(f"knows no measure {what}; " + (f"the nearest one is {near[0]}" if near else _known()))
     if what in _CODES:
         share = _SHARE.fullmatch(value)
@@ -70,8 +72,8 @@ def _known() -> str:
 def example(text: str) -> str:
     """Give a short form that would work, near to the one given."""
     word = re.match(r"\s*(\w+)", text)
-    near = difflib.get_close_matches(word[1], EXAMPLES, n=1) if word else []
-    return EXAMPLES[near[0]] if near else "errors > 5%"
+    near = difflib.get_close_matches(word[1], MEASURES, n=1) if word else []
+    return MEASURES[near[0]][0] if near else "errors > 5%"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""The tables of ``docs/release.md``, made from the model, so that nobody retypes them.
+
+``python -m slipway.release.reference --write`` renews what lies between ``<!-- table: … -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ..form import keys_of
+from ..page import flow
+from ..settings import ROOT
+from . import model, series
+from .alerts import MEASURES
+from .names import PATTERNS
+
+DOCUMENT = ROOT / "docs" / "release.md"
+_TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def tables() -> dict[str, list[list[str]]]:
+    """Give every table by its name: rows of cells, the head first. Maps go by the names of their models."""
+    maps = {
+        name: kind
+        for name, kind in vars(model).items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == model.__name__
+    }
+    made = {name: list(_keys(kind)) for name, kind in maps.items() if not issubclass(kind, model.Names)}
+    made["Series"] = [
+        ["Series", "Labels", "Unit", "What"],
+        *([f"`{item.name}`", ", ".join(item.labels), item.unit, item.what] for item in series.ALL),
+    ]
+    made["Names"] = [
+        ["Key", "Object", "Name when nobody says"],
+        *([f"`{key}`", _about(key), f"`{pattern}`"] for key, pattern in PATTERNS.items()),
+    ]
+    made["Measures"] = [
+        ["Measure", "What it is", "For example"],
+        *([f"`{name}`", about, f"`{example}`"] for name, (example, about) in MEASURES.items()),
+    ]
+    return made
+
+
+def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
+    yield ["Key", "What it says", "Without it", "For example"]
+    inherited = _inherited(kind)
+    for key, declared in keys_of(kind).items():
+        if declared.description not in inherited:
+            yield [f"`{key}`", declared.description or "", _default(declared), _example(key, declared)]
+
+
+def _inherited(kind: type[BaseModel]) -> set[str | None]:
+    """Give what the maps say that this one is made of: those have tables of their own."""
+    shared = (model.Workload, model.PathLimits, model.Names, model.ServiceNames)
+    return {
+        declared.description
+        for base in kind.__mro__[1:]
+        if base in shared and issubclass(base, BaseModel)
+        for declared in keys_of(base).values()
+    }
+
+
+def _default(declared: FieldInfo) -> str:
+    default = declared.default
+    if default is PydanticUndefined:
+        return "**needed**"
+    if isinstance(default, model.Short):
+        return f"`{flow(getattr(default, default.short))}`"
+    if default is None or isinstance(default, BaseModel) or default in ({}, []):
+        return ""
+    if isinstance(default, dict) and any(isinstance(item, BaseModel) for item in default.values()):
+        return f"`{flow({key: item.model_dump(exclude_defaults=True) for key, item in default.items()})}`"
+    return f"`{flow(default)}`"
+
+
+def _example(key: str, declared: FieldInfo) -> str:
+    example: Any = (declared.examples or [None])[0]
+    return f"`{key}: {flow(example)}`"
+
+
+def _about(key: str) -> str:
+    declared = model.ReleaseNames.model_fields[key]
+    return (declared.description or "").rstrip(".")
+
+
+def renewed(text: str) -> str:
+    """Give a document with its tables as they are now; ``KeyError`` for one that does not exist."""
+    made = tables()
+    return _TABLE.sub(lambda match: f"{match[1]}\n{_written(made[match[2]])}\n{match[3]}", text)
+
+
+def _written(rows: list[list[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the document with fresh tables, or write it."""
+    parser = argparse.ArgumentParser(
+        prog="slipway.release.reference", description="Renew the tables of docs/release.md."
+    )
+    parser.add_argument("--write", action="store_true", help="write the document")
+    parser.add_argument("--document", type=Path, default=DOCUMENT, help="another document")
+    options = parser.parse_args(arguments)
+    text = renewed(options.document.read_text(encoding="utf-8"))
+    if options.write:
+        options.document.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
