@@ -28,7 +28,9 @@ def draw(report: Report, console: Console) -> None:
     verdict = (
         Text("healthy", style="bold green")
         if report.healthy
-        else Text(f"{len(report.problems)} wrong" if len(report.problems) > 1 else "1 thing wrong", style="bold red")
+        else Text(
+            f"{len(report.problems)} things wrong" if len(report.problems) > 1 else "1 thing wrong", style="bold red"
+        )
     )
     console.print(
         Text.assemble(("Cluster ", "bold"), (report.cluster, "bold"), f", {report.version}, {report.server}: ", verdict)
