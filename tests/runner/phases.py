@@ -96,10 +96,11 @@ SHORT = (
     ),
     suite(
         "cluster",
-        "DNS, pods and nodes reach each other",
+        "DNS, pods and nodes reach each other, and people reach services",
         1200,
         "--capture=no",
         "tests/e2e/test_cluster.py",
+        "tests/e2e/test_gateway.py",
         needs=("up",),
     ),
     suite("down", "make down leaves nothing", 600, "--capture=no", "tests/e2e/test_down.py", after=("up",)),
