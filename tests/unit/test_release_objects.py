@@ -200,6 +200,13 @@ def test_probes_are_asked_as_written_and_the_port_where_nothing_is(full: Plan) -
     assert container(full, "api-v1")["readinessProbe"]["tcpSocket"] == {"port": 8080}
 
 
+def test_a_pod_that_is_alive_is_not_ready_before_its_port_is_open(tmp_path: Path) -> None:
+    web = {"probes": {"live": "/l"}, "versions": {"v1": IMAGE}}
+    found = container(plan(load(page(tmp_path, {"name": "a", "hosts": "a.b", "services": {"web": web}}))), "web-v1")
+    assert found["readinessProbe"]["tcpSocket"] == {"port": 8080}
+    assert found["livenessProbe"]["httpGet"]["path"] == "/l"
+
+
 def test_pods_leave_in_time(full: Plan) -> None:
     assert container(full, "web-v1")["lifecycle"] == {"preStop": {"sleep": {"seconds": 3}}}
     assert container(full, "web-v2")["lifecycle"] == {"preStop": {"sleep": {"seconds": 1}}}

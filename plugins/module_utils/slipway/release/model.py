@@ -210,7 +210,7 @@ class Workload(Map):
     )
     probes: Probes | None = setting(
         None,
-        "Questions of the kubelet. Without any it asks whether the port is open.",
+        "Questions of the kubelet. Without ready it asks whether the port is open.",
         example={"ready": "/readyz", "live": "/healthz"},
     )
     resources: Resources | None = setting(

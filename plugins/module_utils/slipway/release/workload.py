@@ -145,8 +145,8 @@ def _resources(given: Resources) -> dict[str, dict[str, str]]:
 
 def _probes(given: Probes, port: int) -> Iterator[dict[str, Any]]:
     kinds = (("startupProbe", given.start), ("livenessProbe", given.live), ("readinessProbe", given.ready))
-    if not any(probe for _, probe in kinds):
-        # Nobody said what to ask, so the port being open has to do.
+    if given.ready is None:
+        # Nobody said when it is ready, so the port being open has to do.
         yield {"kind": "readinessProbe", "path": "", "port": port, "period": 5, "timeout": 2, "failures": 3}
     for kind, probe in kinds:
         if isinstance(probe, Probe):
