@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import junit
@@ -170,6 +170,9 @@ def outcomes(phases: Sequence[Phase], resume: bool, screen: Screen) -> Iterator[
             outcome = Outcome(
                 phase, "skipped", why=f"{', '.join(phase.after)} has not run", count=junit.Count(skipped=1)
             )
+        elif phase.skip:
+            reason = f"{phase.name}: {phase.skip}"
+            outcome = Outcome(phase, "skipped", why=phase.skip, count=junit.Count(skipped=1, reasons=[reason]))
         elif missing:
             outcome = Outcome(phase, "skipped", why=f"needs {', '.join(missing)}", count=junit.Count(skipped=1))
         elif phase.name in passed and not phase.after:
@@ -236,7 +239,8 @@ def choose(arguments: argparse.Namespace) -> tuple[Phase, ...]:
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"tests/run: no phase {', '.join(unknown)}; there are {', '.join(known)}")
-    return tuple(phase for name, phase in known.items() if name in names)
+    # Who asks for a phase by its name gets it.
+    return tuple(replace(phase, skip="") for name, phase in known.items() if name in names)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import pytest
 from tests.runner import junit
 from tests.runner.__main__ import Outcome, Screen, outcomes, table
 from tests.runner.long import LONG
-from tests.runner.phases import ROOT, SCENARIOS, SHORT, Phase
+from tests.runner.phases import LATER, ROOT, SCENARIOS, SHORT, Phase
 
 FILE = """<testsuites><testsuite name="x">
 <testcase name="a"/><testcase name="b"><failure message="no"/></testcase>
@@ -68,6 +68,12 @@ def test_what_needs_a_failed_phase_is_skipped_and_says_so() -> None:
     assert (outcome.result, outcome.why, outcome.count.skipped) == ("skipped", "needs up", 1)
 
 
+def test_a_phase_that_is_not_run_says_why() -> None:
+    (outcome,) = outcomes([phase("later", ("false",), skip="not built yet")], False, Screen())
+    assert (outcome.result, outcome.why) == ("skipped", "not built yet")
+    assert outcome.count.reasons == ["later: not built yet"]
+
+
 def test_what_cleans_up_runs_after_a_failure_but_not_after_nothing() -> None:
     assert results(phase("up", ("false",)), phase("down", after=("up",)))["down"] == "passed"
     assert results(phase("x"), phase("up", needs=("y",)), phase("down", after=("up",)))["down"] == "passed"
@@ -91,7 +97,7 @@ def test_the_table_names_every_failure_and_every_skip() -> None:
 
 
 def test_every_scenario_has_its_place_in_the_order() -> None:
-    assert {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} == {*SCENARIOS, "default"}
+    assert {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} == {*SCENARIOS, *LATER, "default"}
 
 
 def test_every_phase_names_a_test_that_exists() -> None:
