@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ FILE = """<testsuites><testsuite name="x">
 <testcase name="d"><skipped message="no hardware virtualisation"/></testcase></testsuite></testsuites>"""
 
 
-def phase(name: str, command: tuple[str, ...] = ("true",), limit: int = 30, **more: tuple[str, ...]) -> Phase:
+def phase(name: str, command: tuple[str, ...] = ("true",), limit: int = 30, **more: Any) -> Phase:
     return Phase(name, f"phase {name}", command, limit, **more)
 
 
