@@ -24,7 +24,7 @@ from tests.support.mesh import own_address
 testinfra_hosts = ["ansible://controllers[0]"]
 
 ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "molecule/release/page.yml"
+PAGE = ROOT / "molecule/release/pages/page.yml"
 NAME, HOST = "slipway-test-release", "release.slipway.local"
 TOKEN = "of-the-scenario"
 # Seconds until an image that cannot be pulled is named, and until a second run is over.
