@@ -197,6 +197,9 @@ class Echo:
                 text = answer.read()
             except (OSError, http.client.HTTPException) as exc:
                 raise AssertionError(f"{self.address}:{port}: {type(exc).__name__} {exc}") from exc
+            finally:
+                # The one over TLS has taken the other's place.
+                wire.close()
         body = json.loads(text) if answer.status == 200 else {}
         return Answer(answer.status, {key.lower(): value for key, value in answer.getheaders()}, body)
 
