@@ -51,8 +51,8 @@ ansible_facts:
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), interface,
         swap, swap_masked, packages_missing, dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), kubernetes (joined, controller, interrupted,
-        founding, foreign, etcd, sealed, ca, version, pod_cidr, registered). V(registered) is whether the cluster has this node, null when
-        there was no telling.
+        founding, foreign, etcd, sealed, ca, version, pod_cidr, registered, marked). V(registered) is whether the cluster has this node
+        with all that its kubelet and Flannel told of it, V(marked) whether as a controller; null when there was no telling.
       type: dict
       returned: always
 """
@@ -60,8 +60,8 @@ ansible_facts:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.kubeapi import knows_node
-from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read
+from ansible.module_utils.slipway.kubeapi import find_node
+from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration
 
 
 def main() -> None:
@@ -96,7 +96,8 @@ def main() -> None:
             "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
         )
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""
-    node["kubernetes"]["registered"] = knows_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
+    found = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
+    node["kubernetes"] |= registration(found, bool(node["kubernetes"]["pod_cidr"]))
     module.exit_json(changed=False, ansible_facts={"slipway_node": node})
 
 

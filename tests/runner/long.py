@@ -19,6 +19,13 @@ LONG: tuple[Phase, ...] = (
     suite("hosts", "machines that exist, one of them the mirror", 900, "tests/faults/test_hosts.py"),
     suite("power", "all machines lose power at once", 1200, "--capture=no", "tests/faults/test_power.py"),
     suite(
+        "mesh",
+        "istiod, a gateway pod, or the node with the address is lost",
+        1800,
+        "--capture=no",
+        "tests/faults/test_mesh.py",
+    ),
+    suite(
         "kills",
         "kill -9 in every phase, then a plain make up",
         3600,

@@ -12,13 +12,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from slipway.kubeapi import Api, ApiError, entry, knows_node
+from slipway.kubeapi import Api, ApiError, entry, find_node
 
 EVENTS = [{"type": "ADDED", "object": {"n": 1}}, {"type": "MODIFIED", "object": {"n": 2}}]
 
@@ -78,7 +79,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
             self.wfile.write(b"0\r\n\r\n")
         elif self.path == "/api/v1/nodes/node-1":
-            self.give(200, b"{}")
+            self.give(200, b'{"kind": "Node"}')
         elif self.path == "/api/v1/nodes/node-3":
             self.give(403, b"{}")
         elif self.path == "/half":
@@ -190,7 +191,7 @@ def test_what_cannot_work_says_why(port: int) -> None:
         Api(f"server: https://127.0.0.1\ncertificate-authority-data: {encoded('no pem')}\n")
 
 
-@pytest.mark.parametrize(("node", "known"), [("node-1", True), ("node-2", False), ("node-3", None)])
-def test_whether_the_cluster_has_a_node(port: int, node: str, known: bool | None) -> None:
-    assert knows_node(kubeconfig(port), node) is known
-    assert knows_node(kubeconfig(1), node) is None
+@pytest.mark.parametrize(("name", "node"), [("node-1", {"kind": "Node"}), ("node-2", {}), ("node-3", None)])
+def test_a_node_is_there_or_not_or_there_is_no_telling(port: int, name: str, node: Any) -> None:
+    assert find_node(kubeconfig(port), name) == node
+    assert find_node(kubeconfig(1), name) is None

@@ -181,6 +181,33 @@ def test_the_pod_network_of_a_node_is_the_one_that_flannel_was_given(tmp_path: P
     assert node.kubernetes_state(str(tmp_path))["pod_cidr"] == ""
 
 
+HOSTNAME, CONTROLLER = "kubernetes.io/hostname", "node-role.kubernetes.io/control-plane"
+VTEP = "flannel.alpha.coreos.com/backend-data"
+
+
+@pytest.mark.parametrize(
+    ("labels", "annotations", "flannel", "registered", "marked"),
+    [
+        ([HOSTNAME], [], False, True, False),
+        ([HOSTNAME, CONTROLLER], [VTEP], True, True, True),
+        # Brought back, and its kubelet not started anew yet; or Flannel.
+        ([], [], False, False, False),
+        ([CONTROLLER], [VTEP], True, False, True),
+        ([HOSTNAME], ["other"], True, False, False),
+    ],
+)
+def test_a_node_is_registered_with_all_that_belongs_to_it(
+    labels: list[str], annotations: list[str], flannel: bool, registered: bool, marked: bool
+) -> None:
+    found = {"metadata": {"labels": dict.fromkeys(labels, ""), "annotations": dict.fromkeys(annotations, "")}}
+    assert node.registration(found, flannel) == {"registered": registered, "marked": marked}
+
+
+def test_a_node_that_is_not_there_is_not_registered_and_silence_says_nothing() -> None:
+    assert node.registration({}, False) == {"registered": False, "marked": False}
+    assert node.registration(None, True) == {"registered": None, "marked": None}
+
+
 @pytest.mark.parametrize(
     ("processes", "name"),
     [

@@ -102,10 +102,10 @@ class Api:
                 yield event["type"], event["object"]
 
 
-def knows_node(kubeconfig: str, name: str) -> bool | None:
-    """Ask the API server, as the kubelet whose kubeconfig it is, whether it has that node; None: no telling."""
+def find_node(kubeconfig: str, name: str) -> dict[str, Any] | None:
+    """Ask, as the kubelet whose kubeconfig it is, for its node: ``{}`` when there is none, None when there is no telling."""
     try:
-        status, _ = Api(kubeconfig, timeout=2.0).request("GET", f"/api/v1/nodes/{name}")
+        status, node = Api(kubeconfig, timeout=2.0).request("GET", f"/api/v1/nodes/{name}")
     except ApiError:
         return None
-    return {200: True, 404: False}.get(status)
+    return {200: node, 404: {}}.get(status)

@@ -138,6 +138,24 @@ def pod_cidr(environment: str) -> str:
         return ""
 
 
+def registration(node: Mapping[str, Any] | None, flannel: bool) -> dict[str, bool | None]:
+    """Tell whether the cluster has all that a node of it needs.
+
+    ``node`` is the Node object, empty when there is none, None when there is no telling (as are the answers then);
+    ``flannel`` says that Flannel has run on this machine. ``registered``: the node is there, with what its kubelet and
+    Flannel write into it when they start; ``marked``: it is marked as a controller.
+    """
+    if node is None:
+        return {"registered": None, "marked": None}
+    metadata = node.get("metadata", {})
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    reached = not flannel or "flannel.alpha.coreos.com/backend-data" in annotations
+    return {
+        "registered": "kubernetes.io/hostname" in labels and reached,
+        "marked": "node-role.kubernetes.io/control-plane" in labels,
+    }
+
+
 def clock(processes: Iterable[str]) -> str:
     """Name the process that keeps this machine's time, ``""`` when none does."""
     running = set(processes)
