@@ -36,7 +36,13 @@ def ask_from(host: Host, address: str, port: int = PORT) -> dict[str, Any]:
     return seen
 
 
-def answers(question: Callable[[], dict[str, Any]], *, seconds: float = 30) -> dict[str, Any]:
+def card(address: str) -> str:
+    """The network card that answered for ``address`` when this machine last asked it."""
+    (neighbour,) = json.loads(run("ip", "-json", "neigh", "show", "to", address))
+    return str(neighbour["lladdr"])
+
+
+def answers(question: Callable[[], dict[str, Any]], *, seconds: float = 60) -> dict[str, Any]:
     """Ask until there is an answer: a new address is announced a moment after the Service has it."""
 
     def attempt() -> dict[str, Any]:
