@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.mutations.__main__ import Defect, read, spoil
+from tests.mutations.__main__ import Defect, failed_steps, read, spoil
 from tests.support.lab import ROOT
 
 DEFECTS = read()
@@ -34,3 +34,12 @@ def test_a_place_that_is_gone_or_not_the_only_one_is_told() -> None:
 def test_every_role_has_a_defect() -> None:
     roles = {path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml")}
     assert {defect.role for defect in DEFECTS} == roles
+
+
+def test_the_step_that_failed_is_read_off_what_molecule_prints() -> None:
+    coloured = "\x1b[31mERROR \x1b[0m \x1b[32mistio\x1b[0m ➜ \x1b[33mverify\x1b[0m: \x1b[31mExecuted: Failed\x1b[0m\n"
+    assert failed_steps(coloured + coloured + "WARNING [istio > idempotence] Executed: Failed\n") == [
+        "verify",
+        "idempotence",
+    ]
+    assert failed_steps("INFO istio ➜ verify: Executed: Successful\n") == []
