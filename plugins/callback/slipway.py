@@ -33,6 +33,16 @@ def carried_out(phase: dict[str, Any]) -> int:
     return sum(1 for task in phase["tasks"] if task["ran"])
 
 
+def keep_private(log: str | None) -> None:
+    """Let nobody else read ``log``: it holds what every step said, and Ansible makes it readable for everybody.
+
+    Only a file is touched: somebody who wants no log names /dev/null, which belongs to all.
+    """
+    if log and os.path.isfile(log):
+        with contextlib.suppress(OSError):
+            os.chmod(log, 0o600)
+
+
 class CallbackModule(CallbackBase):
     """Collects while plays run; prints once, at the end."""
 
@@ -47,9 +57,7 @@ class CallbackModule(CallbackBase):
         self.failures: list[tuple[str, str, str, str]] = []
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        # The log holds what every step said, and Ansible makes it readable for everybody.
-        with contextlib.suppress(OSError, TypeError):
-            os.chmod(constants.DEFAULT_LOG_PATH, 0o600)
+        keep_private(constants.DEFAULT_LOG_PATH)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._end_task()
