@@ -24,8 +24,9 @@ from .phases import FAST, REPORT, ROOT, SHORT, Phase
 LOGS = ROOT / ".slipway/log/test"
 PASSED = REPORT / "passed.json"
 SUMMARY = REPORT / "summary.txt"
-# What the last complete `make test-long` found, for readers of the repository.
+# What long runs have found, for readers of the repository.
 RECORD = ROOT / "docs/test-long.md"
+LINE = re.compile(r"^\| (?P<name>[a-z-]+) \|.*$", re.M)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;;[^\x1b]*\x1b\\|\r")
 # Seconds between lines where nothing can be drawn over, so that CI sees life.
 HEARTBEAT = 60
@@ -148,13 +149,22 @@ def count(phase: Phase, seconds: float, failure: str) -> junit.Count:
     return found
 
 
+def git(*arguments: str) -> bytes:
+    """What git says of this checkout, without the record of long runs: a run writes it, and would be another tree."""
+    without = ("--", ".", f":(exclude){RECORD.relative_to(ROOT)}")
+    return subprocess.run(["git", *arguments, *without], cwd=ROOT, check=True, capture_output=True).stdout
+
+
 def tree() -> str:
     """A name for exactly this state of the tree: two equal trees have the same."""
-    parts = [
-        subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
-        for arguments in (["rev-parse", "HEAD^{tree}"], ["diff", "HEAD"], ["ls-files", "-o", "--exclude-standard"])
-    ]
+    parts = [git("ls-files", "--stage"), git("diff"), git("ls-files", "--others", "--exclude-standard")]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def commit() -> str:
+    """The commit that is checked out, marked when the tree is not what it says."""
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return head.stdout.strip() + ("-dirty" if git("status", "--porcelain") else "")
 
 
 def outcomes(phases: Sequence[Phase], resume: bool, screen: Screen) -> Iterator[Outcome]:
@@ -201,30 +211,32 @@ def table(rows: Sequence[Outcome], seconds: float) -> list[str]:
     return lines
 
 
-def record(rows: Sequence[Outcome], lines: Sequence[str], closing: str) -> str:
-    """The closing table as a document."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
+def record(rows: Sequence[Outcome], before: str) -> str:
+    """The document that says what came of each phase when it last ran, after a run; ``before`` is what it said.
+
+    A whole run takes hours, and phases can be run one by one: so each has its own line, with the commit that it ran on.
+    """
+    lines = {match["name"]: match[0] for match in LINE.finditer(before)}
+    for row in rows:
+        if row.result in ("passed", "failed"):
+            counts = f"{row.count.passed} | {row.count.failed} | {row.count.skipped}"
+            when = f"{time.strftime('%Y-%m-%d', time.gmtime())} | `{commit()}`"
+            lines[row.phase.name] = (
+                f"| {row.phase.name} | {row.phase.what} | {row.result} | {counts} | {row.seconds:.0f} | {when} |"
+            )
     system = os.uname()
     return "\n".join(
         [
-            "# The last complete test run",
+            "# The last long test run",
             "",
-            (
-                f"`make test-long` on {time.strftime('%Y-%m-%d', time.gmtime())}, at {commit}, "
-                f"{os.cpu_count()} CPUs, {system.sysname} {system.release.partition('-')[0]}: {closing}."
-            ),
+            "What came of each phase of `make test-long` when it last ran, and on which commit. A run writes the",
+            "lines of the phases that it runs (`tests/run --long --only mesh,power` runs two).",
+            f"Machine of the last run: {os.cpu_count()} CPUs, {system.sysname} {system.release.partition('-')[0]}.",
             "",
-            "```text",
-            *(line for line in lines if line),
-            "```",
+            "| Phase | What | Result | Passed | Failed | Skipped | Seconds | Date | Commit |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *(lines[phase.name] for phase in (*SHORT, *LONG) if phase.name in lines),
             "",
-            *(
-                ["Some phases had passed on the same tree before and were not run again.", ""]
-                if any(row.result == "passed before" for row in rows)
-                else []
-            ),
         ]
     )
 
@@ -277,8 +289,8 @@ def main() -> int:
     lines = table(rows, time.monotonic() - began)
     for line in [*lines, closing]:
         screen.say(line)
-    if arguments.long and not arguments.only and not interrupted:
-        RECORD.write_text(record(rows, lines, closing))
+    if arguments.long:
+        RECORD.write_text(record(rows, RECORD.read_text() if RECORD.is_file() else ""))
     SUMMARY.write_text(f"{closing}\n")
     return 1 if total.failed or not total.passed else 0
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.runner import junit
-from tests.runner.__main__ import Outcome, Screen, outcomes, table
+from tests.runner.__main__ import RECORD, Outcome, Screen, commit, outcomes, record, table, tree
 from tests.runner.long import LONG
 from tests.runner.phases import LATER, ROOT, SCENARIOS, SHORT, Phase
 
@@ -88,6 +89,30 @@ def test_resuming_leaves_out_what_passed_on_the_same_tree(monkeypatch: pytest.Mo
     assert results(*phases, resume=True) == {"a": "passed before", "b": "failed"}
     monkeypatch.setattr("tests.runner.__main__.tree", lambda: "another")
     assert results(*phases, resume=True) == {"a": "passed", "b": "failed"}
+
+
+def test_the_record_keeps_what_came_of_phases_that_were_not_run_now() -> None:
+    power, mesh = (replace(phase, reports=()) for phase in LONG if phase.name in ("mesh", "power"))
+    first = record([Outcome(power, "passed", 61.0, junit.Count(passed=3)), Outcome(mesh, "failed", 9.0)], "")
+    then = record([Outcome(mesh, "passed", 90.2, junit.Count(passed=4)), Outcome(power, "skipped")], first)
+    lines = [line for line in then.splitlines() if line.startswith(("| mesh", "| power"))]
+    assert [line.split(" | ")[2:7] for line in lines] == [
+        ["passed", "3", "0", "0", "61"],
+        ["passed", "4", "0", "0", "90"],
+    ]
+    assert all(commit() in line for line in lines)
+
+
+def test_what_a_run_writes_does_not_make_it_another_tree() -> None:
+    before, kept = tree(), RECORD.read_bytes() if RECORD.is_file() else None
+    try:
+        RECORD.write_text("something else\n")
+        assert tree() == before
+    finally:
+        if kept is None:
+            RECORD.unlink()
+        else:
+            RECORD.write_bytes(kept)
 
 
 def test_the_table_names_every_failure_and_every_skip() -> None:

@@ -103,7 +103,7 @@ class Api:
 
 
 def find_node(kubeconfig: str, name: str) -> dict[str, Any] | None:
-    """Ask, as the kubelet whose kubeconfig it is, for its node: ``{}`` when there is none, None: there is no telling."""
+    """Ask, as the kubelet whose kubeconfig it is, for its node: ``{}`` is none there, None is no telling."""
     try:
         status, node = Api(kubeconfig, timeout=2.0).request("GET", f"/api/v1/nodes/{name}")
     except ApiError:
