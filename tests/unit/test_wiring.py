@@ -113,3 +113,20 @@ def test_the_endpoint_has_a_port_whatever_the_page_says(endpoint: str, host: str
         "kubeconfig": "/s/kubeconfig",
         "no_proxy": f"192.0.2.0/24,{host}",
     }
+
+
+@pytest.mark.parametrize(
+    ("joined", "speakers", "away"),
+    [
+        # A playbook of a part alone: nothing is known, and nobody is said to be away.
+        ({}, 0, 0),
+        ({"ctrl": True, "ctrl-2": True, "node-1": True}, 3, 0),
+        ({"ctrl": True, "ctrl-2": True}, 2, 1),
+        ({"ctrl": True, "ctrl-2": True, "node-1": False}, 2, 1),
+        ({"ctrl": True, "node-1": True}, 2, 0),
+    ],
+)
+def test_what_a_node_that_is_away_is_not_waited_for(joined: dict[str, bool], speakers: int, away: int) -> None:
+    facts = {name: {"slipway_joined": value} for name, value in joined.items()}
+    assert wired("metallb_speakers", facts) == speakers
+    assert wired("istio_nodes_away", facts) == away

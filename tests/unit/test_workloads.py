@@ -36,6 +36,13 @@ def test_a_deployment_is_available_with_all_its_newest_pods(state: dict[str, Any
     assert workloads.available(state) is answer
 
 
+@pytest.mark.parametrize(("there", "least", "answer"), [(1, None, False), (1, 2, False), (1, 1, True), (2, 5, True)])
+def test_a_pod_whose_node_is_away_is_not_waited_for(there: int, least: int | None, answer: bool) -> None:
+    state = deployment("a", wanted=2, replicas=2, updatedReplicas=2, availableReplicas=there)
+    assert workloads.all_available([state], {"a": least}) is answer
+    assert bool(workloads.unready([state], [], {"a": least})) is not answer
+
+
 def test_what_is_not_available_is_named_with_its_pods_reasons() -> None:
     pods = [
         {

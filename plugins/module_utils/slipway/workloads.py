@@ -8,33 +8,41 @@ from typing import Any
 Object = Mapping[str, Any]
 
 
-def all_available(deployments: Iterable[Object], wanted: Iterable[str]) -> bool:
+# Names of Deployments; as a mapping with how many pods do where a node for another one is away, None: all.
+Wanted = Iterable[str] | Mapping[str, int | None]
+
+
+def all_available(deployments: Iterable[Object], wanted: Wanted) -> bool:
     """Tell whether every Deployment named in ``wanted`` is there and Available."""
     states = {item["metadata"]["name"]: item for item in deployments}
-    return all(name in states and available(states[name]) for name in wanted)
+    return all(name in states and available(states[name], least) for name, least in _leasts(wanted).items())
 
 
-def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Iterable[str]) -> list[str]:
+def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wanted) -> list[str]:
     """Say of each wanted Deployment that is not Available why, as far as its pods know."""
     states = {item["metadata"]["name"]: item for item in deployments}
     faults = []
-    for name in wanted:
+    for name, least in _leasts(wanted).items():
         if name not in states:
             faults.append(f"{name} is not there")
-        elif not available(states[name]):
+        elif not available(states[name], least):
             own = [pod for pod in pods if str(pod["metadata"]["name"]).startswith(f"{name}-")]
             faults.append(f"{name} is not Available: {'; '.join(_troubles(own)) or 'its pods are starting'}")
     return faults
 
 
-def available(deployment: Object) -> bool:
-    """Whether as many pods of the Deployment as it asks for are of its newest template and Available."""
+def _leasts(wanted: Wanted) -> dict[str, int | None]:
+    return dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(wanted)
+
+
+def available(deployment: Object, least: int | None = None) -> bool:
+    """Whether all pods that the Deployment asks for are of its newest template, and all, or ``least``, Available."""
     status = deployment.get("status", {})
     wanted = deployment["spec"].get("replicas", 1)
     return bool(
         status.get("observedGeneration") == deployment["metadata"].get("generation")
         and status.get("updatedReplicas", 0) == wanted
-        and status.get("availableReplicas", 0) == wanted
+        and status.get("availableReplicas", 0) >= min(wanted, wanted if least is None else int(least))
         and status.get("replicas", 0) == wanted
     )
 
