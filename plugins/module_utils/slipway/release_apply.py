@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import cluster
 from .form import Fault
 from .release.environment import Environment
 from .release.planner import KINDS, OF_NAMESPACE, Step, identity
@@ -43,8 +44,7 @@ _PLURALS = {
     "Pod": "pods",
     "ReplicaSet": "replicasets",
 }
-# What the API server writes itself, and what differs though nothing does.
-_SERVERS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+stripped = cluster.stripped
 # A pod in this state gets no further by itself.
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 # The kubelet tries these again: with a registry that comes back they pass.
@@ -179,12 +179,6 @@ def gateway_identity(deployment: Mapping[str, Any] | None) -> dict[str, str]:
     account = (template.get("spec") or {}).get("serviceAccountName")
     app = ((template.get("metadata") or {}).get("labels") or {}).get("app")
     return {key: value for key, value in (("gateway_account", account), ("gateway_app", app)) if value}
-
-
-def stripped(item: Mapping[str, Any]) -> Object:
-    """Give an object without what the API server keeps for itself."""
-    metadata = {key: value for key, value in item["metadata"].items() if key not in _SERVERS}
-    return {key: value for key, value in {**item, "metadata": metadata}.items() if key != "status"}
 
 
 def to_prune(found: Found, keep: Iterable[str]) -> list[Object]:

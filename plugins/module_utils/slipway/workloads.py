@@ -26,9 +26,27 @@ def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wante
         if name not in states:
             faults.append(f"{name} is not there")
         elif not available(states[name], least):
-            own = [pod for pod in pods if str(pod["metadata"]["name"]).startswith(f"{name}-")]
-            faults.append(f"{name} is not Available: {'; '.join(_troubles(own)) or 'its pods are starting'}")
+            faults.append(f"{name} is not Available: {reason(name, pods)}")
     return faults
+
+
+def reason(name: str, pods: Iterable[Object]) -> str:
+    """Say what the pods of the workload ``name`` know of why it is not there yet."""
+    own = [pod for pod in pods if str(pod["metadata"]["name"]).startswith(f"{name}-")]
+    return "; ".join(_troubles(own)) or "its pods are starting"
+
+
+def rolled_out(item: Object) -> bool:
+    """Whether all pods of a Deployment or a DaemonSet are of its newest template and can serve."""
+    if item["kind"] == "Deployment":
+        return available(item)
+    status = item.get("status", {})
+    wanted = status.get("desiredNumberScheduled")
+    return bool(
+        status.get("observedGeneration") == item["metadata"].get("generation")
+        and status.get("updatedNumberScheduled", 0) == wanted
+        and status.get("numberAvailable", 0) == wanted
+    )
 
 
 def _leasts(wanted: Wanted) -> dict[str, int | None]:

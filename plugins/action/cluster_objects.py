@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin: apply a list of objects to the cluster, server-side, and say what that has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+try:
+    from yaml import CSafeLoader as Loader
+except ImportError:
+    from yaml import SafeLoader as Loader  # type: ignore[assignment]
+
+
+class ActionModule(ActionBase):
+    """Work in this very process: to start another one, and to load a library, costs more than all the rest."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Apply, wait where that is asked for, and give the objects back as the API server has them now."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "kubeconfig": {"type": "path", "required": True},
+                "definition": {"type": "raw", "required": True},
+                "patience": {"type": "float", "default": 0},
+                "wait": {"type": "bool", "default": False},
+                "timeout": {"type": "int", "default": 180},
+            }
+        )
+        try:
+            from slipway.cluster import Cluster
+            from slipway.errors import SlipwayError
+            from slipway.objects import Applier, flat, shown
+        except ImportError as exc:
+            raise AnsibleActionFail(
+                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+            ) from exc
+        dry_run = bool(self._task.check_mode)
+        try:
+            given = arguments["definition"]
+            documents = list(yaml.load_all(given, Loader=Loader)) if isinstance(given, str) else given
+            applier = Applier(Cluster(Path(arguments["kubeconfig"])), dry_run, arguments["patience"])
+            applied = applier.apply(flat(documents))
+            if arguments["wait"] and not dry_run:
+                applier.wait(applied, arguments["timeout"])
+        except (SlipwayError, yaml.YAMLError) as exc:
+            raise AnsibleActionFail(str(exc)) from exc
+        changed = [one for one in applied if one.changed]
+        if self._task.diff:
+            result["diff"] = [
+                {
+                    "before": _text(shown(one.before)),
+                    "after": _text(shown(one.after)),
+                    "before_header": one.name,
+                    "after_header": one.name,
+                }
+                for one in changed
+            ]
+        # Definitions are large, and nobody asks for them again.
+        live = [shown(one.live) for one in applied if one.live["kind"] != "CustomResourceDefinition"]
+        for item in live:
+            (item or {}).get("metadata", {}).pop("managedFields", None)
+        result.update(changed=bool(changed), changes=[one.name for one in changed], objects=live)
+        return result
+
+
+def _text(item: dict[str, Any] | None) -> str:
+    return "" if item is None else yaml.safe_dump(item, sort_keys=True, width=10**6)

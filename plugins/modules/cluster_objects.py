@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action plugin of the same name; nothing here runs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_objects
+short_description: Apply a list of objects to a cluster
+description:
+  - Applies objects server-side under the field manager C(slipway), taking over fields that others have set, several at once.
+    Namespaces and definitions come first and are waited for, pods after what they need, objects of new kinds last.
+  - C(changed) is true when an object is another one afterwards; what the API server and controllers keep for themselves does not
+    count. In check mode the API server is asked what it would do. Of Secrets only the keys are ever shown.
+  - Runs on the computer that runs Ansible.
+options:
+  kubeconfig:
+    description: Kubeconfig of the cluster.
+    type: path
+    required: true
+  definition:
+    description: Objects, a list of them, or YAML text with any number of documents.
+    type: raw
+    required: true
+  patience:
+    description: Seconds for which to ask again where a webhook does not answer yet or a kind is not served yet.
+    type: float
+    default: 0
+  wait:
+    description: Wait until the Deployments and DaemonSets among them are rolled out?
+    type: bool
+    default: false
+  timeout:
+    description: Seconds until they have to be.
+    type: int
+    default: 180
+author: The Slipway authors
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Install it
+  cluster_objects:
+    kubeconfig: .slipway/kubeconfig
+    definition: "{{ lookup('ansible.builtin.template', 'objects.yml.j2') }}"
+    wait: true
+"""
+
+RETURN = r"""
+changes:
+  description: What is another object now, each as C(Kind/namespace/name).
+  returned: success
+  type: list
+  elements: str
+objects:
+  description: The objects as the API server has them, in the order in which they were applied; definitions are left out.
+  returned: success
+  type: list
+  elements: dict
+"""

@@ -1,0 +1,196 @@
+"""Lists of objects applied to a cluster: their order, what counts as a change, and what is said of what is refused."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import pytest
+from slipway import objects
+from slipway.cluster import Cluster
+from slipway.errors import SlipwayError
+from slipway.objects import Applier, flat, identity, shown, stages
+
+NAMESPACED = {"ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
+RESOURCES = {
+    "v1": ["Namespace", "ConfigMap", "Service", "Secret"],
+    "apps/v1": ["Deployment", "DaemonSet"],
+    "apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
+}
+
+
+class FakeCluster(Cluster):
+    """An API server in memory: it merges nothing, and sets the fields that servers set."""
+
+    def __init__(self) -> None:
+        self.store: dict[str, dict[str, Any]] = {}
+        self.kinds = copy.deepcopy(RESOURCES)
+        self.asked: list[tuple[str, str]] = []
+        self.refusals: dict[str, list[tuple[int, str]]] = {}
+        self.lock = threading.Lock()
+        self.mine = threading.local()
+
+    def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
+        assert not accept
+        with self.lock:
+            return self._ask(path, method, body)
+
+    def _ask(self, path: str, method: str, body: Any) -> tuple[int, dict[str, Any]]:
+        where, _, query = path.partition("?")
+        self.asked.append((method, where))
+        version = where.removeprefix("/apis/").removeprefix("/api/")
+        if version in self.kinds:
+            entries = [
+                {"name": f"{kind.lower()}s", "kind": kind, "namespaced": kind in NAMESPACED}
+                for kind in self.kinds[version]
+            ]
+            return 200, {"resources": [*entries, {"name": "pods/log", "kind": "Pod", "namespaced": True}]}
+        if where.endswith("/pods"):
+            return 200, {"items": self.store.get("pods", {}).get("items", [])}
+        if method == "GET":
+            return (200, self.store[where]) if where in self.store else (404, {"message": "not found"})
+        if refusals := self.refusals.get(where):
+            status, message = refusals.pop(0)
+            return status, {"message": message}
+        made = self._made(where, body)
+        if "dryRun=All" not in query:
+            self.store[where] = made
+            if made["kind"] == "CustomResourceDefinition":
+                self.kinds[f"{made['spec']['group']}/v1"] = ["Pool"]
+        return 200, made
+
+    def _made(self, where: str, body: dict[str, Any]) -> dict[str, Any]:
+        before = self.store.get(where)
+        made = {**copy.deepcopy(body), "status": {"conditions": [{"type": "Established", "status": "True"}]}}
+        same = before is not None and before.get("spec") == made.get("spec") and before.get("data") == made.get("data")
+        generation = before["metadata"]["generation"] + (not same) if before else 1
+        made["metadata"] |= {"generation": generation, "managedFields": [len(self.asked)], "uid": "1"}
+        return made
+
+
+def item(kind: str, name: str = "a", version: str = "v1", **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, **({"namespace": "apps"} if kind in NAMESPACED else {})}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **more}
+
+
+DEFINITION = item("CustomResourceDefinition", "pools.test.io", "apiextensions.k8s.io/v1", spec={"group": "test.io"})
+POOL = item("Pool", version="test.io/v1", spec={"addresses": ["192.0.2.1"]})
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+def test_what_others_need_comes_first_and_new_kinds_last() -> None:
+    given = [POOL, item("Deployment", version="apps/v1"), item("ConfigMap"), DEFINITION, item("Namespace", "apps")]
+    assert [[one["kind"] for one in stage] for stage in stages(given)] == [
+        ["CustomResourceDefinition", "Namespace"],
+        ["ConfigMap"],
+        ["Deployment"],
+        ["Pool"],
+    ]
+
+
+def test_documents_and_lists_are_read() -> None:
+    one = item("ConfigMap")
+    assert list(flat([one, None, {"apiVersion": "v1", "kind": "List", "items": [one]}, [one]])) == [one] * 3
+    for wrong in ("text", {"kind": "ConfigMap"}, [7]):
+        with pytest.raises(SlipwayError, match="not an object"):
+            list(flat(wrong))
+
+
+def test_a_second_apply_changes_nothing(cluster: FakeCluster) -> None:
+    given = [item("Namespace", "apps"), item("ConfigMap", data={"a": "1"}), DEFINITION, POOL]
+    assert [one.changed for one in Applier(cluster).apply(given)] == [True] * 4
+    # The server has written managedFields anew, and a controller the status.
+    assert [one.changed for one in Applier(cluster).apply(given)] == [False] * 4
+
+
+def test_a_change_is_named_with_what_was_there(cluster: FakeCluster) -> None:
+    Applier(cluster).apply([item("ConfigMap", data={"a": "1"})])
+    (one,) = Applier(cluster).apply([item("ConfigMap", data={"a": "2"})])
+    assert one.changed
+    assert one.name == "ConfigMap/apps/a"
+    assert one.before
+    assert (one.before["data"], one.after["data"]) == ({"a": "1"}, {"a": "2"})
+
+
+def test_a_dry_run_says_what_would_be_new_and_makes_nothing(cluster: FakeCluster) -> None:
+    given = [item("Namespace", "apps"), item("ConfigMap"), DEFINITION, {**POOL, "metadata": {"name": "a"}}]
+    assert [one.changed for one in Applier(cluster, dry_run=True).apply(given)] == [True] * 4
+    assert not cluster.store
+    # What is in the namespace, or of the kind, that would be made cannot be asked about.
+    assert not [path for method, path in cluster.asked if method == "PATCH" and "namespaces/apps/" in path]
+    Applier(cluster).apply(given)
+    assert not any(one.changed for one in Applier(cluster, dry_run=True).apply(given))
+
+
+def test_all_that_is_refused_is_named_at_once(cluster: FakeCluster) -> None:
+    base = "/api/v1/namespaces/apps/configmaps"
+    cluster.refusals = {f"{base}/a": [(422, "a is wrong")], f"{base}/b": [(403, "b is forbidden")]}
+    with pytest.raises(SlipwayError) as refused:
+        Applier(cluster, patience=60).apply([item("ConfigMap", name) for name in "abc"])
+    assert refused.value.message == (
+        "ConfigMap/apps/a: the API server refuses it (422): a is wrong\n"
+        "ConfigMap/apps/b: the API server refuses it (403): b is forbidden"
+    )
+
+
+def test_a_webhook_that_does_not_answer_yet_is_asked_again(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    not_yet = (500, 'Internal error occurred: failed calling webhook "a.test.io": connection refused')
+    path = "/api/v1/namespaces/apps/configmaps/a"
+    cluster.refusals = {path: [not_yet] * 2}
+    assert Applier(cluster, patience=20).apply([item("ConfigMap")])[0].changed
+    cluster.refusals = {path: [not_yet] * 2}
+    with pytest.raises(SlipwayError, match="failed calling webhook"):
+        Applier(cluster).apply([item("ConfigMap")])
+
+
+def test_a_kind_that_is_not_known_is_named(cluster: FakeCluster) -> None:
+    with pytest.raises(SlipwayError, match=r"Pool/apps/a: this cluster does not know the kind Pool of test.io/v1"):
+        Applier(cluster).apply([POOL])
+
+
+def test_a_namespace_that_is_not_said_is_the_default_one(cluster: FakeCluster) -> None:
+    bare = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    Applier(cluster).apply([bare])
+    assert list(cluster.store) == ["/api/v1/namespaces/default/configmaps/a"]
+    assert identity(bare) == "ConfigMap/a"
+
+
+def test_rollouts_are_waited_for_and_reasons_given(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    given = [item("Deployment", "a", "apps/v1", spec={"replicas": 1}), item("DaemonSet", "b", "apps/v1", spec={})]
+    applier = Applier(cluster)
+    applied = applier.apply(given)
+    states = {
+        "deployments/a": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
+        "daemonsets/b": {
+            "observedGeneration": 1,
+            "desiredNumberScheduled": 2,
+            "updatedNumberScheduled": 2,
+            "numberAvailable": 1,
+        },
+    }
+    for path, state in states.items():
+        cluster.store[f"/apis/apps/v1/namespaces/apps/{path}"]["status"] = state
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    pod = {"metadata": {"name": "b-x"}, "status": {"containerStatuses": [{"state": waiting}]}}
+    cluster.store["pods"] = {"items": [pod]}
+    with pytest.raises(SlipwayError) as late:
+        applier.wait(applied, 0.1)
+    assert late.value.message == "DaemonSet/apps/b: b-x ImagePullBackOff: no such image"
+    states["daemonsets/b"]["numberAvailable"] = 2
+    applier.wait(applied, 5)
+
+
+def test_of_a_secret_only_the_keys_are_shown() -> None:
+    secret = item("Secret", data={"password": "c2VjcmV0"}, type="Opaque")
+    assert shown(secret) == {**secret, "data": {"password": "(not shown)"}}
+    assert shown(item("ConfigMap", data={"a": "1"})) == item("ConfigMap", data={"a": "1"})
+    assert shown(None) is None
