@@ -192,11 +192,9 @@ def slipway(machines: list[dict[str, Any]]) -> dict[str, Any]:
     config = ssh_config(machines)
     nodes = [machine["name"] for machine in machines if machine["role"] != "mirror"]
     times = {name: HOME / f"{name}.json" for name in ("first", "mesh", "again")}
-    bundle = json.loads((STATE / "bundle.json").read_text())["parts"]
     # The same bundle, without what is timed apart.
-    bare = json.dumps(
-        {"cluster_parts": {**dict.fromkeys(PARTS, False), "monitoring": False}, "artifacts_parts": bundle}
-    )
+    off = dict.fromkeys(yaml.safe_load(PAGE.read_text())["cluster_parts"], False)
+    bare = json.dumps({"cluster_parts": off, "artifacts_parts": ["kubernetes", "flannel", "mirror", "tools", *PARTS]})
     began = time.monotonic()
     playbook("slipway", "playbooks/site.yml", f"--extra-vars={bare}", SLIPWAY_TIMES=str(times["first"]))
     answer_dns(config, nodes)
