@@ -199,7 +199,9 @@ def slipway(machines: list[dict[str, Any]]) -> dict[str, Any]:
     playbook("slipway", "playbooks/site.yml", f"--extra-vars={bare}", SLIPWAY_TIMES=str(times["first"]))
     answer_dns(config, nodes)
     ready = time.monotonic()
-    playbook("slipway-mesh", "playbooks/balancer.yml", "playbooks/mesh.yml", SLIPWAY_TIMES=str(times["mesh"]))
+    mesh = json.dumps({"istio_wait": False, "cluster_parts": {**off, "metallb": True, "istio": True}})
+    steps = (f"playbooks/{name}.yml" for name in ("mesh", "balancer", "ready"))
+    playbook("slipway-mesh", *steps, f"--extra-vars={mesh}", SLIPWAY_TIMES=str(times["mesh"]))
     answer_gateway()
     answered = time.monotonic()
     playbook("slipway-all", "playbooks/site.yml")
@@ -278,7 +280,8 @@ def show(hand: list[dict[str, float]], ours: list[dict[str, Any]]) -> bool:
 
     phases = Table("phase", "seconds", "tasks", "second run", title="Slipway by phase, last round")
     seconds_again = {p["name"]: p["ended"] - p["began"] for p in last["again_times"]["phases"]}
-    first = [p for p in last["first_times"]["phases"] if not of_parts(p)] + last["mesh_times"]["phases"]
+    first = [p for p in last["first_times"]["phases"] if not of_parts(p)]
+    first += [{**p, "name": f"{p['name']} (parts)"} if not of_parts(p) else p for p in last["mesh_times"]["phases"]]
     shown = {phase["name"] for phase in first}
     # What the first two stretches do not play is seen in the second run alone.
     rest = [{**p, "began": 0, "ended": 0} for p in last["again_times"]["phases"] if p["name"] not in shown]
