@@ -18,9 +18,8 @@ name: mesh_objects
 short_description: Read the manifests that istioctl prints, in an order that can be applied
 description:
   - The objects with namespaces and definitions first, without the field that istiod sets itself.
-  - Beside it are mesh_merged, mesh_service_ports, mesh_unknown, mesh_refusal, mesh_available, mesh_unready,
-    mesh_address, mesh_has_address, mesh_no_address, mesh_hosts, certificate_names, certificates_due,
-    certificate_files and certificate_faults.
+  - Beside it are mesh_merged, mesh_service_ports, mesh_unknown, mesh_refusal, mesh_address, mesh_has_address,
+    mesh_no_address, mesh_hosts, certificate_names, certificates_due, certificate_files and certificate_faults.
 options:
   _input: {description: What istioctl manifest generate printed., type: str, required: true}
 author: The Slipway authors
@@ -40,12 +39,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def mesh_unknown(settings: Mapping[str, Any], istioctl: str) -> list[str]:
     """Say which keys of ``settings`` the program ``istioctl`` does not know."""
     return mesh.unknown_settings(settings, mesh_schema.read(Path(istioctl))) if settings else []
-
-
-def mesh_available(deployments: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> bool:
-    """Whether every wanted Deployment is there and Available."""
-    states = {item["metadata"]["name"]: item for item in deployments}
-    return all(name in states and mesh.available(states[name]) for name in wanted)
 
 
 def mesh_address(services: Iterable[Mapping[str, Any]]) -> str:
@@ -98,8 +91,6 @@ class FilterModule:
             "mesh_service_ports": mesh.service_ports,
             "mesh_unknown": mesh_unknown,
             "mesh_refusal": mesh.refusal,
-            "mesh_available": mesh_available,
-            "mesh_unready": mesh.unready,
             "mesh_address": mesh_address,
             "mesh_has_address": mesh_has_address,
             "mesh_no_address": mesh.no_address,

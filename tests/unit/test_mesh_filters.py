@@ -42,14 +42,6 @@ def test_a_gateway_has_its_address(services: list[dict[str, Any]], wanted: str, 
     assert FILTERS["mesh_has_address"](services, wanted) is answer
 
 
-def test_everything_that_is_wanted_has_to_be_available() -> None:
-    state = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
-    there = {"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": 1}, "status": state}
-    assert FILTERS["mesh_available"]([there], ["a"])
-    assert not FILTERS["mesh_available"]([there], ["a", "b"])
-    assert not FILTERS["mesh_available"]([], ["a"])
-
-
 def test_no_settings_need_no_istioctl() -> None:
     assert FILTERS["mesh_unknown"]({}, "/nowhere/istioctl") == []
     with pytest.raises(AnsibleFilterError, match="/nowhere/istioctl cannot be read"):

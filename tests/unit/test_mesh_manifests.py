@@ -119,60 +119,6 @@ def test_a_refusal_is_its_reason(said: str, reason: str) -> None:
     assert mesh.refusal(said) == reason
 
 
-def deployment(name: str, wanted: int = 1, generation: int = 1, **status: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"name": name, "generation": generation},
-        "spec": {"replicas": wanted},
-        "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, **status},
-    }
-
-
-@pytest.mark.parametrize(
-    ("state", "answer"),
-    [
-        (deployment("a"), True),
-        (deployment("a", availableReplicas=0), False),
-        (deployment("a", generation=2), False),
-        (deployment("a", wanted=2), False),
-        # A pod of the old template is still there.
-        (deployment("a", replicas=2), False),
-        ({"metadata": {"name": "a", "generation": 1}, "spec": {}}, False),
-    ],
-)
-def test_a_deployment_is_available_with_all_its_newest_pods(state: dict[str, Any], answer: bool) -> None:
-    assert mesh.available(state) is answer
-
-
-def test_what_is_not_available_is_named_with_its_pods_reasons() -> None:
-    pods = [
-        {
-            "metadata": {"name": "gateway-1"},
-            "status": {
-                "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]
-            },
-        },
-        {
-            "metadata": {"name": "istiod-1"},
-            "status": {
-                "containerStatuses": [
-                    {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}},
-                    {"state": {"waiting": {"reason": "ContainerCreating"}}},
-                    {"state": {"running": {}}, "ready": False},
-                ]
-            },
-        },
-    ]
-    states = [deployment("gateway", availableReplicas=0), deployment("istiod", availableReplicas=0), deployment("fine")]
-    assert mesh.unready(states, pods, ["gateway", "istiod", "fine", "gone"]) == [
-        "gateway is not Available: gateway-1 finds no node (0/3 nodes are available)",
-        "istiod is not Available: istiod-1 ImagePullBackOff: no such image; istiod-1 runs and is not ready",
-        "gone is not there",
-    ]
-    assert mesh.unready([deployment("a", availableReplicas=0)], [], ["a"]) == [
-        "a is not Available: its pods are starting"
-    ]
-
-
 def test_an_address_is_the_first_that_was_given() -> None:
     assert mesh.address_of({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}) == "192.0.2.1"
     assert mesh.address_of({"status": {"loadBalancer": {}}}) == ""
