@@ -387,6 +387,29 @@ def test_mail_goes_by_the_releases_own_alertmanager(full: Plan) -> None:
     assert one(full, "Service", "own")["metadata"]["labels"]["slipway.io/alertmanager"] == "own"
 
 
+def test_the_releases_own_alertmanager_runs_and_alone_gets_the_releases_alerts(full: Plan) -> None:
+    own = one(full, "Alertmanager", "own")
+    # Prometheus finds its pods by this, and hands it only alerts with its name.
+    assert own["spec"]["podMetadata"]["labels"]["slipway.io/alertmanager"] == "own"
+    labels = at(one(full, "PrometheusRule", "full"), "spec/groups/*/rules/*/labels")
+    assert {rule["alertmanager"] for rule in labels} == {"own"}
+    # The operator may run it in the release's namespace, and gets the right before it sees the Alertmanager.
+    rights = one(full, "RoleBinding", "own")
+    assert rights["metadata"]["namespace"] == "full"
+    assert rights["roleRef"]["name"] == "monitoring:alertmanager"
+    assert rights["subjects"] == [{"kind": "ServiceAccount", "namespace": "monitoring", "name": "prometheus-operator"}]
+    order = [item["kind"] for item in full.objects]
+    assert order.index("RoleBinding") < order.index("Alertmanager")
+
+
+def test_a_release_without_an_alertmanager_leaves_its_alerts_to_the_clusters() -> None:
+    made = shipped("app-frontend")
+    assert names(made, "RoleBinding") == names(made, "Alertmanager") == set()
+    (rule,) = at(one(made, "PrometheusRule", "app-frontend"), "spec/groups/*/rules/*/labels")
+    assert "alertmanager" not in rule
+    assert "slipway.io/alertmanager" not in one(made, "AlertmanagerConfig", "app-frontend")["metadata"]["labels"]
+
+
 def test_the_namespace_says_what_pods_may_do(full: Plan) -> None:
     labels = one(full, "Namespace", "full")["metadata"]["labels"]
     prefix = "pod-security.kubernetes.io/"

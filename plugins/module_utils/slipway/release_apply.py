@@ -22,6 +22,7 @@ MANAGED = "app.kubernetes.io/managed-by"
 _PLURALS = {
     "AlertmanagerConfig": "alertmanagerconfigs",
     "Alertmanager": "alertmanagers",
+    "RoleBinding": "rolebindings",
     "PrometheusRule": "prometheusrules",
     "ServiceMonitor": "servicemonitors",
     "EnvoyFilter": "envoyfilters",

@@ -33,6 +33,8 @@ class Environment:
     gateway_replicas: int = 1
     # Who scrapes, as namespace/serviceaccount in the mesh.
     scraper: str = "monitoring/prometheus"
+    # Who sees to a release's own Alertmanager, as namespace/serviceaccount.
+    operator: str = "monitoring/prometheus-operator"
     # Are there Prometheus' kinds in this cluster?
     monitoring: bool = True
     # Where tools answer, service.namespace:port; and those that this cluster does not have.

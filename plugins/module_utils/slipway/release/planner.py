@@ -23,6 +23,7 @@ from .values import milliseconds, prometheus_time, seconds_text, whole
 KINDS = (
     ("monitoring.coreos.com/v1alpha1", "AlertmanagerConfig"),
     ("monitoring.coreos.com/v1", "Alertmanager"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("monitoring.coreos.com/v1", "PrometheusRule"),
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("networking.istio.io/v1alpha3", "EnvoyFilter"),
@@ -400,6 +401,9 @@ class _Planner:
             values = {"image": image, "version": image.rpartition(":")[2], "replicas": own.replicas}
             service_labels = {**self.labels, "slipway.io/alertmanager": own.name}
             config = {"config_selector": {**self.selector, **mailed_by}, "service_labels": service_labels}
+            namespace, _, account = self.environment.operator.partition("/")
+            operator = {"namespace": namespace, "account": account}
+            yield from self.make("alertmanager-rights", own.name, operator=operator)
             yield from self.make("alertmanager", own.name, **values, **config)
         yield from self._dashboards()
 
@@ -440,6 +444,8 @@ class _Planner:
                 "release": release.name,
                 # Mail is routed by namespace, which a sum takes away.
                 "namespace": self.namespace,
+                # Only that one gets it, and the cluster's does not mail it.
+                **({"alertmanager": release.alertmanager.name} if release.alertmanager else {}),
                 **{key: value for key, value in about.items() if value},
             },
             "annotations": alerts.wording(name, alert, release.name),
