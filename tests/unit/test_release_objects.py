@@ -289,7 +289,7 @@ def test_a_service_for_each_version_is_not_scraped_twice(full: Plan) -> None:
 
 
 def test_only_those_may_call_whose_calls_name_it(full: Plan) -> None:
-    gateway = "cluster.local/ns/istio-system/sa/istio-ingressgateway"
+    gateway = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
     web = one(full, "AuthorizationPolicy", "web-v1")["spec"]
     assert web["selector"] == {"matchLabels": {"app": "web", "version": "v1"}}
     assert at(web, "rules/0/from/0/source/principals/*") == [gateway, "cluster.local/ns/batch/sa/report"]

@@ -24,8 +24,8 @@ class Environment:
     # SPIFFE trust domain of the mesh; Istio takes cluster.local for whatever its own is.
     trust_domain: str = "cluster.local"
     gateway_namespace: str = "istio-system"
-    # ServiceAccount and label app of the gateway's pods.
-    gateway_account: str = "istio-ingressgateway"
+    # ServiceAccount and label app of the gateway's pods, as the charts of Istio name them.
+    gateway_account: str = "istio-ingressgateway-service-account"
     gateway_app: str = "istio-ingressgateway"
     # Ports that the gateway listens on; empty: not known.
     gateway_ports: tuple[int, ...] = ()
