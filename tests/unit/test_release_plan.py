@@ -187,6 +187,38 @@ def test_facts_of_a_cluster_are_plain_values() -> None:
         Environment.of({"wibble": 1})
 
 
+OWN = "slipway.local/apps/model"
+
+
+@pytest.mark.parametrize(
+    ("image", "images", "fix"),
+    [
+        (f"{OWN}:1.0.0", None, None),
+        (f"{OWN}:1.0.0", [f"{OWN}:1.0.0"], None),
+        (f"{OWN}@sha256:{'0' * 64}", [f"{OWN}@sha256:{'0' * 64}"], None),
+        (f"{OWN}:2@sha256:{'0' * 64}", [f"{OWN}@sha256:{'0' * 64}"], None),
+        # Nodes pull it from its registry.
+        ("example.org/model:1", [f"{OWN}:1.0.0"], None),
+        (f"{OWN}:1.0.1", [f"{OWN}:1.0.0", f"{OWN}@sha256:0"], f"image: {OWN}:1.0.0"),
+        (f"{OWN}@sha256:{'1' * 64}", [f"{OWN}@sha256:{'0' * 64}"], "cluster_releases: [this page], then `make up`"),
+        (f"{OWN}:1.0.0", ["registry.k8s.io/pause:3"], "cluster_releases: [this page], then `make up`"),
+    ],
+)
+def test_an_image_that_only_a_mirror_can_have_is_on_it(
+    tmp_path: Path, image: str, images: list[str] | None, fix: str | None
+) -> None:
+    environment = Environment.of({"images": images})
+    services = {"web": {"image": image, "versions": {"v1": {}, "v2": {}}}}
+    weights = {"v1": 50, "v2": 50}
+    if fix is None:
+        assert made(tmp_path, environment, weights=weights, services=services).steps
+        return
+    with pytest.raises(SettingsError) as caught:
+        made(tmp_path, environment, weights=weights, services=services)
+    # Once, where it stands, though two versions run it.
+    assert [(problem.key, problem.works) for problem in caught.value.problems] == [("services.web.image", fix)]
+
+
 def test_a_namespace_of_others_is_not_made(tmp_path: Path) -> None:
     assert names(made(tmp_path), "Namespace") == {"shop"}
     theirs = Environment(foreign_namespaces=frozenset({"shop"}))

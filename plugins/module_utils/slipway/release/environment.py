@@ -16,6 +16,10 @@ _TOOLS = {
 }
 
 
+# What nobody publishes has names that begin so.
+OWN_REGISTRY = "slipway.local/"
+
+
 @dataclass(frozen=True)
 class Environment:
     """The cluster as far as a release depends on it; ``None`` or empty where nobody has asked."""
@@ -41,6 +45,8 @@ class Environment:
     tools: Mapping[str, str] = field(default_factory=lambda: dict(_TOOLS))
     missing_tools: frozenset[str] = frozenset()
     alertmanager_image: str = "quay.io/prometheus/alertmanager:v0.31.0"
+    # Images that the cluster's mirror has, as name:tag and name@digest; those of OWN_REGISTRY are nowhere else.
+    images: frozenset[str] | None = None
     # Namespaces that are somebody else's: used, and never labelled or deleted.
     foreign_namespaces: frozenset[str] = frozenset(
         ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system", "monitoring", "metallb-system")

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..form import Fault
+from ..page import Key
+from ..releases import repository
 from . import alerts, dashboards, facts, limits, workload
 from .access import Access
 from .checks import near, works
-from .environment import Environment
+from .environment import OWN_REGISTRY, Environment
 from .model import HashKey, Metrics, Service
 from .names import Naming
 from .render import Object, render
@@ -484,7 +486,24 @@ class _Planner:
             if classes is not None and wanted is not None and wanted not in classes:
                 fix = f"storage_class: {near(wanted, sorted(classes))}" if classes else "cluster_parts: {storage: true}"
                 yield Fault(("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix)
+        yield from self._images()
         yield from self._taken(steps)
+
+    def _images(self) -> Iterator[Fault]:
+        """Find images that no registry has: those that nobody publishes, and that the mirror has not."""
+        known = self.environment.images
+        if known is None:
+            return
+        mirrored = sorted(name for name in known if name.startswith(OWN_REGISTRY) and "@" not in name)
+        for service, declared, version in self._versions():
+            own = declared.versions[version].image
+            image = own or declared.image or ""
+            key: Key = ("services", service, "versions", version, "image") if own else ("services", service, "image")
+            digest = image.partition("@")[2]
+            named = f"{repository(image)}@{digest}" if digest else image
+            if image.startswith(OWN_REGISTRY) and named not in known:
+                fix = f"image: {near(image, mirrored)}" if mirrored else "cluster_releases: [this page], then `make up`"
+                yield Fault(key, "is not on the mirror of this cluster, and nowhere else either", fix)
 
     def _hosts(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         release = self.shape.release
