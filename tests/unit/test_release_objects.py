@@ -433,8 +433,11 @@ def test_secrets_are_named_and_never_held(full: Plan) -> None:
 
 
 def test_a_secret_is_made_of_values_that_only_the_role_has() -> None:
-    (made,) = render("secret", name="s", namespace="n", labels={"a": "b"}, data={"K": "c2VjcmV0"})
+    carried = {"slipway.io/revision": "1"}
+    values = {"labels": {"a": "b"}, "annotations": carried, "data": {"K": "c2VjcmV0"}}
+    (made,) = render("secret", name="s", namespace="n", **values)
     assert made["data"] == {"K": "c2VjcmV0"}
+    assert made["metadata"]["annotations"] == carried
     assert made["type"] == "Opaque"
 
 

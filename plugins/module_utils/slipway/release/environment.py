@@ -51,9 +51,13 @@ class Environment:
     foreign_namespaces: frozenset[str] = frozenset(
         ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system", "monitoring", "metallb-system")
     )
-    # Hosts that other releases answer on, and objects (kind/namespace/name) that are theirs: each with whose it is.
+    # Hosts that other releases answer on, and objects (kind/namespace/name) that are theirs: each with whose it is; and
+    # which objects hold a host.
     hosts_taken: Mapping[str, str] = field(default_factory=dict)
+    host_holders: Mapping[str, list[str]] = field(default_factory=dict)
     objects_taken: Mapping[str, str] = field(default_factory=dict)
+    # Revision of each Secret of the release, which changes with its content; pods that use one are made anew then.
+    secret_revisions: Mapping[str, str] = field(default_factory=dict)
     # Secrets in the release's namespace and StorageClasses of the cluster.
     secrets: frozenset[str] | None = None
     storage_classes: frozenset[str] | None = None
