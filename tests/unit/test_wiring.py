@@ -10,6 +10,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
+from slipway.artifacts.local import LocalImage, record
 
 WIRING = Path(__file__).parents[2] / "group_vars/all/wiring.yml"
 GROUPS = {"controllers": ["ctrl", "ctrl-2"], "workers": ["node-1"], "mirror": ["mirror-1"]}
@@ -130,6 +131,30 @@ def test_a_release_knows_the_images_of_the_bundle(tmp_path: Path) -> None:
         "quay.io/prometheus/alertmanager@sha256:1",
     ]
     assert wired("release_alertmanager_image", slipway_state=str(tmp_path)) == "quay.io/prometheus/alertmanager:v0"
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_an_image_that_was_loaded_is_on_the_mirror_and_nodes_ask_for_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    bundle: dict[str, Any] = {
+        "id": "0",
+        "images": {"a": {"name": "quay.io/a", "tag": "1", "digest": "sha256:1", "source": "built"}},
+    }
+    given: dict[str, Any] = {"slipway_state": str(tmp_path), "slipway_bundle": bundle}
+    (tmp_path / "bundle.json").write_text("{}")
+    assert wired("containerd_registries", **given) == ["quay.io"]
+    assert wired("mirror_images", **given) == []
+    record(tmp_path, LocalImage(name="example.org/web", tag="dev", digest="sha256:2", blobs=["sha256:3"]))
+    for name in ("2", "3"):
+        (tmp_path / "cache/images/2").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cache/images/2" / name).touch()
+    assert wired("containerd_registries", **given) == ["example.org", "quay.io"]
+    assert [image["name"] for image in wired("mirror_images", **given)] == ["example.org/web"]
+    assert wired("release_images", **given) == [
+        "quay.io/a:1", "quay.io/a@sha256:1", "example.org/web:dev", "example.org/web@sha256:2",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
