@@ -29,6 +29,7 @@ class ActionModule(ActionBase):
                 "namespace": {"type": "str", "default": ""},
                 "hosts": {"type": "list", "elements": "str", "default": []},
                 "weights": {"type": "dict", "default": {}},
+                "adopt": {"type": "bool", "default": False},
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "cluster": {"type": "dict", "default": {}},
             }
@@ -59,43 +60,54 @@ class ActionModule(ActionBase):
         page = Path(arguments["page"]).expanduser()
         if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
             page = ROOT / page
-        given = {key: arguments[key] for key in ("name", "namespace", "hosts", "weights") if arguments[key]}
+        given = {key: arguments[key] for key in ("name", "namespace", "hosts", "weights", "adopt") if arguments[key]}
         if "weights" in given:
             given["weights"] = {str(version): _number(share) for version, share in given["weights"].items()}
         return load(page, given)
 
     def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        from slipway.release import identity, plan
-        from slipway.release_apply import environment, groups, owner, reference, secret_values, stripped, to_prune
+        from slipway.release import plan
+        from slipway.release.planner import declared_secrets
+        from slipway.release_apply import (
+            environment,
+            groups,
+            reference,
+            secret_revisions,
+            secret_values,
+            strangers,
+            stripped,
+            to_prune,
+        )
         from slipway.release_cluster import Cluster
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
         cluster = Cluster(Path(arguments["kubeconfig"]))
         found = cluster.look(spec.release.name, namespace)
-        settled = {key: value for key, value in arguments["cluster"].items() if value}
-        planned = plan(spec, environment(found, **settled))
-        own = [secret["name"] for secret in planned.secrets if not secret["existing"]]
+        declared = declared_secrets(spec.release)
+        own = [secret["name"] for secret in declared if not secret["existing"]]
         present = cluster.present_secrets(namespace, own) if own and found.has_namespace else {}
         secrets, faults = secret_values(
-            planned.secrets, present, found.whose, os.environ, self._variables(planned.secrets, task_vars)
+            declared, present, found.whose, os.environ, self._variables(declared, task_vars)
         )
+        settled = {key: value for key, value in arguments["cluster"].items() if value}
+        settled["secret_revisions"] = secret_revisions(secrets, present)
+        planned = plan(spec, environment(found, **settled))
         spec.refuse(faults)
         changes = cluster.changes(found, [item for step in planned.steps for item in step.objects])
+        pairs = [(item, before) for item, before, _ in changes]
+        faults, adopted = strangers(pairs, found.whose, planned.places, adopt=spec.release.adopt)
+        spec.refuse(faults)
         # A rule of destinations may be in two steps, with and without what is retired.
         touched = [item for item, _, _ in changes]
         made = groups(planned.steps, lambda item: any(item is one for one in touched))
         gone = to_prune(found, planned.keep)
-        adopted = [
-            f"{identity(item)} is there already, made by somebody else: this release takes it over"
-            for item, before, _ in changes
-            if before and not owner(before)
-        ]
         differences = [
             _difference(item, stripped(before) if before else None, stripped(after)) for item, before, after in changes
         ]
         for secret in secrets:
             text = "".join(f"+ {key}: from {origin}\n" for key, origin in secret.said.items())
+            text = text or "changed by somebody else, or not made by this version of Slipway: pods are made anew\n"
             differences.append({"prepared": f"Secret/{namespace}/{secret.name}\n{text}"})
         differences += [_difference(item, _shown(item), None) for item in gone]
         return {
@@ -113,6 +125,8 @@ class ActionModule(ActionBase):
             "prune": [reference(item) for item in gone],
             "secrets": planned.secrets,
             "secrets_due": [secret.name for secret in secrets],
+            # Made up, and nothing of what the Secrets hold.
+            "secret_revisions": {secret.name: secret.revision for secret in secrets},
             "facts": planned.facts,
             "warnings": [*planned.warnings, *adopted],
         }

@@ -28,6 +28,7 @@ class ActionModule(ActionBase):
                 "namespace": {"type": "str", "required": True},
                 "labels": {"type": "dict", "required": True},
                 "secrets": {"type": "list", "elements": "dict", "required": True, "no_log": False},
+                "revisions": {"type": "dict", "default": {}},
             }
         )
         from slipway.errors import SlipwayError
@@ -45,10 +46,14 @@ class ActionModule(ActionBase):
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from exc
         whose = f"{namespace}/{arguments['release']}"
-        made, faults = secret_values(wanted, present, whose, os.environ, variables)
+        made, faults = secret_values(wanted, present, whose, os.environ, variables, arguments["revisions"])
         if faults:
             raise AnsibleActionFail("\n".join(f"{fault.key}: {fault.what}" for fault in faults))
         given = {"namespace": namespace, "labels": arguments["labels"]}
-        objects = [item for one in made for item in render("secret", name=one.name, data=one.data, **given)]
+        objects = [
+            item
+            for one in made
+            for item in render("secret", name=one.name, data=one.data, annotations=one.annotations, **given)
+        ]
         result.update(changed=False, objects=objects)
         return result

@@ -37,6 +37,10 @@ options:
     description: Shares of the versions in per cent, in the place of the page's.
     type: dict
     default: {}
+  adopt:
+    description: Take over objects that are there already and somebody else's, where the page does not say so itself.
+    type: bool
+    default: false
   state:
     description: C(absent) plans the removal of everything that the release has applied.
     type: str
@@ -85,6 +89,10 @@ secrets_due:
   returned: state is present
   type: list
   elements: str
+secret_revisions:
+  description: What those Secrets are to carry, and the pods that use them; made up, and nothing of what they hold.
+  returned: state is present
+  type: dict
 facts:
   description: What the release promises (see C(slipway.release.facts)).
   returned: state is present

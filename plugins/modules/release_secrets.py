@@ -32,6 +32,10 @@ options:
     type: list
     elements: dict
     required: true
+  revisions:
+    description: Revisions that the plan has made up, by name of the Secret.
+    type: dict
+    default: {}
 author: The Slipway authors
 attributes:
   check_mode: {support: full}

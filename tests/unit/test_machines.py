@@ -144,6 +144,13 @@ def test_a_mirror_stands_where_it_is_wanted_or_needed(
     assert machines.decide_mirror(settings(**values), provider, records, tmp_path) is expected
 
 
+def test_images_that_nobody_publishes_bring_a_mirror(tmp_path: Path) -> None:
+    listed = settings(cluster_releases=["releases/sms-checker.yml"])
+    assert machines.decide_mirror(listed, "virtualbox", {"ctrl": ("virtualbox", "1")}, tmp_path)
+    refused = settings(cluster_releases=["releases/sms-checker.yml"], cluster_mirror=False)
+    assert not machines.decide_mirror(refused, "virtualbox", {}, tmp_path)
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_whether_upstream_answers_is_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reachable: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import re
@@ -28,6 +29,8 @@ GIVEN = {
 MAIL = {"to": "ops@example.org", "from": "cluster@example.org", "smarthost": "smtp.example.org:587"}
 TEMPLATES = ("operator", "node-exporter", "kube-state-metrics", "prometheus", "alertmanager", "targets", "rules")
 
+# What a release lends the operator for its own namespace.
+LENT = "monitoring:alertmanager"
 ROLES = {"monitoring:operator", "monitoring:prometheus", "monitoring:kube-state-metrics"}
 
 Labels = dict[str, str]
@@ -110,12 +113,27 @@ def test_nobody_may_do_everything() -> None:
 
 def test_the_operator_writes_only_where_it_runs_something() -> None:
     writing = {"create", "update", "patch", "delete"}
+    # How an Alertmanager is, and nothing that it consists of.
+    harmless = (["events"], ["alertmanagers/finalizers", "alertmanagers/status"])
     for thing in everything():
         if thing["kind"] == "ClusterRole":
             for rule in thing["rules"]:
-                assert not writing & set(rule["verbs"]) or rule["resources"] == ["events"]
+                if thing["metadata"]["name"] != LENT and rule.get("resources") not in harmless:
+                    assert not writing & set(rule["verbs"])
     roles = [t for t in everything(monitoring_instance_namespaces=["monitoring", "shop"]) if t["kind"] == "Role"]
     assert [role["metadata"]["namespace"] for role in roles] == ["monitoring", "shop"]
+
+
+def test_the_operator_runs_an_alertmanager_wherever_a_binding_lets_it() -> None:
+    arguments = one("Deployment", "prometheus-operator")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert not [argument for argument in arguments if "alertmanager-instance-namespaces" in argument]
+    everywhere = one("ClusterRole", "monitoring:operator")["rules"]
+    assert {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch"]} in everywhere
+    # Lent by RoleBindings alone: bound here, it would be a right everywhere.
+    bound = [thing["roleRef"]["name"] for thing in everything() if thing["kind"].endswith("Binding")]
+    assert LENT not in bound
+    (rule,) = (rule for rule in one("ClusterRole", LENT)["rules"] if "secrets" in rule["resources"])
+    assert set(rule["verbs"]) == {"get", "create", "update", "delete"}
 
 
 def test_prometheus_reads_no_secret() -> None:
@@ -130,7 +148,10 @@ def test_objects_of_every_namespace_are_taken_whatever_their_labels() -> None:
         assert spec[f"{kind}Selector"] == {}
         assert spec[f"{kind}NamespaceSelector"] == {}
     spec = one("Alertmanager", "main")["spec"]
-    assert spec["alertmanagerConfigSelector"] == {}
+    # But those that a release's own Alertmanager mails.
+    assert spec["alertmanagerConfigSelector"] == {
+        "matchExpressions": [{"key": "slipway.io/alertmanager", "operator": "DoesNotExist"}]
+    }
     assert spec["alertmanagerConfigNamespaceSelector"] == {}
     assert spec["alertmanagerConfigMatcherStrategy"] == {"type": "None"}
 
@@ -295,6 +316,44 @@ def test_more_series_can_be_kept() -> None:
         monitor = one("ServiceMonitor", "apiserver", monitoring_more_series=more)
         made = relabelled({"__name__": name}, monitor["spec"]["endpoints"][0]["metricRelabelings"])
         assert (made is not None) == kept
+
+
+# --- a release's own Alertmanager
+
+
+def own_alertmanagers() -> dict[str, Any]:
+    named = one("Prometheus", "main")["spec"]["additionalAlertManagerConfigs"]
+    secret = one("Secret", named["name"])
+    (config,) = yaml.safe_load(base64.b64decode(secret["data"][named["key"]]))
+    return dict(config)
+
+
+def snake(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rules as Prometheus itself reads them, in the words of the operator."""
+    return [{"sourceLabels": rule["source_labels"], "regex": rule["regex"], "action": rule["action"]} for rule in rules]
+
+
+def test_prometheus_finds_a_releases_own_alertmanager_in_any_namespace() -> None:
+    config = own_alertmanagers()
+    assert config["api_version"] == "v2"
+    (where,) = config["kubernetes_sd_configs"]
+    assert where == {"role": "pod", "selectors": [{"role": "pod", "label": "slipway.io/alertmanager"}]}
+    port = "__meta_kubernetes_pod_container_port_name"
+    rules = snake(config["relabel_configs"])
+    assert relabelled({"__address__": "10.0.0.1:9093", port: "web"}, rules)
+    # Its reloader and its peers take no alerts.
+    assert relabelled({"__address__": "10.0.0.1:8080", port: "reloader-web"}, rules) is None
+
+
+@pytest.mark.parametrize(("labels", "gets"), [({"alertmanager": "own"}, True), ({"severity": "critical"}, False)])
+def test_it_gets_only_alerts_that_name_one(labels: Labels, gets: bool) -> None:
+    rules = snake(own_alertmanagers()["alert_relabel_configs"])
+    assert (relabelled({"alertname": "A", **labels}, rules) is not None) is gets
+
+
+def test_the_clusters_mail_leaves_such_alerts_out() -> None:
+    _, config = rendered("mail", monitoring_mail=MAIL)
+    assert {"name": "alertmanager", "matchType": "=", "value": ""} in config["spec"]["route"]["matchers"]
 
 
 # --- mail

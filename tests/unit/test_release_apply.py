@@ -6,12 +6,16 @@ import base64
 from typing import Any
 
 import pytest
-from slipway.release import Step
+from slipway.release import Step, identity
 from slipway.release.planner import KINDS
 from slipway.release_apply import (
+    Claimant,
     Found,
+    Made,
     address,
     cannot_start,
+    claimant,
+    content,
     environment,
     groups,
     hosts,
@@ -19,7 +23,10 @@ from slipway.release_apply import (
     judge,
     owner,
     removal,
+    revision_of,
+    secret_revisions,
     secret_values,
+    strangers,
     stripped,
     to_prune,
 )
@@ -125,6 +132,7 @@ def test_the_environment_of_a_cluster_with_another_release() -> None:
         cluster_domain="k8s.internal",
     )  # fmt: skip
     assert seen.hosts_taken == {"a.local": "shop/other"}
+    assert seen.host_holders == {"a.local": ["Gateway/shop/g"]}
     assert seen.objects_taken["Deployment/shop/page"] == "shop/other"
     assert "Gateway/shop/mine" not in seen.objects_taken
     assert seen.subsets == {"page": {"v1": "stable"}}
@@ -272,7 +280,9 @@ def wanted(**source: Any) -> list[Object]:
 
 
 def present(value: str, *, release: str = "shop") -> dict[str, Object]:
-    return {"token": item("Secret", "token", release=release, data={"TOKEN": coded(value)})}
+    data = {"TOKEN": coded(value)}
+    carried = {"annotations": Made("token", data, {}, "0123456789abcdef").annotations}
+    return {"token": item("Secret", "token", release=release, data=data, metadata=carried)}
 
 
 @pytest.mark.parametrize(
@@ -310,8 +320,8 @@ def test_a_secret_that_is_there_stays(source: Object, value: str) -> None:
     [
         ({"environment": "NONE"}, {}, "the environment variable NONE is not set"),
         ({"variable": "none"}, {}, "the variable none is not set"),
-        ({"environment": "A"}, present("x", release="other"), "is release shop/other's"),
-        ({"environment": "A"}, present("x", release=""), "is there already, made by somebody else"),
+        ({"environment": "A"}, present("x", release="other"), "is there already, and is release shop/other's"),
+        ({"environment": "A"}, present("x", release=""), "is there already, and is somebody else's"),
     ],
 )
 def test_a_secret_that_cannot_be_made_is_a_fault_with_a_way_out(
@@ -328,6 +338,110 @@ def test_a_key_that_is_no_longer_named_leaves_the_secret() -> None:
     there["token"]["data"]["OLD"] = coded("old")
     made, _ = secret_values(wanted(random=True), there, "shop/shop", {}, {})
     assert made[0].data == {"TOKEN": coded("kept")}
+
+
+def test_what_pods_carry_changes_with_a_secrets_content_and_with_nothing_else() -> None:
+    there = present("kept")
+    revision = secret_revisions([], there)["token"]
+    assert revision == "0123456789abcdef"
+    # The same content once more: nothing is applied, and pods stay.
+    assert secret_values(wanted(environment="A"), there, "shop/shop", {"A": "kept"}, {}) == ([], [])
+    # Another one: another revision, which pods get with it.
+    made, _ = secret_values(wanted(environment="A"), there, "shop/shop", {"A": "new"}, {})
+    assert secret_revisions(made, there)["token"] == made[0].revision != revision
+    # What the plan has made up is what the Secret gets.
+    again, _ = secret_values(wanted(environment="A"), there, "shop/shop", {"A": "new"}, {}, {"token": made[0].revision})
+    assert again[0].annotations == made[0].annotations
+    # Somebody has changed it by hand, and nothing gives another value: it stays, and pods are made anew.
+    there["token"]["data"]["TOKEN"] = coded("by hand")
+    assert revision_of(there["token"]) == ""
+    made, _ = secret_values(wanted(random=True), there, "shop/shop", {}, {})
+    assert made[0].data == {"TOKEN": coded("by hand")}
+    assert made[0].said == {}
+    assert secret_revisions(made, there)["token"] not in ("", revision)
+    # Applied so, it is settled.
+    settled = {"token": item("Secret", "token", data=made[0].data, metadata={"annotations": made[0].annotations})}
+    assert secret_values(wanted(random=True), settled, "shop/shop", {}, {}) == ([], [])
+
+
+def test_a_secret_from_before_there_were_revisions_gets_one() -> None:
+    old = {"token": item("Secret", "token", data={"TOKEN": coded("kept")})}
+    made, faults = secret_values(wanted(random=True), old, "shop/shop", {}, {})
+    assert faults == []
+    assert made[0].data == {"TOKEN": coded("kept")}
+    assert secret_revisions([], old) == {}
+
+
+def test_a_revision_gives_nothing_of_the_content_away() -> None:
+    first, second = (
+        secret_values(wanted(environment="A"), {}, "shop/shop", {"A": "guess"}, {})[0][0] for _ in range(2)
+    )
+    # Whoever knows the content cannot tell the revision, nor what the Secret remembers.
+    assert first.revision != second.revision
+    assert first.annotations["slipway.io/content"] != second.annotations["slipway.io/content"]
+    assert content({"TOKEN": coded("guess")}, first.revision) == first.annotations["slipway.io/content"]
+
+
+@pytest.mark.parametrize(
+    ("thing", "who", "yields"),
+    [
+        (item("Service", "s", release="other"), "release shop/other's", True),
+        (item("Service", "s", release=""), "somebody else's", True),
+        (
+            item("Service", "s", release="", metadata={
+                "annotations": {"meta.helm.sh/release-name": "app", "meta.helm.sh/release-namespace": "shop"},
+                "labels": {"app.kubernetes.io/managed-by": "Helm"},
+            }),
+            "Helm release shop/app's", True,
+        ),
+        (
+            item("Service", "s", metadata={"labels": {"app.kubernetes.io/managed-by": "Helm"}}),
+            "managed by Helm", True,
+        ),
+        (
+            item("Service", "s", release="", metadata={"managedFields": [
+                {"manager": "kubectl-edit", "time": "2026-02-01T00:00:00Z"},
+                {"manager": "kubectl-create", "time": "2026-01-01T00:00:00Z"},
+                {"manager": "controller", "time": "2025-01-01T00:00:00Z", "subresource": "status"},
+            ]}),
+            "made with kubectl-create", True,
+        ),
+        # What a controller made, it makes again; and a release is not to break what the cluster itself consists of.
+        (
+            item("Service", "s", release="", metadata={"ownerReferences": [{"kind": "Alertmanager", "name": "main"}]}),
+            "made by Alertmanager main", False,
+        ),
+        (
+            item("EnvoyFilter", "f", metadata={"labels": {"app.kubernetes.io/managed-by": "slipway"}}),
+            "a part of the cluster that Slipway sees to", False,
+        ),
+    ],
+)  # fmt: skip
+def test_an_object_says_whose_it_is(thing: Object, who: str, yields: bool) -> None:
+    assert claimant(thing) == Claimant(who, yields)
+    whose = "shop/shop"
+    place = {identity(thing): ("services", "web")}
+    planned = item(thing["kind"], thing["metadata"]["name"])
+    (fault,), taken = strangers([(planned, thing)], whose, place, adopt=False)
+    assert taken == []
+    assert fault.key == ("services", "web")
+    assert identity(thing) in fault.what
+    assert who in fault.what
+    assert ("adopt: true" in fault.works) is yields
+    faults, taken = strangers([(planned, thing)], whose, place, adopt=True)
+    assert [f"{identity(thing)} is {who}: this release takes it over"] * yields == taken
+    assert bool(faults) is not yields
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_what_is_new_or_its_own_is_nobody_elses(adopt: bool) -> None:
+    changes = [(item("Service", "new"), None), (item("Service", "own"), item("Service", "own"))]
+    assert strangers(changes, "shop/shop", {}, adopt=adopt) == ([], [])
+
+
+def test_an_object_whose_name_is_nowhere_on_the_page_is_placed_at_the_releases_name() -> None:
+    thing = item("ServiceAccount", "web-v1", release="")
+    assert strangers([(thing, thing)], "shop/shop", {}, adopt=False)[0][0].key == ("name",)
 
 
 def test_a_secret_of_somebody_else_is_left_alone() -> None:

@@ -289,7 +289,7 @@ def test_a_service_for_each_version_is_not_scraped_twice(full: Plan) -> None:
 
 
 def test_only_those_may_call_whose_calls_name_it(full: Plan) -> None:
-    gateway = "cluster.local/ns/istio-system/sa/istio-ingressgateway"
+    gateway = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
     web = one(full, "AuthorizationPolicy", "web-v1")["spec"]
     assert web["selector"] == {"matchLabels": {"app": "web", "version": "v1"}}
     assert at(web, "rules/0/from/0/source/principals/*") == [gateway, "cluster.local/ns/batch/sa/report"]
@@ -387,6 +387,29 @@ def test_mail_goes_by_the_releases_own_alertmanager(full: Plan) -> None:
     assert one(full, "Service", "own")["metadata"]["labels"]["slipway.io/alertmanager"] == "own"
 
 
+def test_the_releases_own_alertmanager_runs_and_alone_gets_the_releases_alerts(full: Plan) -> None:
+    own = one(full, "Alertmanager", "own")
+    # Prometheus finds its pods by this, and hands it only alerts with its name.
+    assert own["spec"]["podMetadata"]["labels"]["slipway.io/alertmanager"] == "own"
+    labels = at(one(full, "PrometheusRule", "full"), "spec/groups/*/rules/*/labels")
+    assert {rule["alertmanager"] for rule in labels} == {"own"}
+    # The operator may run it in the release's namespace, and gets the right before it sees the Alertmanager.
+    rights = one(full, "RoleBinding", "own")
+    assert rights["metadata"]["namespace"] == "full"
+    assert rights["roleRef"]["name"] == "monitoring:alertmanager"
+    assert rights["subjects"] == [{"kind": "ServiceAccount", "namespace": "monitoring", "name": "prometheus-operator"}]
+    order = [item["kind"] for item in full.objects]
+    assert order.index("RoleBinding") < order.index("Alertmanager")
+
+
+def test_a_release_without_an_alertmanager_leaves_its_alerts_to_the_clusters() -> None:
+    made = shipped("app-frontend")
+    assert names(made, "RoleBinding") == names(made, "Alertmanager") == set()
+    (rule,) = at(one(made, "PrometheusRule", "app-frontend"), "spec/groups/*/rules/*/labels")
+    assert "alertmanager" not in rule
+    assert "slipway.io/alertmanager" not in one(made, "AlertmanagerConfig", "app-frontend")["metadata"]["labels"]
+
+
 def test_the_namespace_says_what_pods_may_do(full: Plan) -> None:
     labels = one(full, "Namespace", "full")["metadata"]["labels"]
     prefix = "pod-security.kubernetes.io/"
@@ -410,8 +433,11 @@ def test_secrets_are_named_and_never_held(full: Plan) -> None:
 
 
 def test_a_secret_is_made_of_values_that_only_the_role_has() -> None:
-    (made,) = render("secret", name="s", namespace="n", labels={"a": "b"}, data={"K": "c2VjcmV0"})
+    carried = {"slipway.io/revision": "1"}
+    values = {"labels": {"a": "b"}, "annotations": carried, "data": {"K": "c2VjcmV0"}}
+    (made,) = render("secret", name="s", namespace="n", **values)
     assert made["data"] == {"K": "c2VjcmV0"}
+    assert made["metadata"]["annotations"] == carried
     assert made["type"] == "Opaque"
 
 

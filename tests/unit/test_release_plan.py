@@ -187,6 +187,128 @@ def test_facts_of_a_cluster_are_plain_values() -> None:
         Environment.of({"wibble": 1})
 
 
+OWN = "slipway.local/apps/model"
+
+
+@pytest.mark.parametrize(
+    ("image", "images", "fix"),
+    [
+        (f"{OWN}:1.0.0", None, None),
+        (f"{OWN}:1.0.0", [f"{OWN}:1.0.0"], None),
+        (f"{OWN}@sha256:{'0' * 64}", [f"{OWN}@sha256:{'0' * 64}"], None),
+        (f"{OWN}:2@sha256:{'0' * 64}", [f"{OWN}@sha256:{'0' * 64}"], None),
+        # Nodes pull it from its registry.
+        ("example.org/model:1", [f"{OWN}:1.0.0"], None),
+        (f"{OWN}:1.0.1", [f"{OWN}:1.0.0", f"{OWN}@sha256:0"], f"image: {OWN}:1.0.0"),
+        (f"{OWN}@sha256:{'1' * 64}", [f"{OWN}@sha256:{'0' * 64}"], "cluster_releases: [this page], then `make up`"),
+        (f"{OWN}:1.0.0", ["registry.k8s.io/pause:3"], "cluster_releases: [this page], then `make up`"),
+    ],
+)
+def test_an_image_that_only_a_mirror_can_have_is_on_it(
+    tmp_path: Path, image: str, images: list[str] | None, fix: str | None
+) -> None:
+    environment = Environment.of({"images": images})
+    services = {"web": {"image": image, "versions": {"v1": {}, "v2": {}}}}
+    weights = {"v1": 50, "v2": 50}
+    if fix is None:
+        assert made(tmp_path, environment, weights=weights, services=services).steps
+        return
+    with pytest.raises(SettingsError) as caught:
+        made(tmp_path, environment, weights=weights, services=services)
+    # Once, where it stands, though two versions run it.
+    assert [(problem.key, problem.works) for problem in caught.value.problems] == [("services.web.image", fix)]
+
+
+def taken_by_another(**values: Any) -> Environment:
+    """The release under its former name, in the same namespace."""
+    kinds = ("VirtualService/shop/shop-entry", "Service/shop/web", "Gateway/shop/shop")
+    return Environment(
+        objects_taken=dict.fromkeys(kinds, "shop/former"),
+        hosts_taken={"shop.local": "shop/former"},
+        host_holders={"shop.local": ["Gateway/shop/shop", "VirtualService/shop/shop-entry"]},
+        **values,
+    )
+
+
+def test_objects_of_another_release_are_refused_or_taken_over_where_the_page_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        made(tmp_path, taken_by_another())
+    said = {(problem.key, problem.works) for problem in caught.value.problems if "shop/former" in problem.what}
+    assert {key for key, _ in said} >= {"hosts[0]", "services.web", "name"}
+    assert any("adopt: true takes it over" in works for _, works in said)
+    assert made(tmp_path, taken_by_another(), adopt=True).steps
+
+
+def test_a_host_is_not_taken_over_while_the_other_release_keeps_what_holds_it(tmp_path: Path) -> None:
+    elsewhere = Environment(
+        hosts_taken={"shop.local": "b/b"}, host_holders={"shop.local": ["Gateway/b/b", "Gateway/shop/shop"]}
+    )
+    with pytest.raises(SettingsError) as caught:
+        made(tmp_path, elsewhere, adopt=True)
+    assert [problem.key for problem in caught.value.problems] == ["hosts[0]"]
+
+
+def carried(release: Plan) -> dict[str, dict[str, str]]:
+    """What pods carry, by Deployment."""
+    return {
+        item["metadata"]["name"]: item["spec"]["template"]["metadata"].get("annotations", {})
+        for item in release.objects
+        if item["kind"] == "Deployment"
+    }
+
+
+SECRETIVE: dict[str, Any] = {
+    "secrets": {name: {"keys": {"K": {"environment": "E"}}} for name in ("env", "single", "file", "mail")},
+    "volumes": {"disk": {"temporary": "1Mi"}},
+    "services": {
+        "web": {
+            "image": IMAGE,
+            "config": {"A": "1"},
+            "secrets": "env",
+            "versions": {"v1": {"env": {"X": {"secret": "single", "key": "K"}}}, "v2": {"mounts": {"file": "/f"}}},
+        },
+        "plain": {"versions": {"v1": {"image": IMAGE, "mounts": {"disk": "/d"}}}},
+    },
+    "mail": {"to": "a@b.c", "server": "m:25", "user": "u", "password": {"secret": "mail", "key": "K"}},
+    "alerts": {"X": "errors > 5%"},
+}
+
+
+def with_secrets(folder: Path, revisions: dict[str, str], **values: Any) -> dict[str, dict[str, str]]:
+    return carried(made(folder, Environment(secret_revisions=revisions), **{**SECRETIVE, **values}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "restarted"),
+    [
+        ("env", {"web-v1", "web-v2"}),
+        ("single", {"web-v1"}),
+        ("file", {"web-v2"}),
+        # The Alertmanager reads it, and no pod of the release.
+        ("mail", set()),
+    ],
+)
+def test_pods_are_made_anew_when_a_secret_that_they_use_changes(
+    tmp_path: Path, changed: str, restarted: set[str]
+) -> None:
+    revisions = {"env": "1", "single": "1", "file": "1", "mail": "1"}
+    before = with_secrets(tmp_path, revisions)
+    assert with_secrets(tmp_path, dict(reversed(revisions.items()))) == before
+    after = with_secrets(tmp_path, {**revisions, changed: "2"})
+    assert {name for name in before if before[name] != after[name]} == restarted
+    assert before["plain-v1"] == {}
+
+
+def test_pods_are_made_anew_when_their_config_changes_and_only_then(tmp_path: Path) -> None:
+    before = with_secrets(tmp_path, {})
+    web = {**SECRETIVE["services"]["web"], "config": {"A": "2"}}
+    after = with_secrets(tmp_path, {}, services={**SECRETIVE["services"], "web": web})
+    assert {name for name in before if before[name] != after[name]} == {"web-v1", "web-v2"}
+    # Another weight, another alert, another secret's source: nothing that a pod reads.
+    same = with_secrets(tmp_path, {}, weights={"v1": 50, "v2": 50}, alerts={"X": "errors > 6%"})
+    assert same == before
+
+
 def test_a_namespace_of_others_is_not_made(tmp_path: Path) -> None:
     assert names(made(tmp_path), "Namespace") == {"shop"}
     theirs = Environment(foreign_namespaces=frozenset({"shop"}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
+from slipway.artifacts.local import LocalImage, record
 
 WIRING = Path(__file__).parents[2] / "group_vars/all/wiring.yml"
 GROUPS = {"controllers": ["ctrl", "ctrl-2"], "workers": ["node-1"], "mirror": ["mirror-1"]}
@@ -95,6 +98,76 @@ def test_the_bundle_has_packages_for_what_may_stand_behind_its_mirror(
     provider: str, mirror: str, suites: list[str]
 ) -> None:
     assert wired("artifacts_suites", slipway_provider=provider, slipway_mirror=mirror) == suites
+
+
+@pytest.fixture(scope="module")
+def _plugins() -> None:
+    init_plugin_loader()
+
+
+PARTS = {"metallb": True, "istio": True, "storage": False}
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_a_listed_release_brings_its_images_and_its_names() -> None:
+    page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "cluster_gateway": {"address": "192.0.2.92"}}
+    base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
+    named = ["*.lab.local", "lab.local", "192.0.2.92"]
+    assert wired("artifacts_parts", cluster_releases=[], **page) == base
+    assert wired("istio_hosts", cluster_releases=[], **page) == named
+    listed = ["releases/hello.yml"]
+    assert wired("artifacts_parts", cluster_releases=listed, **page) == [*base, "apps"]
+    assert wired("istio_hosts", cluster_releases=listed, **page) == [*named, "hello.local"]
+
+
+def test_a_release_knows_the_images_of_the_bundle(tmp_path: Path) -> None:
+    # A cluster that another machine has made.
+    assert wired("release_images", slipway_state=str(tmp_path)) == []
+    assert wired("release_alertmanager_image", slipway_state=str(tmp_path)) == ""
+    image = {"name": "quay.io/prometheus/alertmanager", "tag": "v0", "digest": "sha256:1", "source": "built"}
+    (tmp_path / "bundle.json").write_text(json.dumps({"images": {"alertmanager": image}}))
+    assert wired("release_images", slipway_state=str(tmp_path)) == [
+        "quay.io/prometheus/alertmanager:v0",
+        "quay.io/prometheus/alertmanager@sha256:1",
+    ]
+    assert wired("release_alertmanager_image", slipway_state=str(tmp_path)) == "quay.io/prometheus/alertmanager:v0"
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_an_image_that_was_loaded_is_on_the_mirror_and_nodes_ask_for_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    bundle: dict[str, Any] = {
+        "id": "0",
+        "images": {"a": {"name": "quay.io/a", "tag": "1", "digest": "sha256:1", "source": "built"}},
+    }
+    given: dict[str, Any] = {"slipway_state": str(tmp_path), "slipway_bundle": bundle}
+    (tmp_path / "bundle.json").write_text("{}")
+    assert wired("containerd_registries", **given) == ["quay.io"]
+    assert wired("mirror_images", **given) == []
+    record(tmp_path, LocalImage(name="example.org/web", tag="dev", digest="sha256:2", blobs=["sha256:3"]))
+    for name in ("2", "3"):
+        (tmp_path / "cache/images/2").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cache/images/2" / name).touch()
+    assert wired("containerd_registries", **given) == ["example.org", "quay.io"]
+    assert [image["name"] for image in wired("mirror_images", **given)] == ["example.org/web"]
+    assert wired("release_images", **given) == [
+        "quay.io/a:1", "quay.io/a@sha256:1", "example.org/web:dev", "example.org/web@sha256:2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "pages"),
+    [
+        ({"cluster_releases": []}, ["releases/sms-checker.yml"]),
+        ({"cluster_releases": ["a.yml", "b.yml"]}, ["a.yml", "b.yml"]),
+        ({"cluster_releases": ["a.yml", "b.yml"], "release": "c.yml"}, ["c.yml"]),
+    ],
+)
+def test_the_release_that_is_named_goes_before_those_of_the_page(given: dict[str, Any], pages: list[str]) -> None:
+    assert wired("slipway_releases", **given) == pages
+    assert wired("release_page", **given) == pages[0]
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from tests.support.image import saved
 from tests.support.kube import Kube, eventually
 
 testinfra_hosts = ["ansible://mirror"]
+
+ROOT = Path(__file__).parents[3]
 
 ACCEPT = ", ".join(
     f"application/vnd.{kind}+json"
@@ -94,6 +102,57 @@ def test_every_package_that_apt_is_told_of_is_served(address: str, kube: Kube) -
 def test_what_is_not_in_the_bundle_is_not_found(address: str) -> None:
     for path in ("/dl.k8s.io/release/v0.0.0/bin/linux/amd64/kubelet", "/v2/registry.k8s.io/pause/manifests/none"):
         assert refused(urllib.request.Request(f"{address}{path}")) == 404
+
+
+def load_image(text: str) -> tuple[int, str]:
+    """Run the playbook behind `make load-image` on the lab: its exit code, and all that it said."""
+    done = subprocess.run(
+        ["ansible-playbook", "--inventory=molecule/inventory", "playbooks/load-image.yml", "-e", f"load_image={text}"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def no_image_loaded() -> Iterator[None]:
+    """The lab's other scenarios shall not meet what is loaded here."""
+    record = ROOT / "molecule/.lab/state/images.json"
+    record.unlink(missing_ok=True)
+    yield
+    record.unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("no_image_loaded")
+def test_an_image_that_was_built_here_is_served_under_its_own_name(address: str, tmp_path: Path) -> None:
+    code, said = load_image(str(saved(tmp_path, "slipway-test/loaded:1")))
+    assert code == 0, said
+    repository = f"{address}/v2/docker.io/slipway-test/loaded"
+    body, headers = get(f"{repository}/manifests/1")
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    assert f"image: docker.io/slipway-test/loaded@{digest}" in said
+    assert headers["content-type"] == "application/vnd.oci.image.manifest.v1+json"
+    assert get(f"{repository}/manifests/{digest}")[0] == body
+    manifest = json.loads(body)
+    for part in [manifest["config"], *manifest["layers"]]:
+        assert digest_of(f"{repository}/blobs/{part['digest']}") == part["digest"]
+    code, said = load_image(str(saved(tmp_path, "slipway-test/loaded:1")))
+    assert code == 0, said
+    assert not re.search(r"changed=[1-9]", said), said
+
+
+@pytest.mark.usefixtures("no_image_loaded")
+def test_an_image_of_the_bundle_is_not_replaced(address: str, kube: Kube, tmp_path: Path) -> None:
+    pause = kube.bundle["images"]["pause"]
+    code, said = load_image(str(saved(tmp_path, f"{pause['name']}:{pause['tag']}")))
+    assert code != 0
+    assert "is in the bundle, which goes first" in said
+    _, headers = get(f"{address}/v2/{pause['name']}/manifests/{pause['tag']}")
+    assert headers["docker-content-digest"] == pause["digest"]
 
 
 def test_nobody_can_push(address: str) -> None:

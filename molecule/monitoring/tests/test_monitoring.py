@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.release import Environment, load, plan
 
 from tests.support.kube import Kube, eventually
 from tests.support.mesh import NAMESPACE, Echo
-from tests.support.monitoring import Mailbox, Monitoring, show
+from tests.support.monitoring import MAIL, MAIL_PORT, Mailbox, Monitoring, show
+from tests.support.release import page
 
 testinfra_hosts = ["ansible://controllers"]
 
 APPS = "slipway-test-metrics"
+OWN = "slipway-test-own"
 HOST = "echo.monitoring.test"
 JOBS = {
     *("kubelet", "cadvisor", "apiserver", "kube-dns", "node-exporter", "metallb", "istiod", "monitoring/mesh"),
@@ -206,6 +210,64 @@ def test_an_alert_comes_as_mail(mailbox: Mailbox, apps: Kube) -> None:
     mail = next(mail for mail in mailbox.mails if "FromAnywhere" in mail["text"])
     assert (mail["from"], mail["to"], mail["user"]) == ("cluster@example.org", ["ops@example.org"], "cluster")
     assert not [mail for mail in mailbox.mails if "alertname = Watchdog" in mail["text"]]
+
+
+def with_an_own_alertmanager(folder: Path, image: str) -> list[dict[str, Any]]:
+    """What a release with an Alertmanager of its own has of monitoring, in a namespace of its own."""
+    secret = {"smtp": {"keys": {"password": {"environment": "NOT_READ"}}}}
+    written = page(
+        folder,
+        {
+            "name": OWN,
+            "hosts": ["own.monitoring.test"],
+            "services": {"web": {"versions": {"v1": "example.org/web:1"}}},
+            "secrets": secret,
+            "alerts": {"OnlyByItsOwn": {"promql": "vector(1)", "for": "5s", "summary": "OnlyByItsOwn"}},
+            "mail": {
+                "to": "team@example.org",
+                "from": "own@example.org",
+                "server": f"mail.{MAIL}:{MAIL_PORT}",
+                "user": "cluster",
+                "password": {"secret": "smtp", "key": "password"},
+                "tls": False,
+            },
+            "alertmanager": "own",
+            "dashboards": {},
+        },
+    )
+    kinds = ("RoleBinding", "Alertmanager", "AlertmanagerConfig", "PrometheusRule")
+    made = plan(load(written), Environment(alertmanager_image=image)).objects
+    metadata = {"name": "smtp", "namespace": OWN}
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "of-the-scenario"}},
+        *(item for item in made if item["kind"] in kinds),
+    ]
+
+
+def test_a_releases_own_alertmanager_runs_and_alone_mails_its_alerts(
+    mailbox: Mailbox, kube: Kube, tmp_path: Path
+) -> None:
+    image = kube.bundle["images"]["alertmanager"]
+    things = with_an_own_alertmanager(tmp_path, f"{image['name']}:{image['tag']}")
+    kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OWN}}])
+    try:
+        kube.apply(things)
+
+        def mails() -> list[dict[str, Any]]:
+            return [mail for mail in mailbox.mails if "OnlyByItsOwn" in mail["text"]]
+
+        eventually(mails, seconds=240, what="the release's own Alertmanager mails")
+
+        def shown() -> list[str]:
+            alerts = [one for one in Monitoring(kube).received() if one["labels"]["alertname"] == "OnlyByItsOwn"]
+            return [receiver["name"] for alert in alerts for receiver in alert["receivers"]]
+
+        # The cluster's has it too, and no mail among those it tells of it.
+        receivers = eventually(shown, seconds=60, what="the cluster's Alertmanager shows it")
+        assert not [name for name in receivers if name.endswith("mail")]
+        assert [(mail["from"], mail["to"]) for mail in mails()] == [("own@example.org", ["team@example.org"])]
+    finally:
+        kube.text("delete", "namespace", OWN, "--ignore-not-found", "--wait=false")
 
 
 def test_a_pod_that_keeps_failing_is_named(apps: Kube, monitoring: Monitoring) -> None:

@@ -152,6 +152,38 @@ def test_a_secret_comes_from_the_environment_is_kept_and_never_shown(kube: Kube)
     assert kube("get", "secret", "token", f"--namespace={NAME}")["data"]["TOKEN"] == encoded
 
 
+def test_pods_are_made_anew_when_a_secret_changes_and_only_then(kube: Kube) -> None:
+    before = pods(kube)
+    code, said = release(SLIPWAY_TEST_TOKEN="another")
+    assert code == 0, said
+    eventually(lambda: not pods(kube) & before, seconds=60, what="every pod has the new Secret")
+    after = pods(kube)
+    code, said = release(SLIPWAY_TEST_TOKEN="another")
+    assert code == 0, said
+    assert "changed=0" in said
+    assert pods(kube) == after
+
+
+def test_what_is_somebody_elses_is_refused_and_taken_over_when_told_to(kube: Kube, tmp_path: Path) -> None:
+    spec = {"selector": {"app": "theirs"}, "ports": [{"name": "http", "port": 8080}]}
+    metadata = {"name": "taken", "namespace": NAME}
+    kube.apply([{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}])
+    page = changed(tmp_path, names={"service": "taken"})
+    code, said = release(page=page)
+    assert code != 0
+    assert f"Service/{NAME}/taken, which is there already" in said
+    assert "release_adopt=true" in said
+    assert kube("get", "service", "taken", f"--namespace={NAME}")["spec"]["selector"] == {"app": "theirs"}
+    code, said = release("-e", "release_adopt=true", page=page)
+    assert code == 0, said
+    labels = kube("get", "service", "taken", f"--namespace={NAME}")["metadata"]["labels"]
+    assert labels["slipway.io/release"] == NAME
+    # From then on it is the release's, and goes when the page no longer names it.
+    code, said = release()
+    assert code == 0, said
+    assert "taken" not in {item["metadata"]["name"] for item in kube("get", "services", f"--namespace={NAME}")["items"]}
+
+
 def test_a_plan_shows_the_difference_and_touches_nothing(kube: Kube) -> None:
     before = kube("get", "virtualservices", f"--namespace={NAME}")["items"]
     code, said = release(*weights(20, 80), play="playbooks/plan.yml")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations, count
 from pathlib import Path
 
+from . import releases
 from .settings import ROOT, Check, Fault, Settings, address_range, works
 
 MIRROR_NUMBER = 10
@@ -273,6 +274,15 @@ def _parts_have_what_they_need(settings: Settings) -> Iterator[Fault]:
         yield Fault(
             ("cluster_parts", "istio"), "the gateway gets its address from MetalLB, which is off", "metallb: true"
         )
+
+
+@_local_rule("cluster_releases", "cluster_parts")
+def _releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    on = settings.cluster_parts.model_dump()
+    pages = settings.cluster_releases
+    for index, what, fix, warning in releases.faults(pages, around.root, parts_on=on, with_mirror=around.with_mirror):
+        key: tuple[str | int, ...] = ("cluster_releases",) if index is None else ("cluster_releases", index)
+        yield Fault(key, what, fix, warning=warning)
 
 
 @_rule(*_NETWORK_USERS, "cluster_gateway", "cluster_parts")

@@ -19,6 +19,7 @@ from typing import TypedDict
 from .artifacts.cache import default_root
 from .checks import GATEWAY_NUMBER, MIRROR_NAME, Network, members, on_the_page, on_this_computer, user_path
 from .errors import SlipwayError
+from .releases import need_a_mirror
 from .settings import PAGE, ROOT, Check, Settings, examine_page
 
 # What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
@@ -137,7 +138,7 @@ def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[s
         return any(host.role == "mirror" for host in settings.cluster_hosts)
     if settings.cluster_mirror != "auto":
         return settings.cluster_mirror
-    if provider == "docker" or MIRROR_NAME in existing:
+    if provider == "docker" or MIRROR_NAME in existing or need_a_mirror(settings.cluster_releases):
         return True
     if settings.cluster_artifacts_from != "auto":
         return settings.cluster_artifacts_from == "source"

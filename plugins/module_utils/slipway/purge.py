@@ -29,7 +29,7 @@ Simulate = Callable[[Sequence[str]], set[str]]
 
 IMAGES = "slipway-node"
 # A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
-CACHE_ENTRIES = ("items", "go", "bundles", "bundles.lock", "apt", "roots", "downloads")
+CACHE_ENTRIES = ("items", "go", "bundles", "bundles.lock", "apt", "roots", "downloads", "images", "images.lock")
 
 
 def folders(plan: Plan) -> list[Path]:

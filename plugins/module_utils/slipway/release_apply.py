@@ -6,6 +6,9 @@ Objects are those of the API as plain maps; ``Kind/namespace/name`` is the ident
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
+import json
 import secrets as randomness
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +16,7 @@ from typing import Any
 
 from . import cluster
 from .form import Fault
+from .page import Key
 from .release.environment import Environment
 from .release.planner import KINDS, OF_NAMESPACE, Step, identity
 
@@ -20,9 +24,12 @@ Object = dict[str, Any]
 
 OF_RELEASE = "slipway.io/release"
 MANAGED = "app.kubernetes.io/managed-by"
+REVISION = "slipway.io/revision"
+CONTENT = "slipway.io/content"
 _PLURALS = {
     "AlertmanagerConfig": "alertmanagerconfigs",
     "Alertmanager": "alertmanagers",
+    "RoleBinding": "rolebindings",
     "PrometheusRule": "prometheusrules",
     "ServiceMonitor": "servicemonitors",
     "EnvoyFilter": "envoyfilters",
@@ -74,6 +81,63 @@ def owner(item: Mapping[str, Any]) -> str:
     if labels.get(MANAGED) != "slipway" or not labels.get(OF_RELEASE):
         return ""
     return f"{labels.get(OF_NAMESPACE, '')}/{labels[OF_RELEASE]}"
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Whose an object is: ``who`` as words after "is", and whether a release may take it over when it is told to."""
+
+    who: str
+    yields: bool
+
+
+def claimant(item: Mapping[str, Any]) -> Claimant:
+    """Say whose an object is that is not this release's, as far as it says so itself."""
+    metadata = item["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    if metadata.get("ownerReferences"):
+        first = metadata["ownerReferences"][0]
+        # Whoever made it would make it anew.
+        return Claimant(f"made by {first.get('kind', 'a controller')} {first['name']}", yields=False)
+    if owner(item):
+        return Claimant(f"release {owner(item)}'s", yields=True)
+    manager = labels.get(MANAGED, "")
+    if manager == "slipway":
+        return Claimant("a part of the cluster that Slipway sees to", yields=False)
+    helm = [annotations.get(f"meta.helm.sh/release-{key}") for key in ("namespace", "name")]
+    if all(helm):
+        return Claimant(f"Helm release {helm[0]}/{helm[1]}'s", yields=True)
+    if manager:
+        return Claimant(f"managed by {manager}", yields=True)
+    written = [entry for entry in metadata.get("managedFields") or [] if not entry.get("subresource")]
+    oldest: Mapping[str, Any] = min(written, key=lambda entry: str(entry.get("time", "")), default={})
+    return Claimant(f"made with {oldest['manager']}" if oldest.get("manager") else "somebody else's", yields=True)
+
+
+def strangers(
+    changes: Iterable[tuple[Object, Object | None]], whose: str, places: Mapping[str, Key], *, adopt: bool
+) -> tuple[list[Fault], list[str]]:
+    """Find what an apply would change though it is not this release's: faults, and sentences on what is taken over.
+
+    ``changes``: what is planned and what is there. ``places``: key of the page by identity. With ``adopt`` the release
+    takes objects over, but for those that belong to a controller or to the cluster.
+    """
+    faults: list[Fault] = []
+    adopted: list[str] = []
+    for item, before in changes:
+        if before is None or (owner(before) == whose and not before["metadata"].get("ownerReferences")):
+            continue
+        name, claim = identity(item), claimant(before)
+        what = f"would change {name}, which is there already and is {claim.who}"
+        key = places.get(name, ("name",))
+        if not claim.yields:
+            faults.append(Fault(key, what, "another name in names, or -e release_namespace=another"))
+        elif adopt:
+            adopted.append(f"{name} is {claim.who}: this release takes it over")
+        else:
+            fix = "another name in names, or adopt: true (-e release_adopt=true), which takes it over"
+            faults.append(Fault(key, what, fix))
+    return faults, adopted
 
 
 @dataclass(frozen=True)
@@ -129,6 +193,7 @@ def environment(found: Found, **settled: Any) -> Environment:
         **gateway_identity(found.gateway_deployment),
         "foreign_namespaces": frozenset(foreign) | bare.foreign_namespaces,
         "hosts_taken": {host: owner(item) for item in others for host in hosts(item)},
+        "host_holders": _holders(others),
         "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
         "secrets": frozenset(item["metadata"]["name"] for item in found.secrets),
         "storage_classes": frozenset(found.storage_classes),
@@ -140,6 +205,14 @@ def environment(found: Found, **settled: Any) -> Environment:
         },
     }
     return Environment.of({**values, **settled})
+
+
+def _holders(items: Iterable[Object]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in items:
+        for host in hosts(item):
+            found.setdefault(host, []).append(identity(item))
+    return found
 
 
 def hosts(item: Mapping[str, Any]) -> list[str]:
@@ -322,11 +395,37 @@ def not_ready(pod: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Made:
-    """A Secret that has to be applied: its ``data`` in base64, and what each changed key is ``said`` to come from."""
+    """A Secret that has to be applied: its ``data`` in base64, and what each changed key is ``said`` to come from.
+
+    ``revision`` is made up for each content, so it says nothing of it; pods that use the Secret carry it. ``content``
+    is what the Secret itself remembers, so that a change by somebody else is seen too.
+    """
 
     name: str
     data: dict[str, str]
     said: dict[str, str]
+    revision: str
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Write revision and content as the Secret carries them."""
+        return {REVISION: self.revision, CONTENT: content(self.data, self.revision)}
+
+
+def content(data: Mapping[str, str], revision: str) -> str:
+    """Give the HMAC of a Secret's data under its revision."""
+    text = json.dumps(dict(data), sort_keys=True)
+    return hmac.new(revision.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def revision_of(secret: Mapping[str, Any] | None) -> str:
+    """Give the revision that a Secret carries; empty where it has none, or holds something else than when it got it."""
+    if secret is None:
+        return ""
+    carried = secret["metadata"].get("annotations") or {}
+    revision = str(carried.get(REVISION, ""))
+    told = str(carried.get(CONTENT, ""))
+    return revision if revision and hmac.compare_digest(told, content(secret.get("data") or {}, revision)) else ""
 
 
 def secret_values(
@@ -335,11 +434,13 @@ def secret_values(
     whose: str,
     surroundings: Mapping[str, str],
     variables: Mapping[str, Any],
+    revisions: Mapping[str, str] | None = None,
 ) -> tuple[list[Made], list[Fault]]:
     """Give the Secrets that have to be applied, and what is wrong with where their values come from.
 
     ``secrets``: as the plan lists them. ``found``: the present ones by name, with their data. A value comes from the
-    environment or a variable; where nothing gives one, what is there stays, else a random one is made.
+    environment or a variable; where nothing gives one, what is there stays, else a random one is made. ``revisions``:
+    those that have been made up for Secrets already, by name.
     """
     made: list[Made] = []
     faults: list[Fault] = []
@@ -348,8 +449,8 @@ def secret_values(
             continue
         name, present = secret["name"], found.get(secret["name"])
         if present is not None and owner(present) != whose:
-            other = f"is release {owner(present)}'s" if owner(present) else "is there already, made by somebody else"
-            faults.append(Fault(("secrets", name), other, f"{name}: {{existing: true}}, or another name"))
+            what = f"is there already, and is {claimant(present).who}"
+            faults.append(Fault(("secrets", name), what, f"{name}: {{existing: true}}, or another name"))
             continue
         before = dict((present or {}).get("data") or {})
         data: dict[str, str] = {}
@@ -367,9 +468,16 @@ def secret_values(
                 continue
             if data[key] != before.get(key):
                 said[key] = origin
-        if set(data) == set(secret["keys"]) and (said or set(before) - set(data)):
-            made.append(Made(name, data, said))
+        if set(data) == set(secret["keys"]) and (said or set(before) - set(data) or not revision_of(present)):
+            revision = (revisions or {}).get(name) or randomness.token_hex(8)
+            made.append(Made(name, data, said, revision))
     return made, faults
+
+
+def secret_revisions(made: Iterable[Made], found: Mapping[str, Object]) -> dict[str, str]:
+    """Give the revision that each Secret of the release has, or will have."""
+    present = {name: revision for name, secret in found.items() if (revision := revision_of(secret))}
+    return {**present, **{one.name: one.revision for one in made}}
 
 
 def _value(

@@ -94,6 +94,7 @@ NetworkText = Annotated[str, AfterValidator(_network)]
 AddressText = Annotated[str, AfterValidator(_address)]
 OptionalAddressText = Annotated[str, AfterValidator(_optional_address)]
 RangeText = Annotated[str, AfterValidator(_range)]
+ReleasePage = Annotated[str, Field(pattern=r"^[^\s{}][^{}]*\.ya?ml$")]
 ProxyException = Annotated[str, Field(pattern=r"^[^\s,{}]+$")]
 
 
@@ -262,6 +263,13 @@ class Settings(Map):
         "permissive",
         "Traffic between pods of the mesh. permissive: encrypted where both ends can; strict: else refused.",
         example="permissive",
+    )
+    cluster_releases: list[ReleasePage] = setting(
+        [],
+        "Pages of releases that a run ends with, in this order: files of the checkout, or absolute paths. "
+        "The images of the example application come with the bundle when one of them needs them.",
+        example=["releases/sms-checker.yml"],
+        rule="must be the page of a release",
     )
     cluster_api_endpoint: str = setting(
         "",

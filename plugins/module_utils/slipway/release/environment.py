@@ -16,6 +16,10 @@ _TOOLS = {
 }
 
 
+# What nobody publishes has names that begin so.
+OWN_REGISTRY = "slipway.local/"
+
+
 @dataclass(frozen=True)
 class Environment:
     """The cluster as far as a release depends on it; ``None`` or empty where nobody has asked."""
@@ -24,8 +28,8 @@ class Environment:
     # SPIFFE trust domain of the mesh; Istio takes cluster.local for whatever its own is.
     trust_domain: str = "cluster.local"
     gateway_namespace: str = "istio-system"
-    # ServiceAccount and label app of the gateway's pods.
-    gateway_account: str = "istio-ingressgateway"
+    # ServiceAccount and label app of the gateway's pods, as the charts of Istio name them.
+    gateway_account: str = "istio-ingressgateway-service-account"
     gateway_app: str = "istio-ingressgateway"
     # Ports that the gateway listens on; empty: not known.
     gateway_ports: tuple[int, ...] = ()
@@ -33,19 +37,27 @@ class Environment:
     gateway_replicas: int = 1
     # Who scrapes, as namespace/serviceaccount in the mesh.
     scraper: str = "monitoring/prometheus"
+    # Who sees to a release's own Alertmanager, as namespace/serviceaccount.
+    operator: str = "monitoring/prometheus-operator"
     # Are there Prometheus' kinds in this cluster?
     monitoring: bool = True
     # Where tools answer, service.namespace:port; and those that this cluster does not have.
     tools: Mapping[str, str] = field(default_factory=lambda: dict(_TOOLS))
     missing_tools: frozenset[str] = frozenset()
     alertmanager_image: str = "quay.io/prometheus/alertmanager:v0.31.0"
+    # Images that the cluster's mirror has, as name:tag and name@digest; those of OWN_REGISTRY are nowhere else.
+    images: frozenset[str] | None = None
     # Namespaces that are somebody else's: used, and never labelled or deleted.
     foreign_namespaces: frozenset[str] = frozenset(
         ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system", "monitoring", "metallb-system")
     )
-    # Hosts that other releases answer on, and objects (kind/namespace/name) that are theirs: each with whose it is.
+    # Hosts that other releases answer on, and objects (kind/namespace/name) that are theirs: each with whose it is; and
+    # which objects hold a host.
     hosts_taken: Mapping[str, str] = field(default_factory=dict)
+    host_holders: Mapping[str, list[str]] = field(default_factory=dict)
     objects_taken: Mapping[str, str] = field(default_factory=dict)
+    # Revision of each Secret of the release, which changes with its content; pods that use one are made anew then.
+    secret_revisions: Mapping[str, str] = field(default_factory=dict)
     # Secrets in the release's namespace and StorageClasses of the cluster.
     secrets: frozenset[str] | None = None
     storage_classes: frozenset[str] | None = None

@@ -815,6 +815,11 @@ class Release(Map):
         example={"v1": "stable", "v2": "canary"},
         rule=_LABEL_RULE,
     )
+    adopt: bool = setting(
+        False,
+        "Take over objects that are there already and somebody else's? Without it they are refused, each by name.",
+        example=True,
+    )
     names: ReleaseNames = setting(
         ReleaseNames(), "Names of the objects, where they have to be others.", example={"gateway": "my-gateway"}
     )

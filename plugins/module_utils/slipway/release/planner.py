@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..form import Fault
+from ..page import Key
+from ..releases import repository
 from . import alerts, dashboards, facts, limits, workload
 from .access import Access
 from .checks import near, works
-from .environment import Environment
-from .model import HashKey, Metrics, Service
+from .environment import OWN_REGISTRY, Environment
+from .model import HashKey, Metrics, Release, Service
 from .names import Naming
 from .render import Object, render
 from .routing import Rules, fqdn
@@ -23,6 +25,7 @@ from .values import milliseconds, prometheus_time, seconds_text, whole
 KINDS = (
     ("monitoring.coreos.com/v1alpha1", "AlertmanagerConfig"),
     ("monitoring.coreos.com/v1", "Alertmanager"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("monitoring.coreos.com/v1", "PrometheusRule"),
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("networking.istio.io/v1alpha3", "EnvoyFilter"),
@@ -71,7 +74,8 @@ class Plan:
 
     ``secrets``: what the role makes itself, because a plan holds no secret value: ``name``, ``keys`` (each with
     ``environment`` or ``variable``), ``existing``. ``selector``: labels of everything of this release, and nothing
-    else. ``facts``: see ``facts.py``. ``warnings``: sentences with file and line.
+    else. ``facts``: see ``facts.py``. ``warnings``: sentences with file and line. ``places``: the key of the page that
+    each object's name comes from, by identity.
     """
 
     release: str
@@ -82,6 +86,7 @@ class Plan:
     facts: dict[str, Any]
     warnings: list[str]
     labels: dict[str, str]
+    places: dict[str, Key] = field(default_factory=dict)
 
     @property
     def objects(self) -> list[Object]:
@@ -122,7 +127,22 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
     steps = [step for step in maker.steps() if step.objects]
     spec.refuse(maker.faults(steps))
     release = spec.release
-    secrets = [
+    return Plan(
+        release=release.name,
+        namespace=maker.namespace,
+        steps=steps,
+        secrets=declared_secrets(release),
+        selector=maker.selector,
+        facts=facts.facts(maker.rules, maker.access, found),
+        warnings=[*(f"{problem.where}: {problem.key} {problem.what}" for problem in spec.warnings), *maker.warnings()],
+        labels=maker.labels,
+        places=maker.places(steps),
+    )
+
+
+def declared_secrets(release: Release) -> list[dict[str, Any]]:
+    """List a release's Secrets and where each value is, as a plan has them."""
+    return [
         {
             "name": name,
             "existing": secret.existing,
@@ -130,16 +150,6 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
         }
         for name, secret in release.secrets.items()
     ]
-    return Plan(
-        release=release.name,
-        namespace=maker.namespace,
-        steps=steps,
-        secrets=secrets,
-        selector=maker.selector,
-        facts=facts.facts(maker.rules, maker.access, found),
-        warnings=[*(f"{problem.where}: {problem.key} {problem.what}" for problem in spec.warnings), *maker.warnings()],
-        labels=maker.labels,
-    )
 
 
 @dataclass(frozen=True)
@@ -316,7 +326,9 @@ class _Planner:
 
     def _deployments(self) -> Iterator[Object]:
         for service, _, version in self._versions():
-            yield from render("deployment", **workload.deployment(self.naming, service, version, self.labels))
+            revisions = self.environment.secret_revisions
+            values = workload.deployment(self.naming, service, version, self.labels, revisions)
+            yield from render("deployment", **values)
 
     def _around_workloads(self) -> Iterator[Object]:
         for service, declared, version in self._versions():
@@ -400,6 +412,9 @@ class _Planner:
             values = {"image": image, "version": image.rpartition(":")[2], "replicas": own.replicas}
             service_labels = {**self.labels, "slipway.io/alertmanager": own.name}
             config = {"config_selector": {**self.selector, **mailed_by}, "service_labels": service_labels}
+            namespace, _, account = self.environment.operator.partition("/")
+            operator = {"namespace": namespace, "account": account}
+            yield from self.make("alertmanager-rights", own.name, operator=operator)
             yield from self.make("alertmanager", own.name, **values, **config)
         yield from self._dashboards()
 
@@ -440,6 +455,8 @@ class _Planner:
                 "release": release.name,
                 # Mail is routed by namespace, which a sum takes away.
                 "namespace": self.namespace,
+                # Only that one gets it, and the cluster's does not mail it.
+                **({"alertmanager": release.alertmanager.name} if release.alertmanager else {}),
                 **{key: value for key, value in about.items() if value},
             },
             "annotations": alerts.wording(name, alert, release.name),
@@ -458,9 +475,12 @@ class _Planner:
     def faults(self, steps: list[Step]) -> Iterator[Fault]:
         """Hold the plan against what is known of the cluster."""
         environment, release = self.environment, self.shape.release
+        planned = {identity(item) for step in steps for item in step.objects}
         for key, host in self._hosts():
             owner = environment.hosts_taken.get(host)
-            if owner and owner != self._group:
+            # What holds it may be taken over, and holds it for this release then.
+            ours = release.adopt and set(environment.host_holders.get(host, [""])) <= planned
+            if owner and owner != self._group and not ours:
                 fix = "another host, or -e release_hosts=another.local"
                 yield Fault(key, f"is {host}, which release {owner} answers on", fix)
         for index, port in enumerate(release.gateway.ports):
@@ -478,7 +498,24 @@ class _Planner:
             if classes is not None and wanted is not None and wanted not in classes:
                 fix = f"storage_class: {near(wanted, sorted(classes))}" if classes else "cluster_parts: {storage: true}"
                 yield Fault(("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix)
+        yield from self._images()
         yield from self._taken(steps)
+
+    def _images(self) -> Iterator[Fault]:
+        """Find images that no registry has: those that nobody publishes, and that the mirror has not."""
+        known = self.environment.images
+        if known is None:
+            return
+        mirrored = sorted(name for name in known if name.startswith(OWN_REGISTRY) and "@" not in name)
+        for service, declared, version in self._versions():
+            own = declared.versions[version].image
+            image = own or declared.image or ""
+            key: Key = ("services", service, "versions", version, "image") if own else ("services", service, "image")
+            digest = image.partition("@")[2]
+            named = f"{repository(image)}@{digest}" if digest else image
+            if image.startswith(OWN_REGISTRY) and named not in known:
+                fix = f"image: {near(image, mirrored)}" if mirrored else "cluster_releases: [this page], then `make up`"
+                yield Fault(key, "is not on the mirror of this cluster, and nowhere else either", fix)
 
     def _hosts(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         release = self.shape.release
@@ -486,15 +523,23 @@ class _Planner:
         yield from ((("override", "hosts", host), self.shape.host(host)) for host in release.override.hosts)
         yield from ((("tools", tool, "host"), host) for tool, host in self.shape.tool_hosts.items())
 
-    def _taken(self, steps: list[Step]) -> Iterator[Fault]:
+    def places(self, steps: list[Step]) -> dict[str, Key]:
+        """Give for each object the key of the page that its name comes from."""
         keys = {(kind, name): key for kind, _, name, key in self.naming.all()}
-        for step in steps:
-            for item in step.objects:
-                owner = self.environment.objects_taken.get(identity(item))
-                if owner and owner != self._group:
-                    key = keys.get((item["kind"], item["metadata"]["name"]), ("name",))
-                    what = f"would make {identity(item)}, which is {owner}'s"
-                    yield Fault(key, what, "-e release_namespace=another, or another name in names")
+        return {
+            identity(item): keys.get((item["kind"], item["metadata"]["name"]), ("name",))
+            for step in steps
+            for item in step.objects
+        }
+
+    def _taken(self, steps: list[Step]) -> Iterator[Fault]:
+        if self.shape.release.adopt:
+            return
+        for name, key in self.places(steps).items():
+            owner = self.environment.objects_taken.get(name)
+            if owner and owner != self._group:
+                fix = "-e release_namespace=another, or another name in names; adopt: true takes it over"
+                yield Fault(key, f"would make {name}, which is {owner}'s", fix)
 
     def warnings(self) -> Iterator[str]:
         """Say what is worth knowing about this cluster."""

@@ -23,7 +23,7 @@ PAGE = Sort(
 )
 SUBJECT = "This release"
 # What a run may put in the place of the page's own, as release_<name>.
-OVERRIDES = ("name", "namespace", "hosts", "weights")
+OVERRIDES = ("name", "namespace", "hosts", "weights", "adopt")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Spec:
 
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
-    """Read the page at ``path``, with ``overrides`` (name, namespace, hosts, weights) in the place of its own.
+    """Read the page at ``path``, with ``overrides`` (name, namespace, hosts, weights, adopt) in the place of its own.
 
     Raises ``SettingsError`` with every problem: file and line, key, value, and a value that would work.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .model import EnvValue, Probe, Probes, Resources, Service, VersionOf
@@ -51,8 +51,10 @@ def _chosen(declared: Service, version: str, name: str, otherwise: Any) -> Any:
     return otherwise
 
 
-def deployment(naming: Naming, service: str, version: str, labels: dict[str, str]) -> dict[str, Any]:
-    """Give the values of the template ``deployment``."""
+def deployment(
+    naming: Naming, service: str, version: str, labels: dict[str, str], revisions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Give the values of the template ``deployment``; ``revisions`` are those of Secrets, by name."""
     shape = naming.shape
     declared = shape.services[service]
     own = declared.versions[version]
@@ -77,7 +79,9 @@ def deployment(naming: Naming, service: str, version: str, labels: dict[str, str
             "traffic": "user" if own.shadow is None else "shadow",
             "sidecar.istio.io/inject": "true" if has_sidecar(declared, version) else "false",
         },
-        "annotations": {"slipway.io/config": _digest(data)} if data else {},
+        "annotations": _annotations(
+            data, {name: revisions[name] for name in used_secrets(declared, version) if name in revisions}
+        ),
         # A field that the autoscaler sets is not ours.
         "replicas": None if scaling else replicas,
         "spread": scaling is not None or replicas > 1,
@@ -99,6 +103,20 @@ def deployment(naming: Naming, service: str, version: str, labels: dict[str, str
         "mounts": mounts,
         "volumes": volumes,
     }
+
+
+def _annotations(data: dict[str, str], revisions: dict[str, str]) -> dict[str, str]:
+    """What changes with a version's ConfigMap and Secrets, and with nothing else: pods are made anew when it does."""
+    said = {"slipway.io/config": data, "slipway.io/secrets": revisions}
+    return {name: _digest(value) for name, value in said.items() if value}
+
+
+def used_secrets(declared: Service, version: str) -> list[str]:
+    """Name the entries of ``secrets`` that a version's container gets, as variables or files."""
+    own = declared.versions[version]
+    single = [value.secret for value in {**declared.env, **own.env}.values() if value.secret is not None]
+    # What is mounted and is no volume is a Secret.
+    return sorted({*declared.secrets, *own.secrets, *single, *declared.mounts, *own.mounts})
 
 
 def autoscaling(declared: Service, version: str) -> Any:

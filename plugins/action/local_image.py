@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin `local_image`: a thin shell around slipway.artifacts.local (documented in modules/local_image.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Work on the user's machine: the image is there, and the cache and the state folder are."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Take an image in, and note that the mirror has to have it."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "image": {"type": "str", "required": True},
+                "state": {"type": "path", "required": True},
+                "bundled": {"type": "list", "elements": "str", "default": []},
+            }
+        )
+        from slipway.artifacts import local
+        from slipway.artifacts.cache import default_root
+        from slipway.errors import SlipwayError
+
+        try:
+            image, changed = local.load(
+                arguments["image"].strip(),
+                default_root() / local.FOLDER,
+                Path(arguments["state"]),
+                arguments["bundled"],
+                write=not self._task.check_mode,
+            )
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from exc
+        result.update(changed=changed, name=image.name, tag=image.tag, digest=image.digest, pinned=image.pinned)
+        result["registry"] = image.name.partition("/")[0]
+        return result

@@ -1,0 +1,121 @@
+"""The action plugin that holds a plan against a cluster; the cluster is a stand-in that keeps objects in a dict."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway import release_cluster
+from slipway.page import SettingsError
+from slipway.release import identity
+from slipway.release.render import render
+from slipway.release_apply import Found, Object, owner, secret_values
+
+from tests.support.release import page
+
+ROOT = Path(__file__).parents[2]
+PAGE: dict[str, Any] = {
+    "name": "shop",
+    "hosts": ["shop.local"],
+    "secrets": {"token": {"keys": {"K": {"environment": "SHOP_TOKEN"}}}},
+    "services": {"web": {"secrets": "token", "versions": {"v1": "example.org/web:1"}}},
+    "dashboards": {},
+}
+
+
+class Cluster:
+    """What an API server would hold; what is applied is kept as it is."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Object] = {}
+
+    def look(self, name: str, namespace: str) -> Found:
+        items = list(self.objects.values())
+        spaces = [item for item in items if item["kind"] == "Namespace"]
+        return Found(name, namespace, applied=[item for item in items if owner(item)], namespaces=spaces)
+
+    def present_secrets(self, namespace: str, names: Iterable[str]) -> dict[str, Object]:
+        found = {name: self.objects.get(f"Secret/{namespace}/{name}") for name in names}
+        return {name: item for name, item in found.items() if item}
+
+    def changes(self, _: Found, objects: Iterable[Object]) -> list[tuple[Object, Object | None, Object]]:
+        pairs = ((item, self.objects.get(identity(item))) for item in objects)
+        return [(item, before, item) for item, before in pairs if before != item]
+
+    def apply(self, result: dict[str, Any], token: str) -> None:
+        """Do what the role does with the plan's result."""
+        for group in result["groups"].values():
+            self.objects |= {identity(item): item for item in group}
+        present = self.present_secrets("shop", ["token"])
+        surroundings, revisions = {"SHOP_TOKEN": token}, result["secret_revisions"]
+        for made in secret_values(result["secrets"], present, "shop/shop", surroundings, {}, revisions)[0]:
+            values = {"namespace": "shop", "labels": result["labels"], "annotations": made.annotations}
+            self.objects |= {
+                identity(item): item for item in render("secret", name=made.name, data=made.data, **values)
+            }
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    monkeypatch.setattr(release_cluster, "Cluster", lambda _: made)
+    monkeypatch.setenv("SHOP_TOKEN", "first")
+    return made
+
+
+def planned(path: Path, **given: Any) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location("slipway_action_plan", ROOT / "plugins/action/release_plan.py")
+    assert spec
+    assert spec.loader
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    action = module.ActionModule.__new__(module.ActionModule)
+    empty = {"name": "", "namespace": "", "hosts": [], "weights": {}, "adopt": False, "cluster": {}}
+    found: dict[str, Any] = action._present({"page": str(path), "kubeconfig": "/k", **empty, **given}, {})  # noqa: SLF001
+    return found
+
+
+def changed(result: dict[str, Any]) -> set[str]:
+    return {identity(item) for group in result["groups"].values() for item in group}
+
+
+def test_a_second_run_finds_nothing_to_do_and_a_new_secret_makes_only_its_pods_anew(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = page(tmp_path, PAGE)
+    first = planned(path)
+    assert first["secrets_due"] == ["token"]
+    cluster.apply(first, "first")
+    again = planned(path)
+    assert (changed(again), again["secrets_due"], again["differences"]) == (set(), [], [])
+    monkeypatch.setenv("SHOP_TOKEN", "hunter2")
+    third = planned(path)
+    assert (changed(third), third["secrets_due"]) == ({"Deployment/shop/web-v1"}, ["token"])
+    assert "hunter2" not in str(third)
+    cluster.apply(third, "hunter2")
+    assert planned(path)["differences"] == []
+
+
+def test_what_is_somebody_elses_is_refused_with_its_line_and_taken_over_when_told_to(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    path = page(tmp_path, PAGE)
+    metadata = {"name": "web", "namespace": "shop", "labels": {"app.kubernetes.io/managed-by": "Helm"}}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}}
+    cluster.objects |= {identity(item): item for item in (space, service)}
+    with pytest.raises(SettingsError) as caught:
+        planned(path)
+    (problem,) = caught.value.problems
+    assert problem.what == "would change Service/shop/web, which is there already and is managed by Helm"
+    assert problem.where.startswith(f"{path}:")
+    assert "release_adopt=true" in problem.works
+    taken = planned(path, adopt=True)
+    assert "Service/shop/web is managed by Helm: this release takes it over" in taken["warnings"]
+    assert "Service/shop/web" in changed(taken)
+    cluster.apply(taken, "first")
+    # From then on it is the release's.
+    assert planned(path)["differences"] == []

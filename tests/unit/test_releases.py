@@ -1,0 +1,151 @@
+"""What the releases of a cluster's page need of the cluster: names, images, a mirror, parts."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from slipway import releases
+from slipway.releases import Listed
+
+ROOT = Path(__file__).parents[2]
+SMS = "releases/sms-checker.yml"
+CATALOG = {
+    "images": {
+        "app": {"name": "slipway.local/apps/app", "parts": ["apps"], "own": True},
+        "other": {"name": "docker.io/library/other", "parts": ["other"]},
+    }
+}
+
+
+def filters() -> Any:
+    spec = importlib.util.spec_from_file_location("slipway_filter_releases", ROOT / "plugins/filter/releases.py")
+    assert spec
+    assert spec.loader
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.FilterModule().filters()
+
+
+def written(folder: Path, name: str, **values: Any) -> str:
+    """Write a page that is fine but for ``values``; gives its path."""
+    services = {"web": {"versions": {"v1": values.pop("image", "example.org/web:1.0")}}}
+    page = {"name": name, "hosts": [f"{name}.local"], "services": services, "dashboards": {}, **values}
+    path = folder / f"{name}-{len(list(folder.iterdir()))}.yml"
+    path.write_text(yaml.safe_dump(page), encoding="utf-8")
+    return str(path)
+
+
+def found(*pages: str, root: Path = ROOT, mirror: bool = True, **on: Any) -> list[tuple[int | None, str, str, bool]]:
+    parts = {"istio": True, "monitoring": True, **on}
+    return list(releases.faults(pages, root, parts_on=parts, with_mirror=mirror))
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("example.org/web:1.0", "example.org/web"),
+        ("example.org/web", "example.org/web"),
+        ("example.org:5000/web", "example.org:5000/web"),
+        ("example.org:5000/web:1.0", "example.org:5000/web"),
+        ("example.org/web@sha256:0", "example.org/web"),
+        ("example.org:5000/web:1.0@sha256:0", "example.org:5000/web"),
+    ],
+)
+def test_the_repository_of_an_image(image: str, name: str) -> None:
+    assert releases.repository(image) == name
+
+
+@pytest.mark.parametrize(
+    ("image", "own"),
+    [
+        ("slipway.local/apps/app:1.0", {"slipway.local/apps/app:1.0": ["apps"]}),
+        ("slipway.local/apps/app@sha256:0", {"slipway.local/apps/app@sha256:0": ["apps"]}),
+        ("slipway.local/apps/another:1.0", {}),
+        # Published by somebody, whoever puts it into bundles too.
+        ("docker.io/library/other:1.0", {}),
+    ],
+)
+def test_only_images_that_nobody_publishes_are_our_own(image: str, own: dict[str, list[str]]) -> None:
+    assert releases.own_images(Listed("a", "a", [], [image], False), CATALOG) == own
+
+
+def test_the_hosts_are_those_of_all_pages_with_canaries_and_tools() -> None:
+    assert releases.hosts([]) == []
+    assert releases.hosts([SMS]) == [
+        "canary.team8.local",
+        "grafana.team8.local",
+        "prometheus.team8.local",
+        "team8.local",
+    ]
+    assert "hello.local" in releases.hosts([SMS, str(ROOT / "releases/hello.yml")])
+
+
+def test_the_example_application_comes_with_releases_that_run_it(tmp_path: Path) -> None:
+    assert releases.parts([]) == []
+    assert releases.parts([SMS, "releases/hello.yml"]) == ["apps"]
+    assert releases.parts([written(tmp_path, "foreign")]) == []
+    assert releases.need_a_mirror([SMS])
+    assert not releases.need_a_mirror([written(tmp_path, "foreign")])
+    # That there is no such page is said where the settings are checked.
+    assert not releases.need_a_mirror(["releases/none.yml"])
+
+
+def test_every_shipped_release_can_be_listed() -> None:
+    pages = sorted(f"releases/{path.name}" for path in (ROOT / "releases").glob("*.yml"))
+    assert found(*pages) == []
+
+
+def test_a_page_that_is_not_there_or_wrong_is_named_with_what_would_work(tmp_path: Path) -> None:
+    wrong = written(tmp_path, "wrong", weights={"v1": 90})
+    missing, broken = found("releases/none.yml", wrong)
+    assert missing[0] == 0
+    assert "no file" in missing[1]
+    assert missing[2].startswith("cluster_releases: [releases/")
+    assert broken[0] == 1
+    assert f"{wrong}:" in broken[1]
+    assert "100" in broken[1]
+    assert not broken[3]
+
+
+def test_a_release_is_listed_once_and_shares_no_host(tmp_path: Path) -> None:
+    one = written(tmp_path, "one")
+    assert [(index, what) for index, what, _, _ in found(one, one)] == [
+        (1, "is release one/one, as entry 1 of the list is")
+    ]
+    two = written(tmp_path, "two", hosts=["one.local"])
+    ((index, what, _, warning),) = found(one, two)
+    assert (index, warning) == (1, False)
+    assert "one.local, as one/one does" in what
+
+
+@pytest.mark.parametrize(
+    ("around", "index", "said", "fix", "warning"),
+    [
+        ({"mirror": False}, 0, "can only get from a mirror", "cluster_mirror: true", False),
+        ({"istio": False}, None, "needs the mesh", "cluster_parts: {istio: true}", False),
+        ({"monitoring": False}, 0, "alerts", "monitoring: true", True),
+    ],
+)
+def test_what_a_release_needs_is_there(
+    around: dict[str, Any], index: int | None, said: str, fix: str, warning: bool
+) -> None:
+    ((where, what, works, mild),) = found(SMS, **around)
+    assert (where, works, mild) == (index, fix, warning)
+    assert said in what
+
+
+def test_without_a_list_nothing_is_asked(tmp_path: Path) -> None:
+    assert found(root=tmp_path, mirror=False, istio=False, monitoring=False) == []
+
+
+def test_the_filters_say_what_is_wrong_without_a_traceback() -> None:
+    assert filters()["releases_parts"]([SMS]) == ["apps"]
+    assert "team8.local" in filters()["releases_hosts"]([SMS])
+    for name in ("releases_parts", "releases_hosts"):
+        with pytest.raises(AnsibleFilterError, match=r"releases/none\.yml"):
+            filters()[name](["releases/none.yml"])
