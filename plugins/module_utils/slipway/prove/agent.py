@@ -73,15 +73,20 @@ def sources(network: str) -> tuple[str, str, str, str]:
 
 
 @contextmanager
-def namespace(network: str, execute: Run = run) -> Iterator[None]:
-    """Be in a nameless network namespace with a link to this node; it ends with the process, however that ends."""
+def namespace(network: str, link: str = "", execute: Run = run) -> Iterator[None]:
+    """Be in a nameless network namespace with a link to this node; it ends with the process, however that ends.
+
+    ``link``: name of the link's end on the node. One that is there already is what a killed run left, and goes.
+    """
     near, far, many, whole = sources(network)
+    name = link or f"slipway{os.getpid() % 100000}"
+    if any(each.get("ifname") == name for each in json.loads(execute(["ip", "-json", "link", "show"]) or "[]")):
+        execute(["ip", "link", "delete", name])
     held = execute(["ip", "-json", "route", "show", "root", whole])
     if json.loads(held or "[]"):
         raise RefusedError(f"{whole} is in use on this node; name another network for the clients")
     node = os.open("/proc/self/ns/net", os.O_RDONLY)
     libc = ctypes.CDLL(None, use_errno=True)
-    name = f"slipway{os.getpid() % 100000}"
     if libc.unshare(CLONE_NEWNET):
         raise RefusedError(f"no network namespace: {os.strerror(ctypes.get_errno())}; run it as root")
     inside = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -271,7 +276,7 @@ def main(text: str, execute: Run = run) -> tuple[int, Json]:
         job = json.loads(text)
         checked(job, execute)
         if job.get("network"):
-            with namespace(job["network"], execute):
+            with namespace(job["network"], str(job.get("link", "")), execute):
                 return 0, _in_namespace(job)
         return 0, Agent(job).carry_out()
     except RefusedError as exc:

@@ -39,7 +39,8 @@ class Surroundings:
 
     ``test_header``: the app obeys x-slipway-test. ``roles``: what the app calls itself in a service. ``paths``: for a
     route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
-    this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read.
+    this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read. ``away``:
+    why the user's machine may not ask the gateway, empty when it may; None when that is no claim.
     """
 
     test_header: bool = False
@@ -49,6 +50,7 @@ class Surroundings:
     missing_tools: frozenset[str] = frozenset()
     monitoring: bool = True
     mail_sink: bool = False
+    away: str | None = None
     sources: int = 2040
 
     @classmethod
@@ -89,7 +91,7 @@ class _Planner:
         self.together = max(1, sum(stats.intervals(shares) for shares in self._random()))
 
     def made(self) -> Json:
-        claims = [self._claim(claim) for claim in self.facts["claims"]]
+        claims = [self._claim(claim) for claim in [*self._outside(), *self.facts["claims"]]]
         names = ("release", "namespace", "hosts", "services", "sticky", "versions", "weights", "routes")
         return {
             **{name: self.facts[name] for name in names},
@@ -106,6 +108,11 @@ class _Planner:
             "reads": list(self.reads.values()),
             "claims": claims,
         }
+
+    def _outside(self) -> Iterator[Json]:
+        """Add what is no promise of the page, but of the cluster that the release is on."""
+        if self.environment.away is not None:
+            yield {"id": "address-0", "kind": "address", "title": "the gateway answers the user's machine"}
 
     def _tolerated(self) -> list[int]:
         """Give the statuses that the release answers with on purpose."""
@@ -238,6 +245,12 @@ class _Planner:
         return (shared or routes)[0]
 
     # One method for each kind of claim: it asks, and says what is expected.
+
+    def _address(self, _: Json) -> Json:
+        if self.environment.away:
+            raise NotExercisedError(self.environment.away)
+        self._experiment([self._step("/")], by="here", stage="quiet")
+        return {"host": self.host, "port": self.port}
 
     def _share(self, claim: Json) -> Json:
         route = claim["route"]
