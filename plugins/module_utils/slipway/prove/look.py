@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import SlipwayError
+from ..release_apply import MANAGED, owner
 from ..release_apply import hosts as hosts_of
-from ..release_apply import owner
 
 Json = dict[str, Any]
 
 GATEWAY_NAMESPACE, GATEWAY = "istio-system", "istio-ingressgateway"
 MONITORING = "monitoring"
+# Whose the client pods are: no release's.
+MANAGER = "slipway-prove"
 # A Service with it is a mail server of our own whose port ``http`` gives the mails that it got (see docs/prove.md).
 SINK = "slipway.io/mail-sink"
 # Other releases that are asked whether a limit bites at them, too.
@@ -58,10 +60,16 @@ class Look:
 
 
 def look(
-    api: Asked, facts: Json, *, paths: Mapping[str, str] | None = None, away: Callable[[str], str] | None = None
+    api: Asked,
+    facts: Json,
+    *,
+    paths: Mapping[str, str] | None = None,
+    tells: bool = False,
+    away: Callable[[str], str] | None = None,
 ) -> Look:
     """Look at the cluster on which ``facts`` are promised. ``away``: says why this machine may not ask an address.
 
+    ``tells``: the app says in its answers which version they are from, though it is none of the examples'.
     Raises SlipwayError where a proof cannot even begin, UnansweredError where the API does not answer.
     """
     services = {_named(item): item for item in api.items("/api/v1/services")}
@@ -71,12 +79,14 @@ def look(
     }
     gateways = api.items("/apis/networking.istio.io/v1/gateways")
     routes = api.items("/apis/networking.istio.io/v1/virtualservices")
-    namespaces = {item["metadata"]["name"] for item in api.items("/api/v1/namespaces")}
+    namespaces = {item["metadata"]["name"]: item["metadata"] for item in api.items("/api/v1/namespaces")}
     pods = api.items(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/pods?labelSelector=istio%3Dingressgateway")
     address = gateway_address(services.get((GATEWAY_NAMESPACE, GATEWAY)))
     sink = mail_sink(facts["mail"], services)
+    spoken = obeys(facts, deployments)
     environment = {
-        **obeys(facts, deployments),
+        **spoken,
+        "tells": tells or all(route["service"] in spoken["roles"] for route in facts["routes"]),
         "neighbours": neighbours(facts, gateways, routes),
         "missing_tools": missing_tools(facts["tools"], routes, services),
         "monitoring": (MONITORING, "prometheus") in services,
@@ -85,6 +95,8 @@ def look(
         "paths": dict(paths or {}),
     }
     own = client_namespace(facts["release"], facts["namespace"])
+    if own in namespaces and (namespaces[own].get("labels") or {}).get(MANAGED) != MANAGER:
+        raise SlipwayError(f"namespace {own} is somebody else's; proofs need that name for their clients")
     return Look(
         environment=environment,
         targets={"gateway": address, **service_addresses(facts, services)},

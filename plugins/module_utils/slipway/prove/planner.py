@@ -29,6 +29,8 @@ MOST_PER_SECOND = 5
 REPEATS = 10
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
+# Claims about which version answered.
+OF_VERSIONS = ("share", "default", "sticky", "withdrawn", "override", "chain", "shadow")
 # How long an alert may take beyond its own ``for``, in seconds.
 PATIENCE = 90
 
@@ -37,12 +39,14 @@ PATIENCE = 90
 class Surroundings:
     """What the plan has to know beside the release.
 
+    ``tells``: answers say which versions took part, as those of the example app do in x-chain and in their JSON.
     ``test_header``: the app obeys x-slipway-test. ``roles``: what the app calls itself in a service. ``paths``: for a
     route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
     this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read. ``away``:
     why the user's machine may not ask the gateway, empty when it may; None when that is no claim.
     """
 
+    tells: bool = True
     test_header: bool = False
     roles: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
@@ -136,6 +140,8 @@ class _Planner:
         self.claim |= {"reason": "", "expect": {}, "experiments": [], "reads": []}
         before = self.requests
         try:
+            if claim["kind"] in OF_VERSIONS and not self.environment.tells:
+                raise NotExercisedError("the app's answers do not say which version they are from")
             expect = getattr(self, f"_{claim['kind'].replace('-', '_')}")(claim)
             self.claim["expect"] = expect
         except (NotExercisedError, SkippedError) as exc:
