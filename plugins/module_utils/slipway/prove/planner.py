@@ -140,10 +140,7 @@ class _Planner:
         self.claim |= {"reason": "", "expect": {}, "experiments": [], "reads": []}
         before = self.requests
         try:
-            if claim["kind"] in OF_VERSIONS and not self.environment.tells:
-                raise NotExercisedError("the app's answers do not say which version they are from")
-            expect = getattr(self, f"_{claim['kind'].replace('-', '_')}")(claim)
-            self.claim["expect"] = expect
+            self.claim["expect"] = self._expected(claim)
         except (NotExercisedError, SkippedError) as exc:
             for name in self.claim["experiments"]:
                 del self.experiments[name]
@@ -155,6 +152,13 @@ class _Planner:
                     self.reads.pop(name, None)
                 self.claim["reads"] = []
         return self.claim
+
+    def _expected(self, claim: Json) -> Json:
+        """Ask what a claim needs, and say what is expected of the answers."""
+        if claim["kind"] in OF_VERSIONS and not self.environment.tells:
+            raise NotExercisedError("the app's answers do not say which version they are from")
+        expect: Json = getattr(self, f"_{claim['kind'].replace('-', '_')}")(claim)
+        return expect
 
     # What experiments and reads are made of.
 
