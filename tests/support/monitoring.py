@@ -116,8 +116,15 @@ def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": metadata,
-            "spec": {"selector": {"app": "mail"}, "ports": [{"name": "smtp", "port": MAIL_PORT, "targetPort": "smtp"}]},
+            # By this label a proof knows that it may read the mails here.
+            "metadata": {**metadata, "labels": {**metadata["labels"], "slipway.io/mail-sink": "true"}},
+            "spec": {
+                "selector": {"app": "mail"},
+                "ports": [
+                    {"name": "smtp", "port": MAIL_PORT, "targetPort": "smtp"},
+                    {"name": "http", "port": READ_PORT, "targetPort": "http"},
+                ],
+            },
         },
     ]
 
