@@ -80,7 +80,7 @@ def packed(*packages: str) -> str:
 def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
     """Namespace, pod and Service of the mail server; ``image`` may be empty, Python is the node's."""
     mounts = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}
-    metadata = {"name": "mail", "namespace": MAIL, "labels": {"app": "mail"}}
+    metadata: dict[str, Any] = {"name": "mail", "namespace": MAIL, "labels": {"app": "mail"}}
     container = {
         "name": "mail",
         "image": image,
