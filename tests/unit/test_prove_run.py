@@ -205,12 +205,60 @@ def test_an_agent_in_a_pod_is_run_by_kubectl(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HTTPS_PROXY", "http://192.0.2.1:3128")
         said = pods.send("plain", {"seconds": 1, "experiments": []}, threading.Event())
-    assert said["job"] == {"seconds": 1, "experiments": []}
+    assert said["job"] == {"seconds": 1, "experiments": [], "keep": "/kept/.json"}
     assert said["proxy"] is None
     assert said["argv"] == [
         f"--kubeconfig={tmp_path / 'kubeconfig'}", "exec", "--stdin", "--namespace=slipway-prove-shop", "plain",
         "--container=agent", "--", "/usr/bin/python3", "-I", "/prove/agent.py",
     ]  # fmt: skip
+
+
+LOSING = """
+import json, os, subprocess, sys
+words = sys.argv[sys.argv.index("--") + 1:]
+folder, program = os.path.dirname(sys.argv[0]), {program!r}
+with open(folder + "/calls", "a") as file:
+    file.write("job" if "/prove/agent.py" in words else "fetch")
+    file.write(chr(10))
+if "/prove/agent.py" not in words:
+    os.execv(sys.executable, [sys.executable, "-I", "-c", words[3], folder + words[4]])
+text = json.load(sys.stdin)
+calls = open(folder + "/calls").read().split()
+if {lost!r} == "before" and calls.count("job") == 1:
+    sys.exit("error dialing backend: EOF")
+text["keep"] = folder + text["keep"]
+done = subprocess.run([sys.executable, "-I", program], input=json.dumps(text), capture_output=True, text=True)
+print(done.stdout[:20] if {lost!r} == "after" else done.stdout)
+sys.exit(done.returncode)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lost", "calls"),
+    [("", ["job"]), ("before", ["job", "fetch", "job"]), ("after", ["job", "fetch"])],
+)
+def test_a_lost_connection_loses_no_answers_and_sends_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str, calls: list[str]
+) -> None:
+    monkeypatch.setattr(run, "PAUSE", 0.01)
+    (tmp_path / "kept").mkdir()
+    pods = kubectl(tmp_path, LOSING.format(program=str(prove.PROGRAM), lost=lost))
+    step = {"to": "gateway", "port": 1, "host": "shop.local", "path": "/", "times": 3}
+    experiment = {"id": "share-1.1", "clients": 1, "steps": [step]}
+    given = {"seconds": 5, "nonce": "x", "targets": {"gateway": "127.0.0.1"}, "experiments": [experiment]}
+    said = pods.send("addresses", given, threading.Event())
+    assert len(said["experiments"]["share-1.1"]["answers"]) == 3
+    assert (tmp_path / "calls").read_text().split() == calls
+
+
+def test_an_agent_that_refuses_is_not_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    pods = kubectl(tmp_path, LOSING.format(program=str(prove.PROGRAM), lost=""))
+    step = {"to": "elsewhere", "port": 1, "host": "shop.local", "path": "/", "times": 1}
+    given = {"seconds": 5, "nonce": "x", "targets": {}, "experiments": [{"id": "e", "clients": 1, "steps": [step]}]}
+    said = pods.send("addresses", given, threading.Event())
+    assert said["refused"] == "addresses: e asks elsewhere, which is none of the targets"
+    assert (tmp_path / "calls").read_text().split() == ["job"]
 
 
 def test_an_agent_on_this_machine_needs_no_kubectl(tmp_path: Path) -> None:

@@ -54,7 +54,13 @@ def test_one_client_of_each_kind() -> None:
     for one in made.values():
         (container,) = one["spec"]["containers"]
         assert container["name"] == run.CONTAINER
-        assert {each["mountPath"] for each in container["volumeMounts"]} == {"/prove", "/usr", "/lib", "/lib64"}
+        assert {each["mountPath"] for each in container["volumeMounts"]} == {
+            "/prove",
+            "/kept",
+            "/usr",
+            "/lib",
+            "/lib64",
+        }
         assert one["spec"]["activeDeadlineSeconds"] >= 900
         assert one["spec"]["automountServiceAccountToken"] is False
 

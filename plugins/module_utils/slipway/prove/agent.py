@@ -275,14 +275,32 @@ def main(text: str, execute: Run = run) -> tuple[int, Json]:
     try:
         job = json.loads(text)
         checked(job, execute)
+        keep(job, ".begun", {})
         if job.get("network"):
             with namespace(job["network"], str(job.get("link", "")), execute):
-                return 0, _in_namespace(job)
-        return 0, Agent(job).carry_out()
+                said = _in_namespace(job)
+        else:
+            said = Agent(job).carry_out()
     except RefusedError as exc:
         return 3, {"refused": str(exc)}
     except (ValueError, KeyError, TypeError) as exc:
         return 3, {"refused": f"the job cannot be read: {type(exc).__name__} {exc}"}
+    keep(job, "", said)
+    return 0, said
+
+
+def keep(job: Json, ending: str, said: Json) -> None:
+    """Keep what is said in the file that the job names: whoever loses the connection can come for it later."""
+    if not job.get("keep"):
+        return
+    name = f"{job['keep']}{ending}"
+    try:
+        with open(f"{name}.part", "w", encoding="utf-8") as file:
+            json.dump(said, file)
+        os.replace(f"{name}.part", name)
+    except OSError as exc:
+        # It is still printed.
+        print(f"{name}: {exc}", file=sys.stderr)
 
 
 def _in_namespace(job: Json) -> Json:

@@ -30,6 +30,18 @@ CONTAINER = "agent"
 # Where a client pod has the agent's program, and what a pod's proxy is asked with.
 IN_POD = "/prove/agent.py"
 ASK_PROXY = ("pilot-agent", "request", "GET")
+# Where an agent keeps what it says, and how that is asked for: the answers, whether it has begun, or nothing.
+KEPT = "/kept"
+FETCH = """
+import os, sys
+if os.path.exists(sys.argv[1]):
+    print(open(sys.argv[1]).read())
+else:
+    print('{"begun": true}' if os.path.exists(sys.argv[1] + ".begun") else "{}")
+"""
+# Times that a job is handed over while it is known that none of its requests was sent, and seconds between two looks.
+TRIES = 3
+PAUSE = 2.0
 # Seconds that an agent may take beyond its job's own: to start, and for the answers that it still waits for.
 GRACE = 30.0
 # Seconds from the first request until the last target has to be up.
@@ -154,7 +166,10 @@ def carried_out(
     except ValueError:
         lines = err.strip().splitlines()
         return {"refused": lines[-1] if lines else f"it ended with {process.returncode} and said nothing"}
-    return dict(said) if isinstance(said, dict) else {"refused": "what it said is no answer"}
+    if not isinstance(said, dict):
+        return {"refused": "what it said is no answer"}
+    # An agent that refuses has understood its job; another try would bring the same.
+    return {**said, "final": True} if "refused" in said and "cannot be read" not in str(said["refused"]) else said
 
 
 @dataclass(frozen=True)
@@ -176,13 +191,43 @@ class Kubectl:
 
     def send(self, by: str, given: Json, stop: threading.Event) -> Json:
         """Hand a job to the agent of a client pod; ``here``: to one on this machine."""
-        command = self._exec(self.namespace, by, CONTAINER, PYTHON, "-I", IN_POD)
-        command.insert(command.index("exec") + 1, "--stdin")
+        seconds = min(float(given["seconds"]), MOST_SECONDS) + GRACE
         if by == "here":
             command = [sys.executable, "-I", str(PROGRAM)]
-        seconds = min(float(given["seconds"]), MOST_SECONDS) + GRACE
-        said = carried_out(command, json.dumps(given), seconds, stop, self._environment)
+            said = carried_out(command, json.dumps(given), seconds, stop, self._environment)
+        else:
+            said = self._sent(by, given, seconds, stop)
         return {**said, "refused": f"{by}: {said['refused']}"} if said.get("refused") else _heard(said)
+
+    def _sent(self, by: str, given: Json, seconds: float, stop: threading.Event) -> Json:
+        """Run the agent of a pod, and come for its answers when the connection breaks: no request is sent twice."""
+        until = time.monotonic() + seconds
+        kept = f"{KEPT}/{given.get('nonce', '')}{next((each['id'] for each in given['experiments']), '')}.json"
+        command = self._exec(self.namespace, by, CONTAINER, PYTHON, "-I", IN_POD)
+        command.insert(command.index("exec") + 1, "--stdin")
+        fetch = self._exec(self.namespace, by, CONTAINER, PYTHON, "-I", "-c", FETCH, kept)
+        said: Json = {}
+        for _ in range(TRIES):
+            text = json.dumps({**given, "keep": kept})
+            said = carried_out(command, text, max(1.0, until - time.monotonic()), stop, self._environment)
+            if stop.is_set() or not said.get("refused") or said.get("final"):
+                break
+            held = self._kept(fetch, until, stop)
+            if "experiments" in held:
+                return held
+            if held.get("begun") or time.monotonic() > until:
+                break
+        return said
+
+    def _kept(self, fetch: Sequence[str], until: float, stop: threading.Event) -> Json:
+        """Give what an agent has kept, when it is done; empty where it has never begun."""
+        held: Json = {"begun": True}
+        while held.get("begun") and time.monotonic() < until and not stop.is_set():
+            time.sleep(PAUSE)
+            held = carried_out(fetch, "", GRACE, stop, self._environment)
+            # Of what cannot be asked it is not known whether it has begun.
+            held = {"begun": True} if "refused" in held else held
+        return held
 
     def proxy(self, namespace: str, pod: str, path: str) -> Any:
         """Give what the proxy of a pod says at a path of its administration interface. Raises ValueError."""
