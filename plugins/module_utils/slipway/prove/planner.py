@@ -409,13 +409,19 @@ class _Planner:
     def _mtls(self, claim: Json) -> Json:
         if claim["mode"] not in ("strict", "permissive"):
             raise NotExercisedError("the release does not ask for it")
-        self.pods["plain"] = {"sidecar": False, "labels": {}}
         expect: Json = {"mode": claim["mode"], "services": {}}
-        for name, service in self.facts["services"].items():
-            if all(version["sidecar"] for version in service["versions"].values()):
+        for name in self.facts["services"]:
+            if self._guarded(name):
+                self.pods["plain"] = {"sidecar": False, "labels": {}}
                 step = self._inside(name)
                 expect["services"][self._experiment([{**step, "times": 3}], by="plain")] = name
+        if not expect["services"]:
+            raise NotExercisedError("no service has the mesh's proxy in all of its pods")
         return expect
+
+    def _guarded(self, service: str) -> bool:
+        """Tell whether every pod of a service has the mesh's proxy, so that it does not matter which one answers."""
+        return all(version["sidecar"] for version in self.facts["services"][service]["versions"].values())
 
     def _inside(self, service: str) -> Json:
         there = self.facts["services"][service]
@@ -424,6 +430,8 @@ class _Planner:
     def _access(self, claim: Json) -> Json:
         expect: Json = {"refused": {}, "allowed": {}}
         for row in claim["access"]:
+            if not self._guarded(row["service"]):
+                continue
             caller = next(iter(row["callers"]), None)
             name, labels = "stranger", {}
             if caller:
@@ -437,6 +445,8 @@ class _Planner:
             deployment = self._deployment(row)
             callers = [self.facts["services"][c["service"]]["versions"][c["version"]] for c in row["callers"]]
             expect["allowed"][self._read("rules", deployment=deployment)] = [each["account"] for each in callers]
+        if not expect["refused"]:
+            raise NotExercisedError("no service has the mesh's proxy in all of its pods")
         return expect
 
     def _alert(self, claim: Json) -> Json:
