@@ -13,11 +13,12 @@ def summary(report: Report, folder: Path) -> list[str]:
     """Write a line with the counts, one for each claim, and where the report is."""
     counts = report.as_json()["counts"]
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state in ("passed", "failed"))
-    rows = [(verdict.state, verdict.title, verdict.seen) for verdict in report.verdicts]
+    rows = [(verdict.state, verdict.title, _seen(verdict)) for verdict in report.verdicts]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     return [
         "",
-        f"{report.release}: {said}",
+        f"{report.release}: {said}"
+        + (" (configured: not exercised, for the reason given)" if counts["configured"] else ""),
         *(_cut(f"  {state:<{widths[0]}}  {title:<{min(widths[1], 60)}}  {seen}") for state, title, seen in rows),
         f"  {folder / 'report.html'}",
     ]
@@ -34,6 +35,11 @@ def _failed(verdict: Verdict) -> str:
     lines = [f"{verdict.id}: {verdict.title}", f"    seen: {verdict.seen}"]
     lines += [f"    expected: {verdict.expected}"] * (verdict.expected != verdict.title)
     return "\n".join([*lines, f"    look at: {verdict.look}"])
+
+
+def _seen(verdict: Verdict) -> str:
+    """Give what was seen without the words that the state says already."""
+    return verdict.seen.removeprefix("configured, not exercised: ").removeprefix("skipped: ")
 
 
 def _cut(line: str) -> str:
