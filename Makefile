@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan load-image hosts validate bundle status graph down purge test test-long mutate lint bench lock
+.PHONY: help setup setup-dev up release plan prove load-image hosts validate bundle status graph down purge test test-long mutate lint bench lock
 
 # A login that is older than its membership in group docker gets it by with-docker.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
@@ -22,6 +22,9 @@ release: setup ## Release an application: make release RELEASE=releases/sms-chec
 
 plan: setup ## Show what that would change, and touch nothing: make plan RELEASE=releases/sms-checker.yml
 	@$(ansible-playbook) playbooks/plan.yml $(if $(RELEASE),-e release=$(RELEASE))
+
+prove: setup ## Show by requests that it does what its page says: make prove RELEASE=releases/sms-checker.yml
+	@$(ansible-playbook) playbooks/prove.yml $(if $(RELEASE),-e release=$(RELEASE))
 
 load-image: setup ## Put an image that you have built onto the mirror: make load-image IMAGE=shop/web:dev (or ./web.tar)
 	@$(ansible-playbook) playbooks/load-image.yml -e "load_image=$(IMAGE)"

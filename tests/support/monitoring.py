@@ -80,7 +80,7 @@ def packed(*packages: str) -> str:
 def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
     """Namespace, pod and Service of the mail server; ``image`` may be empty, Python is the node's."""
     mounts = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}
-    metadata = {"name": "mail", "namespace": MAIL, "labels": {"app": "mail"}}
+    metadata: dict[str, Any] = {"name": "mail", "namespace": MAIL, "labels": {"app": "mail"}}
     container = {
         "name": "mail",
         "image": image,
@@ -116,8 +116,15 @@ def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": metadata,
-            "spec": {"selector": {"app": "mail"}, "ports": [{"name": "smtp", "port": MAIL_PORT, "targetPort": "smtp"}]},
+            # By this label a proof knows that it may read the mails here.
+            "metadata": {**metadata, "labels": {**metadata["labels"], "slipway.io/mail-sink": "true"}},
+            "spec": {
+                "selector": {"app": "mail"},
+                "ports": [
+                    {"name": "smtp", "port": MAIL_PORT, "targetPort": "smtp"},
+                    {"name": "http", "port": READ_PORT, "targetPort": "http"},
+                ],
+            },
         },
     ]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from slipway import prove
 from slipway.prove import agent
 
 Json = dict[str, Any]
@@ -203,6 +204,35 @@ def test_the_namespace_is_left_again(monkeypatch: pytest.MonkeyPatch, refuse: bo
         assert kernel.calls[-1][0] == "setns"
         assert "ip route add local 198.18.72.0/21 dev lo" in done
         assert any(command.startswith("ip route add 198.18.72.0/21 via 198.18.64.2 dev slipway") for command in done)
+
+
+def test_a_link_that_a_killed_run_has_left_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway.prove.agent.ctypes.CDLL", lambda *_, **__: Kernel(False))
+    done: list[str] = []
+
+    def execute(command: Sequence[str]) -> str:
+        done.append(" ".join(command))
+        return '[{"ifname": "lo"}, {"ifname": "prove0123"}]' if command[2:] == ["link", "show"] else ""
+
+    made = {**job(1, {}), "seconds": 0, "network": "198.18.64.0/20", "link": "prove0123"}
+    assert agent.main(json.dumps(made), execute)[0] == 0
+    assert done[:2] == ["ip -json link show", "ip link delete prove0123"]
+    assert done.index("ip link delete prove0123") < done.index("ip -json route show root 198.18.64.0/20")
+    done.clear()
+    assert agent.main(json.dumps({**made, "link": "another"}), execute)[0] == 0
+    assert not [command for command in done if "delete" in command]
+
+
+def test_jobs_name_the_link_by_the_release_and_what_runs_beside_has_its_own() -> None:
+    plan = {"experiments": [], "stages": [], "beside": ["alerts"], "sources": 9, "release": "shop", "namespace": "shop"}
+    jobs = [prove.job(plan, stage, "addresses", {}) for stage in ("clients", "last", "alerts")]
+    other = prove.job({**plan, "release": "other"}, "clients", "addresses", {})
+    assert [each["network"] for each in jobs] == ["198.18.0.0/16", "198.18.0.0/16", "198.19.0.0/16"]
+    links = [each["link"] for each in (*jobs, other)]
+    assert links[0] == links[1]
+    assert len(set(links)) == 3
+    # The kernel takes no longer names.
+    assert max(map(len, links)) <= 15
 
 
 def test_it_runs_alone() -> None:

@@ -242,3 +242,30 @@ def test_tools(tmp_path: Path, status: int, state: str) -> None:
 def test_surroundings_that_nobody_knows_are_refused() -> None:
     with pytest.raises(TypeError, match="unknown: test_heder; there are"):
         prove.plan(shipped("hello").facts, {"test_heder": True})
+
+
+def test_pods_without_a_proxy_are_not_asked_what_only_a_proxy_does(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path, mtls="permissive", services={"back": {"sidecar": False}}))
+    hosts = {
+        step["host"].partition(".")[0]
+        for kind in ("mtls", "access")
+        for item in asked(plan, kind)
+        for step in item["steps"]
+    }
+    assert hosts == {"front"}
+    none = facts(tmp_path, mtls="permissive", services={"front": {"sidecar": False}, "back": {"sidecar": False}})
+    plan = prove.plan(none)
+    assert {claim(plan, kind)["state"] for kind in ("mtls", "access")} == {"configured"}
+    assert plan["pods"] == {}
+
+
+def test_an_app_that_does_not_tell_its_versions_is_not_judged_by_them(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path), {"tells": False})
+    reason = "the app's answers do not say which version they are from"
+    for kind in ("share", "chain"):
+        assert (claim(plan, kind)["state"], claim(plan, kind)["reason"], asked(plan, kind)) == (
+            "configured",
+            reason,
+            [],
+        )
+    assert claim(plan, "mtls")["state"] == "asked"

@@ -73,15 +73,20 @@ def sources(network: str) -> tuple[str, str, str, str]:
 
 
 @contextmanager
-def namespace(network: str, execute: Run = run) -> Iterator[None]:
-    """Be in a nameless network namespace with a link to this node; it ends with the process, however that ends."""
+def namespace(network: str, link: str = "", execute: Run = run) -> Iterator[None]:
+    """Be in a nameless network namespace with a link to this node; it ends with the process, however that ends.
+
+    ``link``: name of the link's end on the node. One that is there already is what a killed run left, and goes.
+    """
     near, far, many, whole = sources(network)
+    name = link or f"slipway{os.getpid() % 100000}"
+    if any(each.get("ifname") == name for each in json.loads(execute(["ip", "-json", "link", "show"]) or "[]")):
+        execute(["ip", "link", "delete", name])
     held = execute(["ip", "-json", "route", "show", "root", whole])
     if json.loads(held or "[]"):
         raise RefusedError(f"{whole} is in use on this node; name another network for the clients")
     node = os.open("/proc/self/ns/net", os.O_RDONLY)
     libc = ctypes.CDLL(None, use_errno=True)
-    name = f"slipway{os.getpid() % 100000}"
     if libc.unshare(CLONE_NEWNET):
         raise RefusedError(f"no network namespace: {os.strerror(ctypes.get_errno())}; run it as root")
     inside = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -270,14 +275,32 @@ def main(text: str, execute: Run = run) -> tuple[int, Json]:
     try:
         job = json.loads(text)
         checked(job, execute)
+        keep(job, ".begun", {})
         if job.get("network"):
-            with namespace(job["network"], execute):
-                return 0, _in_namespace(job)
-        return 0, Agent(job).carry_out()
+            with namespace(job["network"], str(job.get("link", "")), execute):
+                said = _in_namespace(job)
+        else:
+            said = Agent(job).carry_out()
     except RefusedError as exc:
         return 3, {"refused": str(exc)}
     except (ValueError, KeyError, TypeError) as exc:
         return 3, {"refused": f"the job cannot be read: {type(exc).__name__} {exc}"}
+    keep(job, "", said)
+    return 0, said
+
+
+def keep(job: Json, ending: str, said: Json) -> None:
+    """Keep what is said in the file that the job names: whoever loses the connection can come for it later."""
+    if not job.get("keep"):
+        return
+    name = f"{job['keep']}{ending}"
+    try:
+        with open(f"{name}.part", "w", encoding="utf-8") as file:
+            json.dump(said, file)
+        os.replace(f"{name}.part", name)
+    except OSError as exc:
+        # It is still printed.
+        print(f"{name}: {exc}", file=sys.stderr)
 
 
 def _in_namespace(job: Json) -> Json:

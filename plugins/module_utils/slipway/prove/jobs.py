@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ Json = dict[str, Any]
 PROGRAM = Path(agent.__file__)
 # Reserved for measurements between networks (RFC 2544), so nobody's on a network that a node is in; it stays there.
 NETWORK = "198.18.0.0/16"
+# What runs beside the stages has its own namespace, so its own network: the other half of what is reserved.
+BESIDE = "198.19.0.0/16"
 # Runs that begin in different spans of so many seconds use different source addresses.
 SPAN = 20
 
@@ -31,13 +34,14 @@ def job(
     targets: Mapping[str, str],
     *,
     now: float = 0.0,
-    network: str | None = NETWORK,
+    network: str | None = "",
     check_route: bool = True,
 ) -> Json:
     """Give the job of one sender in one stage.
 
     ``targets``: address of the gateway (``gateway``) and of each service's host that pods ask. ``now``: seconds since
-    the epoch, the same for all jobs of a run. ``network``: of the source addresses; only for ``by`` addresses.
+    the epoch, the same for all jobs of a run. ``network``: of the source addresses, only for ``by`` addresses; empty
+    for the usual one, None for none.
     """
     wanted = [item for item in plan["experiments"] if (item["stage"], item["by"]) == (stage, by)]
     own = {step["to"] for item in wanted for step in item["steps"]}
@@ -49,11 +53,18 @@ def job(
         "seconds": planned.get(stage, max(paced, default=0.0)),
         "nonce": f"{int(now * 1000):x}n",
         # A pod reaches nothing but by its node, and asks only addresses of services.
-        "check_route": check_route and by == "addresses",
+        "check_route": check_route and by in ("addresses", "here"),
     }
-    if by == "addresses" and network:
-        made |= {"network": network, "offset": int(now // SPAN) * plan["sources"]}
+    if by == "addresses" and network is not None:
+        made["network"] = network or (BESIDE if stage in plan["beside"] else NETWORK)
+        made |= {"offset": int(now // SPAN) * plan["sources"], "link": link(plan, made["network"])}
     return made
+
+
+def link(plan: Json, network: str) -> str:
+    """Name the link to the namespace of a release's clients: the same in every run, which finds what another left."""
+    whose = hashlib.sha256(f"{plan['namespace']}/{plan['release']} {network}".encode()).hexdigest()
+    return f"prove{whose[:10]}"
 
 
 def observed(said: Iterable[Json], reads: Mapping[str, Json]) -> Json:

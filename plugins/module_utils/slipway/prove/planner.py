@@ -29,6 +29,8 @@ MOST_PER_SECOND = 5
 REPEATS = 10
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
+# Claims about which version answered.
+OF_VERSIONS = ("share", "default", "sticky", "withdrawn", "override", "chain", "shadow")
 # How long an alert may take beyond its own ``for``, in seconds.
 PATIENCE = 90
 
@@ -37,11 +39,14 @@ PATIENCE = 90
 class Surroundings:
     """What the plan has to know beside the release.
 
+    ``tells``: answers say which versions took part, as those of the example app do in x-chain and in their JSON.
     ``test_header``: the app obeys x-slipway-test. ``roles``: what the app calls itself in a service. ``paths``: for a
     route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
-    this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read.
+    this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read. ``away``:
+    why the user's machine may not ask the gateway, empty when it may; None when that is no claim.
     """
 
+    tells: bool = True
     test_header: bool = False
     roles: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +54,7 @@ class Surroundings:
     missing_tools: frozenset[str] = frozenset()
     monitoring: bool = True
     mail_sink: bool = False
+    away: str | None = None
     sources: int = 2040
 
     @classmethod
@@ -89,7 +95,7 @@ class _Planner:
         self.together = max(1, sum(stats.intervals(shares) for shares in self._random()))
 
     def made(self) -> Json:
-        claims = [self._claim(claim) for claim in self.facts["claims"]]
+        claims = [self._claim(claim) for claim in [*self._outside(), *self.facts["claims"]]]
         names = ("release", "namespace", "hosts", "services", "sticky", "versions", "weights", "routes")
         return {
             **{name: self.facts[name] for name in names},
@@ -106,6 +112,11 @@ class _Planner:
             "reads": list(self.reads.values()),
             "claims": claims,
         }
+
+    def _outside(self) -> Iterator[Json]:
+        """Add what is no promise of the page, but of the cluster that the release is on."""
+        if self.environment.away is not None:
+            yield {"id": "address-0", "kind": "address", "title": "the gateway answers the user's machine"}
 
     def _tolerated(self) -> list[int]:
         """Give the statuses that the release answers with on purpose."""
@@ -129,8 +140,7 @@ class _Planner:
         self.claim |= {"reason": "", "expect": {}, "experiments": [], "reads": []}
         before = self.requests
         try:
-            expect = getattr(self, f"_{claim['kind'].replace('-', '_')}")(claim)
-            self.claim["expect"] = expect
+            self.claim["expect"] = self._expected(claim)
         except (NotExercisedError, SkippedError) as exc:
             for name in self.claim["experiments"]:
                 del self.experiments[name]
@@ -142,6 +152,13 @@ class _Planner:
                     self.reads.pop(name, None)
                 self.claim["reads"] = []
         return self.claim
+
+    def _expected(self, claim: Json) -> Json:
+        """Ask what a claim needs, and say what is expected of the answers."""
+        if claim["kind"] in OF_VERSIONS and not self.environment.tells:
+            raise NotExercisedError("the app's answers do not say which version they are from")
+        expect: Json = getattr(self, f"_{claim['kind'].replace('-', '_')}")(claim)
+        return expect
 
     # What experiments and reads are made of.
 
@@ -238,6 +255,12 @@ class _Planner:
         return (shared or routes)[0]
 
     # One method for each kind of claim: it asks, and says what is expected.
+
+    def _address(self, _: Json) -> Json:
+        if self.environment.away:
+            raise NotExercisedError(self.environment.away)
+        self._experiment([self._step("/")], by="here", stage="quiet")
+        return {"host": self.host, "port": self.port}
 
     def _share(self, claim: Json) -> Json:
         route = claim["route"]
@@ -386,13 +409,19 @@ class _Planner:
     def _mtls(self, claim: Json) -> Json:
         if claim["mode"] not in ("strict", "permissive"):
             raise NotExercisedError("the release does not ask for it")
-        self.pods["plain"] = {"sidecar": False, "labels": {}}
         expect: Json = {"mode": claim["mode"], "services": {}}
-        for name, service in self.facts["services"].items():
-            if all(version["sidecar"] for version in service["versions"].values()):
+        for name in self.facts["services"]:
+            if self._guarded(name):
+                self.pods["plain"] = {"sidecar": False, "labels": {}}
                 step = self._inside(name)
                 expect["services"][self._experiment([{**step, "times": 3}], by="plain")] = name
+        if not expect["services"]:
+            raise NotExercisedError("no service has the mesh's proxy in all of its pods")
         return expect
+
+    def _guarded(self, service: str) -> bool:
+        """Tell whether every pod of a service has the mesh's proxy, so that it does not matter which one answers."""
+        return all(version["sidecar"] for version in self.facts["services"][service]["versions"].values())
 
     def _inside(self, service: str) -> Json:
         there = self.facts["services"][service]
@@ -401,6 +430,8 @@ class _Planner:
     def _access(self, claim: Json) -> Json:
         expect: Json = {"refused": {}, "allowed": {}}
         for row in claim["access"]:
+            if not self._guarded(row["service"]):
+                continue
             caller = next(iter(row["callers"]), None)
             name, labels = "stranger", {}
             if caller:
@@ -414,6 +445,8 @@ class _Planner:
             deployment = self._deployment(row)
             callers = [self.facts["services"][c["service"]]["versions"][c["version"]] for c in row["callers"]]
             expect["allowed"][self._read("rules", deployment=deployment)] = [each["account"] for each in callers]
+        if not expect["refused"]:
+            raise NotExercisedError("no service has the mesh's proxy in all of its pods")
         return expect
 
     def _alert(self, claim: Json) -> Json:

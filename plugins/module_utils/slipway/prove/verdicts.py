@@ -17,6 +17,7 @@ State = Literal["passed", "failed", "configured", "skipped"]
 # Errors of a client without a certificate whose connection was closed without a word of HTTP.
 CLOSED = ("ConnectionResetError", "RemoteDisconnected", "BadStatusLine", "BrokenPipeError", "IncompleteRead")
 LOOK = {
+    "address": "kubectl -n istio-system get service istio-ingressgateway; MetalLB's pods in metallb-system",
     "share": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: the weights, and the subsets' labels",
     "default": "kubectl -n {namespace} get virtualservice -o yaml: the last rule of the path",
     "sticky": "kubectl -n {namespace} get virtualservice -o yaml: its cookie's rules, and Set-Cookie",
@@ -182,8 +183,6 @@ class _Judge:
 
     def _configured(self, name: str) -> str:
         read = self._looked_up(name)
-        if read.get("error"):
-            raise FailedError(str(read["error"]))
         if "found" in read and not read["found"]:
             raise FailedError(f"Envoy's configuration does not have it: {read.get('detail') or 'nothing'}")
         if self.claim["kind"] == "alert" and read.get("before") != "inactive":
@@ -195,7 +194,10 @@ class _Judge:
     def _looked_up(self, name: str) -> Json:
         if name not in self.reads:
             raise FailedError(f"nobody looked up {name}")
-        return dict(self.reads[name])
+        read = dict(self.reads[name])
+        if read.get("error"):
+            raise FailedError(str(read["error"]))
+        return read
 
     def _answers(self, name: str) -> list[Json]:
         if name not in self.experiments:
@@ -243,6 +245,12 @@ class _Judge:
         return f"{seen[version]} of {seen.total()} answers show {version}"
 
     # One method for each kind.
+
+    def _address(self) -> str:
+        for answer in self._answers(self.claim["experiments"][0]):
+            if not answer["status"]:
+                raise FailedError(f"no answer on port {self.expect['port']}: {answer.get('error', '')}")
+        return f"it answers on port {self.expect['port']}"
 
     def _share(self) -> str:
         answers = self._answers(self.claim["experiments"][0])

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin: look at a cluster, and plan what to ask a release on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Read only; what is planned is plain data."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give the plan, and the client pods that it needs."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "facts": {"type": "dict", "required": True},
+                "kubeconfig": {"type": "path", "required": True},
+                "paths": {"type": "dict", "default": {}},
+                "tells": {"type": "bool", "default": False},
+            }
+        )
+        try:
+            from slipway.errors import SlipwayError
+        except ImportError as exc:
+            raise AnsibleActionFail(
+                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+            ) from exc
+        from slipway.status.collect import UnansweredError
+
+        try:
+            result.update(changed=False, **self._planned(arguments))
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from exc
+        except UnansweredError as exc:
+            raise AnsibleActionFail(f"{exc}; see `make status`") from exc
+        return result
+
+    def _planned(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from slipway.prove import PROGRAM, plan
+        from slipway.prove.look import look, way
+        from slipway.status.collect import Api
+
+        facts = arguments["facts"]
+        api = Api(Path(arguments["kubeconfig"]))
+        found = look(api, facts, paths=arguments["paths"], tells=arguments["tells"], away=way)
+        planned = plan(facts, found.environment)
+        clients = {name: {**pod, "node": ""} for name, pod in planned["pods"].items()}
+        if any(each["by"] == "addresses" for each in planned["experiments"]):
+            clients["addresses"] = {"sidecar": False, "labels": {}, "node": found.node}
+        return {
+            "plan": planned,
+            "targets": found.targets,
+            "clients": clients,
+            "namespace": found.namespace,
+            "stale": found.stale,
+            "sink": found.sink or [],
+            "alertmanager": facts["alertmanager"] or "",
+            "program": PROGRAM.read_text(encoding="utf-8"),
+        }

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin: carry a plan out, judge what was seen, and write the report."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Hand jobs to the agents in client pods; the jobs are on their stdin, and nothing of them is secret."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give what it comes to in a few lines; fail when a claim does not hold."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "plan": {"type": "dict", "required": True},
+                "targets": {"type": "dict", "required": True},
+                "namespace": {"type": "str", "required": True},
+                "kubeconfig": {"type": "path", "required": True},
+                "kubectl": {"type": "path", "required": True},
+                "folder": {"type": "path", "required": True},
+                "sink": {"type": "list", "elements": "str", "default": []},
+                "alertmanager": {"type": "str", "default": ""},
+                "quiet": {"type": "int", "default": 180},
+            }
+        )
+        from slipway.errors import SlipwayError
+
+        try:
+            result.update(changed=False, **self._proved(arguments))
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from exc
+        return result
+
+    def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from slipway import prove
+        from slipway.prove.look import MONITORING
+        from slipway.prove.reads import Reads
+        from slipway.prove.report import write
+        from slipway.prove.run import Kubectl, Runner, keep
+        from slipway.prove.terminal import failures, summary
+        from slipway.status.collect import Api
+
+        plan, program = arguments["plan"], Path(arguments["kubectl"])
+        if not program.is_file():
+            raise AnsibleActionFail(f"{program} is not there; `make up` puts it there, else -e prove_kubectl=…")
+        pods = Kubectl(program, Path(arguments["kubeconfig"]), arguments["namespace"])
+        alertmanagers = [(MONITORING, "alertmanager")]
+        if arguments["alertmanager"]:
+            alertmanagers.append((plan["namespace"], arguments["alertmanager"]))
+        reads = Reads(
+            Api(Path(arguments["kubeconfig"])),
+            pods.proxy,
+            plan,
+            sink=arguments["sink"] or None,
+            alertmanagers=tuple(alertmanagers),
+        )
+        runner = Runner(plan, arguments["targets"], pods.send, reads, quiet=arguments["quiet"], tell=self._tell)
+        observations = runner.observations()
+        report = prove.judge(plan, observations)
+        folder = Path(arguments["folder"]) / plan["release"]
+        keep(folder, plan=plan, observations=observations)
+        code = write(report, folder)
+        lines = summary(report, folder)
+        if code:
+            for line in lines:
+                self._display.display(line)
+            raise AnsibleActionFail(failures(report, folder))
+        return {"lines": lines, "report": str(folder / "report.html"), "counts": report.as_json()["counts"]}
+
+    def _tell(self, stage: str) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._display.v(f"prove: {stage}")

@@ -1,0 +1,128 @@
+"""Read what a proxy really has: its counts, and of its configuration who may call and how calls are treated.
+
+Pure: texts and configuration dumps of Envoy's administration interface in, plain values out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Json = dict[str, Any]
+
+# What came in at a pod, by the code of the answer.
+_INBOUND = re.compile(
+    r'^envoy_cluster_upstream_rq\{(?=[^}]*cluster_name="inbound\|(\d+)\|)(?=[^}]*response_code=)[^}]*\} (\S+)', re.M
+)
+_APP = re.compile(r"^app_requests_total\{[^}]*\} (\S+)", re.M)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def inbound(text: str, port: int | None = None) -> float:
+    """Count the requests that a pod's proxy let in, from its metrics; of one port of the pod where it is named."""
+    return sum(float(value) for found, value in _INBOUND.findall(text) if port in (None, int(found)))
+
+
+def counted(text: str) -> float | None:
+    """Count the requests of users and other hops that the app itself tells of; None when it does not."""
+    found = _APP.findall(text)
+    return sum(map(float, found)) if found else None
+
+
+def walk(node: Any) -> Iterator[Json]:
+    """Give every map in a tree, the outer ones first."""
+    if isinstance(node, dict):
+        yield node
+        for each in node.values():
+            yield from walk(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from walk(each)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, (dict, list)):
+        for each in node.values() if isinstance(node, dict) else node:
+            yield from _texts(each)
+
+
+def principals(listeners: Any) -> list[str]:
+    """List the accounts (``…/ns/<namespace>/sa/<account>``) that the access rules among listeners name."""
+    found = (text for each in walk(listeners) for text in _texts(each.get("principals")) if "/sa/" in text)
+    return sorted(set(found))
+
+
+def routes_to(routes: Any, host: str) -> list[Json]:
+    """List the routes that lead to a service of that full host, in any version."""
+    found = []
+    for each in walk(routes):
+        action = each.get("route")
+        if "match" in each and isinstance(action, dict):
+            weighted = (action.get("weighted_clusters") or {}).get("clusters") or []
+            names = [action.get("cluster"), *(one.get("name") for one in weighted)]
+            if any(str(name).endswith(f"|{host}") for name in names if name):
+                found.append(each)
+    return found
+
+
+def clusters_of(clusters: Any, host: str) -> list[Json]:
+    """List the clusters of a service of that full host, one for each version and one for all."""
+    found = (each for each in walk(clusters) if str(each.get("name", "")).startswith("outbound|") and "type" in each)
+    return [each for each in found if each["name"].endswith(f"|{host}")]
+
+
+def seconds(text: str) -> float | None:
+    """Read ``500ms``, ``2s`` or Envoy's ``0.500s``; None for what is no length of time."""
+    match = re.fullmatch(r"([\d.]+)(ms|s|m|h)", text)
+    return float(match[1]) * _UNITS[match[2]] if match else None
+
+
+def policy(kind: str, wanted: Any, routes: list[Json], clusters: list[Json]) -> Json:
+    """Hold a policy of a service against the routes and clusters by which it is called: ``found`` and ``detail``."""
+    judge = _JUDGES[kind]
+    held = clusters if kind == "circuit-breaking" else routes
+    if not held:
+        return {"found": False, "detail": "no way leads there"}
+    details = [judge(wanted, each) for each in held]
+    wrong = [text for good, text in details if not good]
+    if kind == "faults":
+        # The rules of a service that are not for its users, such as refusals, have none.
+        good = [text for fits, text in details if fits]
+        return {"found": bool(good), "detail": (good or wrong)[0]}
+    return {"found": not wrong, "detail": (wrong or [text for _, text in details])[0]}
+
+
+def _timeout(wanted: str, route: Json) -> tuple[bool, str]:
+    has = str(route["route"].get("timeout", "none"))
+    return seconds(has) == seconds(str(wanted)), f"a timeout of {has}"
+
+
+def _retries(wanted: Json, route: Json) -> tuple[bool, str]:
+    held = route["route"].get("retry_policy") or {}
+    has = int(held.get("num_retries", 1)) if held else 0
+    reasons = f" after {held['retry_on']}" if "retry_on" in held else ""
+    return has == int(wanted["attempts"]), f"{has} more tries{reasons}"
+
+
+def _breaking(wanted: Json, cluster: Json) -> tuple[bool, str]:
+    has = (cluster.get("outlier_detection") or {}).get("consecutive_5xx")
+    fits = has is not None and int(has) == int(wanted["errors"])
+    return fits, "no pod is ever taken out" if has is None else f"a pod is taken out after {has} errors"
+
+
+def _faults(wanted: Json, route: Json) -> tuple[bool, str]:
+    held = (route.get("typed_per_filter_config") or {}).get("envoy.filters.http.fault") or {}
+    absent = [name for name in ("delay", "abort") if wanted.get(name) and name not in held]
+    made = " and ".join(f"{name}s" for name in ("delay", "abort") if name in held)
+    return not absent, f"{absent[0]}s are not made" if absent else made
+
+
+_JUDGES: dict[str, Callable[[Any, Json], tuple[bool, str]]] = {
+    "timeout": _timeout,
+    "retries": _retries,
+    "circuit-breaking": _breaking,
+    "faults": _faults,
+}

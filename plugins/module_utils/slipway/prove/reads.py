@@ -1,0 +1,262 @@
+"""Look up in a cluster what a plan asks for beside requests: counts, rules, policies, targets, alerts and their mail.
+
+What cannot be looked up is said in the observation (``error``), never raised: its claim fails with these words.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..status.collect import PROMETHEUS, UnansweredError
+from . import envoy
+from .look import GATEWAY_NAMESPACE, MONITORING, Asked, pods_of
+
+Json = dict[str, Any]
+# (namespace, pod, what) → what the proxy of the pod gives at that path of its administration interface, read as JSON.
+Proxy = Callable[[str, str, str], Any]
+
+# Where a proxy shows its counts to everybody, whatever mutual TLS is asked for.
+STATISTICS = "15090/proxy/stats/prometheus"
+LISTENERS = "config_dump?resource=dynamic_listeners&name_regex=virtualInbound"
+ROUTES = "config_dump?resource=dynamic_route_configs"
+CLUSTERS = "config_dump?resource=dynamic_active_clusters"
+# A proxy adds up the counts of its threads every five seconds.
+STILL = 6.0
+MOST_STILL = 20.0
+_TRIES = re.compile(r'^alertmanager_notification_requests_(failed_)?total\{[^}]*integration="email"[^}]*\} (\S+)', re.M)
+
+
+@dataclass
+class Reads:
+    """``plan`` tells what; ``sink``: namespace and name of a mail server's Service that can be read."""
+
+    api: Asked
+    proxy: Proxy
+    plan: Json
+    sink: list[str] | None = None
+    alertmanagers: tuple[tuple[str, str], ...] = ((MONITORING, "alertmanager"),)
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    seen: dict[str, Json] = field(default_factory=dict)
+
+    def _of(self, what: str) -> list[Json]:
+        return [read for read in self.plan["reads"] if read["what"] == what]
+
+    def _note(self, read: Json, look: Callable[[Json], Json]) -> None:
+        for again in (True, False):
+            try:
+                self.seen[read["id"]] = look(read)
+            except (UnansweredError, LookupError, ValueError, TypeError) as exc:
+                # Its pod may have been exchanged at that very moment.
+                if again:
+                    self.sleep(1)
+                else:
+                    self.seen[read["id"]] = {"error": f"it could not be looked up: {exc}"}
+            else:
+                return
+
+    # What proxies have.
+
+    def configuration(self) -> None:
+        """Read who may call, and how calls are treated."""
+        for read in self._of("rules"):
+            self._note(read, self._rules)
+        for read in self._of("policy"):
+            self._note(read, self._policy)
+
+    def _pods(self, deployment: str) -> list[str]:
+        pods = self.api.items(f"/api/v1/namespaces/{self.plan['namespace']}/pods")
+        found = sorted(str(pod["metadata"]["name"]) for pod in pods_of(pods, deployment))
+        if not found:
+            raise UnansweredError(f"no pod of Deployment {deployment} is Ready")
+        return found
+
+    def _rules(self, read: Json) -> Json:
+        held = [
+            envoy.principals(self.proxy(self.plan["namespace"], pod, LISTENERS))
+            for pod in self._pods(read["deployment"])
+        ]
+        # What only some of the pods have does not hold.
+        return {"principals": sorted(set.intersection(*map(set, held)))}
+
+    def _policy(self, read: Json) -> Json:
+        service, kind = self.plan["services"][read["service"]], read["kind"]
+        routes: list[Json] = []
+        clusters: list[Json] = []
+        for namespace, pod in self._callers(read["service"]):
+            if kind == "circuit-breaking":
+                clusters += envoy.clusters_of(self.proxy(namespace, pod, CLUSTERS), service["host"])
+            else:
+                routes += envoy.routes_to(self.proxy(namespace, pod, ROUTES), service["host"])
+        return envoy.policy(kind, service[kind.replace("-", "_")], routes, clusters)
+
+    def _callers(self, service: str) -> list[tuple[str, str]]:
+        """Name a pod of each version that calls a service, and the gateway's where requests come in there."""
+        found = []
+        if any(route["service"] == service for route in self.plan["routes"]):
+            pods = self.api.items(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/pods?labelSelector=istio%3Dingressgateway")
+            found += [(GATEWAY_NAMESPACE, str(pod["metadata"]["name"])) for pod in pods][:1]
+        for caller in self.plan["services"].values():
+            if service in caller["calls"]:
+                guarded = [own for own in caller["versions"].values() if own["sidecar"]]
+                found += [(self.plan["namespace"], self._pods(own["deployment"])[0]) for own in guarded]
+        return found
+
+    # Copies.
+
+    def copies(self, moment: str) -> None:
+        """Count what shadows got, ``before`` or ``after`` the stage that makes copies, once nothing moves any more."""
+        for read in self._of("copies"):
+            self._note(read, lambda each: self._counted(each, moment))
+
+    def _counted(self, read: Json, moment: str) -> Json:
+        began = self.now()
+        count, source = self._count(read)
+        since = self.now()
+        while self.now() - since < STILL and self.now() - began < MOST_STILL:
+            self.sleep(1)
+            again, source = self._count(read)
+            if again != count:
+                count, since = again, self.now()
+        before = self.seen.get(read["id"], {})
+        if moment == "after" and "before" not in before:
+            raise LookupError(before.get("error") or "nobody counted before the copies")
+        started = before.get("at", began)
+        return {**before, moment: round(count), "source": source, "at": started, "seconds": self.now() - started}
+
+    def _count(self, read: Json) -> tuple[float, str]:
+        service = self.plan["services"][read["service"]]
+        guarded = service["versions"][read["version"]]["sidecar"]
+        total = 0.0
+        for pod in self._pods(read["deployment"]):
+            at = f"/api/v1/namespaces/{self.plan['namespace']}/pods/{pod}:"
+            if guarded:
+                total += envoy.inbound(self.api.text(at + STATISTICS))
+                continue
+            metrics = service["metrics"]
+            counted = envoy.counted(self.api.text(f"{at}{metrics['port']}/proxy{metrics['path']}")) if metrics else None
+            if counted is None:
+                raise UnansweredError(f"neither a proxy nor the app of {read['deployment']} counts requests")
+            total += counted
+        return total, "proxy" if guarded else "app"
+
+    # Prometheus and Alertmanager.
+
+    def targets(self, until: float) -> None:
+        """Ask which targets are up, until all are or time is up: those of new pods come a moment later."""
+        reads = self._of("targets")
+        while reads:
+            for read in reads:
+                self._note(read, self._targets)
+            good = all(found.get("up") and not found.get("down") for found in (self.seen[r["id"]] for r in reads))
+            if good or self.now() >= until:
+                return
+            self.sleep(2)
+
+    def _targets(self, read: Json) -> Json:
+        name = self.plan["services"][read["service"]]["host"].partition(".")[0]
+        active = self.api.get(f"{PROMETHEUS}/api/v1/targets?state=active")["data"]["activeTargets"]
+        ours = [
+            each for each in active
+            if (each["labels"].get("namespace"), each["labels"].get("service")) == (self.plan["namespace"], name)
+        ]  # fmt: skip
+        down = [each for each in ours if each["health"] != "up"]
+        errors = sorted({str(each.get("lastError") or f"never read: {each['health']}") for each in down})
+        return {"up": len(ours) - len(down), "down": len(down), "errors": errors}
+
+    def states(self) -> dict[str, str]:
+        """Give the state of each alert of the plan as Prometheus has it; ``not loaded`` where it does not know it."""
+        reads = self._of("alert")
+        if not reads:
+            return {}
+        groups = self.api.get(f"{PROMETHEUS}/api/v1/rules?type=alert")["data"]["groups"]
+        whose = {"release": self.plan["release"], "namespace": self.plan["namespace"]}
+        known = {
+            str(rule["name"]): str(rule["state"])
+            for group in groups
+            for rule in group["rules"]
+            if whose.items() <= (rule.get("labels") or {}).items()
+        }
+        return {read["id"]: known.get(read["name"], "not loaded") for read in reads}
+
+    def quiet(self, until: float) -> None:
+        """Note each alert's state before any load, once all of them are loaded and silent or time is up."""
+        if not self._of("alert"):
+            return
+        while True:
+            try:
+                states = {name: {"before": state} for name, state in self.states().items()}
+            except (UnansweredError, LookupError, ValueError, TypeError) as exc:
+                states = {read["id"]: {"error": f"Prometheus could not be asked: {exc}"} for read in self._of("alert")}
+            self.seen |= states
+            if all(state.get("before") == "inactive" for state in states.values()) or self.now() >= until:
+                return
+            self.sleep(2)
+
+    def watch(self, began: float, wanted: Mapping[str, Json]) -> None:
+        """Follow alerts (``wanted``: id of the read → what is expected) until all has been seen, or time is up."""
+        open_ = dict(wanted)
+        # What was mailed until an alert fired is not about that.
+        until: dict[str, tuple[tuple[float, float], int]] = {}
+        for name in wanted:
+            self.seen[name] = {**self.seen.get(name, {}), "fired_after": None, "mail": "none"}
+        while open_:
+            try:
+                states = self.states()
+            except (UnansweredError, LookupError, ValueError, TypeError):
+                states = {}
+            for name, expect in list(open_.items()):
+                seen = self.seen[name]
+                if seen["fired_after"] is None and states.get(name) == "firing":
+                    seen["fired_after"] = round(self.now() - began, 1)
+                    until[name] = self._tries(), len(self._mails())
+                elif name in until and expect["mail"]:
+                    self._mail(seen, expect, *until[name])
+                settled = seen["mail"] in (("read",) if self.sink else ("read", "handed over"))
+                late = self.now() - began > expect["within"]
+                if late or (seen["fired_after"] is not None and (settled or not expect["mail"])):
+                    del open_[name]
+            if open_:
+                self.sleep(2)
+
+    def _mail(self, seen: Json, expect: Json, tries: tuple[float, float], mails: int) -> None:
+        """Say how far the mail of a fired alert got."""
+        asked, failed = (after - before for after, before in zip(self._tries(), tries, strict=True))
+        if asked > failed:
+            seen["mail"] = "handed over"
+        elif failed:
+            seen["mail_error"] = f"{failed:.0f} of {asked:.0f} tries failed; Alertmanager's log says why"
+        for mail in self._mails()[mails:]:
+            whom = {str(each) for each in mail.get("to", [])}
+            if whom & set(expect["mail"]["to"]) and expect["name"] in _unfolded(str(mail.get("text", ""))):
+                seen["mail"] = "read"
+
+    def _tries(self) -> tuple[float, float]:
+        """Count the tries of Alertmanagers to hand mail over, and those of them that failed."""
+        asked = failed = 0.0
+        for namespace, name in self.alertmanagers:
+            try:
+                text = self.api.text(f"/api/v1/namespaces/{namespace}/services/{name}:http-web/proxy/metrics")
+            except UnansweredError:
+                continue
+            for bad, value in _TRIES.findall(text):
+                asked, failed = (asked, failed + float(value)) if bad else (asked + float(value), failed)
+        return asked, failed
+
+    def _mails(self) -> list[Json]:
+        if not self.sink:
+            return []
+        namespace, name = self.sink
+        try:
+            return list(self.api.get(f"/api/v1/namespaces/{namespace}/services/{name}:http/proxy/")["mails"])
+        except (UnansweredError, LookupError, ValueError, TypeError):
+            return []
+
+
+def _unfolded(text: str) -> str:
+    """Give a mail's text with the lines joined that its transport has cut."""
+    return text.replace("=\r\n", "").replace("=\n", "")

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action plugin of the same name; nothing here runs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: prove_run
+short_description: Ask a release what its page promises, and judge the answers
+description:
+  - Sends the requests of a plan from client pods that are there already, looks up what the plan wants to know of the cluster, and writes
+    RV(report), C(report.json), the plan and what was seen into a folder of the release's name.
+  - Fails when a claim does not hold, and says which, what was expected, what was seen and where to look.
+  - Changes nothing in the cluster. Runs on the computer that runs Ansible.
+options:
+  plan:
+    description: The plan, as M(prove_plan) gives it.
+    type: dict
+    required: true
+  targets:
+    description: Addresses of the gateway and of the services.
+    type: dict
+    required: true
+  namespace:
+    description: Namespace of the client pods.
+    type: str
+    required: true
+  kubeconfig:
+    description: Kubeconfig of the cluster.
+    type: path
+    required: true
+  kubectl:
+    description: The program kubectl.
+    type: path
+    required: true
+  folder:
+    description: Folder of reports; each release has one of its own in it.
+    type: path
+    required: true
+  sink:
+    description: Namespace and name of the Service of a mail server whose mails can be read.
+    type: list
+    elements: str
+    default: []
+  alertmanager:
+    description: Name of an Alertmanager of the release's own, in its namespace.
+    type: str
+    default: ""
+  quiet:
+    description: Seconds that the release's alerts may take to be loaded and silent before the first request.
+    type: int
+    default: 180
+author: The Slipway authors
+attributes:
+  check_mode: {support: none}
+"""
+
+EXAMPLES = r"""
+- name: Ask what the page promises
+  prove_run:
+    plan: "{{ questions.plan }}"
+    targets: "{{ questions.targets }}"
+    namespace: "{{ questions.namespace }}"
+    kubeconfig: .slipway/kubeconfig
+    kubectl: .slipway/bin/kubectl
+    folder: .slipway/report
+"""
+
+RETURN = r"""
+lines:
+  description: What it comes to, a line for each claim.
+  returned: success
+  type: list
+  elements: str
+report:
+  description: The page with pictures.
+  returned: success
+  type: str
+counts:
+  description: Number of claims by state (passed, failed, configured, skipped).
+  returned: success
+  type: dict
+"""

@@ -1,0 +1,247 @@
+"""What is looked up beside requests, of a cluster that is a table: counts, rules, policies, targets, alerts, mail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from slipway import prove
+from slipway.prove.reads import LISTENERS, Reads
+from slipway.status.collect import PROMETHEUS
+
+from tests.support.prove import FakeCluster, ready_pod
+from tests.support.release import shipped
+
+Json = dict[str, Any]
+FACTS = shipped("sms-checker").facts
+PLAN = prove.plan(FACTS, {"mail_sink": True})
+PODS = "/api/v1/namespaces/default/pods"
+RULES = f"{PROMETHEUS}/api/v1/rules?type=alert"
+TARGETS = f"{PROMETHEUS}/api/v1/targets?state=active"
+MAILS = "/api/v1/namespaces/box/services/mail:http/proxy/"
+ALERT = "HighRequestRate"
+
+
+class Clock:
+    """Time that passes when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def now(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+def reads(answers: Json, plan: Json = PLAN, proxy: Callable[[str, str, str], Any] | None = None, **more: Any) -> Reads:
+    clock = Clock()
+    asked = proxy or (lambda *_: {})
+    return Reads(FakeCluster(answers), asked, plan, now=clock.now, sleep=clock.sleep, **more)
+
+
+def deployment(service: str, version: str) -> str:
+    return str(FACTS["services"][service]["versions"][version]["deployment"])
+
+
+def pods() -> list[Json]:
+    return [
+        ready_pod(f"{own['deployment']}-77d-{letter}", f"{own['deployment']}-77d", namespace="default")
+        for declared in FACTS["services"].values()
+        for own in declared["versions"].values()
+        for letter in ("a", "b")
+    ]
+
+
+def read(what: str, **about: Any) -> Json:
+    return next(each for each in PLAN["reads"] if each["what"] == what and about.items() <= each.items())
+
+
+def rules(*accounts: str) -> Json:
+    named = [{"authenticated": {"principal_name": {"exact": f"x/ns/default/sa/{name}"}}} for name in accounts]
+    return {"rules": {"policies": {"p": {"principals": named}}}}
+
+
+def test_only_what_every_pod_has_counts_as_a_rule() -> None:
+    def proxy(namespace: str, pod: str, path: str) -> Json:
+        assert (namespace, path) == ("default", LISTENERS)
+        return rules("one", "two") if pod.endswith("-a") else rules("one")
+
+    looked = reads({PODS: pods()}, proxy=proxy)
+    looked.configuration()
+    assert looked.seen[read("rules")["id"]]["principals"] == ["x/ns/default/sa/one"]
+
+
+def test_what_cannot_be_looked_up_is_said_and_fails_its_claim() -> None:
+    def proxy(*_: str) -> Json:
+        raise ValueError("the proxy of x: it is gone")
+
+    looked = reads({PODS: pods()}, proxy=proxy)
+    looked.configuration()
+    name = read("rules")["id"]
+    assert "it is gone" in looked.seen[name]["error"]
+    claim = next(each for each in PLAN["claims"] if each["kind"] == "access")
+    answers = [{"status": 403, "client": 0, "step": 0, "at": 0.0, "ms": 1.0}] * 6
+    seen = {"experiments": {each: {"answers": answers} for each in claim["experiments"]}, "reads": looked.seen}
+    verdict = next(each for each in prove.judge(PLAN, seen).verdicts if each.kind == "access")
+    assert (verdict.state, "it is gone" in verdict.seen) == ("failed", True)
+
+
+def counts(steps: list[int]) -> Callable[[], str]:
+    """A proxy's count, which moves on each time that it is read."""
+    left = iter(steps)
+    last = [0]
+
+    def text() -> str:
+        last[0] = next(left, last[0])
+        return f'envoy_cluster_upstream_rq{{response_code="200",cluster_name="inbound|8080||"}} {last[0]}\n'
+
+    return text
+
+
+def test_copies_are_counted_when_nothing_moves_any_more() -> None:
+    own = f"{PODS}/{deployment('model-service', 'v3')}-77d-"
+    answers = {PODS: pods(), f"{own}a:15090/proxy/stats/prometheus": counts([5] * 7 + [5, 20, 25]),
+               f"{own}b:15090/proxy/stats/prometheus": counts([1] * 7 + [10])}  # fmt: skip
+    looked = reads(answers)
+    looked.copies("before")
+    looked.copies("after")
+    seen = looked.seen[read("copies")["id"]]
+    assert (seen["before"], seen["after"], seen["source"]) == (6, 35, "proxy")
+    assert seen["seconds"] > 6
+
+
+def test_copies_that_nobody_counted_before_are_no_number() -> None:
+    looked = reads({PODS: pods()})
+    looked.copies("before")
+    looked.copies("after")
+    assert "there is no" in looked.seen[read("copies")["id"]]["error"]
+
+
+def target(service: str, health: str = "up", namespace: str = "default") -> Json:
+    return {"labels": {"namespace": namespace, "service": service}, "health": health, "lastError": ""}
+
+
+def test_targets_may_come_a_moment_later() -> None:
+    said = iter(
+        [
+            [],
+            [target("app-service"), target("model-service", "unknown")],
+            [target("app-service"), target("model-service")],
+        ]
+    )
+    answers = {TARGETS: lambda: {"data": {"activeTargets": next(said)}}}
+    one = {**PLAN, "reads": [read("targets", service="app-service")]}
+    looked = reads(answers, one)
+    looked.targets(200)
+    assert looked.seen["targets.app-service"] == {"up": 1, "down": 0, "errors": []}
+
+
+def test_a_target_that_stays_down_is_told_when_time_is_up() -> None:
+    held = [target("app-service", "down"), target("app-service"), target("app-service", namespace="else")]
+    looked = reads(
+        {TARGETS: {"data": {"activeTargets": held}}}, {**PLAN, "reads": [read("targets", service="app-service")]}
+    )
+    looked.targets(120)
+    assert looked.seen["targets.app-service"] == {"up": 1, "down": 1, "errors": ["never read: down"]}
+
+
+def rule(state: str, **labels: str) -> Json:
+    own = {"release": "sms-checker", "namespace": "default", **labels}
+    return {"data": {"groups": [{"rules": [{"name": ALERT, "state": state, "labels": own}]}]}}
+
+
+@pytest.mark.parametrize(
+    ("states", "before"),
+    [
+        ([rule("inactive")], "inactive"),
+        ([{"data": {"groups": []}}, rule("firing"), rule("pending"), rule("inactive")], "inactive"),
+        ([rule("firing")], "firing"),
+        ([rule("inactive", release="another")], "not loaded"),
+    ],
+)
+def test_alerts_have_to_be_loaded_and_silent_before_any_load(states: list[Json], before: str) -> None:
+    left = iter(states)
+    last = [states[-1]]
+
+    def answer() -> Json:
+        last[0] = next(left, last[0])
+        return last[0]
+
+    looked = reads({RULES: answer})
+    looked.quiet(150)
+    assert looked.seen[read("alert")["id"]]["before"] == before
+
+
+def test_a_prometheus_that_does_not_answer_is_told() -> None:
+    looked = reads({})
+    looked.quiet(110)
+    assert "could not be asked" in looked.seen[read("alert")["id"]]["error"]
+
+
+def notified(asked: int, failed: int) -> str:
+    name = 'alertmanager_notification_requests{0}_total{{integration="email"}} {1}\n'
+    return name.format("", asked) + name.format("_failed", failed)
+
+
+def watched(states: list[str], mails: list[list[Json]], tries: list[tuple[int, int]], sink: bool = True) -> Json:
+    """Follow one alert; each list goes on by one with each time that it is asked for."""
+
+    def steps(given: list[Any], make: Callable[[Any], Any]) -> Callable[[], Any]:
+        left: Iterator[Any] = iter(given)
+        last = [given[0]]
+
+        def answer() -> Any:
+            last[0] = next(left, last[0])
+            return make(last[0])
+
+        return answer
+
+    answers = {
+        RULES: steps(states, rule),
+        MAILS: steps(mails, lambda held: {"mails": held}),
+        "/api/v1/namespaces/monitoring/services/alertmanager:http-web/proxy/metrics": steps(
+            tries, lambda pair: notified(*pair)
+        ),
+    }
+    looked = reads(answers, sink=["box", "mail"] if sink else None)
+    name = read("alert")["id"]
+    expect = next(each for each in PLAN["claims"] if each["kind"] == "alert")["expect"]
+    looked.seen[name] = {"before": "inactive"}
+    looked.watch(100.0, {name: expect})
+    return looked.seen[name]
+
+
+def mail(to: str = "team8@example.org", text: str = f"[FIRING:1] {ALERT}") -> Json:
+    return {"to": [to], "text": text}
+
+
+NO_MAIL: list[list[Json]] = [[]]
+
+
+@pytest.mark.parametrize(
+    ("states", "mails", "tries", "sink", "mailed"),
+    [
+        (["inactive", "pending", "firing"], [[], [], [mail()]], [(0, 0)], True, "read"),
+        (["inactive", "firing"], [[mail()]], [(0, 0)], True, "none"),
+        (["firing"], [[], [mail("other@example.org")]], [(0, 0), (1, 0)], True, "handed over"),
+        (["firing"], [[], [mail(text="High=\r\nRequestRate")]], [(0, 0)], True, "read"),
+        (["firing"], NO_MAIL, [(4, 1), (5, 1)], False, "handed over"),
+        (["firing"], NO_MAIL, [(4, 1), (5, 2)], False, "none"),
+    ],
+)
+def test_an_alert_is_followed_to_its_mail(
+    states: list[str], mails: list[list[Json]], tries: list[tuple[int, int]], sink: bool, mailed: str
+) -> None:
+    seen = watched(states, mails, tries, sink)
+    assert (seen["before"], seen["mail"]) == ("inactive", mailed)
+    assert seen["fired_after"] == 2.0 * (len(states) - 1)
+    if mailed == "none" and not sink:
+        assert "1 of 1 tries failed" in seen["mail_error"]
+
+
+def test_an_alert_that_stays_silent_is_given_up_in_time() -> None:
+    seen = watched(["pending"], NO_MAIL, [(0, 0)])
+    assert seen["fired_after"] is None
