@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
             settings = Settings(cache=default_root(), **arguments)
             outcome = run(settings, Display().display, check=self._task.check_mode)
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         result["changed"] = outcome.changed
         if outcome.manifest:
             result["manifest"] = outcome.manifest.as_json()

@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
-            ) from exc
+            ) from None
         dry_run = bool(self._task.check_mode)
         try:
             given = arguments["definition"]
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
             if arguments["wait"] and not dry_run:
                 applier.wait(applied, arguments["timeout"])
         except (SlipwayError, yaml.YAMLError) as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            raise AnsibleActionFail(str(exc)) from None
         changed = [one for one in applied if one.changed]
         if self._task.diff:
             result["diff"] = [

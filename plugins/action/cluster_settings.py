@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
-            ) from exc
+            ) from None
         known = task_vars or {}
         variables = {key: self._value(key, known[key]) for key in known if key.startswith(PREFIX)}
         page = arguments["page"] or self._value("slipway_page", known.get("slipway_page")) or page_file()
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
             report = examine_variables(variables, Path(page), Path(state))
             settings = report.accepted().as_values()
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         result.update(changed=False, settings=settings)
         if report.warnings:
             result["warnings"] = [str(warning) for warning in report.warnings]
@@ -51,4 +51,4 @@ class ActionModule(ActionBase):
         try:
             return self._templar.template(value)
         except AnsibleError as exc:
-            raise AnsibleActionFail(f"{name}: its template cannot be worked out: {exc}") from exc
+            raise AnsibleActionFail(f"{name}: its template cannot be worked out: {exc}") from None

@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
                 write=not self._task.check_mode,
             )
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         result.update(changed=changed, name=image.name, tag=image.tag, digest=image.digest, pinned=image.pinned)
         result["registry"] = image.name.partition("/")[0]
         return result

@@ -32,15 +32,15 @@ class ActionModule(ActionBase):
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
-            ) from exc
+            ) from None
         from slipway.status.collect import UnansweredError
 
         try:
             result.update(changed=False, **self._planned(arguments))
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         except UnansweredError as exc:
-            raise AnsibleActionFail(f"{exc}; see `make status`") from exc
+            raise AnsibleActionFail(f"{exc}; see `make status`") from None
         return result
 
     def _planned(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         try:
             result.update(changed=False, **self._proved(arguments))
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         return result
 
     def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -39,11 +39,11 @@ class ActionModule(ActionBase):
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
-            ) from exc
+            ) from None
         try:
             found = self._absent(arguments) if arguments["state"] == "absent" else self._present(arguments, task_vars)
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         differences = found.pop("differences")
         if self._task.diff:
             result["diff"] = differences

@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             cluster = Cluster(Path(arguments["kubeconfig"]))
             present = cluster.present_secrets(namespace, [one["name"] for one in wanted if not one["existing"]])
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         whose = f"{namespace}/{arguments['release']}"
         made, faults = secret_values(wanted, present, whose, os.environ, variables, arguments["revisions"])
         if faults:

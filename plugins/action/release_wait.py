@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         try:
             self._wait(arguments)
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from exc
+            raise AnsibleActionFail(exc.message) from None
         result.update(changed=False, seconds=round(time.monotonic() - started, 1))
         return result
 
