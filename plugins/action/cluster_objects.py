@@ -10,11 +10,6 @@ import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:
-    from yaml import SafeLoader as Loader  # type: ignore[assignment]
-
 
 class ActionModule(ActionBase):
     """Work in this very process: to start another one, and to load a library, costs more than all the rest."""
@@ -37,21 +32,19 @@ class ActionModule(ActionBase):
         try:
             from slipway.cluster import Cluster
             from slipway.errors import SlipwayError
-            from slipway.objects import Applier, flat, shown
+            from slipway.objects import Applier, read, shown
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
             ) from None
         dry_run = bool(self._task.check_mode)
         try:
-            given = arguments["definition"]
-            documents = list(yaml.load_all(given, Loader=Loader)) if isinstance(given, str) else given
             applier = Applier(Cluster(Path(arguments["kubeconfig"])), dry_run, arguments["patience"])
-            applied = applier.apply(flat(documents))
+            applied = applier.apply(read(arguments["definition"]))
             if arguments["wait"] and not dry_run:
                 applier.wait(applied, arguments["timeout"])
-        except (SlipwayError, yaml.YAMLError) as exc:
-            raise AnsibleActionFail(str(exc)) from None
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from None
         changed = [one for one in applied if one.changed]
         if self._task.diff:
             result["diff"] = [

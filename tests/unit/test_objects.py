@@ -7,10 +7,11 @@ import threading
 from typing import Any
 
 import pytest
+from ansible.template import trust_as_template
 from slipway import objects
 from slipway.cluster import Cluster
 from slipway.errors import SlipwayError
-from slipway.objects import Applier, flat, identity, shown, stages
+from slipway.objects import Applier, flat, identity, read, shown, stages
 
 NAMESPACED = {"ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
 RESOURCES = {
@@ -99,6 +100,14 @@ def test_documents_and_lists_are_read() -> None:
     for wrong in ("text", {"kind": "ConfigMap"}, [7]):
         with pytest.raises(SlipwayError, match="not an object"):
             list(flat(wrong))
+
+
+def test_text_is_read_also_when_it_is_ansibles_own() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: apps}\n"
+    assert read(trust_as_template(f"{text}---\n---\n{text}")) == [item("ConfigMap")] * 2
+    assert read([item("ConfigMap")]) == [item("ConfigMap")]
+    with pytest.raises(SlipwayError, match="not YAML"):
+        read("a: [")
 
 
 def test_a_second_apply_changes_nothing(cluster: FakeCluster) -> None:

@@ -13,9 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from . import workloads
 from .cluster import MANAGER, Cluster, Object, stripped
 from .errors import SlipwayError
+
+try:
+    from yaml import CSafeLoader as Loader
+except ImportError:
+    from yaml import SafeLoader as Loader  # type: ignore[assignment]
 
 _FIRST = ("Namespace", "CustomResourceDefinition", "PriorityClass")
 _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "CronJob", "Pod")
@@ -47,6 +54,17 @@ def identity(item: Mapping[str, Any]) -> str:
     """Write ``Kind/namespace/name``, or ``Kind/name`` where there is no namespace."""
     metadata = item["metadata"]
     return "/".join(part for part in (item["kind"], metadata.get("namespace", ""), metadata["name"]) if part)
+
+
+def read(given: Any) -> list[Object]:
+    """Give the objects of what a task was given: documents as YAML text, or objects and lists of them."""
+    if not isinstance(given, str):
+        return list(flat(given))
+    try:
+        # Ansible's text is a kind of its own, which the reader in C does not know.
+        return list(flat(yaml.load_all(str(given), Loader=Loader)))
+    except yaml.YAMLError as exc:
+        raise SlipwayError(f"not YAML: {exc}") from exc
 
 
 def flat(given: Any) -> Iterator[Object]:
