@@ -127,7 +127,7 @@ def test_wiring_reads_no_default_of_a_role() -> None:
 
 def test_what_a_role_requires_is_handed_to_it() -> None:
     handed = {name for path in ROOT.glob("group_vars/**/*.yml") for name in load(path) or {}}
-    by_hand = "\n".join(sources("playbooks/*.yml").values())
+    by_hand = "\n".join(sources("playbooks/**/*.yml").values())
     needed = {name for role in ROLES for name, option in options(role).items() if option.get("required")}
     assert {name for name in needed - handed if not re.search(rf"\b{name}\b", by_hand)} == set()
 
