@@ -11,7 +11,7 @@ from ansible.template import trust_as_template
 from slipway import objects
 from slipway.cluster import Cluster
 from slipway.errors import SlipwayError
-from slipway.objects import Applier, flat, identity, read, shown, stages
+from slipway.objects import Applier, flat, identity, read, shown, stages, without
 
 NAMESPACED = {"ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
 RESOURCES = {
@@ -196,6 +196,30 @@ def test_rollouts_are_waited_for_and_reasons_given(cluster: FakeCluster, monkeyp
     assert late.value.message == "DaemonSet/apps/b: b-x ImagePullBackOff: no such image"
     states["daemonsets/b"]["numberAvailable"] = 2
     applier.wait(applied, 5)
+
+
+def test_objects_are_read_by_kind_by_place_and_by_name(cluster: FakeCluster) -> None:
+    applier = Applier(cluster)
+    applier.apply([item("ConfigMap", data={"a": "1"}), item("Namespace", "apps")])
+    cluster.store["/api/v1/namespaces/apps/configmaps"] = {"items": [{"metadata": {"name": "a"}}]}
+    cluster.store["/api/v1/configmaps"] = {"items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]}
+    assert [one["metadata"]["name"] for one in applier.look("v1", "ConfigMap")] == ["a", "b"]
+    assert applier.look("v1", "ConfigMap", "apps") == [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    ]
+    assert [one["data"] for one in applier.look("v1", "ConfigMap", "apps", "a")] == [{"a": "1"}]
+    assert not applier.look("v1", "ConfigMap", "apps", "gone")
+    # A namespace says nothing about what is in none, and an unknown kind has no objects.
+    assert applier.look("v1", "Namespace", "other", "apps")
+    assert not applier.look("test.io/v1", "Pool")
+
+
+def test_what_is_hidden_or_for_nobody_is_left_out() -> None:
+    secret = item("Secret", data={"tls.crt": "a", "tls.key": "b"})
+    secret["metadata"]["managedFields"] = [1]
+    seen = without(secret, ["tls.key"])
+    assert seen == {**item("Secret"), "data": {"tls.crt": "a"}}
+    assert without(item("Namespace"), ["tls.key"]) == item("Namespace")
 
 
 def test_of_a_secret_only_the_keys_are_shown() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -187,6 +188,26 @@ class Applier:
         place = f"/namespaces/{metadata.get('namespace') or 'default'}" if namespaced else ""
         return f"{_root(version)}{place}/{plural}/{metadata['name']}"
 
+    def look(
+        self, version: str, kind: str, namespace: str = "", name: str = "", fields: Iterable[str] = ()
+    ) -> list[Object]:
+        """Give the objects of a kind: all, those of a namespace, or the one that is named; none where it is unknown.
+
+        ``fields`` are field selectors, as ``involvedObject.kind=Service``.
+        """
+        self._learn([version])
+        if kind not in self._kinds.get(version, {}):
+            self._kinds.pop(version, None)
+            return []
+        plural, namespaced = self._kinds[version][kind]
+        place = f"{_root(version)}{f'/namespaces/{namespace}' if namespaced and namespace else ''}/{plural}"
+        if name:
+            one = self.cluster.get(f"{place}/{name}")
+            return [one] if one else []
+        query = f"?fieldSelector={urllib.parse.quote(','.join(fields))}" if fields else ""
+        # Lists say kind and apiVersion once, for all of their items.
+        return [{"apiVersion": version, "kind": kind, **item} for item in self.cluster.items(place + query) or []]
+
     def _learn(self, versions: Iterable[str]) -> None:
         """Ask which kinds there are, and where."""
         unknown = sorted(set(versions) - set(self._kinds))
@@ -234,6 +255,13 @@ def shown(item: Object | None) -> Object | None:
         key: dict.fromkeys(value or {}, "(not shown)") if key in ("data", "stringData") else value
         for key, value in item.items()
     }
+
+
+def without(item: Object, hidden: Iterable[str]) -> Object:
+    """Give an object without what nobody reads, and without these keys of its data."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    data = {key: value for key, value in (item.get("data") or {}).items() if key not in set(hidden)}
+    return {**item, "metadata": metadata, **({"data": data} if "data" in item else {})}
 
 
 def _root(version: str) -> str:
