@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "kubeconfig": {"type": "path", "required": True},
                 "definition": {"type": "raw", "required": True},
-                "patience": {"type": "float", "default": 0},
+                "patience": {"type": "float", "default": 10},
                 "wait": {"type": "bool", "default": False},
                 "timeout": {"type": "int", "default": 180},
             }

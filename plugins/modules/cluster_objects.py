@@ -22,9 +22,9 @@ options:
     type: raw
     required: true
   patience:
-    description: Seconds for which to ask again where a webhook does not answer yet or a kind is not served yet.
+    description: Seconds for which to ask again where the API server or a webhook does not answer yet, or a kind is not served yet.
     type: float
-    default: 0
+    default: 10
   wait:
     description: Wait until the Deployments and DaemonSets among them are rolled out?
     type: bool

@@ -153,7 +153,7 @@ def test_a_webhook_that_does_not_answer_yet_is_asked_again(
     monkeypatch.setattr(objects, "_PAUSE", 0.01)
     not_yet = (500, 'Internal error occurred: failed calling webhook "a.test.io": connection refused')
     path = "/api/v1/namespaces/apps/configmaps/a"
-    cluster.refusals = {path: [not_yet] * 2}
+    cluster.refusals = {path: [not_yet, (500, "etcdserver: leader changed"), (503, "shutting down"), (429, "later")]}
     assert Applier(cluster, patience=20).apply([item("ConfigMap")])[0].changed
     cluster.refusals = {path: [not_yet] * 2}
     with pytest.raises(SlipwayError, match="failed calling webhook"):

@@ -24,6 +24,11 @@ _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 # What the API server writes into an object's metadata.
 _SERVERS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 
+
+class BusyError(SlipwayError):
+    """No answer, or one that says: not now."""
+
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -41,7 +46,7 @@ class Cluster(Api):
         self.mine = threading.local()
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
-        """Give the status and the object of an answer. Raises SlipwayError where no answer comes."""
+        """Give the status and the object of an answer. Raises BusyError where no answer comes."""
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         headers = {"Accept": accept or "application/json", "Content-Type": kind}
         text = json.dumps(body) if body is not None else None
@@ -63,7 +68,7 @@ class Cluster(Api):
                 # The server may have closed a connection that lay idle; all that is asked can be asked twice.
                 if not again:
                     where = f"https://{self.host}:{self.port}"
-                    raise SlipwayError(f"the cluster does not answer at {where}: {exc}; see `make status`") from exc
+                    raise BusyError(f"the cluster does not answer at {where}: {exc}; see `make status`") from exc
         raise AssertionError
 
     def many(self, what: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -86,7 +91,8 @@ class Cluster(Api):
         status, found = self.ask(path)
         if status in (200, 404):
             return found if status == 200 else None
-        raise SlipwayError(f"reading {path} is answered with {status}: {found.get('message', '')}")
+        error = BusyError if status == 429 or status >= 500 else SlipwayError
+        raise error(f"reading {path} is answered with {status}: {found.get('message', '')}")
 
 
 def stripped(item: Mapping[str, Any]) -> Object:

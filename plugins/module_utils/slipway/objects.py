@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from . import workloads
-from .cluster import MANAGER, Cluster, Object, stripped
+from .cluster import MANAGER, BusyError, Cluster, Object, stripped
 from .errors import SlipwayError
 
 try:
@@ -27,8 +27,8 @@ except ImportError:
 
 _FIRST = ("Namespace", "CustomResourceDefinition", "PriorityClass")
 _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "CronJob", "Pod")
-# A webhook whose pods start, and a kind that the API server has just been told of.
-_NOT_YET = re.compile(r"failed calling webhook|the server could not find the requested resource|does not know the kind")
+# A webhook whose pods start, a kind that the API server has just been told of, and an etcd that elects its leader.
+_NOT_YET = re.compile(r"failed calling webhook|the server could not find the requested resource|etcdserver: ")
 _PAUSE = 0.5
 
 
@@ -45,10 +45,6 @@ class Applied:
     def changed(self) -> bool:
         """Whether the apply made a difference."""
         return self.before != self.after
-
-
-class _NotYetError(SlipwayError):
-    """What may pass by itself in a moment."""
 
 
 def identity(item: Mapping[str, Any]) -> str:
@@ -108,7 +104,7 @@ def stages(objects: Iterable[Object]) -> list[list[Object]]:
 class Applier:
     """Applies objects to ``cluster``; with ``dry_run`` the API server only says what it would do.
 
-    What may pass by itself, a webhook that does not answer yet, is asked again for ``patience`` seconds.
+    What may pass by itself, as a webhook that does not answer yet, is asked again for ``patience`` seconds.
     """
 
     cluster: Cluster
@@ -128,7 +124,7 @@ class Applier:
                 try:
                     made = self._stage(stage, new)
                     break
-                except _NotYetError:
+                except BusyError:
                     if time.monotonic() >= until:
                         raise
                     time.sleep(_PAUSE)
@@ -160,7 +156,7 @@ class Applier:
         results = self.cluster.many(one, stage)
         refused = [result for result in results if isinstance(result, SlipwayError)]
         if refused:
-            kind = _NotYetError if all(isinstance(one, _NotYetError) for one in refused) else SlipwayError
+            kind = BusyError if all(isinstance(one, BusyError) for one in refused) else SlipwayError
             raise kind("\n".join(dict.fromkeys(one.message for one in refused)))
         return [result for result in results if isinstance(result, Applied)]
 
@@ -174,7 +170,7 @@ class Applier:
         status, after = self.cluster.ask(path + query, method="PATCH", body=item)
         if status not in (200, 201):
             said = str(after.get("message", ""))
-            kind = _NotYetError if _NOT_YET.search(said) else SlipwayError
+            kind = BusyError if status in (429, 503, 504) or _NOT_YET.search(said) else SlipwayError
             raise kind(f"{identity(item)}: the API server refuses it ({status}): {said}")
         return Applied(identity(item), stripped(before) if before else None, stripped(after), after)
 
@@ -183,7 +179,7 @@ class Applier:
         version, kind, metadata = item["apiVersion"], item["kind"], item["metadata"]
         if kind not in self._kinds.get(version, {}):
             self._kinds.pop(version, None)
-            raise _NotYetError(f"{identity(item)}: this cluster does not know the kind {kind} of {version}")
+            raise BusyError(f"{identity(item)}: this cluster does not know the kind {kind} of {version}")
         plural, namespaced = self._kinds[version][kind]
         place = f"/namespaces/{metadata.get('namespace') or 'default'}" if namespaced else ""
         return f"{_root(version)}{place}/{plural}/{metadata['name']}"
