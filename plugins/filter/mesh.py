@@ -19,7 +19,7 @@ short_description: Read the manifests that istioctl prints, in an order that can
 description:
   - The objects with namespaces and definitions first, without the field that istiod sets itself.
   - Beside it are mesh_merged, mesh_service_ports, mesh_unknown, mesh_refusal, mesh_address, mesh_has_address,
-    mesh_no_address, mesh_hosts, certificate_names, certificates_due, certificate_files and certificate_faults.
+    mesh_no_address, mesh_hosts, certificate_files and certificate_faults.
 options:
   _input: {description: What istioctl manifest generate printed., type: str, required: true}
 author: The Slipway authors
@@ -50,11 +50,6 @@ def mesh_has_address(services: Iterable[Mapping[str, Any]], wanted: str = "") ->
     """Whether the Service has the address ``wanted``, or any when that is empty."""
     address = mesh_address(services)
     return address == wanted if wanted else bool(address)
-
-
-def certificates_due(folder: str, hosts: Iterable[str]) -> list[str]:
-    """Say which certificates below ``folder`` have to be made now."""
-    return mesh_tls.due(Path(folder), hosts, dt.datetime.now(dt.UTC))
 
 
 def certificate_files(certificate: Mapping[str, str]) -> dict[str, str]:
@@ -95,8 +90,6 @@ class FilterModule:
             "mesh_has_address": mesh_has_address,
             "mesh_no_address": mesh.no_address,
             "mesh_hosts": mesh.host_names,
-            "certificate_names": mesh_tls.alternative_names,
-            "certificates_due": certificates_due,
             "certificate_files": certificate_files,
             "certificate_faults": certificate_faults,
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ipaddress
+import ssl
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,53 @@ def test_a_certificate_of_another_authority_is_replaced(folder: Folder) -> None:
 def test_a_key_of_another_certificate_is_noticed(folder: Folder) -> None:
     (folder.path / "gateway.key").write_bytes(pem(ec.generate_private_key(ec.SECP256R1())))
     assert folder.due() == ["gateway"]
+
+
+def test_a_first_certificate_can_serve_and_stays(tmp_path: Path) -> None:
+    place = tmp_path / "state/ca"
+    assert mesh_tls.renew(place, HOSTS, "Authority of the cluster lab", NOW) == ["ca", "gateway"]
+    assert mesh_tls.renew(place, HOSTS, "Authority of the cluster lab", NOW) == []
+    assert not mesh_tls.faults(place / "gateway.crt", place / "gateway.key", NOW)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (place, *place.iterdir())}
+    assert modes == {"ca": 0o700, "ca.key": 0o600, "ca.crt": 0o644, "gateway.key": 0o600, "gateway.crt": 0o644}
+
+
+def test_clients_that_trust_the_authority_take_it(tmp_path: Path) -> None:
+    """As OpenSSL judges it, by the names that it is for and no others."""
+    now = dt.datetime.now(dt.UTC)
+    mesh_tls.renew(tmp_path, [*HOSTS, "127.0.0.1"], "Authority", now)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "gateway.crt", tmp_path / "gateway.key")
+    client = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    for name, good in (("team8.local", True), ("a.lab.local", True), ("192.0.2.1", True), ("other.local", False)):
+        with contextlib.nullcontext() if good else pytest.raises(ssl.SSLCertVerificationError):
+            shake_hands(client, server, name)
+
+
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
+    ends = [ssl.MemoryBIO() for _ in range(2)]
+    here = client.wrap_bio(ends[0], ends[1], server_hostname=name)
+    there = server.wrap_bio(ends[1], ends[0], server_side=True)
+    for _ in range(4):
+        for end in (here, there):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    assert here.getpeercert()
+
+
+def test_keys_outlive_their_certificates(tmp_path: Path) -> None:
+    mesh_tls.renew(tmp_path, HOSTS, "Authority", NOW)
+    keys = {path: path.read_bytes() for path in tmp_path.glob("*.key")}
+    authority = (tmp_path / "ca.crt").read_bytes()
+    assert mesh_tls.renew(tmp_path, ["other.local"], "Authority", NOW) == ["gateway"]
+    assert (tmp_path / "ca.crt").read_bytes() == authority
+    later = NOW + dt.timedelta(days=mesh_tls.AUTHORITY_DAYS - mesh_tls.RENEW_AUTHORITY_BEFORE)
+    assert mesh_tls.renew(tmp_path, ["other.local"], "Authority", later) == ["ca", "gateway"]
+    assert {path: path.read_bytes() for path in keys} == keys
+    (tmp_path / "gateway.key").write_text("broken")
+    assert mesh_tls.renew(tmp_path, ["other.local"], "Authority", later) == ["gateway"]
+    assert not mesh_tls.faults(tmp_path / "gateway.crt", tmp_path / "gateway.key", later)
 
 
 def test_a_certificate_of_the_users_own_may_serve(folder: Folder) -> None:

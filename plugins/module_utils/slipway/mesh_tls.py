@@ -1,19 +1,38 @@
-"""The gateway's certificate: when it has to be made anew, and whether one of the user's own can serve."""
+"""The gateway's certificate: made anew when it has to be, or one of the user's own that can serve.
+
+Only for the Ansible machine: it needs the package cryptography, which comes with Ansible.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .selfsigned import EARLIER
 
 # Days before its end that a certificate is made anew; an authority ends with everything it has signed.
 RENEW_BEFORE = 30
 RENEW_AUTHORITY_BEFORE = 400
+# Days for which they are made.
+AUTHORITY_DAYS = 3650
+GATEWAY_DAYS = 365
 
 
 def alternative_names(hosts: Iterable[str]) -> list[str]:
@@ -39,6 +58,90 @@ def due(folder: Path, hosts: Iterable[str], now: dt.datetime) -> list[str]:
     except (ValueError, TypeError, InvalidSignature):
         return ["gateway"]
     return []
+
+
+def renew(folder: Path, hosts: list[str], authority: str, now: dt.datetime) -> list[str]:
+    """Make what is due below ``folder``, and say what that was; ``authority`` is the name that the authority bears.
+
+    Keys that are there go on being used. A certificate is complete or the old one, whenever this is cut off.
+    """
+    made = due(folder, hosts, now)
+    if not made:
+        return []
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    signer = _key(folder / "ca.key")
+    issuer = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, authority[:64]),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Slipway"),
+        ]
+    )
+    if "ca" in made:
+        builder = _builder(issuer, issuer, signer.public_key(), now, AUTHORITY_DAYS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        _write(folder / "ca.crt", builder.sign(signer, SHA256()).public_bytes(Encoding.PEM), 0o644)
+    own, present = _key(folder / "gateway.key"), _read(folder / "ca.crt")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    names: list[x509.GeneralName] = [
+        x509.IPAddress(ipaddress.ip_address(host)) if _address(host) else x509.DNSName(host.lower()) for host in hosts
+    ]
+    builder = _builder(subject, present.subject if present else issuer, own.public_key(), now, GATEWAY_DAYS)
+    builder = (
+        builder.add_extension(x509.SubjectAlternativeName(list(dict.fromkeys(names))), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+    _write(folder / "gateway.crt", builder.sign(signer, SHA256()).public_bytes(Encoding.PEM), 0o644)
+    return made
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - EARLIER)
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(**given: bool) -> x509.KeyUsage:
+    names = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+        *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    )
+    return x509.KeyUsage(**{name: given.get(name, False) for name in names})
+
+
+def _key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a key, or make one where none can be read."""
+    try:
+        found = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError):
+        found = None
+    if isinstance(found, ec.EllipticCurvePrivateKey):
+        return found
+    made = ec.generate_private_key(ec.SECP256R1())
+    _write(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    return made
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    # A temporary file is its owner's alone from the first byte on.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+    Path(temporary).replace(path)
 
 
 def faults(certificate: Path, key: Path, now: dt.datetime) -> list[str]:

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin: a certificate for the gateway, from an authority of the cluster's own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Work in this very process: keys stay in it and in the folder."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Make what is due, and say what that was."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "folder": {"type": "path", "required": True},
+                "hosts": {"type": "list", "elements": "str", "required": True},
+                "authority": {"type": "str", "required": True},
+            }
+        )
+        from slipway import mesh_tls
+
+        folder, hosts, now = (
+            Path(arguments["folder"]),
+            [str(host) for host in arguments["hosts"]],
+            dt.datetime.now(dt.UTC),
+        )
+        if not hosts:
+            raise AnsibleActionFail("a certificate is for one name at least, e.g. hosts: ['*.slipway.local']")
+        try:
+            if self._task.check_mode:
+                made = mesh_tls.due(folder, hosts, now)
+            else:
+                made = mesh_tls.renew(folder, hosts, str(arguments["authority"]), now)
+        except (OSError, ValueError) as exc:
+            raise AnsibleActionFail(f"{folder}: the gateway's certificate cannot be made: {exc}") from None
+        result.update(changed=bool(made), made=made)
+        return result
