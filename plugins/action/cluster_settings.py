@@ -51,4 +51,4 @@ class ActionModule(ActionBase):
         try:
             return self._templar.template(value)
         except AnsibleError as exc:
-            raise AnsibleActionFail(f"{name}: its template cannot be worked out: {exc}") from None
+            raise AnsibleActionFail(f"{name}: its template cannot be worked out: {exc}") from exc
