@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
         try:
             from slipway.cluster import Cluster
             from slipway.errors import SlipwayError
-            from slipway.objects import Applier, read, shown
+            from slipway.objects import Applier, read, shown, without
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
@@ -57,9 +57,7 @@ class ActionModule(ActionBase):
                 for one in changed
             ]
         # Definitions are large, and nobody asks for them again.
-        live = [shown(one.live) for one in applied if one.live["kind"] != "CustomResourceDefinition"]
-        for item in live:
-            (item or {}).get("metadata", {}).pop("managedFields", None)
+        live = [shown(without(one.live)) for one in applied if one.live["kind"] != "CustomResourceDefinition"]
         result.update(changed=bool(changed), changes=[one.name for one in changed], objects=live)
         return result
 

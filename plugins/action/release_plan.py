@@ -66,6 +66,7 @@ class ActionModule(ActionBase):
         return load(page, given)
 
     def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        from slipway.cluster import stripped
         from slipway.release import plan
         from slipway.release.planner import declared_secrets
         from slipway.release_apply import (
@@ -75,7 +76,6 @@ class ActionModule(ActionBase):
             secret_revisions,
             secret_values,
             strangers,
-            stripped,
             to_prune,
         )
         from slipway.release_cluster import Cluster
@@ -160,7 +160,8 @@ def _number(value: Any) -> Any:
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
-    from slipway.release_apply import reference, stripped
+    from slipway.cluster import stripped
+    from slipway.release_apply import reference
 
     return reference(item) if item["kind"] == "Secret" else stripped(item)
 

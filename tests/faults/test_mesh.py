@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import time
@@ -15,6 +14,7 @@ import yaml
 from tests.support.checkout import Checkout
 from tests.support.kube import eventually, ready
 from tests.support.mesh import Echo, Watch
+from tests.support.outside import card
 
 # Seconds until requests are answered for good. istiod is in nobody's way: these are for a machine that is busy.
 ISTIOD_BACK = 3
@@ -48,16 +48,13 @@ def holder(cluster: Checkout, address: str) -> str:
     # A neighbour that was found long ago may be another one by now.
     subprocess.run(["ip", "neigh", "flush", "to", address], check=True)
     socket.create_connection((address, 80), timeout=10).close()
-    known = json.loads(
-        subprocess.run(["ip", "-json", "neigh", "show", "to", address], check=True, capture_output=True).stdout
-    )
-    card = known[0]["lladdr"]
+    answering = card(address)
     for node in cluster.kube.nodes():
         name = f"{cluster.name}-{node['metadata']['name']}"
         cards = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.MacAddress}} {{end}}", name)
-        if card in cards.split():
+        if answering in cards.split():
             return name
-    raise AssertionError(f"{address} answers from {card}, which is no node's")
+    raise AssertionError(f"{address} answers from {answering}, which is no node's")
 
 
 def back(echo: Echo, harm: Callable[[], object], what: str, limit: float, first: float = 0) -> None:

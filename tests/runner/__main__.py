@@ -217,10 +217,10 @@ def record(rows: Sequence[Outcome], before: str) -> str:
     A whole run takes hours, and phases can be run one by one: so each has its own line, with the commit that it ran on.
     """
     lines = {match["name"]: match[0] for match in LINE.finditer(before)}
+    when = f"{time.strftime('%Y-%m-%d', time.gmtime())} | `{commit()}`"
     for row in rows:
         if row.result in ("passed", "failed"):
             counts = f"{row.count.passed} | {row.count.failed} | {row.count.skipped}"
-            when = f"{time.strftime('%Y-%m-%d', time.gmtime())} | `{commit()}`"
             lines[row.phase.name] = (
                 f"| {row.phase.name} | {row.phase.what} | {row.result} | {counts} | {row.seconds:.0f} | {when} |"
             )

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from slipway.cluster import stripped
 from slipway.release import Step, identity
 from slipway.release.planner import KINDS
 from slipway.release_apply import (
@@ -27,7 +28,6 @@ from slipway.release_apply import (
     secret_revisions,
     secret_values,
     strangers,
-    stripped,
     to_prune,
 )
 

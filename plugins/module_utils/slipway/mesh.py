@@ -204,7 +204,7 @@ def refusal(said: str) -> str:
 def address_of(service: Object) -> str:
     """Give the address that a Service of type LoadBalancer got; empty while it has none."""
     given = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-    return str(given[0].get("ip", "")) if given else ""
+    return next((str(each["ip"]) for each in given if each.get("ip")), "")
 
 
 def no_address(events: Iterable[Object], asked: str) -> str:

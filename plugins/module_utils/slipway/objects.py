@@ -253,7 +253,7 @@ def shown(item: Object | None) -> Object | None:
     }
 
 
-def without(item: Object, hidden: Iterable[str]) -> Object:
+def without(item: Object, hidden: Iterable[str] = ()) -> Object:
     """Give an object without what nobody reads, and without these keys of its data."""
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     data = {key: value for key, value in (item.get("data") or {}).items() if key not in set(hidden)}

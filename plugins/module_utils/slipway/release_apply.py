@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import cluster
 from .form import Fault
 from .page import Key
 from .release.environment import Environment
@@ -51,7 +50,6 @@ _PLURALS = {
     "Pod": "pods",
     "ReplicaSet": "replicasets",
 }
-stripped = cluster.stripped
 # A pod in this state gets no further by itself.
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 # The kubelet tries these again: with a registry that comes back they pass.

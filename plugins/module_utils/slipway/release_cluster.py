@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import cluster
-from .cluster import MANAGER
+from .cluster import MANAGER, stripped
 from .errors import SlipwayError
 from .release.planner import KINDS, identity
-from .release_apply import MANAGED, OF_RELEASE, Found, Object, address, stripped
+from .release_apply import MANAGED, OF_RELEASE, Found, Object, address
 
 _OPTIONAL = "monitoring.coreos.com/"
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import SlipwayError
+from ..mesh import address_of
 from ..release_apply import MANAGED, owner
 from ..release_apply import hosts as hosts_of
+from ..status.judge import condition
 
 Json = dict[str, Any]
 
@@ -119,14 +121,13 @@ def _named(item: Mapping[str, Any]) -> tuple[str, str]:
 
 def gateway_address(service: Mapping[str, Any] | None) -> str:
     """Give the address of the gateway's Service. Raises SlipwayError where it has none."""
-    found = (((service or {}).get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    addresses = [each["ip"] for each in found if each.get("ip")]
-    if not addresses:
+    address = address_of(service or {})
+    if not address:
         raise SlipwayError(
             "the gateway has no address, so nothing can be asked of any release\n"
             f"look at: kubectl --namespace {GATEWAY_NAMESPACE} get service {GATEWAY}; `make status`"
         )
-    return str(addresses[0])
+    return address
 
 
 def gateway_node(pods: Iterable[Mapping[str, Any]]) -> str:
@@ -146,8 +147,7 @@ def gateway_node(pods: Iterable[Mapping[str, Any]]) -> str:
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod can serve."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return bool(condition(pod, "Ready").get("status") == "True")
 
 
 def service_addresses(facts: Json, services: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, str]:
