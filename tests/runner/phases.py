@@ -1,6 +1,7 @@
 """The phases: what runs, in which order, how long it may take, and what it needs to have passed before.
 
-The cheap ones come first, and two of them side by side. ``up`` to ``down`` share one cluster in one clean clone; each of them is a file of tests/e2e.
+The cheap ones come first, and two of them side by side. ``up`` to ``down`` share one cluster in one clean clone;
+each of them is a file of tests/e2e.
 """
 
 from __future__ import annotations
