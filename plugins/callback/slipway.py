@@ -8,7 +8,7 @@ type: aggregate
 short_description: Failures, times per phase and the next step at the end of a run
 description:
   - Names every failure with its machine, phase and step.
-  - Prints how long each phase (play) took and how many of its tasks ran anywhere.
+  - Prints how long each phase (play) took and how many of its tasks ran anywhere, where any did.
   - Prints the lines that a play left under the statistic C(slipway).
 options:
   report:
@@ -133,7 +133,8 @@ class CallbackModule(CallbackBase):
         if ran:
             show("")
             show(f"{'phase':<24}{'seconds':>9}{'tasks':>7}")
-            for phase in ran:
+            # One whose tasks were all skipped has nothing to tell: a part that is off, a step for another provider.
+            for phase in filter(carried_out, ran):
                 show(f"{phase['name']:<24}{phase['ended'] - phase['began']:>9.1f}{carried_out(phase):>7}")
             total = ran[-1]["ended"] - self.phases[0]["began"]
             show(f"{'all':<24}{total:>9.1f}{sum(carried_out(phase) for phase in ran):>7}")
