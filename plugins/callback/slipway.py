@@ -19,6 +19,7 @@ requirements: [enable in C(callbacks_enabled)]
 """
 
 import contextlib
+import gc
 import json
 import os
 import time
@@ -48,10 +49,13 @@ def load_for_all_workers() -> None:
     """Import every filter and test here, once.
 
     Ansible forks a worker per task and machine, and each would import them anew: half of the time of a run that changes nothing.
+    What is there by now is not looked at by the garbage collectors of the workers, for which they would have to copy it.
     """
     for loader in (filter_loader, test_loader):
         for _ in loader.all():
             pass
+    gc.collect()
+    gc.freeze()
 
 
 class CallbackModule(CallbackBase):

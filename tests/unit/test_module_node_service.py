@@ -5,7 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import stat
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -239,3 +242,88 @@ def test_a_unit_that_does_not_start_shows_its_journal(plugin: Any, systemd: Syst
     ended = run_module(plugin, {"units": [UNIT]})
     assert ended.failed
     assert "systemctl start thing.service failed: Job failed.\nlast lines of its journal:\nit broke" in ended.msg
+
+
+ITEM = {"name": "kubelet", "url": "http://mirror/kubelet", "sha256": "0" * 64, "dest": "/opt/kubelet"}
+
+
+def test_what_is_missing_is_fetched_and_named(plugin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[Any] = []
+
+    def ensure(items: Any, record: str, timeout: int, pretend: bool, run: Any) -> list[str]:
+        given.append((record, timeout, pretend, os.environ.get("SLIPWAY_TEST_PROXY")))
+        return list(run(lambda item: item["name"], items))
+
+    monkeypatch.setattr(plugin, "ensure", ensure)
+    monkeypatch.setenv("SLIPWAY_TEST_PROXY", "")
+    record = str(tmp_path / "record.json")
+    arguments = {"artifacts": [ITEM], "record": record, "environment": {"SLIPWAY_TEST_PROXY": "http://proxy:3128"}}
+    ended = run_module(plugin, arguments, check=True)
+    assert (ended.result["changed"], ended.result["installed"]) == (True, ["kubelet"])
+    assert given == [(record, 60, True, "http://proxy:3128")]
+
+
+def test_an_item_that_cannot_be_had_is_named_and_nothing_is_written(
+    plugin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def ensure(*_arguments: Any) -> list[str]:
+        raise plugin.FetchError("http://mirror/kubelet: has another sum")
+
+    monkeypatch.setattr(plugin, "ensure", ensure)
+    ended = write(plugin, {"path": str(tmp_path / "file"), "content": "x"}, artifacts=[ITEM])
+    assert ended.failed
+    assert ended.msg.startswith("http://mirror/kubelet: has another sum\nlook at: systemctl status nginx")
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_text_taken_from_the_machine_is_shown_in_no_difference(plugin: Any, tmp_path: Path) -> None:
+    source = tmp_path / "admin.conf"
+    source.write_text("client-key-data: 4711\n")
+    spec = {"path": str(tmp_path / "config"), "source": str(source)}
+    ended = write(plugin, spec, diff=True)
+    assert (tmp_path / "config").read_text() == source.read_text()
+    assert ended.result["diff"]
+    assert "4711" not in str(ended.result)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers 503 until it was asked twice."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.send_response(200 if type(self).asked > 2 else 503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    handler = type("Once", (Answers,), {})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v2/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_unit_is_up_when_it_answers(plugin: Any, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "PAUSE", 0.01)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    unit = {**UNIT, "answers": [url]}
+    assert not run_module(plugin, {"units": [unit]}, check=True).failed
+    assert not run_module(plugin, {"units": [unit]}).failed
+
+
+def test_a_unit_that_does_not_answer_in_time_is_named_with_the_reason(
+    plugin: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "PATIENCE", 0)
+    ended = run_module(plugin, {"units": [{**UNIT, "answers": [url]}]})
+    assert ended.failed
+    assert f"thing.service is up, and {url} does not answer after 0 s: HTTP Error 503" in ended.msg
+    assert "journalctl -u thing.service" in ended.msg

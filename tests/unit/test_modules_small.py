@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,38 +9,6 @@ from typing import Any
 import pytest
 
 from tests.support.plugins import load, run_module
-
-FILE = {"name": "kubelet", "url": "http://mirror/kubelet", "sha256": "0" * 64, "dest": "/opt/kubelet"}
-
-
-def test_what_is_missing_is_fetched_and_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plugin = load("modules", "artifact_files")
-    given: list[Any] = []
-
-    def ensure(files: Any, record: str, timeout: int, pretend: bool, run: Any) -> list[str]:
-        given.append((record, timeout, pretend, os.environ.get("SLIPWAY_TEST_PROXY")))
-        return list(run(lambda file: file["name"], files))
-
-    monkeypatch.setattr(plugin, "ensure", ensure)
-    monkeypatch.setenv("SLIPWAY_TEST_PROXY", "")
-    record = str(tmp_path / "record.json")
-    arguments = {"files": [FILE], "record": record, "environment": {"SLIPWAY_TEST_PROXY": "http://proxy:3128"}}
-    ended = run_module(plugin, arguments, check=True)
-    assert (ended.result["changed"], ended.result["installed"]) == (True, ["kubelet"])
-    assert given == [(record, 60, True, "http://proxy:3128")]
-
-
-def test_a_file_that_cannot_be_had_is_named_with_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = load("modules", "artifact_files")
-
-    def ensure(*_arguments: Any) -> list[str]:
-        raise plugin.FetchError("http://mirror/kubelet: has another sum")
-
-    monkeypatch.setattr(plugin, "ensure", ensure)
-    ended = run_module(plugin, {"files": [FILE]})
-    assert ended.failed
-    assert ended.msg.startswith("http://mirror/kubelet: has another sum\nlook at: systemctl status nginx")
-
 
 @pytest.mark.parametrize("machines", [1, 3])
 def test_a_shared_folder_that_is_not_mounted_warns_where_there_are_others(
