@@ -48,8 +48,8 @@ def keep_private(log: str | None) -> None:
 def load_for_all_workers() -> None:
     """Import every filter and test here, once.
 
-    Ansible forks a worker per task and machine, and each would import them anew: half of the time of a run that changes nothing.
-    What is there by now is not looked at by the garbage collectors of the workers, for which they would have to copy it.
+    Ansible forks a worker per task and machine, and each would import them anew: half of the time of a run that changes
+    nothing. What is there by now the garbage collectors of the workers leave alone; to look at it is to copy it.
     """
     for loader in (filter_loader, test_loader):
         for _ in loader.all():
