@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.plugins import load, run_module
+
 
 @pytest.mark.parametrize("machines", [1, 3])
 def test_a_shared_folder_that_is_not_mounted_warns_where_there_are_others(
