@@ -36,7 +36,7 @@ LONG: tuple[Phase, ...] = (
         "mutations",
         "a defect in each role turns its scenario red",
         (sys.executable, "-m", "tests.mutations"),
-        3600,
+        7200,
     ),
     Phase("bench", "make up against the same steps by hand", ("bench/run",), 3600),
 )
