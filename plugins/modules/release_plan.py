@@ -50,6 +50,11 @@ options:
     description: What a look at the cluster does not give, by the names of C(slipway.release.Environment).
     type: dict
     default: {}
+  pending:
+    description: Is the cluster, or its mesh, perhaps still to be made, as when all of it is only checked? Then what is not there is no fault, and
+      all that the page plans is new.
+    type: bool
+    default: false
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
