@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
                 "hosts": {"type": "list", "elements": "str", "default": []},
                 "weights": {"type": "dict", "default": {}},
                 "adopt": {"type": "bool", "default": False},
+                "mail": {"type": "dict", "default": {}},
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "cluster": {"type": "dict", "default": {}},
                 "pending": {"type": "bool", "default": False},
@@ -58,12 +59,13 @@ class ActionModule(ActionBase):
     def _spec(self, arguments: dict[str, Any]) -> Any:
         """Read the page, from where the run was started or from the project's folder."""
         from slipway.release import load
+        from slipway.release.spec import OVERRIDES
         from slipway.settings import ROOT
 
         page = Path(arguments["page"]).expanduser()
         if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
             page = ROOT / page
-        given = {key: arguments[key] for key in ("name", "namespace", "hosts", "weights", "adopt") if arguments[key]}
+        given = {key: arguments[key] for key in OVERRIDES if arguments[key]}
         if "weights" in given:
             given["weights"] = {str(version): _number(share) for version, share in given["weights"].items()}
         return load(page, given)

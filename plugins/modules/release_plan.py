@@ -41,6 +41,10 @@ options:
     description: Take over objects that are there already and somebody else's, where the page does not say so itself.
     type: bool
     default: false
+  mail:
+    description: Keys that stand in the place of those of the page's mail, where it has mail.
+    type: dict
+    default: {}
   state:
     description: C(absent) plans the removal of everything that the release has applied.
     type: str
