@@ -14,6 +14,7 @@ MAIL = "slipway-test-mail"
 MAIL_PORT = 2525
 READ_PORT = 8025
 
+
 def mail_server(image: str, password: str) -> list[dict[str, Any]]:
     """Namespace, pod and Service of the mail server; ``image`` may be empty, Python is the node's."""
     mounts = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}

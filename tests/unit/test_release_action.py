@@ -74,7 +74,16 @@ def planned(path: Path, **given: Any) -> dict[str, Any]:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     action = module.ActionModule.__new__(module.ActionModule)
-    empty = {"name": "", "namespace": "", "hosts": [], "weights": {}, "adopt": False, "mail": {}, "cluster": {}, "pending": False}
+    empty = {
+        "name": "",
+        "namespace": "",
+        "hosts": [],
+        "weights": {},
+        "adopt": False,
+        "mail": {},
+        "cluster": {},
+        "pending": False,
+    }
     found: dict[str, Any] = action._present({"page": str(path), "kubeconfig": "/k", **empty, **given}, {})  # noqa: SLF001
     return found
 

@@ -17,7 +17,7 @@ _DAY = (1980, 1, 1, 0, 0, 0)
 
 
 def packages(name: str) -> str:
-    """Give a zip of what a program of this folder imports, in base64. Raises SlipwayError where that is not installed."""
+    """Give a zip of what a program of this folder imports, in base64. Raises SlipwayError where it is not installed."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
         for module in PACKAGES[name]:

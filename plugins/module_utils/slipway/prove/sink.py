@@ -1,8 +1,8 @@
 """A mail server that keeps what it gets, so that a proof can read the mail of an alert; it hands nothing on to anybody.
 
-Runs alone in a pod: this file, a Python, and aiosmtpd. Mail comes in at port 2525 (AUTH LOGIN, without TLS), and ``GET /``
-at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "refused": [user, …]}``. Without a password in the file that
-the environment variable ``PASSWORD_FILE`` names, it takes any. Only the newest mails are kept, and only in memory.
+Runs alone in a pod: this file, a Python, and aiosmtpd. Mail comes in at port 2525 (AUTH LOGIN, without TLS), and
+``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "refused": [user, …]}``. Without a password
+in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The newest mails are kept, in memory.
 """
 
 from __future__ import annotations
@@ -34,17 +34,15 @@ def password() -> str:
 class Box:
     """Takes every mail."""
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's
+    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's
         """Keep a mail."""
         held = envelope.content or b""
         text = held if isinstance(held, str) else held.decode(errors="replace")
-        MAILS.append(
-            {"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": session.auth_data, "text": text}
-        )
+        MAILS.append({"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": session.auth_data, "text": text})
         return "250 kept"
 
 
-def known(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+def known(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> AuthResult:
     """Tell whether user and password are right."""
     if not isinstance(data, LoginPassword):
         return AuthResult(success=False, handled=False)
