@@ -32,6 +32,27 @@ LONG: tuple[Phase, ...] = (
         "--capture=no",
         "tests/faults/test_kill_everywhere.py",
     ),
+    suite(
+        "documents",
+        "the four documented systems, released and proved alone and side by side, with their mail",
+        7200,
+        "--capture=no",
+        "tests/releases/test_documents.py",
+    ),
+    suite(
+        "breaks",
+        "sixteen things broken by hand, each named by a proof",
+        7200,
+        "--capture=no",
+        "tests/releases/test_breaks.py",
+    ),
+    suite(
+        "proofs",
+        "20 proofs in a row, half of them under load; weights changed under load",
+        7200,
+        "--capture=no",
+        "tests/releases/test_proofs.py",
+    ),
     Phase(
         "mutations",
         "a defect in each role turns its scenario red",

@@ -244,7 +244,8 @@ def test_an_alert_is_followed_to_its_mail(
 
 NOTIFY = (
     'time=2026-11-21T17:00:00Z level=WARN source=notify.go:866 msg="Notify attempt failed, will retry later" '
-    'component=dispatcher receiver=default/email-config/mail integration=email[0] aggrGroup="{{}}/{{release=\\"sms-checker\\"}}:'
+    "component=dispatcher receiver=default/email-config/mail integration=email[0] "
+    'aggrGroup="{{}}/{{release=\\"sms-checker\\"}}:'
     '{{alertname=\\"{alert}\\"}}" attempts=1 err="{err}"\n'
 )
 
