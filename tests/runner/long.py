@@ -33,6 +33,13 @@ LONG: tuple[Phase, ...] = (
         "tests/faults/test_kill_everywhere.py",
     ),
     suite(
+        "envoy",
+        "limits of a plan in the artifact's Envoy: 500 addresses, and what the filters cost",
+        600,
+        "--capture=no",
+        "tests/envoy",
+    ),
+    suite(
         "documents",
         "the four documented systems, released and proved alone and side by side, with their mail",
         7200,
