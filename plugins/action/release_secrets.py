@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
             }
         )
         from slipway.errors import SlipwayError
+        from slipway.page import dotted
         from slipway.release.render import render
         from slipway.release_apply import secret_values
         from slipway.release_cluster import Cluster
@@ -48,7 +49,7 @@ class ActionModule(ActionBase):
         whose = f"{namespace}/{arguments['release']}"
         made, faults = secret_values(wanted, present, whose, os.environ, variables, arguments["revisions"])
         if faults:
-            raise AnsibleActionFail("\n".join(f"{fault.key}: {fault.what}" for fault in faults))
+            raise AnsibleActionFail("\n".join(f"{dotted(fault.key)}: {fault.what}" for fault in faults))
         given = {"namespace": namespace, "labels": arguments["labels"]}
         objects = [
             item

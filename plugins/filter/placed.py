@@ -17,8 +17,8 @@ options:
 author: The Slipway authors
 """
 EXAMPLES = r"""
-- artifact_files:
-    files: "{{ kubelet_files | placed({'kubelet': {'dest': '/usr/local/bin/kubelet'}}) }}"
+- node_service:
+    artifacts: "{{ kubelet_files | placed({'kubelet': {'dest': '/usr/local/bin/kubelet'}}) }}"
 """
 RETURN = r"""
 _value: {description: The items with their places., type: list, elements: dict}

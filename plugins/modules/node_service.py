@@ -1,17 +1,50 @@
 #!/usr/bin/python
-"""Files on a machine and the systemd units that read them, in one step."""
+"""Programs and files on a machine and the systemd units that run and read them, in one step."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_service
-short_description: Write files and keep the systemd units that read them current
+short_description: Place programs and files and keep the systemd units that run and read them current
 description:
+  - Fetches the items of the bundle that are not there yet, several at once, checks their sha256 sums and moves each into place in one step.
+    What was placed is remembered on the machine, so that sums are checked when an item arrives and not on every run;
+    a file that was changed or removed behind our back is fetched again.
   - Writes all files of a service at once (a folder that is missing is made for the file's owner), then brings its units to the wanted state.
   - A unit that became active before one of its files changed is restarted. The decision is read from the machine
     (modification times against the unit's start), so a run that was killed between writing and restarting is
     finished by the next one, which a handler that never ran is not.
 options:
+  artifacts:
+    description: Items, as the filter P(bundle_files#filter) gives them, each with its place.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the item., type: str, required: true}
+      version: {description: Version of the item., type: str, default: ""}
+      url: {description: "Where it is: http, https or file.", type: str, required: true}
+      sha256: {description: Sum of what the URL gives., type: str, required: true}
+      size: {description: Bytes., type: int}
+      source: {description: V(built) or V(upstream)., type: str}
+      dest: {description: "File to write; the folder to unpack into when O(artifacts[].archive) is set.", type: path, required: true}
+      mode: {description: Permissions of what is placed., type: str, default: "0755"}
+      archive: {description: Whether the item is a tar archive., type: bool, default: false}
+      strip: {description: Leading folders to leave out of the members' names., type: int, default: 0}
+      only: {description: Shell patterns of the members to unpack; empty for all., type: list, elements: str, default: []}
+      rename: {description: New names of members., type: dict, default: {}}
+  record:
+    description: Where the machine remembers what was placed.
+    type: path
+    default: /var/lib/slipway/artifacts.json
+  environment:
+    description: Variables that downloads go by (C(http_proxy), C(https_proxy), C(no_proxy)). Not shown, and never on a command line.
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds without an answer after which a download counts as failed.
+    type: int
+    default: 60
   files:
     description: Files to write.
     type: list
@@ -21,7 +54,7 @@ options:
       path: {description: "Absolute path of the file; C(~user) is that user's home.", type: str, required: true}
       content: {description: "The whole text of the file (of the block when O(files[].block) is set).", type: str}
       secret: {description: "The whole text in the place of O(files[].content): shown in no difference, output or log.", type: str}
-      source: {description: "A file on the machine whose text is taken instead of O(files[].content).", type: str}
+      source: {description: "A file on the machine whose text is taken instead of O(files[].content). Not shown either.", type: str}
       mode: {description: Permissions., type: str, default: "0644"}
       owner: {description: Owner of the file., type: str, default: root}
       block: {description: Keep the rest of the file and manage only a marked block in it., type: bool, default: false}
@@ -40,6 +73,7 @@ options:
       state: {description: "Wanted state; left alone when not set. V(restarted): restarted by this very call, for a reason that no file shows.", type: str, choices: [started, restarted, stopped]}
       watch: {description: "Files besides O(files) whose change restarts the unit (its binary).", type: list, elements: path, default: []}
       ignore: {description: Files of O(files) that this unit does not read., type: list, elements: path, default: []}
+      answers: {description: "URLs that answer once it is up; they are asked for 20 s.", type: list, elements: str, default: []}
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
@@ -49,6 +83,7 @@ attributes:
 EXAMPLES = r"""
 - name: Run containerd
   node_service:
+    artifacts: "{{ containerd_files | placed({'containerd': {'dest': '/usr/local/bin/containerd'}}) }}"
     files:
       - path: /etc/containerd/config.toml
         content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
@@ -60,6 +95,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+installed:
+  description: Names of the items that were fetched (in check mode, that would be).
+  type: list
+  returned: always
 written:
   description: Paths that were written or removed.
   type: list
@@ -75,14 +114,43 @@ import re
 import shutil
 import tempfile
 import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import flush
+from ansible.module_utils.slipway.fetch import FetchError, ensure
 from ansible.module_utils.slipway.node import read
 from ansible.module_utils.slipway.units import SHOWN, difference, parse_show, steps, with_block
 
 UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
+DOWNLOADS = 3
+# Seconds for which a unit that is up is asked, for one answer, and between two tries.
+PATIENCE = 20
+ANSWER = 5
+PAUSE = 0.5
+
+
+def install(module: AnsibleModule) -> list[str]:
+    """Place the items that are missing; return their names."""
+    given = module.params
+    if not given["artifacts"]:
+        return []
+    os.environ.update(given["environment"])
+
+    def run(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+        with ThreadPoolExecutor(DOWNLOADS) as pool:
+            return list(pool.map(function, items))
+
+    try:
+        names: list[str] = ensure(given["artifacts"], given["record"], given["timeout"], module.check_mode, run)
+    except FetchError as exc:
+        module.fail_json(
+            msg=f"{exc}\nlook at: systemctl status nginx on the mirror, and the free space of this machine"
+        )
+    return names
 
 
 def make_parents(path: str, owner: str, private: bool) -> None:
@@ -107,8 +175,8 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
     there = os.path.lexists(path)
     if spec["source"] and not os.path.exists(spec["source"]):
         module.fail_json(msg=f"{spec['source']}, from which {path} is written, is not there")
-    secret = spec["secret"] is not None
-    content = read(spec["source"]) if spec["source"] else (spec["secret"] if secret else spec["content"]) or ""
+    content = read(spec["source"]) if spec["source"] else spec["secret"] or spec["content"] or ""
+    secret = spec["secret"] is not None or bool(spec["source"])
     before = read(path) if there else ""
     if spec["state"] == "absent":
         if there:
@@ -189,9 +257,50 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
     return done
 
 
+def await_answers(module: AnsibleModule, unit: dict[str, Any]) -> None:
+    """Ask each URL of a unit until it answers; one that does not within the time is a failure."""
+    # What is asked is this machine: no proxy is to stand between.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + PATIENCE
+    for url in unit["answers"]:
+        while True:
+            try:
+                with opener.open(url, timeout=ANSWER):
+                    break
+            except OSError as exc:
+                if time.monotonic() > until:
+                    module.fail_json(
+                        msg=f"{unit['name']} is up, and {url} does not answer after {PATIENCE} s: {exc}\n"
+                        f"look at: systemctl status {unit['name']}; journalctl -u {unit['name']}"
+                    )
+            time.sleep(PAUSE)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            "artifacts": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "version": {"type": "str", "default": ""},
+                    "url": {"type": "str", "required": True},
+                    "sha256": {"type": "str", "required": True},
+                    "size": {"type": "int"},
+                    "source": {"type": "str"},
+                    "dest": {"type": "path", "required": True},
+                    "mode": {"type": "str", "default": "0755"},
+                    "archive": {"type": "bool", "default": False},
+                    "strip": {"type": "int", "default": 0},
+                    "only": {"type": "list", "elements": "str", "default": []},
+                    "rename": {"type": "dict", "default": {}},
+                },
+            },
+            "record": {"type": "path", "default": "/var/lib/slipway/artifacts.json"},
+            "environment": {"type": "dict", "default": {}, "no_log": True},
+            "timeout": {"type": "int", "default": 60},
             "files": {
                 "type": "list",
                 "elements": "dict",
@@ -220,6 +329,7 @@ def main() -> None:
                     "state": {"type": "str", "choices": ["started", "restarted", "stopped"]},
                     "watch": {"type": "list", "elements": "path", "default": []},
                     "ignore": {"type": "list", "elements": "path", "default": []},
+                    "answers": {"type": "list", "elements": "str", "default": []},
                 },
             },
         },
@@ -228,6 +338,7 @@ def main() -> None:
         no_log=True,
     )
     diffs: list[dict[str, str]] = []
+    installed = install(module)
     files = module.params["files"]
     written = [spec["path"] for spec in files if write(module, spec, diffs)]
     paths = [spec["path"] for spec in files]
@@ -240,7 +351,15 @@ def main() -> None:
             actions.append("daemon-reload")
     for unit in units:
         actions += [f"{verb} {unit['name']}" for verb in keep_current(module, unit, paths, written)]
-    result = {"changed": bool(written or actions), "written": written, "actions": actions}
+    if not module.check_mode:
+        for unit in units:
+            await_answers(module, unit)
+    result = {
+        "changed": bool(installed or written or actions),
+        "installed": installed,
+        "written": written,
+        "actions": actions,
+    }
     if module._diff:
         result["diff"] = diffs
     module.exit_json(**result)

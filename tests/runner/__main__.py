@@ -1,4 +1,4 @@
-"""``python -m tests.runner``: phase after phase, a line that shows where it is, a log for each, a table at the end."""
+"""``python -m tests.runner``: phases in order, a line that shows where it is, a log for each, a table at the end."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from . import junit
 from .long import LONG
@@ -50,44 +51,49 @@ class Screen:
         self.live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self.spoken = 0.0
 
-    def show(self, text: str) -> None:
+    def show(self, *texts: str) -> None:
+        """Show what is under way; what runs side by side shares the line."""
+        width = shutil.get_terminal_size().columns - 1 if self.live else 160
+        line = " | ".join(text[: (width - 3 * (len(texts) - 1)) // len(texts)] for text in texts)
         if self.live:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[2K{text[:width]}", end="", flush=True)
+            print(f"\r\x1b[2K{line}", end="", flush=True)
         elif time.monotonic() - self.spoken >= HEARTBEAT:
             self.spoken = time.monotonic()
-            print(text[:160], flush=True)
+            print(line, flush=True)
 
     def say(self, text: str) -> None:
         print(f"\r\x1b[2K{text}" if self.live else text, flush=True)
         self.spoken = time.monotonic()
 
 
-def last_line(log: Path) -> str:
+def log(name: str) -> Path:
+    """Where everything stands that a phase says."""
+    return LOGS / f"{name}.log"
+
+
+def last_line(path: Path) -> str:
     """What the phase said last."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4000))
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4000))
         lines = ESCAPES.sub("", file.read().decode(errors="replace")).splitlines()
     return next((line.strip().rstrip("* ") for line in reversed(lines) if line.strip(" *")), "")
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a phase and all it started: first politely, so that it can clean up."""
+def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End phases and all they started: first politely, so that they can clean up, and all of them at once."""
     for sign, seconds in ((signal.SIGINT, 60), (signal.SIGKILL, 10)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
-        return
+        left = [process for process in processes if process.poll() is None]
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, sign)
+        until = time.monotonic() + seconds
+        for process in left:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
 
 
-def run_phase(phase: Phase, place: str, screen: Screen) -> Outcome:
-    """Run one phase to its end or its limit."""
-    log = LOGS / f"{phase.name}.log"
-    for name in phase.reports:
-        (REPORT / name).unlink(missing_ok=True)
+def begin(phase: Phase, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start the command of ``phase`` in a process group of its own; what it says goes to ``output``."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -100,31 +106,46 @@ def run_phase(phase: Phase, place: str, screen: Screen) -> Outcome:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Begun in the background of a script; what a phase starts would inherit that, and could not be interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    began = time.monotonic()
-    screen.say(f"{place} {phase.name}: {phase.what}")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            phase.command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            while (status := process.poll()) is None:
-                seconds = time.monotonic() - began
-                if seconds > phase.limit:
-                    stop(process)
-                    status = -1
-                    break
-                screen.show(f"{place} {phase.name} {seconds:4.0f} s  {last_line(log)}")
+    return subprocess.Popen(
+        phase.command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run_phases(phases: Mapping[str, Phase], screen: Screen) -> Generator[Outcome]:
+    """Run ``phases``, by their places, side by side, each to its end or its limit; give each as it ends."""
+    with contextlib.ExitStack() as end:
+        began = time.monotonic()
+        running: dict[str, subprocess.Popen[bytes]] = {}
+        end.callback(lambda: stop(list(running.values())))
+        for place, phase in phases.items():
+            for name in phase.reports:
+                (REPORT / name).unlink(missing_ok=True)
+            screen.say(f"{place} {phase.name}: {phase.what}")
+            running[place] = begin(phase, end.enter_context(log(phase.name).open("wb")))
+        while running:
+            seconds = time.monotonic() - began
+            for place, process in list(running.items()):
+                status = process.poll()
+                late = status is None and seconds > phases[place].limit
+                if late:
+                    stop([process])
+                if late or status is not None:
+                    del running[place]
+                    yield ended(phases[place], time.monotonic() - began, -1 if late else status or 0)
+            if running:
+                names = {place: phases[place].name for place in running}
+                screen.show(*(f"{at} {name} {seconds:4.0f} s  {last_line(log(name))}" for at, name in names.items()))
                 time.sleep(0.5)
-        except KeyboardInterrupt:
-            stop(process)
-            raise
-    seconds = time.monotonic() - began
+
+
+def ended(phase: Phase, seconds: float, status: int) -> Outcome:
+    """What became of a phase that ended with ``status``; -1 stands for one that was over its limit."""
     failure = ""
     if status:
         failure = f"stopped: over its limit of {phase.limit} s" if status == -1 else f"ended with {status}"
@@ -167,33 +188,53 @@ def commit() -> str:
     return head.stdout.strip() + ("-dirty" if git("status", "--porcelain") else "")
 
 
-def outcomes(phases: Sequence[Phase], resume: bool, screen: Screen) -> Iterator[Outcome]:
-    """Run ``phases`` in order and give what became of each."""
+def groups(phases: Sequence[Phase]) -> list[list[tuple[str, Phase]]]:
+    """The phases in order, each with its place, those that run side by side together."""
+    found: list[list[tuple[str, Phase]]] = []
+    for number, phase in enumerate(phases, 1):
+        if not (found and phase.beside in [other.name for _, other in found[-1]]):
+            found.append([])
+        found[-1].append((f"[{number}/{len(phases)}]", phase))
+    return found
+
+
+def left_out(phase: Phase, chosen: set[str], done: Mapping[str, str], passed: Mapping[str, float]) -> Outcome | None:
+    """What becomes of ``phase`` without running it, if it is not to run."""
+    missing = [name for name in phase.needs if name in chosen and done.get(name) not in ("passed", "passed before")]
+    if phase.after and not any(done.get(name, "skipped") != "skipped" for name in phase.after):
+        return Outcome(phase, "skipped", why=f"{', '.join(phase.after)} has not run", count=junit.Count(skipped=1))
+    if phase.skip:
+        reason = f"{phase.name}: {phase.skip}"
+        return Outcome(phase, "skipped", why=phase.skip, count=junit.Count(skipped=1, reasons=[reason]))
+    if missing:
+        return Outcome(phase, "skipped", why=f"needs {', '.join(missing)}", count=junit.Count(skipped=1))
+    if phase.name in passed and not phase.after:
+        return Outcome(phase, "passed before", passed[phase.name], why="on this very tree (--resume)")
+    return None
+
+
+def outcomes(phases: Sequence[Phase], resume: bool, screen: Screen) -> Generator[Outcome]:
+    """Run ``phases`` in order and give what became of each; of those side by side, whichever ends first comes first."""
     now = tree()
     known = json.loads(PASSED.read_text()) if resume and PASSED.is_file() else {}
     passed: dict[str, float] = known.get("phases", {}) if known.get("tree") == now else {}
+    chosen = {phase.name for phase in phases}
     done: dict[str, str] = {}
-    for number, phase in enumerate(phases, 1):
-        chosen = {other.name for other in phases}
-        missing = [name for name in phase.needs if name in chosen and done.get(name) not in ("passed", "passed before")]
-        if phase.after and not any(done.get(name, "skipped") != "skipped" for name in phase.after):
-            outcome = Outcome(
-                phase, "skipped", why=f"{', '.join(phase.after)} has not run", count=junit.Count(skipped=1)
-            )
-        elif phase.skip:
-            reason = f"{phase.name}: {phase.skip}"
-            outcome = Outcome(phase, "skipped", why=phase.skip, count=junit.Count(skipped=1, reasons=[reason]))
-        elif missing:
-            outcome = Outcome(phase, "skipped", why=f"needs {', '.join(missing)}", count=junit.Count(skipped=1))
-        elif phase.name in passed and not phase.after:
-            outcome = Outcome(phase, "passed before", passed[phase.name], why="on this very tree (--resume)")
-        else:
-            outcome = run_phase(phase, f"[{number}/{len(phases)}]", screen)
-        done[phase.name] = outcome.result
-        if outcome.result == "passed":
-            passed[phase.name] = outcome.seconds
-            PASSED.write_text(json.dumps({"tree": now, "phases": passed}, indent=1))
-        yield outcome
+    for group in groups(phases):
+        to_run: dict[str, Phase] = {}
+        for place, phase in group:
+            if (outcome := left_out(phase, chosen, done, passed)) is None:
+                to_run[place] = phase
+            else:
+                done[phase.name] = outcome.result
+                yield outcome
+        with contextlib.closing(run_phases(to_run, screen)) as run:
+            for outcome in run:
+                done[outcome.phase.name] = outcome.result
+                if outcome.result == "passed":
+                    passed[outcome.phase.name] = outcome.seconds
+                    PASSED.write_text(json.dumps({"tree": now, "phases": passed}, indent=1))
+                yield outcome
 
 
 def table(rows: Sequence[Outcome], seconds: float) -> list[str]:
@@ -206,7 +247,7 @@ def table(rows: Sequence[Outcome], seconds: float) -> list[str]:
     for row in rows:
         lines += [f"failed   {name}" for name in row.count.failures]
         if row.result == "failed":
-            lines.append(f"         see {os.path.relpath(LOGS / row.phase.name, ROOT)}.log")
+            lines.append(f"         see {os.path.relpath(log(row.phase.name), ROOT)}")
     lines += [f"skipped  {reason}" for row in rows for reason in row.count.reasons]
     return lines
 
@@ -275,11 +316,14 @@ def main() -> int:
     began = time.monotonic()
     interrupted = False
     try:
-        for outcome in outcomes(phases, arguments.resume, screen):
-            rows.append(outcome)
-            screen.say(f"      {outcome.result} in {outcome.seconds:.0f} s{f': {outcome.why}' if outcome.why else ''}")
+        with contextlib.closing(outcomes(phases, arguments.resume, screen)) as run:
+            for outcome in run:
+                rows.append(outcome)
+                why = f": {outcome.why}" if outcome.why else ""
+                screen.say(f"      {outcome.phase.name} {outcome.result} in {outcome.seconds:.0f} s{why}")
     except KeyboardInterrupt:
         interrupted = True
+    rows.sort(key=lambda row: phases.index(row.phase))
     total = junit.Count()
     for row in rows:
         total.add(row.count)

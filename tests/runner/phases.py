@@ -1,6 +1,7 @@
 """The phases: what runs, in which order, how long it may take, and what it needs to have passed before.
 
-The cheap ones come first. ``up`` to ``down`` share one cluster in one clean clone; each of them is a file of tests/e2e.
+The cheap ones come first, and two of them side by side. ``up`` to ``down`` share one cluster in one clean clone;
+each of them is a file of tests/e2e.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Phase:
     """JUnit files that the command leaves in ``REPORT``; without any, the phase counts as one test."""
     skip: str = ""
     """Why the phase is not run."""
+    beside: str = ""
+    """The phase right before this one that it runs side by side with: both want a processor each and no machines."""
 
 
 def pytest(name: str, *arguments: str) -> tuple[str, ...]:
@@ -68,25 +71,32 @@ def pytest(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def suite(
-    name: str, what: str, limit: int, *arguments: str, needs: tuple[str, ...] = (), after: tuple[str, ...] = ()
+    name: str,
+    what: str,
+    limit: int,
+    *arguments: str,
+    needs: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
+    beside: str = "",
 ) -> Phase:
     """A phase that is a pytest run."""
-    return Phase(name, what, pytest(name, *arguments), limit, needs, after, (f"{name}.xml",))
+    return Phase(name, what, pytest(name, *arguments), limit, needs, after, (f"{name}.xml",), beside=beside)
 
 
 CONTRACTS = ("tests/unit/test_role_contracts.py", "tests/unit/test_tree_contracts.py")
 
 SHORT = (
-    Phase("lint", "ruff, mypy, yamllint, ansible-lint, shellcheck", ("tests/lint",), 600),
+    Phase("lint", "ruff, mypy, yamllint, ansible-lint, shellcheck", ("tests/lint",), 900),
     suite(
         "unit",
         "pure functions, tables",
-        600,
+        900,
         "tests/unit",
         *(f"--ignore={path}" for path in CONTRACTS),
         "--cov",
         f"--cov-report=xml:{REPORT / 'coverage.xml'}",
         "--cov-report=term",
+        beside="lint",
     ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 300, *CONTRACTS),
     suite("artifacts", "downloads, images and builds, with a stand-in for upstream", 900, "tests/artifacts"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,3 +45,118 @@ def test_what_is_no_file_keeps_its_mode(callback: Any, tmp_path: Path) -> None:
     assert mode(pipe) == 0o666
     for nothing in (None, "", str(tmp_path / "gone")):
         callback.keep_private(nothing)
+
+
+class Run:
+    """Tells a callback what Ansible would tell it, and keeps what it says."""
+
+    def __init__(self, callback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told = callback.CallbackModule()
+        self.said: list[str] = []
+        shown = vars(self.told)["_display"]
+        monkeypatch.setattr(shown, "display", lambda text, **_more: self.said.append(text))
+
+    def play(self, name: str) -> None:
+        self.told.v2_playbook_on_play_start(SimpleNamespace(get_name=lambda: name))
+
+    def task(self, name: str, *outcomes: Any, role: str = "", handler: bool = False) -> None:
+        """Begin a task; each outcome is ``None`` (done), a failed result, or text (unreachable)."""
+        owner = SimpleNamespace(get_name=lambda: role) if role else None
+        task = SimpleNamespace(get_name=lambda: name, _role=owner)
+        if handler:
+            self.told.v2_playbook_on_handler_task_start(task)
+        else:
+            self.told.v2_playbook_on_task_start(task, False)
+        for number, outcome in enumerate(outcomes):
+            host = SimpleNamespace(get_name=lambda number=number: f"node-{number}")
+            if outcome is None:
+                self.told.v2_runner_on_ok(SimpleNamespace(_host=host, _result={}))
+            elif isinstance(outcome, str):
+                self.told.v2_runner_on_unreachable(SimpleNamespace(_host=host, _result={"msg": outcome}))
+            else:
+                self.told.v2_runner_on_failed(SimpleNamespace(_host=host, _result=outcome))
+
+    def end(self, *lines: str) -> str:
+        stats = SimpleNamespace(
+            custom={"_run": {"slipway": list(lines)}},
+            processed={"node-0": 1},
+            summarize=lambda host: {"ok": 1, "host": host},
+        )
+        self.told.v2_playbook_on_stats(stats)
+        return "\n".join(self.said)
+
+
+@pytest.fixture
+def run(callback: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("SLIPWAY_TIMES", raising=False)
+    return Run(callback, monkeypatch)
+
+
+def test_the_closing_table_counts_what_ran_and_leaves_out_phases_that_did_nothing(run: Run) -> None:
+    run.play("Prepare nodes")
+    run.task("Set the name", None, None)
+    run.task("For another provider")
+    run.task("Restart it", None, handler=True)
+    run.play("A part that is off")
+    run.task("Never", *[])
+    run.play("A play without tasks")
+    text = run.end("kubectl works now")
+    rows = {line[:24].strip(): line.split()[-1] for line in text.splitlines() if line and line[-1].isdigit()}
+    assert rows == {"Prepare nodes": "2", "all": "2"}
+    assert text.endswith("kubectl works now")
+
+
+def test_the_report_keeps_every_phase_and_task(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_TIMES", str(tmp_path / "times.json"))
+    run.play("Prepare nodes")
+    run.task("Set the name", None, role="host")
+    run.play("A part that is off")
+    run.task("Never")
+    run.end()
+    report = json.loads((tmp_path / "times.json").read_text())
+    tasks = [(phase["name"], task["role"], task["ran"]) for phase in report["phases"] for task in phase["tasks"]]
+    assert tasks == [("Prepare nodes", "host", True), ("A part that is off", "", False)]
+    assert all(phase["began"] <= phase["ended"] for phase in report["phases"])
+    assert report["hosts"] == {"node-0": {"ok": 1, "host": "node-0"}}
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ({"msg": "no such package"}, "no such package"),
+        ({"msg": "non-zero return code", "stderr": "disk full"}, "disk full"),
+        ({"msg": "", "exception": "it broke"}, "it broke"),
+        ({}, "no reason given"),
+        ({"censored": "hidden", "msg": "password"}, "its output holds secrets and is not shown"),
+    ],
+    ids=["message", "stderr", "exception", "nothing", "secret"],
+)
+def test_a_failure_is_named_with_its_machine_phase_and_step(run: Run, result: dict[str, str], text: str) -> None:
+    run.play("Prepare nodes")
+    run.task("Set the name", None, result)
+    said = run.end("kubectl works now")
+    assert "FAILED on node-1, phase Prepare nodes, step: Set the name\n  " + text in said
+    assert "the same command goes on from there" in said
+    assert "password" not in said
+    assert "kubectl works now" not in said
+
+
+def test_a_failure_that_the_playbook_allows_is_no_failure(run: Run) -> None:
+    run.play("Prepare nodes")
+    run.task("Ask")
+    host = SimpleNamespace(get_name=lambda: "node-0")
+    run.told.v2_runner_on_failed(SimpleNamespace(_host=host, _result={"msg": "no"}), ignore_errors=True)
+    assert "FAILED" not in run.end()
+
+
+def test_a_machine_that_is_gone_is_named_with_what_to_look_at(run: Run) -> None:
+    run.play("Prepare nodes")
+    run.task("Set the name", "timed out")
+    said = run.end()
+    assert "cannot be reached: timed out" in said
+    assert "vagrant status" in said
+
+
+def test_a_run_without_a_task_says_only_what_plays_left(run: Run) -> None:
+    run.play("Nothing")
+    assert run.end("done") == "done"

@@ -11,7 +11,7 @@ from ansible.template import trust_as_template
 from slipway import objects
 from slipway.cluster import Cluster
 from slipway.errors import SlipwayError
-from slipway.objects import Applier, NotRolledOutError, flat, identity, read, shown, stages, without
+from slipway.objects import Applier, NotRolledOutError, flat, holds, identity, read, shown, stages, without
 
 NAMESPACED = {"Pod", "ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
 RESOURCES = {
@@ -131,6 +131,47 @@ def test_a_change_is_named_with_what_was_there(cluster: FakeCluster) -> None:
     assert one.name == "ConfigMap/apps/a"
     assert one.before
     assert (one.before["data"], one.after["data"]) == ({"a": "1"}, {"a": "2"})
+
+
+def test_a_definition_is_sent_again_only_when_it_is_another_or_was_changed(cluster: FakeCluster) -> None:
+    def sent(given: dict[str, Any], dry_run: bool = False) -> tuple[bool, bool]:
+        cluster.asked.clear()
+        (one,) = Applier(cluster, dry_run).apply([given])
+        return any(method == "PATCH" for method, _ in cluster.asked), one.changed
+
+    long = {
+        **DEFINITION,
+        "status": {"conditions": []},
+        "spec": {"group": "test.io", "versions": [{"name": "v1", "served": True}], "scope": "Cluster"},
+    }
+    assert sent(long) == (True, True)
+    assert sent(long) == (False, False)
+    # One version less is another sum, although all that is wanted is there.
+    short = {**long, "spec": {"group": "test.io", "versions": [{"name": "v1", "served": True}]}}
+    assert sent(short, dry_run=True) == (True, True)
+    assert sent(short) == (True, True)
+    (there,) = [one for path, one in cluster.store.items() if path.endswith("/pools.test.io")]
+    there["spec"]["versions"][0]["served"] = False
+    assert sent(short) == (True, True)
+    assert sent(short) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "held"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        # What the server drops because it is empty.
+        ({"a": 1}, {"a": 1, "b": None, "c": {}, "d": False}, True),
+        ({"a": [{"b": 1, "c": 2}]}, {"a": [{"b": 1}]}, True),
+        ({"a": [{"b": 1}, {"b": 2}]}, {"a": [{"b": 1}]}, False),
+        ({"a": {"b": 1}}, {"a": [1]}, False),
+        ({"a": 1}, {"a": {"b": 1}}, False),
+        ({"a": {"status": 1}}, {"a": {"status": 2}}, False),
+    ],
+)
+def test_what_is_wanted_is_held_by_what_is_there(there: Any, wanted: Any, held: bool) -> None:
+    assert holds(there, wanted) is held
 
 
 def test_a_dry_run_says_what_would_be_new_and_makes_nothing(cluster: FakeCluster) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tests.runner.__main__ import RECORD, Outcome, Screen, commit, outcomes, rec
 from tests.runner.long import LONG
 from tests.runner.phases import LATER, ROOT, SCENARIOS, SHORT, Phase
 
+REAL_SLEEP = time.sleep
 FILE = """<testsuites><testsuite name="x">
 <testcase name="a"/><testcase name="b"><failure message="no"/></testcase>
 <testcase name="c"><error message="oh"/></testcase>
@@ -63,6 +66,86 @@ def test_a_phase_over_its_limit_is_stopped() -> None:
     (outcome,) = outcomes([phase("slow", ("sleep", "60"), limit=1)], False, Screen())
     assert (outcome.result, outcome.why) == ("failed", "stopped: over its limit of 1 s")
     assert outcome.seconds < 20
+
+
+def test_phases_side_by_side_run_at_the_same_time(tmp_path: Path) -> None:
+    """Each of the two waits for what only the other one does."""
+    meet = "touch {0}; for _ in $(seq 200); do [ -e {1} ] && exit 0; sleep 0.05; done; exit 1"
+    here, there = tmp_path / "here", tmp_path / "there"
+    first = phase("first", ("sh", "-c", meet.format(here, there)))
+    second = phase("second", ("sh", "-c", meet.format(there, here)), beside="first")
+    assert results(first, second) == {"first": "passed", "second": "passed"}
+
+
+def test_of_phases_side_by_side_each_has_its_own_log_result_and_limit(tmp_path: Path) -> None:
+    slow = phase("slow", ("sh", "-c", "echo of slow; sleep 60"), limit=1)
+    bad = phase("bad", ("sh", "-c", "echo of bad; exit 3"), beside="slow")
+    assert [(row.phase.name, row.why) for row in outcomes([slow, bad, phase("then")], False, Screen())] == [
+        ("bad", "ended with 3"),
+        ("slow", "stopped: over its limit of 1 s"),
+        ("then", ""),
+    ]
+    assert {name: (tmp_path / "LOGS" / f"{name}.log").read_text() for name in ("slow", "bad")} == {
+        "slow": "of slow\n",
+        "bad": "of bad\n",
+    }
+
+
+def test_a_phase_runs_alone_where_its_neighbour_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert results(phase("first", skip="not today"), phase("second", beside="first"))["second"] == "passed"
+    assert results(phase("second", beside="first")) == {"second": "passed"}
+    monkeypatch.setattr("tests.runner.__main__.tree", lambda: "one")
+    assert results(phase("first"), phase("second", ("false",), beside="first"))["first"] == "passed"
+    again = results(phase("first", ("false",)), phase("second", beside="first"), resume=True)
+    assert again == {"first": "passed before", "second": "passed"}
+
+
+def test_an_interrupted_run_ends_every_phase_and_all_they_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each phase is a shell that waits for a child of its own and writes down when it is asked to end."""
+    script = "trap 'echo asked >> {0}; exit 1' INT; sh -c 'echo $$ > {0}; exec sleep 60'"
+    files = [tmp_path / "one", tmp_path / "two"]
+    one = phase("one", ("sh", "-c", script.format(files[0])))
+    two = phase("two", ("sh", "-c", script.format(files[1])), beside="one")
+
+    def interrupt(seconds: float) -> None:
+        REAL_SLEEP(seconds)
+        if all(file.is_file() and file.read_text() for file in files):
+            patch.undo()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.runner.__main__.time.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            results(one, two)
+    for file in files:
+        child, *said = file.read_text().split()
+        assert said == ["asked"]
+        assert ended(int(child))
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or dead and only not yet reaped by whoever adopted it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_the_line_of_phases_side_by_side_has_room_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().show("[1/2] lint  " + "l" * 200, "[2/2] unit  " + "u" * 200)
+    (line,) = capsys.readouterr().out.splitlines()
+    left, right = line.split(" | ")
+    assert (left[:12], right[:12], len(line) <= 160) == ("[1/2] lint  ", "[2/2] unit  ", True)
+
+
+def test_what_runs_side_by_side_stands_together_and_needs_nothing_of_each_other() -> None:
+    for before, one in itertools.pairwise((*SHORT, *LONG)):
+        if one.beside:
+            assert one.beside == before.name
+            assert before.name not in (*one.needs, *one.after)
+    assert [one.name for one in (*SHORT, *LONG) if one.beside] == ["unit"]
 
 
 def test_what_needs_a_failed_phase_is_skipped_and_says_so() -> None:

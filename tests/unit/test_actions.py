@@ -1,0 +1,492 @@
+"""Action plugins as a task calls them: what they report, what check mode leaves alone, what they say when they fail."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.template import trust_as_template
+from slipway.artifacts import local
+from slipway.errors import SlipwayError
+
+from tests.support.api import ApiServer
+from tests.support.plugins import load, run_action
+
+MAPS = "/api/v1/namespaces/apps/configmaps"
+DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/web-v1"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    started = ApiServer(tmp_path, monkeypatch)
+    started.put("/api/v1", {"resources": [resource("ConfigMap"), resource("Secret"), resource("Namespace", False)]})
+    started.put("/apis/apps/v1", {"resources": [resource("Deployment")]})
+    yield started
+    started.stop()
+
+
+def resource(kind: str, namespaced: bool = True) -> dict[str, Any]:
+    return {"name": f"{kind.lower()}s", "kind": kind, "namespaced": namespaced}
+
+
+def thing(kind: str, name: str, namespace: str = "apps", **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **more}
+
+
+# --- cluster_look -------------------------------------------------------------------------------------------
+
+
+def test_objects_are_read_without_what_is_to_stay_hidden(server: ApiServer) -> None:
+    metadata = {"name": "a", "namespace": "apps", "managedFields": [1]}
+    server.put(f"{MAPS}/a", {**thing("ConfigMap", "a"), "metadata": metadata, "data": {"k": "v", "key": "private"}})
+    arguments = {"kubeconfig": str(server.kubeconfig), "kind": "ConfigMap", "namespace": "apps", "hidden": ["key"]}
+    result = run_action(load("action", "cluster_look"), arguments)
+    assert result["changed"] is False
+    (found,) = result["resources"]
+    assert (found["kind"], found["data"], found["metadata"]) == (
+        "ConfigMap",
+        {"k": "v"},
+        {"name": "a", "namespace": "apps"},
+    )
+    unknown = {**arguments, "api_version": "kiali.io/v1", "kind": "Kiali"}
+    server.gone.add("/apis/kiali.io/v1")
+    assert run_action(load("action", "cluster_look"), unknown)["resources"] == []
+
+
+@pytest.mark.parametrize("name", ["cluster_look", "cluster_objects"])
+def test_a_cluster_that_is_not_there_is_one_sentence(name: str, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"kind": "Pod"} if name == "cluster_look" else {"definition": []}
+    with pytest.raises(AnsibleActionFail, match="`make up` makes the cluster and this file"):
+        run_action(load("action", name), {"kubeconfig": str(tmp_path / "none"), **more})
+
+
+# --- cluster_objects ----------------------------------------------------------------------------------------
+
+
+def test_what_is_applied_is_named_once_and_shown_with_its_difference(server: ApiServer) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: apps}\ndata: {k: v}\n"
+    arguments = {"kubeconfig": str(server.kubeconfig), "definition": trust_as_template(text)}
+    plugin = load("action", "cluster_objects")
+    first = run_action(plugin, arguments, diff=True)
+    assert (first["changed"], first["changes"]) == (True, ["ConfigMap/apps/a"])
+    (difference,) = first["diff"]
+    assert (difference["before"], "k: v" in difference["after"]) == ("", True)
+    second = run_action(plugin, arguments, diff=True)
+    assert (second["changed"], second["changes"], second["diff"]) == (False, [], [])
+    assert second["objects"][0]["data"] == {"k": "v"}
+
+
+def test_check_mode_applies_nothing_and_waits_for_nothing(server: ApiServer) -> None:
+    arguments = {"kubeconfig": str(server.kubeconfig), "definition": [deployment(1)], "wait": True, "timeout": 0}
+    result = run_action(load("action", "cluster_objects"), arguments, check=True)
+    assert (result["changed"], DEPLOYMENT in server.objects, "diff" in result) == (True, False, False)
+
+
+def test_a_workload_that_does_not_come_is_named(server: ApiServer) -> None:
+    wanted = {key: value for key, value in deployment(1).items() if key != "status"}
+    arguments = {"kubeconfig": str(server.kubeconfig), "definition": wanted, "wait": True, "timeout": 0}
+    with pytest.raises(AnsibleActionFail, match="Deployment/shop/web-v1"):
+        run_action(load("action", "cluster_objects"), arguments)
+    server.objects[DEPLOYMENT] |= deployment(1, updatedReplicas=1, replicas=1, availableReplicas=1, readyReplicas=1)
+    assert not run_action(load("action", "cluster_objects"), arguments)["changed"]
+
+
+def test_of_a_secret_nothing_is_shown_but_its_keys(server: ApiServer) -> None:
+    hidden = base64.b64encode(b"hunter2").decode()
+    arguments = {"kubeconfig": str(server.kubeconfig), "definition": thing("Secret", "token", data={"K": hidden})}
+    result = run_action(load("action", "cluster_objects"), arguments, diff=True)
+    assert "(not shown)" in str(result)
+    assert hidden not in str(result)
+
+
+# --- release_wait -------------------------------------------------------------------------------------------
+
+
+def deployment(wanted: int, **status: int) -> dict[str, Any]:
+    metadata = {"name": "web-v1", "namespace": "shop", "generation": 1, "uid": "d"}
+    annotations = {"deployment.kubernetes.io/revision": "1"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {**metadata, "annotations": annotations},
+        "spec": {"replicas": wanted},
+        "status": {"observedGeneration": 1, **status},
+    }
+
+
+def pod_that_waits(reason: str) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": "no such image"}}
+    owners = [{"kind": "ReplicaSet", "name": "web-v1-1", "controller": True}]
+    return {
+        "metadata": {"name": "web-v1-1-x", "namespace": "shop", "ownerReferences": owners},
+        "status": {"phase": "Pending", "containerStatuses": [{"name": "web", "state": state, "restartCount": 0}]},
+    }
+
+
+@pytest.fixture
+def rollout(server: ApiServer) -> ApiServer:
+    owners = [{"kind": "Deployment", "name": "web-v1", "controller": True}]
+    annotations = {"deployment.kubernetes.io/revision": "1"}
+    replica_set = {"metadata": {"name": "web-v1-1", "ownerReferences": owners, "annotations": annotations}}
+    server.put(DEPLOYMENT, deployment(1))
+    server.put("/apis/apps/v1/namespaces/shop/replicasets/web-v1-1", replica_set)
+    return server
+
+
+def wait(server: ApiServer, timeout: int = 0) -> dict[str, Any]:
+    arguments = {
+        "kubeconfig": str(server.kubeconfig),
+        "namespace": "shop",
+        "deployments": [{"name": "web-v1"}],
+        "timeout": timeout,
+    }
+    plugin = load("action", "release_wait")
+    plugin._PAUSE = 0.05  # noqa: SLF001 - as often, not as long
+    return run_action(plugin, arguments)
+
+
+def test_a_roll_out_that_is_done_is_waited_for_no_more(rollout: ApiServer) -> None:
+    rollout.put(DEPLOYMENT, deployment(1, updatedReplicas=1, replicas=1, availableReplicas=1, readyReplicas=1))
+    result = wait(rollout)
+    assert (result["changed"], result["seconds"] < 5) == (False, True)
+
+
+def test_a_roll_out_that_takes_too_long_is_named_with_what_to_look_at(rollout: ApiServer) -> None:
+    with pytest.raises(AnsibleActionFail) as caught:
+        wait(rollout)
+    said = str(caught.value)
+    assert "not rolled out within 0 s: web-v1" in said
+    assert "what served before serves on" in said
+    assert "kubectl --namespace shop get pods" in said
+
+
+def test_what_cannot_start_is_told_before_the_time_is_up(rollout: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may pass by itself is given some patience; the rest is told at once."""
+    rollout.put("/api/v1/namespaces/shop/pods/web-v1-1-x", pod_that_waits("ImagePullBackOff"))
+    monkeypatch.setattr("slipway.release_apply.PATIENCE", 0.2)
+    with pytest.raises(AnsibleActionFail, match=r"Deployment web-v1 cannot start: .*no such image"):
+        wait(rollout, timeout=60)
+
+
+def test_a_cluster_that_does_not_answer_ends_the_wait(rollout: ApiServer) -> None:
+    rollout.hang_up = 2
+    with pytest.raises(AnsibleActionFail, match="the cluster does not answer"):
+        wait(rollout, timeout=60)
+
+
+# --- release_secrets ----------------------------------------------------------------------------------------
+
+
+def secrets(server: ApiServer, source: dict[str, Any], variables: dict[str, Any] | None = None) -> dict[str, Any]:
+    wanted = {"name": "token", "existing": False, "keys": {"K": source}}
+    arguments = {
+        "kubeconfig": str(server.kubeconfig),
+        "release": "shop",
+        "namespace": "shop",
+        "labels": {"app": "shop"},
+        "secrets": [wanted],
+    }
+    return run_action(load("action", "release_secrets"), arguments, variables)
+
+
+def held(result: dict[str, Any]) -> str:
+    assert result["_ansible_no_log"] is True
+    (item,) = result["objects"]
+    assert (item["kind"], item["metadata"]["labels"]["app"]) == ("Secret", "shop")
+    return base64.b64decode(item["data"]["K"]).decode()
+
+
+def test_a_secret_comes_from_the_environment_or_from_a_variable(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "hunter2")
+    assert held(secrets(server, {"environment": "SHOP_TOKEN"})) == "hunter2"
+    template = trust_as_template("{{ prefix }}-token")
+    assert held(secrets(server, {"variable": "of_the_vault"}, {"of_the_vault": template, "prefix": "a"})) == "a-token"
+
+
+def test_a_secret_without_a_value_is_named_by_its_key(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_TOKEN", raising=False)
+    with pytest.raises(
+        AnsibleActionFail, match=r"^secrets\.token\.keys\.K: the environment variable SHOP_TOKEN is not set"
+    ):
+        secrets(server, {"environment": "SHOP_TOKEN"})
+
+
+def test_a_cluster_that_refuses_to_show_its_secrets_is_told(server: ApiServer) -> None:
+    server.refusals["/api/v1/namespaces/shop/secrets/token"] = [(403, "forbidden")]
+    with pytest.raises(AnsibleActionFail, match="is answered with 403: forbidden"):
+        secrets(server, {"environment": "SHOP_TOKEN"})
+
+
+# --- release_plan -------------------------------------------------------------------------------------------
+
+
+def test_a_page_that_is_wrong_is_told_with_its_place(server: ApiServer, tmp_path: Path) -> None:
+    (tmp_path / "page.yml").write_text("name: shop\nservices: 7\n")
+    arguments = {"page": str(tmp_path / "page.yml"), "kubeconfig": str(server.kubeconfig)}
+    with pytest.raises(AnsibleActionFail, match=r"page.yml:2"):
+        run_action(load("action", "release_plan"), arguments)
+
+
+def test_a_release_that_goes_takes_what_it_applied(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Secrets only the name is shown; nobody else's objects go."""
+    labels = {
+        "app.kubernetes.io/managed-by": "slipway",
+        "slipway.io/release": "sentiment",
+        "slipway.io/namespace": "default",
+    }
+    for kind, place in (("secrets", "token"), ("services", "web")):
+        metadata = {"name": place, "namespace": "default", "labels": labels, "resourceVersion": "7"}
+        # A list over all namespaces is what is asked for.
+        server.put(f"/api/v1/{kind}/{place}", {"metadata": metadata})
+    monkeypatch.chdir("/")
+    arguments = {"page": "releases/sentiment.yml", "kubeconfig": str(server.kubeconfig), "state": "absent"}
+    plugin = load("action", "release_plan")
+    result = run_action(plugin, arguments, diff=True)
+    assert {(one["kind"], one["metadata"]["name"]) for one in result["prune"]} == {
+        ("Secret", "token"),
+        ("Service", "web"),
+    }
+    assert (result["changed"], result["differs"], len(result["diff"])) == (True, True, 2)
+    assert all(one["after"] == "" and "resourceVersion" not in one["before"] for one in result["diff"])
+    # Without --diff the plan itself is no change: what comes after it does the work.
+    assert run_action(plugin, arguments)["changed"] is False
+
+
+# --- certificates -------------------------------------------------------------------------------------------
+
+
+def test_a_servers_certificate_is_made_once_and_again_when_it_is_due() -> None:
+    plugin = load("action", "serving_certificate")
+    arguments = {"name": "metrics.kube-system.svc", "days": 90, "renew_days": 30}
+    first = run_action(plugin, arguments)
+    assert (first["changed"], first["reason"], bool(first["key"])) == (True, "there is none", True)
+    kept = {**arguments, "certificate": first["certificate"]}
+    second = run_action(plugin, kept)
+    assert (second["changed"], second["certificate"], second["key"]) == (False, first["certificate"], "")
+    due = run_action(plugin, {**kept, "days": 365, "renew_days": 91})
+    assert (due["changed"], due["reason"].startswith("it ends on")) == (True, True)
+    assert run_action(plugin, {**arguments, "certificate": "!"})["reason"] in ("it is not in base64", "there is none")
+
+
+def test_a_certificate_that_would_be_due_at_once_is_refused() -> None:
+    with pytest.raises(AnsibleActionFail, match="let renew_days be less"):
+        run_action(load("action", "serving_certificate"), {"name": "a", "days": 30, "renew_days": 30})
+
+
+def test_the_gateways_certificate_is_made_once_and_not_in_check_mode(tmp_path: Path) -> None:
+    plugin, folder = load("action", "gateway_certificate"), tmp_path / "certificates"
+    arguments = {"folder": str(folder), "hosts": ["*.slipway.local"], "authority": "lab"}
+    assert run_action(plugin, arguments, check=True)["made"] == ["ca", "gateway"]
+    assert not folder.exists()
+    assert run_action(plugin, arguments)["made"] == ["ca", "gateway"]
+    again = run_action(plugin, arguments)
+    assert (again["changed"], again["made"]) == (False, [])
+    assert run_action(plugin, {**arguments, "hosts": ["other.local"]})["made"] == ["gateway"]
+
+
+def test_a_certificate_for_nobody_or_into_no_folder_is_refused(tmp_path: Path) -> None:
+    plugin = load("action", "gateway_certificate")
+    with pytest.raises(AnsibleActionFail, match="for one name at least"):
+        run_action(plugin, {"folder": str(tmp_path), "hosts": [], "authority": "lab"})
+    (tmp_path / "file").touch()
+    with pytest.raises(AnsibleActionFail, match="the gateway's certificate cannot be made"):
+        run_action(plugin, {"folder": str(tmp_path / "file/below"), "hosts": ["a.local"], "authority": "lab"})
+
+
+# --- artifacts and images -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
+    plugin = load("action", "artifacts")
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(plugin, "die_with_parent", lambda: None)
+    arguments = {
+        "kubernetes_version": "1.37.0",
+        "parts": ["kubernetes"],
+        "folder": str(tmp_path / "artifacts"),
+        "state": str(tmp_path / "state"),
+    }
+    return plugin, arguments
+
+
+def test_artifacts_are_got_as_the_settings_say(
+    artifacts: tuple[Any, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, arguments = artifacts
+    calls: list[tuple[Any, bool]] = []
+
+    def run(settings: Any, _say: Any, *, check: bool) -> Any:
+        calls.append((settings, check))
+        return SimpleNamespace(changed=True, manifest=None if check else SimpleNamespace(as_json=lambda: {"a": 1}))
+
+    monkeypatch.setattr(plugin, "run", run)
+    assert run_action(plugin, arguments)["manifest"] == {"a": 1}
+    pretended = run_action(plugin, {**arguments, "source": "upstream"}, check=True)
+    assert (pretended["changed"], "manifest" in pretended) == (True, False)
+    assert [(settings.source, settings.cache, check) for settings, check in calls] == [
+        ("auto", tmp_path / "cache", False),
+        ("upstream", tmp_path / "cache", True),
+    ]
+
+
+def test_artifacts_that_cannot_be_had_are_told_in_a_sentence(
+    artifacts: tuple[Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, arguments = artifacts
+
+    def run(*_arguments: Any, **_more: Any) -> Any:
+        raise SlipwayError("kubelet: upstream does not answer")
+
+    monkeypatch.setattr(plugin, "run", run)
+    with pytest.raises(AnsibleActionFail, match="kubelet: upstream does not answer"):
+        run_action(plugin, arguments)
+    with pytest.raises(AnsibleActionFail, match="one of: auto, upstream, source"):
+        run_action(plugin, {**arguments, "source": "somewhere"})
+
+
+def test_an_image_is_taken_in_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    calls: list[tuple[Any, ...]] = []
+    image = SimpleNamespace(name="ghcr.io/shop/web", tag="dev", digest="sha256:1", pinned="ghcr.io/shop/web@sha256:1")
+
+    def taken(*arguments: Any, write: bool) -> tuple[Any, bool]:
+        calls.append((*arguments, write))
+        return image, True
+
+    monkeypatch.setattr(local, "load", taken)
+    arguments = {"image": " ghcr.io/shop/web:dev ", "state": str(tmp_path), "bundled": ["a:1"]}
+    result = run_action(load("action", "local_image"), arguments, check=True)
+    assert (result["changed"], result["registry"], result["pinned"]) == (True, "ghcr.io", image.pinned)
+    assert calls == [("ghcr.io/shop/web:dev", tmp_path / "cache" / local.FOLDER, tmp_path, ["a:1"], False)]
+
+
+def test_an_image_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(AnsibleActionFail, match="there is no file"):
+        run_action(load("action", "local_image"), {"image": "./none.tar", "state": str(tmp_path)})
+
+
+# --- prove --------------------------------------------------------------------------------------------------
+
+
+def prove(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "plan": {"release": "shop", "namespace": "shop"},
+        "targets": {},
+        "namespace": "slipway-prove",
+        "kubeconfig": str(tmp_path / "kubeconfig"),
+        "kubectl": "/bin/true",
+        "folder": str(tmp_path / "report"),
+        **more,
+    }
+
+
+@pytest.fixture
+def proved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Everything but the plugin itself: what the runner was given is noted."""
+    noted: list[Any] = []
+
+    class Runner:
+        def __init__(self, plan: Any, _targets: Any, _send: Any, reads: Any, *, quiet: int, tell: Any) -> None:
+            noted.append((plan["release"], quiet, reads))
+            tell("clients")
+
+        def observations(self) -> dict[str, Any]:
+            return {"seen": 1}
+
+    def reads(*_arguments: Any, **more: Any) -> Any:
+        return more
+
+    report = SimpleNamespace(as_json=lambda: {"counts": {"passed": 3}})
+    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.prove.reads.Reads", reads)
+    monkeypatch.setattr("slipway.prove.run.Runner", Runner)
+    monkeypatch.setattr("slipway.prove.run.keep", lambda folder, **kept: noted.append((folder, kept)))
+    monkeypatch.setattr("slipway.prove.judge", lambda _plan, _seen: report)
+    monkeypatch.setattr("slipway.prove.report.write", lambda _report, _folder: 0)
+    monkeypatch.setattr("slipway.prove.terminal.summary", lambda _report, _folder: ["3 claims hold"])
+    monkeypatch.setattr("slipway.prove.terminal.failures", lambda _report, _folder: "share of v1 does not hold")
+    return noted
+
+
+def test_a_proof_gives_its_lines_and_keeps_what_was_seen(tmp_path: Path, proved: list[Any]) -> None:
+    result = run_action(load("action", "prove_run"), prove(tmp_path, alertmanager="mine", quiet=7))
+    assert (result["lines"], result["counts"]) == (["3 claims hold"], {"passed": 3})
+    assert result["report"] == str(tmp_path / "report/shop/report.html")
+    (release, quiet, reads), (folder, kept) = proved
+    assert (release, quiet, folder) == ("shop", 7, tmp_path / "report/shop")
+    assert kept["observations"] == {"seen": 1}
+    # The release's own Alertmanager is asked besides the cluster's.
+    assert (reads["alertmanagers"][1:], reads["sink"]) == ((("shop", "mine"),), None)
+
+
+def test_a_claim_that_does_not_hold_fails_the_task(
+    tmp_path: Path, proved: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.prove.report.write", lambda _report, _folder: 1)
+    with pytest.raises(AnsibleActionFail, match="share of v1 does not hold"):
+        run_action(load("action", "prove_run"), prove(tmp_path))
+    # What was seen is kept all the same.
+    assert proved[1][0] == tmp_path / "report/shop"
+
+
+def test_a_kubectl_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AnsibleActionFail, match="`make up` puts it there"):
+        run_action(load("action", "prove_run"), prove(tmp_path, kubectl=str(tmp_path / "kubectl")))
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, experiments: list[dict[str, str]]) -> dict[str, Any]:
+    found = SimpleNamespace(
+        environment={}, node="node-1", targets={"gateway": "192.0.2.90"}, namespace="slipway-prove", stale=[], sink=None
+    )
+    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.prove.look.look", lambda *_arguments, **_more: found)
+    plan = {"pods": {"client": {"sidecar": True, "labels": {}}}, "experiments": experiments}
+    monkeypatch.setattr("slipway.prove.plan", lambda _facts, _environment: plan)
+    arguments = {"facts": {"alertmanager": None}, "kubeconfig": "/none"}
+    return run_action(load("action", "prove_plan"), arguments)
+
+
+def test_a_plan_names_the_pods_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = planned(monkeypatch, [{"by": "cookies"}])
+    assert list(result["clients"]) == ["client"]
+    assert (result["changed"], result["sink"], result["alertmanager"]) == (False, [], "")
+    assert "def " in result["program"]
+    # Many source addresses can only come from the machine's own network.
+    assert planned(monkeypatch, [{"by": "addresses"}])["clients"]["addresses"]["node"] == "node-1"
+
+
+@pytest.mark.parametrize(("kind", "said"), [("unanswered", "see `make status`"), ("wrong", "no gateway")])
+def test_a_cluster_that_cannot_be_looked_at_is_told(kind: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slipway.status.collect import UnansweredError
+
+    def look(*_arguments: Any, **_more: Any) -> Any:
+        raise UnansweredError("no answer") if kind == "unanswered" else SlipwayError("no gateway")
+
+    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.prove.look.look", look)
+    with pytest.raises(AnsibleActionFail, match=said):
+        run_action(load("action", "prove_plan"), {"facts": {}, "kubeconfig": "/none"})
+
+
+def test_an_action_without_its_library_says_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible of another environment than ours finds the plugins, and not the library."""
+    monkeypatch.setitem(os.sys.modules, "slipway.errors", None)  # type: ignore[attr-defined]
+    for name, more in (
+        ("cluster_look", {"kind": "Pod"}),
+        ("cluster_objects", {"definition": []}),
+        ("release_plan", {"page": "x"}),
+        ("prove_plan", {"facts": {}}),
+    ):
+        with pytest.raises(AnsibleActionFail, match=r"run `make setup`, then use .venv/bin/ansible-playbook"):
+            run_action(load("action", name), {"kubeconfig": "/none", **more})

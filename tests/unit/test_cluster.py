@@ -1,0 +1,187 @@
+"""Asking a cluster: over connections that stay open, what is asked again, and what a release has to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.cluster import BusyError, Cluster
+from slipway.errors import SlipwayError
+from slipway.release.planner import KINDS, OF_NAMESPACE
+from slipway.release_apply import MANAGED, OF_RELEASE, Found, address
+from slipway.release_cluster import Cluster as ReleaseCluster
+
+from tests.support.api import ApiServer
+
+PODS = "/api/v1/namespaces/apps/pods"
+OURS = {MANAGED: "slipway", OF_RELEASE: "shop", OF_NAMESPACE: "shop"}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    started = ApiServer(tmp_path, monkeypatch)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def cluster(server: ApiServer) -> Cluster:
+    return Cluster(server.kubeconfig)
+
+
+def metadata(name: str, namespace: str = "shop", **labels: str) -> dict[str, Any]:
+    return {"name": name, "namespace": namespace, **({"labels": labels} if labels else {})}
+
+
+def item(version: str, kind: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": metadata(name, **OURS), **more}
+
+
+def test_a_kubeconfig_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(SlipwayError, match="No such file or directory: `make up` makes the cluster and this file"):
+        Cluster(tmp_path / "kubeconfig")
+
+
+def test_a_kubeconfig_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text("nothing: here\n")
+    with pytest.raises(SlipwayError, match="kubeconfig: the kubeconfig names no server"):
+        Cluster(tmp_path / "kubeconfig")
+
+
+def test_objects_are_read_one_by_one_and_listed(server: ApiServer, cluster: Cluster) -> None:
+    server.put(f"{PODS}/a", {"metadata": metadata("a", "apps")})
+    assert [one["metadata"]["name"] for one in cluster.items(PODS) or []] == ["a"]
+    assert (cluster.get(f"{PODS}/a") or {})["metadata"]["name"] == "a"
+    assert cluster.get(f"{PODS}/b") is None
+    cluster.items(PODS, "app=web,tier", metadata=True)
+    method, path, accept = server.asked[-1]
+    assert (method, path) == ("GET", f"{PODS}?labelSelector=app%3Dweb%2Ctier")
+    assert "PartialObjectMetadataList" in accept
+
+
+def test_a_kind_that_is_unknown_is_no_empty_list(server: ApiServer, cluster: Cluster) -> None:
+    server.gone.add(PODS)
+    assert cluster.items(PODS) is None
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, SlipwayError), (429, BusyError), (503, BusyError)])
+def test_another_answer_is_told_with_what_it_says(
+    server: ApiServer, cluster: Cluster, status: int, kind: type[Exception]
+) -> None:
+    server.refusals[PODS] = [(status, "no")] * 2
+    with pytest.raises(SlipwayError, match=f"listing {PODS} is answered with {status}: no"):
+        cluster.items(PODS)
+    with pytest.raises(SlipwayError, match=f"reading {PODS} is answered with {status}: no") as caught:
+        cluster.get(PODS)
+    assert type(caught.value) is kind
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(server: ApiServer, cluster: Cluster) -> None:
+    assert cluster.items(PODS) == []
+    server.hang_up = 1
+    assert cluster.items(PODS) == []
+    assert len(server.asked) == 3
+
+
+def test_a_cluster_that_does_not_answer_is_named(server: ApiServer, cluster: Cluster) -> None:
+    server.hang_up = 2
+    with pytest.raises(
+        BusyError, match=r"the cluster does not answer at https://127\.0\.0\.1:\d+: .*see `make status`"
+    ):
+        cluster.items(PODS)
+
+
+def test_an_answer_that_is_no_object_is_empty(server: ApiServer, cluster: Cluster) -> None:
+    server.raw = "[1]"
+    assert cluster.ask(PODS) == (200, {})
+
+
+# --- what a release asks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def release(server: ApiServer) -> ReleaseCluster:
+    return ReleaseCluster(server.kubeconfig)
+
+
+def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: ReleaseCluster) -> None:
+    server.put("/api/v1/namespaces/shop", {"metadata": {"name": "shop"}})
+    server.put(address("v1", "Secret", "shop", "token"), {"metadata": metadata("token")})
+    server.put("/apis/storage.k8s.io/v1/storageclasses/local", {"metadata": {"name": "local"}})
+    server.put(address("v1", "Service", "istio-system", "istio-ingressgateway"), {"metadata": {"name": "g"}})
+    server.objects[address("apps/v1", "Deployment") + "/shop"] = {"metadata": metadata("web-v1", **OURS)}
+    server.gone.add(address("monitoring.coreos.com/v1", "PrometheusRule"))
+    found = release.look("shop", "shop")
+    assert found.has_namespace
+    assert [one["metadata"]["name"] for one in found.secrets] == ["token"]
+    assert found.storage_classes == ["local"]
+    assert found.gateway_service
+    assert found.gateway_deployment is None
+    assert found.missing_kinds == {"PrometheusRule"}
+    # A list says once what its items are; they are told apart by it.
+    assert [(one["apiVersion"], one["kind"]) for one in found.own] == [("apps/v1", "Deployment")]
+
+
+def test_of_secrets_a_look_asks_for_names_alone(server: ApiServer, release: ReleaseCluster) -> None:
+    release.look("shop", "shop")
+    secrets = [accept for _, path, accept in server.asked if "/secrets" in path]
+    assert len(secrets) == 2
+    assert all("PartialObjectMetadataList" in accept for accept in secrets)
+
+
+def test_a_cluster_without_the_mesh_cannot_have_a_release(server: ApiServer, release: ReleaseCluster) -> None:
+    server.gone |= {address(version, kind) for version, kind in KINDS if version.startswith("networking.istio")}
+    with pytest.raises(SlipwayError) as caught:
+        release.look("shop", "shop")
+    assert "does not know DestinationRule, EnvoyFilter, Gateway, VirtualService" in caught.value.message
+    assert "cluster_parts: {istio: true}" in caught.value.message
+
+
+def test_changes_are_what_the_api_server_says_would_be(server: ApiServer, release: ReleaseCluster) -> None:
+    same, other, new = (item("v1", "ConfigMap", name, data={"a": "1"}) for name in ("same", "other", "new"))
+    for one in (same, {**other, "data": {"a": "0"}}):
+        server.put(address("v1", "ConfigMap", "shop", one["metadata"]["name"]), one)
+    # Of a list, what is there has no kind of its own.
+    own = {**same, "apiVersion": "v1", "kind": "ConfigMap"}
+    found = Found("shop", "shop", applied=[own], namespaces=[{"metadata": {"name": "shop"}}])
+    changes = release.changes(found, [same, other, new])
+    assert [(one["metadata"]["name"], before is None) for one, before, _ in changes] == [
+        ("other", False),
+        ("new", True),
+    ]
+    assert all("dryRun=All" in path for method, path, _ in server.asked if method == "PATCH")
+    assert address("v1", "ConfigMap", "shop", "new") not in server.objects
+
+
+def test_what_is_in_a_namespace_that_is_to_be_made_is_not_asked_about(
+    server: ApiServer, release: ReleaseCluster
+) -> None:
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    changes = release.changes(Found("shop", "shop"), [space, item("v1", "ConfigMap", "new")])
+    assert [after["kind"] for _, _, after in changes] == ["Namespace", "ConfigMap"]
+    assert not [path for _, path, _ in server.asked if "configmaps" in path]
+
+
+def test_all_that_the_api_server_refuses_is_named_at_once(server: ApiServer, release: ReleaseCluster) -> None:
+    bad = [item("v1", "ConfigMap", name) for name in ("a", "b")]
+    for one in bad:
+        path = address("v1", "ConfigMap", "shop", one["metadata"]["name"])
+        server.put(path, one)
+        # Reading it is answered, the dry run is not.
+        server.objects[path] = one
+    server.refusals = {address("v1", "ConfigMap", "shop", name): [(422, f"{name} is invalid")] for name in ("a", "b")}
+    found = Found("shop", "shop", applied=bad, namespaces=[{"metadata": {"name": "shop"}}])
+    with pytest.raises(SlipwayError) as caught:
+        release.changes(found, bad)
+    assert caught.value.message.splitlines() == [
+        "ConfigMap/shop/a: the API server refuses it (422): a is invalid",
+        "ConfigMap/shop/b: the API server refuses it (422): b is invalid",
+    ]
+
+
+def test_secrets_that_are_there_are_given_whole(server: ApiServer, release: ReleaseCluster) -> None:
+    server.put(address("v1", "Secret", "shop", "token"), {"metadata": metadata("token"), "data": {"K": "djE="}})
+    found = release.present_secrets("shop", ["token", "other"])
+    assert {name: one["data"] for name, one in found.items()} == {"token": {"K": "djE="}}

@@ -1,0 +1,174 @@
+"""The modules that look at a machine: what they refuse, by name, before anything on it is changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.plugins import Ended, load, run_module
+
+ROOT = Path(__file__).parents[2]
+LINKS = [
+    {"ifname": "lo", "addr_info": [{"local": "127.0.0.1"}]},
+    {"ifname": "eth1", "addr_info": [{"local": "192.0.2.101"}, {}]},
+]
+KUBERNETES = {"joined": False, "foreign": False, "pod_cidr": ""}
+NODE = {
+    "os": "debian",
+    "os_version": "12",
+    "os_name": "Debian GNU/Linux 12 (bookworm)",
+    "interface": "eth1",
+    "kubernetes": KUBERNETES,
+}
+
+
+class Looks:
+    """What the machine says of itself."""
+
+    def __init__(self) -> None:
+        self.links = (0, json.dumps(LINKS), "")
+        self.node: dict[str, Any] = {**NODE, "kubernetes": dict(KUBERNETES)}
+        self.asked: list[str] = []
+        self.found: Any = None
+
+
+@pytest.fixture
+def machine() -> Looks:
+    return Looks()
+
+
+@pytest.fixture
+def plugin(machine: Looks, monkeypatch: pytest.MonkeyPatch) -> Any:
+    loaded = load("modules", "node_state")
+
+    def find(_kubeconfig: str, name: str) -> Any:
+        machine.asked.append(name)
+        return machine.found
+
+    monkeypatch.setattr(loaded.AnsibleModule, "run_command", lambda *_arguments: machine.links)
+    monkeypatch.setattr(loaded, "describe", lambda *_arguments: machine.node)
+    monkeypatch.setattr(loaded, "find_node", find)
+    monkeypatch.setattr(loaded, "read", lambda _path: "a kubeconfig")
+    return loaded
+
+
+def look(plugin: Any, **more: Any) -> Ended:
+    known = yaml.safe_load((ROOT / "roles/host/vars/main.yml").read_text())["__host_known_systems"]
+    arguments = {"address": "192.0.2.101", "node": "node-1", "known_systems": known, **more}
+    return run_module(plugin, arguments, check=True)
+
+
+@pytest.mark.parametrize(("system", "version"), [("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")])
+def test_the_systems_that_the_roles_know_are_taken(plugin: Any, machine: Looks, system: str, version: str) -> None:
+    machine.node |= {"os": system, "os_version": version}
+    ended = look(plugin)
+    assert (ended.failed, ended.result["changed"]) == (False, False)
+    assert ended.result["ansible_facts"]["slipway_node"]["os_version"] == version
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "name"),
+    [
+        ("debian", "11", "Debian GNU/Linux 11 (bullseye)"),
+        ("ubuntu", "22.04", "Ubuntu 22.04.5 LTS"),
+        ("fedora", "42", "Fedora Linux 42"),
+        ("", "", ""),
+    ],
+)
+def test_another_system_is_refused_by_its_name(
+    plugin: Any, machine: Looks, system: str, version: str, name: str
+) -> None:
+    machine.node |= {"os": system, "os_version": version, "os_name": name}
+    ended = look(plugin)
+    assert ended.failed
+    assert f"this machine runs {name or 'an unknown system'}; the roles know debian 12, debian 13" in ended.msg
+
+
+def test_a_machine_of_another_cluster_is_refused(plugin: Any, machine: Looks) -> None:
+    machine.node["kubernetes"]["foreign"] = True
+    ended = look(plugin)
+    assert ended.failed
+    assert "kubeadm reset" in ended.msg
+
+
+def test_an_address_that_no_interface_holds_is_named_with_those_that_are_there(plugin: Any, machine: Looks) -> None:
+    machine.node["interface"] = ""
+    ended = look(plugin, address="198.51.100.7")
+    assert ended.failed
+    assert "no interface holds 198.51.100.7" in ended.msg
+    assert "it has 127.0.0.1, 192.0.2.101" in ended.msg
+
+
+def test_a_machine_without_ip_is_told_what_it_lacks(plugin: Any, machine: Looks) -> None:
+    machine.links = (127, "", "ip: not found\n")
+    ended = look(plugin)
+    assert ended.failed
+    assert "the package iproute2 has to be on the machine" in ended.msg
+
+
+def test_only_a_machine_that_is_in_is_asked_for_at_its_cluster(plugin: Any, machine: Looks) -> None:
+    look(plugin)
+    assert machine.asked == []
+    machine.node["kubernetes"]["joined"] = True
+    machine.found = None
+    facts = look(plugin).result["ansible_facts"]["slipway_node"]["kubernetes"]
+    assert machine.asked == ["node-1"]
+    assert (facts["registered"], facts["marked"]) == (None, None)
+
+
+ANSWER = {"192.0.2.90": ["02:42:c0:00:02:65"]}
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
+    loaded = load("modules", "address_probe")
+    monkeypatch.setattr(loaded, "read", lambda _path: "02:00:00:00:00:01\n")
+    return loaded
+
+
+def ask(plugin: Any) -> Ended:
+    return run_module(
+        plugin, {"interface": "eth1", "ranges": ["192.0.2.90-192.0.2.91"], "members": ["192.0.2.101"]}, check=True
+    )
+
+
+def test_addresses_that_nobody_has_are_free(probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def nobody(*arguments: Any) -> dict[str, list[str]]:
+        asked.append(arguments)
+        return {}
+
+    monkeypatch.setattr(probe, "ask", nobody)
+    assert not ask(probe).failed
+    assert asked == [("eth1", ["192.0.2.101", "192.0.2.90", "192.0.2.91"], 0.6)]
+
+
+def test_an_address_of_a_stranger_is_named_with_who_has_it(probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ask", lambda *_arguments: ANSWER)
+    ended = ask(probe)
+    assert ended.failed
+    assert "192.0.2.90 is answered by 02:42:c0:00:02:65" in ended.msg
+    assert "cluster_metallb_addresses" in ended.msg
+
+
+def test_an_address_that_one_of_us_answers_for_is_ours(probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MetalLB answers with the card of the node that announces the address."""
+    monkeypatch.setattr(probe, "ask", lambda *_arguments: {**ANSWER, "192.0.2.101": ["02:42:c0:00:02:65"]})
+    assert not ask(probe).failed
+    monkeypatch.setattr(probe, "ask", lambda *_arguments: {"192.0.2.90": ["02:00:00:00:00:01"]})
+    assert not ask(probe).failed
+
+
+def test_a_card_that_cannot_be_asked_is_named(probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: Any) -> None:
+        raise OSError("No such device")
+
+    monkeypatch.setattr(probe, "ask", broken)
+    ended = ask(probe)
+    assert ended.failed
+    assert "on eth1: No such device" in ended.msg

@@ -1,0 +1,75 @@
+"""Modules that are little more than a door to the library: what they report, and what they say when it fails."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.plugins import load, run_module
+
+
+@pytest.mark.parametrize("machines", [1, 3])
+def test_a_shared_folder_that_is_not_mounted_warns_where_there_are_others(
+    machines: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "shared"
+    plugin, arguments = load("modules", "shared_folder"), {"path": str(path), "machines": machines}
+    assert run_module(plugin, arguments, check=True).result["changed"]
+    assert not path.exists()
+    # Ansible says the same thing only once in a process.
+    assert ("a folder of this machine alone" in capsys.readouterr().err) == (machines > 1)
+    ended = run_module(plugin, arguments)
+    assert (ended.result["changed"], ended.result["mounted"]) == (True, False)
+    assert stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH
+    assert not run_module(plugin, arguments).result["changed"]
+
+
+def test_a_mounted_folder_is_the_same_everywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = load("modules", "shared_folder")
+    monkeypatch.setattr(plugin, "mount_points", lambda _text: {str(tmp_path)})
+    assert run_module(plugin, {"path": f"{tmp_path}/", "machines": 3}).result["mounted"]
+    assert "this machine alone" not in capsys.readouterr().err
+
+
+def test_a_shared_folder_that_is_closed_or_in_the_way_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = load("modules", "shared_folder")
+    (tmp_path / "file").touch()
+    ended = run_module(plugin, {"path": str(tmp_path / "file/below"), "machines": 1})
+    assert ended.failed
+    assert "cannot be a folder for all: Not a directory" in ended.msg
+    closed = type("Folder", (), {"changed": False, "closed": True})
+    monkeypatch.setattr(plugin, "share", lambda *_arguments, **_more: closed)
+    run_module(plugin, {"path": str(tmp_path), "machines": 1})
+    assert f"not every user may write to {tmp_path}" in capsys.readouterr().err
+
+
+def promtool(folder: Path, text: str) -> str:
+    program = folder / "promtool"
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("exit 0", ""),
+        ('echo "rule 1: could not parse expression" >&2; exit 1', "could not read these rules"),
+    ],
+)
+def test_rules_that_prometheus_cannot_read_are_named(text: str, said: str, tmp_path: Path) -> None:
+    rules = {"a.yml": {"groups": [{"name": "g", "rules": [{"record": "x", "expr": "1"}]}]}}
+    ended = run_module(load("modules", "prometheus_rules"), {"promtool": promtool(tmp_path, text), "rules": rules})
+    assert (ended.failed, said in ended.msg) == (bool(said), True)
+
+
+def test_a_promtool_that_is_not_there_is_named(tmp_path: Path) -> None:
+    ended = run_module(load("modules", "prometheus_rules"), {"promtool": str(tmp_path / "none"), "rules": {"a": {}}})
+    assert ended.failed
+    assert str(tmp_path / "none") in ended.msg
