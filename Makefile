@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove load-image hosts validate bundle status graph down purge test test-long mutate lint bench lock
+.PHONY: help setup setup-dev up release plan prove mail-sink load-image hosts validate bundle status graph down purge test test-long mutate lint bench lock
 
 # A login that is older than its membership in group docker gets it by with-docker.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
@@ -25,6 +25,9 @@ plan: setup ## Show what that would change, and touch nothing: make plan RELEASE
 
 prove: setup ## Show by requests that it does what its page says: make prove RELEASE=releases/sms-checker.yml
 	@$(ansible-playbook) playbooks/prove.yml $(if $(RELEASE),-e release=$(RELEASE))
+
+mail-sink: setup-dev ## Keep the mail of alerts in the cluster, to see it arrive without a mail server (STATE=absent: take that away)
+	@$(ansible-playbook) playbooks/mail-sink.yml -e prove_sink_state=$(or $(STATE),present)
 
 load-image: setup ## Put an image that you have built onto the mirror: make load-image IMAGE=shop/web:dev (or ./web.tar)
 	@$(ansible-playbook) playbooks/load-image.yml -e "load_image=$(IMAGE)"

@@ -7,12 +7,13 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .faults import HEADER, Faults
 from .metrics import Metrics
-from .model import Model, obtain
+from .model import Model, download, obtain, patiently
 from .settings import Settings
 
 MOST_ANSWER = 64 * 1024
@@ -33,7 +34,7 @@ class App:
         self.hop = {"role": settings.role, "version": settings.version, "pod": settings.pod}
         self.model: Model | None = None
         self.source = ""
-        """Where the model came from: made, cache or memory; empty without one."""
+        """Where the model came from: made, downloaded, cache or memory; empty without one."""
         self.kept: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
         self.lock = threading.Lock()
 
@@ -44,7 +45,9 @@ class App:
     def load(self) -> None:
         """Get the model, where one is needed; raises ModelError."""
         if self.settings.role == "model":
-            model, self.source = obtain(self.settings.model, self.settings.features)
+            settings = self.settings
+            fetch = partial(download, settings.model_from, settings.token) if settings.model_from else None
+            model, self.source = patiently(lambda: obtain(settings.model, settings.features, fetch))
             for task, share in model.accuracy.items():
                 self.metrics.accuracy.set(f"/{task}", value=share)
             self.model = model

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import json
 import math
 import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from .settings import TASKS
 
 DATA = Path(__file__).parent / "data"
 LOCK_SECONDS = 20
+# How long a store is asked for, and how long one answer of it may take; no model is larger.
+STORE_SECONDS, ANSWER_SECONDS, MOST_MODEL = 60.0, 5.0, 2**24
 # What stands for a whole class of words: addresses, sums, numbers to call.
 CLASSES = (("<link>", r"(?:https?://|www\.)\S+"), ("<money>", r"[$£€]\s?\d[\d.,]*"), ("<phone>", r"\d{5,}"))
 WORD = re.compile(r"<\w+>|[^\W\d_]+|\d+|!")
@@ -29,6 +33,10 @@ Line = tuple[str, str]
 
 class ModelError(Exception):
     """The model cannot be had; the message says what to change."""
+
+
+class NotYetError(Exception):
+    """The store cannot be asked now; it may be there in a moment."""
 
 
 class Model(NamedTuple):
@@ -87,14 +95,15 @@ def make(features: str) -> Model:
     return model
 
 
-def obtain(folder: Path | None, features: str) -> tuple[Model, str]:
+def obtain(folder: Path | None, features: str, fetch: Callable[[str], Model] | None = None) -> tuple[Model, str]:
     """The model and where it comes from: ``memory`` (no folder), ``made`` (now, for all who share it), ``cache``.
 
     Many processes may share ``folder``: one makes the file, whole or not at all, and the others wait for it.
-    Another state of the lines or of this file is another name there, so versions do not meet.
+    Another state of the lines or of this file is another name there, so versions do not meet. With ``fetch`` it is not
+    made but ``downloaded``; raises what that raises.
     """
     if folder is None:
-        return make(features), "memory"
+        return (fetch(features), "downloaded") if fetch else (make(features), "memory")
     sources = [Path(__file__), *sorted(DATA.glob("*.tsv"))]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     file = folder / f"textcheck-{features}-{state}.json"
@@ -103,9 +112,9 @@ def obtain(folder: Path | None, features: str) -> tuple[Model, str]:
         with locked(folder / "textcheck.lock"):
             if found := load(file):
                 return found, "cache"
-            made = make(features)
+            made = fetch(features) if fetch else make(features)
             save(file, made)
-            return made, "made"
+            return made, "downloaded" if fetch else "made"
     except OSError as exc:
         raise ModelError(
             f"APP_MODEL={folder}: {exc}. User {os.getuid()} has to be able to write there (fsGroup: {os.getgid()}, or "
@@ -116,17 +125,65 @@ def obtain(folder: Path | None, features: str) -> tuple[Model, str]:
 def load(file: Path) -> Model | None:
     """The model in ``file``; None when there is none, or when its sum says that it is damaged."""
     try:
-        head, _newline, body = file.read_bytes().partition(b"\n")
+        return unpacked(file.read_bytes())
     except FileNotFoundError:
         return None
+
+
+def unpacked(data: bytes) -> Model | None:
+    """The model in what ``packed`` made; None when its sum says that it is damaged."""
+    head, _newline, body = data.partition(b"\n")
     return Model(**json.loads(body)) if hashlib.sha256(body).hexdigest().encode() == head else None
 
 
-def save(file: Path, model: Model) -> None:
+def packed(model: Model) -> bytes:
+    """A model as files and stores have it: the sum of what follows, and that."""
     body = json.dumps(model._asdict(), sort_keys=True).encode()
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def download(address: str, token: str, features: str) -> Model:
+    """Take the model from the store at ``address``, asking once.
+
+    Raises ModelError where the store refuses the token or has something else, NotYetError where it does not answer.
+    """
+    base = urlsplit(address)
+    connection = http.client.HTTPConnection(base.hostname or "", base.port or 80, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", f"{base.path}/models/{features}", headers={"authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        data = response.read(MOST_MODEL)
+    except (OSError, http.client.HTTPException) as exc:
+        raise NotYetError(f"{base.netloc} cannot be asked: {exc}") from exc
+    finally:
+        connection.close()
+    if response.status == 401:
+        raise ModelError(f"{base.netloc} refuses the token in GITHUB_TOKEN (not shown); both have to have the same one")
+    if response.status != 200:
+        # A proxy in between may not know the way, or who this is, yet.
+        raise NotYetError(f"{base.netloc} answered {response.status} to /models/{features}")
+    found = unpacked(data)
+    if found is None or found.features != features:
+        raise NotYetError(f"what {base.netloc} gave for /models/{features} is damaged")
+    return found
+
+
+def patiently(get: Callable[[], tuple[Model, str]], seconds: float = STORE_SECONDS) -> tuple[Model, str]:
+    """Try until the store is there. Raises ModelError when time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return get()
+        except NotYetError as exc:
+            if time.monotonic() > end:
+                raise ModelError(f"no model within {seconds:g} s: {exc}") from exc
+        time.sleep(0.5)
+
+
+def save(file: Path, model: Model) -> None:
     part = file.with_suffix(".part")
     with part.open("wb") as out:
-        out.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        out.write(packed(model))
         out.flush()
         os.fsync(out.fileno())
     part.replace(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import html
 import io
 import json
@@ -24,7 +25,8 @@ from urllib.parse import parse_qs
 from .app import Answer, App
 from .faults import HEADER
 from .metrics import CONTENT_TYPE
-from .settings import TASKS
+from .model import make, packed
+from .settings import FEATURES, TASKS
 
 IDLE_SECONDS = 3660  # longer than Envoy keeps an idle connection, so that it never sends into one that closes
 REQUEST_SECONDS = 10
@@ -194,9 +196,22 @@ class Handler(BaseHTTPRequestHandler):
             about = html.escape(json.dumps({**app.hop, "task": app.settings.task}))
             chain = f"{app.settings.role}={app.settings.version}"
             return Reply(200, PAGE.replace("{{ about }}", about).encode(), "text/html; charset=utf-8", chain)
+        if app.settings.role == "store":
+            return self.stored(path)
         if path[1:] not in TASKS:
             raise RequestError(404, f"{path} is not here; there are " + ", ".join(f"/{task}" for task in TASKS))
         return self.as_json(app.answer(path[1:], self.text(query, body), forwarded))
+
+    def stored(self, path: str) -> Reply:
+        """A model for whoever has the token; raises RequestError."""
+        scheme, _space, given = self.headers.get("authorization", "").partition(" ")
+        wanted = self.server.app.settings.token
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), wanted.encode()):
+            raise RequestError(401, "a token is needed, and it has to be the store's")
+        features = path.removeprefix("/models/")
+        if features not in FEATURES:
+            raise RequestError(404, f"{path} is not here; there are " + ", ".join(f"/models/{one}" for one in FEATURES))
+        return Reply(200, packed(make(features)), "application/octet-stream")
 
     def as_json(self, answer: Answer) -> Reply:
         chain = ",".join(f"{hop['role']}={hop['version']}" for hop in answer.body.get("chain", []))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 TASKS = ("sms", "analyze")
+FEATURES = ("words", "pairs")
 # What belongs to a request's journey and not to one hop. Cookies are the user's own secrets and stay out unless
 # APP_FORWARD names them: inner hops follow the version of their caller, or x-version.
 FORWARDED = (
@@ -40,6 +41,10 @@ class Settings(NamedTuple):
     cookie: tuple[str, str] | None
     model: Path | None
     """Folder of the model's file; None keeps the model in memory."""
+    model_from: str
+    """Address of a store to take the model from; empty makes it here."""
+    token: str
+    """What a store asks for; never shown."""
     features: str
     forward: tuple[str, ...]
     task: str
@@ -72,7 +77,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
             raise SettingsError(f"{name} is {value}; expected {least:g} to {most:g}, e.g. {name}={default:g}")
         return float(value)
 
-    role = matching("APP_ROLE", "", "frontend|service|model", "frontend, service or model")
+    role = matching("APP_ROLE", "", "frontend|service|model|store", "frontend, service, model or store")
     cookie = matching("APP_COOKIE_NAME", "", f"({NAME})?", "a cookie's name, e.g. canary-user")
     value = matching("APP_COOKIE_VALUE", "", COOKIE_VALUE, "a cookie's value, e.g. true")
     return Settings(
@@ -85,7 +90,9 @@ def from_env(env: Mapping[str, str]) -> Settings:
         cache=int(number("APP_CACHE", 0, 0, 100_000)),
         cookie=(cookie, value) if cookie else None,
         model=Path(env["APP_MODEL"]) if env.get("APP_MODEL") else None,
-        features=choice("APP_FEATURES", "words", "pairs"),
+        model_from=store(role, env.get("APP_MODEL_FROM", "")),
+        token=token(role, env),
+        features=choice("APP_FEATURES", *FEATURES),
         forward=forwarded(env.get("APP_FORWARD", "")),
         task=choice("APP_TASK", *TASKS),
         test_header=choice("APP_TEST_HEADER", "0", "1") == "1",
@@ -96,9 +103,9 @@ def from_env(env: Mapping[str, str]) -> Settings:
 
 
 def next_hop(role: str, address: str) -> str:
-    if role == "model":
+    if role in ("model", "store"):
         if address:
-            raise SettingsError(f"APP_NEXT is {address!r}; a model asks nobody: leave it out")
+            raise SettingsError(f"APP_NEXT is {address!r}; a {role} asks nobody: leave it out")
         return ""
     try:
         parts = urlsplit(address)
@@ -108,6 +115,33 @@ def next_hop(role: str, address: str) -> str:
         pass
     example = "http://app-service:8080" if role == "frontend" else "http://model-service:8080"
     raise SettingsError(f"APP_NEXT is {address!r}; a {role} needs its next hop, e.g. APP_NEXT={example}")
+
+
+def store(role: str, address: str) -> str:
+    """Address of the store, for a model that has one."""
+    if not address:
+        return ""
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme == "http" and parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:
+        good = False
+    if not good or role != "model":
+        example = "APP_MODEL_FROM=http://model-store:8080"
+        raise SettingsError(f"APP_MODEL_FROM is {address!r}; it is for a model, and an address, e.g. {example}")
+    return address.rstrip("/")
+
+
+def token(role: str, env: Mapping[str, str]) -> str:
+    """The token of a store and of those who ask it."""
+    found = env.get("GITHUB_TOKEN", "").strip()
+    if not found and (role == "store" or env.get("APP_MODEL_FROM")):
+        raise SettingsError(
+            "GITHUB_TOKEN is not set; a store hands out models for a token alone, so both sides need it"
+        )
+    if found and not re.fullmatch("[!-~]{1,500}", found):
+        raise SettingsError("GITHUB_TOKEN cannot be used (not shown); expected visible characters, at most 500")
+    return found
 
 
 def forwarded(text: str) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class ActionModule(ActionBase):
                 "namespace": {"type": "str", "default": ""},
                 "name": {"type": "str", "default": ""},
                 "fields": {"type": "list", "elements": "str", "default": []},
+                "labels": {"type": "list", "elements": "str", "default": []},
                 "hidden": {"type": "list", "elements": "str", "default": []},
             }
         )
@@ -41,7 +42,7 @@ class ActionModule(ActionBase):
         try:
             version, kind, namespace, name = (arguments[key] for key in ("api_version", "kind", "namespace", "name"))
             applier = Applier(Cluster(Path(arguments["kubeconfig"])))
-            found = applier.look(version, kind, namespace, name, arguments["fields"])
+            found = applier.look(version, kind, namespace, name, arguments["fields"], arguments["labels"])
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
         result.update(changed=False, resources=[without(item, arguments["hidden"]) for item in found])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Action plugin: apply a list of objects to the cluster, server-side, and say what that has changed."""
+"""Action plugin: apply a list of objects to the cluster, or take it away, and say what that has changed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Apply, wait where that is asked for, and give the objects back as the API server has them now."""
+        """Apply or take away, wait where that is asked for, and give back what is there now."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "kubeconfig": {"type": "path", "required": True},
                 "definition": {"type": "raw", "required": True},
+                "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "patience": {"type": "float", "default": 10},
                 "wait": {"type": "bool", "default": False},
                 "timeout": {"type": "int", "default": 180},
@@ -38,27 +39,38 @@ class ActionModule(ActionBase):
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
             ) from None
         dry_run = bool(self._task.check_mode)
+        waits = arguments["wait"] and not dry_run
         try:
             applier = Applier(Cluster(Path(arguments["kubeconfig"])), dry_run, arguments["patience"])
-            applied = applier.apply(read(arguments["definition"]))
-            if arguments["wait"] and not dry_run:
-                applier.wait(applied, arguments["timeout"])
+            given = read(arguments["definition"])
+            if arguments["state"] == "absent":
+                removed = applier.remove(given)
+                if waits:
+                    applier.gone(given, arguments["timeout"])
+                pairs: list[tuple[str, Any, Any]] = [(one.name, one.before, None) for one in removed if one.changed]
+                objects = []
+            else:
+                applied = applier.apply(given)
+                if waits:
+                    applier.wait(applied, arguments["timeout"])
+                pairs = [(one.name, one.before, one.after) for one in applied if one.changed]
+                # Definitions are large, and nobody asks for them again.
+                objects = [
+                    shown(without(one.live)) for one in applied if one.live["kind"] != "CustomResourceDefinition"
+                ]
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
-        changed = [one for one in applied if one.changed]
         if self._task.diff:
             result["diff"] = [
                 {
-                    "before": _text(shown(one.before)),
-                    "after": _text(shown(one.after)),
-                    "before_header": one.name,
-                    "after_header": one.name,
+                    "before": _text(shown(before)),
+                    "after": _text(shown(after)),
+                    "before_header": name,
+                    "after_header": name,
                 }
-                for one in changed
+                for name, before, after in pairs
             ]
-        # Definitions are large, and nobody asks for them again.
-        live = [shown(without(one.live)) for one in applied if one.live["kind"] != "CustomResourceDefinition"]
-        result.update(changed=bool(changed), changes=[one.name for one in changed], objects=live)
+        result.update(changed=bool(pairs), changes=[name for name, _, _ in pairs], objects=objects)
         return result
 
 

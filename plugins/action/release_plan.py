@@ -11,6 +11,8 @@ import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+PENDING = "there is no cluster with a mesh yet that this could be held against: all of it would be made"
+
 
 class ActionModule(ActionBase):
     """Work in this very process: the library is loaded, and values of Secrets stay in it."""
@@ -30,8 +32,10 @@ class ActionModule(ActionBase):
                 "hosts": {"type": "list", "elements": "str", "default": []},
                 "weights": {"type": "dict", "default": {}},
                 "adopt": {"type": "bool", "default": False},
+                "mail": {"type": "dict", "default": {}},
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "cluster": {"type": "dict", "default": {}},
+                "pending": {"type": "bool", "default": False},
             }
         )
         try:
@@ -55,19 +59,20 @@ class ActionModule(ActionBase):
     def _spec(self, arguments: dict[str, Any]) -> Any:
         """Read the page, from where the run was started or from the project's folder."""
         from slipway.release import load
+        from slipway.release.spec import OVERRIDES
         from slipway.settings import ROOT
 
         page = Path(arguments["page"]).expanduser()
         if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
             page = ROOT / page
-        given = {key: arguments[key] for key in ("name", "namespace", "hosts", "weights", "adopt") if arguments[key]}
+        given = {key: arguments[key] for key in OVERRIDES if arguments[key]}
         if "weights" in given:
             given["weights"] = {str(version): _number(share) for version, share in given["weights"].items()}
         return load(page, given)
 
     def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         from slipway.cluster import stripped
-        from slipway.release import plan
+        from slipway.release import Environment, plan
         from slipway.release.planner import declared_secrets
         from slipway.release_apply import (
             environment,
@@ -78,23 +83,22 @@ class ActionModule(ActionBase):
             strangers,
             to_prune,
         )
-        from slipway.release_cluster import Cluster
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
-        cluster = Cluster(Path(arguments["kubeconfig"]))
-        found = cluster.look(spec.release.name, namespace)
+        cluster, found = self._look(arguments, spec.release.name, namespace)
         declared = declared_secrets(spec.release)
         own = [secret["name"] for secret in declared if not secret["existing"]]
-        present = cluster.present_secrets(namespace, own) if own and found.has_namespace else {}
+        present = cluster.present_secrets(namespace, own) if cluster and own and found.has_namespace else {}
         secrets, faults = secret_values(
             declared, present, found.whose, os.environ, self._variables(declared, task_vars)
         )
         settled = {key: value for key, value in arguments["cluster"].items() if value}
         settled["secret_revisions"] = secret_revisions(secrets, present)
-        planned = plan(spec, environment(found, **settled))
+        planned = plan(spec, environment(found, **settled) if cluster else Environment.of(settled))
         spec.refuse(faults)
-        changes = cluster.changes(found, [item for step in planned.steps for item in step.objects])
+        objects = [item for step in planned.steps for item in step.objects]
+        changes = cluster.changes(found, objects) if cluster else [(item, None, item) for item in objects]
         pairs = [(item, before) for item, before, _ in changes]
         faults, adopted = strangers(pairs, found.whose, planned.places, adopt=spec.release.adopt)
         spec.refuse(faults)
@@ -128,16 +132,31 @@ class ActionModule(ActionBase):
             # Made up, and nothing of what the Secrets hold.
             "secret_revisions": {secret.name: secret.revision for secret in secrets},
             "facts": planned.facts,
-            "warnings": [*planned.warnings, *adopted],
+            "warnings": [*planned.warnings, *adopted, *([] if cluster else [PENDING])],
         }
+
+    def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
+        """Look at the cluster; None and an empty look where it, or its mesh, is still to be made."""
+        from slipway.release_apply import Found
+        from slipway.release_cluster import Cluster, NoMeshError
+
+        kubeconfig = Path(arguments["kubeconfig"])
+        if arguments["pending"] and not kubeconfig.is_file():
+            return None, Found(name, namespace)
+        cluster = Cluster(kubeconfig)
+        try:
+            return cluster, cluster.look(name, namespace)
+        except NoMeshError:
+            if not arguments["pending"]:
+                raise
+        return None, Found(name, namespace)
 
     def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway.release_apply import reference, removal
-        from slipway.release_cluster import Cluster
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
-        found = Cluster(Path(arguments["kubeconfig"])).look(spec.release.name, namespace)
+        _, found = self._look(arguments, spec.release.name, namespace)
         gone = removal(found)
         return {
             "differences": [_difference(item, _shown(item), None) for item in gone],

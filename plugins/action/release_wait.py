@@ -10,8 +10,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-_PAUSE = 0.5
-
 
 class ActionModule(ActionBase):
     """Look twice a second; nothing is changed."""
@@ -41,34 +39,19 @@ class ActionModule(ActionBase):
         return result
 
     def _wait(self, arguments: dict[str, Any]) -> None:
-        from slipway.release_apply import PATIENCE, address, judge, not_ready
-        from slipway.release_cluster import Cluster
-
-        cluster, namespace = Cluster(Path(arguments["kubeconfig"])), arguments["namespace"]
-        until = time.monotonic() + arguments["timeout"]
-        since: dict[str, float] = {}
-        while True:
-            deployments = cluster.items(address("apps/v1", "Deployment", namespace)) or []
-            if not judge(arguments["deployments"], deployments).waiting:
-                return
-            sets = cluster.items(address("apps/v1", "ReplicaSet", namespace)) or []
-            pods = cluster.items(address("v1", "Pod", namespace)) or []
-            judged = judge(arguments["deployments"], deployments, sets, pods)
-            now = time.monotonic()
-            since = {name: since.get(name, now) for name in judged.stuck}
-            for name, reason in judged.stuck.items():
-                if reason.startswith("!") or now - since[name] >= PATIENCE:
-                    raise self._failed(namespace, f"Deployment {name} cannot start: {reason.removeprefix('!')}")
-            if now > until:
-                whys = [why for pod in pods if (why := not_ready(pod))]
-                text = f"not rolled out within {arguments['timeout']} s: {', '.join(judged.waiting)}"
-                raise self._failed(namespace, "\n".join([text, *list(judged.stuck.values()), *whys[:5]]))
-            time.sleep(_PAUSE)
-
-    def _failed(self, namespace: str, text: str) -> Exception:
+        from slipway.cluster import Cluster
         from slipway.errors import SlipwayError
+        from slipway.objects import Applier, NotRolledOutError
 
-        return SlipwayError(
-            f"{text}\nThe routes are as they were: what served before serves on.\n"
-            f"look at: kubectl --namespace {namespace} get pods; kubectl --namespace {namespace} get events"
-        )
+        namespace = arguments["namespace"]
+        wanted = [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": one["name"], "namespace": namespace}}
+            for one in arguments["deployments"]
+        ]
+        try:
+            Applier(Cluster(Path(arguments["kubeconfig"]))).rolled_out(wanted, arguments["timeout"])
+        except NotRolledOutError as exc:
+            raise SlipwayError(
+                f"{exc.message}\nThe routes are as they were: what served before serves on.\n"
+                f"look at: kubectl --namespace {namespace} get pods; kubectl --namespace {namespace} get events"
+            ) from exc

@@ -35,6 +35,11 @@ options:
     type: list
     elements: str
     default: []
+  labels:
+    description: Only those that all of these selectors of labels fit.
+    type: list
+    elements: str
+    default: []
   hidden:
     description: Keys of the objects' data that stay where they are.
     type: list

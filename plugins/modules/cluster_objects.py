@@ -5,12 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cluster_objects
-short_description: Apply a list of objects to a cluster
+short_description: Apply a list of objects to a cluster, or take it away
 description:
   - Applies objects server-side under the field manager C(slipway), taking over fields that others have set, several at once.
     Namespaces and definitions come first and are waited for, pods after what they need, objects of new kinds last.
   - C(changed) is true when an object is another one afterwards; what the API server and controllers keep for themselves does not
     count. In check mode the API server is asked what it would do. Of Secrets only the keys are ever shown.
+  - With C(state=absent) they are deleted in the order in which they are listed, neighbours of one kind at once, and with them what
+    they own. What is not there, or of a kind that the cluster does not know, is no fault.
   - Runs on the computer that runs Ansible.
 options:
   kubeconfig:
@@ -18,15 +20,21 @@ options:
     type: path
     required: true
   definition:
-    description: Objects, a list of them, or YAML text with any number of documents.
+    description: Objects, a list of them, or YAML text with any number of documents. For C(state=absent) apiVersion, kind and metadata do.
     type: raw
     required: true
+  state:
+    description: Whether they are to be there.
+    type: str
+    choices: [present, absent]
+    default: present
   patience:
     description: Seconds for which to ask again where the API server or a webhook does not answer yet, or a kind is not served yet.
     type: float
     default: 10
   wait:
-    description: Wait until the Deployments and DaemonSets among them are rolled out?
+    description: Wait until the Deployments and DaemonSets among them are rolled out and the Pods Ready, or with C(state=absent) until all of it is gone? A pod
+      that will never start ends the wait early, with the words of its state.
     type: bool
     default: false
   timeout:
@@ -45,6 +53,13 @@ EXAMPLES = r"""
     kubeconfig: .slipway/kubeconfig
     definition: "{{ lookup('ansible.builtin.template', 'objects.yml.j2') }}"
     wait: true
+
+- name: Take it away
+  cluster_objects:
+    kubeconfig: .slipway/kubeconfig
+    state: absent
+    definition: [{apiVersion: v1, kind: Namespace, metadata: {name: hello}}]
+    wait: true
 """
 
 RETURN = r"""
@@ -54,7 +69,8 @@ changes:
   type: list
   elements: str
 objects:
-  description: The objects as the API server has them, in the order in which they were applied; definitions are left out.
+  description: The objects as the API server has them, in the order in which they were applied; definitions are left out, and what was
+    taken away.
   returned: success
   type: list
   elements: dict

@@ -41,6 +41,10 @@ options:
     description: Take over objects that are there already and somebody else's, where the page does not say so itself.
     type: bool
     default: false
+  mail:
+    description: Keys that stand in the place of those of the page's mail, where it has mail.
+    type: dict
+    default: {}
   state:
     description: C(absent) plans the removal of everything that the release has applied.
     type: str
@@ -50,6 +54,11 @@ options:
     description: What a look at the cluster does not give, by the names of C(slipway.release.Environment).
     type: dict
     default: {}
+  pending:
+    description: Is the cluster, or its mesh, perhaps still to be made, as when all of it is only checked? Then what is not there is no fault, and
+      all that the page plans is new.
+    type: bool
+    default: false
 author: The Slipway authors
 attributes:
   check_mode: {support: full}

@@ -119,9 +119,10 @@ class Hop:
 def started(role: str, **settings: str) -> Iterator[Hop]:
     """A process that is gone afterwards, whatever happens.
 
-    ``settings`` are variables without their ``APP_``, in lower case.
+    ``settings`` are variables without their ``APP_``, in lower case, and ``token``.
     """
     env = {"APP_ROLE": role, "APP_HOST": "127.0.0.1", "APP_PORT": "0", "APP_LINGER": "0", "PYTHONPATH": str(APPS)}
+    env |= {"GITHUB_TOKEN": settings.pop("token")} if "token" in settings else {}
     env |= {f"APP_{name.upper()}": value for name, value in settings.items()}
     with tempfile.NamedTemporaryFile("w") as log:
         command = [sys.executable, "-S", "-m", "textcheck"]

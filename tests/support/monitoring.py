@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import urllib.parse
-import zipfile
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
+
+from slipway.prove.packing import packages, program
 
 from .kube import Kube, eventually, ready
 
@@ -17,78 +14,18 @@ MAIL = "slipway-test-mail"
 MAIL_PORT = 2525
 READ_PORT = 8025
 
-# aiosmtpd takes the mail, asks for user and password (LOGIN, as the connection is a plain one) and keeps it for GET /.
-MAIL_SERVER = r"""
-import asyncio, http.server, json, os, threading
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult
 
-MAILS, REFUSED = [], []
-
-class Box:
-    async def handle_DATA(self, server, session, envelope):
-        MAILS.append({"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": session.auth_data,
-                      "text": envelope.content.decode(errors="replace")})
-        return "250 kept"
-
-def known(server, session, envelope, mechanism, data):
-    user, word = data.login.decode(), data.password.decode()
-    if (user, word) == (os.environ["MAIL_USER"], os.environ["MAIL_PASSWORD"]):
-        return AuthResult(success=True, auth_data=user)
-    REFUSED.append(user)
-    return AuthResult(success=False, handled=False)
-
-class Server(Controller):
-    def factory(self):
-        # The words that Go's client waits for.
-        SMTP.AuthLoginUsernameChallenge, SMTP.AuthLoginPasswordChallenge = "Username:", "Password:"
-        return SMTP(self.handler, hostname="mail.test", authenticator=known, auth_required=True, auth_require_tls=False,
-                    auth_exclude_mechanism=["PLAIN"])
-
-class Reader(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        data = json.dumps({"mails": MAILS, "refused": REFUSED}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args):
-        pass
-
-Server(Box(), hostname="0.0.0.0", port=2525).start()
-http.server.ThreadingHTTPServer(("", 8025), Reader).serve_forever()
-"""
-
-
-def packed(*packages: str) -> str:
-    """The pure Python packages of this environment as one zip that Python imports from, in base64."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
-        for package in packages:
-            spec = find_spec(package)
-            assert spec is not None, f"{package} is not installed"
-            assert spec.origin is not None
-            folder = Path(spec.origin).parent
-            for path in sorted(folder.rglob("*.py")):
-                if "tests" not in path.parts:
-                    archive.write(path, f"{package}/{path.relative_to(folder)}")
-    return base64.b64encode(held.getvalue()).decode()
-
-
-def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
+def mail_server(image: str, password: str) -> list[dict[str, Any]]:
     """Namespace, pod and Service of the mail server; ``image`` may be empty, Python is the node's."""
     mounts = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}
     metadata: dict[str, Any] = {"name": "mail", "namespace": MAIL, "labels": {"app": "mail"}}
     container = {
         "name": "mail",
         "image": image,
-        "command": ["/usr/bin/python3", "-c", MAIL_SERVER],
+        "command": ["/usr/bin/python3", "/packages/sink.py"],
         "env": [
             {"name": "PYTHONPATH", "value": "/packages/packages.zip"},
-            {"name": "MAIL_USER", "value": user},
-            {"name": "MAIL_PASSWORD", "value": password},
+            {"name": "PASSWORD_FILE", "value": "/packages/password"},
         ],
         "ports": [{"name": "smtp", "containerPort": MAIL_PORT}, {"name": "http", "containerPort": READ_PORT}],
         "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
@@ -105,7 +42,8 @@ def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "packages", "namespace": MAIL},
-            "binaryData": {"packages.zip": packed("aiosmtpd", "public", "attr", "attrs")},
+            "data": {"sink.py": program("sink"), "password": password},
+            "binaryData": {"packages.zip": packages("sink")},
         },
         {
             "apiVersion": "v1",
@@ -132,10 +70,10 @@ def mail_server(image: str, user: str, password: str) -> list[dict[str, Any]]:
 class Mailbox:
     """A mail server in the cluster, and what it got."""
 
-    def __init__(self, kube: Kube, user: str, password: str) -> None:
+    def __init__(self, kube: Kube, password: str) -> None:
         self.kube = kube
         pause = kube.bundle["images"]["pause"]
-        things = mail_server(f"{pause['name']}:{pause['tag']}", user, password)
+        things = mail_server(f"{pause['name']}:{pause['tag']}", password)
         eventually(lambda: kube.apply(things), seconds=120, what="the mail server is accepted")
         eventually(
             lambda: ready(kube("get", "pod", "mail", f"--namespace={MAIL}")),

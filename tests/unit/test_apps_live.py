@@ -443,6 +443,39 @@ def test_processes_that_share_a_folder_make_one_model(tmp_path: Path) -> None:
         assert len({model.check(FREE).json["confidence"] for model in models}) == 1
 
 
+def test_a_model_comes_from_a_store_to_whoever_has_the_token(tmp_path: Path) -> None:
+    with hop("store", token="t0ken") as store:
+        for headers in ({}, {"authorization": "Bearer other"}, {"authorization": "Basic t0ken"}):
+            assert store.get("/models/words", **headers).status == 401
+        assert store.get("/models/none", authorization="Bearer t0ken").status == 404
+        taken = {"model": str(tmp_path), "model_from": store.address, "token": "t0ken"}
+        with hop("model", **taken) as first:
+            assert first.get("/version").json["source"] == "downloaded"
+            assert first.check(FREE).json["result"] == "spam"
+        with hop("model", **taken) as second:
+            assert second.get("/version").json["source"] == "cache"
+        assert store.number("app_requests_total", outcome="ok") == 1
+        with started("model", **{**taken, "model": str(tmp_path / "other"), "token": "wrong"}) as refused:
+            assert refused.ended() == 1
+            said = refused.log.read_text()
+        assert "refuses the token in GITHUB_TOKEN (not shown)" in said
+        assert "wrong" not in said
+        assert "t0ken" not in store.log.read_text()
+
+
+def test_a_model_waits_for_its_store(tmp_path: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    asked = {"model": str(tmp_path), "model_from": f"http://127.0.0.1:{port}", "token": "t"}
+    with started("model", **asked) as waiting:
+        time.sleep(1)
+        assert waiting.process.poll() is None
+        with hop("store", port=str(port), token="t"):
+            waiting.wait_until_ready()
+            assert waiting.get("/version").json["source"] == "downloaded"
+
+
 @pytest.mark.parametrize(
     ("role", "settings", "status", "message"),
     [

@@ -126,3 +126,32 @@ def test_a_lock_that_is_never_given_back_is_no_endless_wait(tmp_path: Path, monk
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(model.ModelError, match="was not free"):
             model.obtain(tmp_path, "words")
+
+
+def test_a_model_is_downloaded_once_and_kept(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def fetch(features: str) -> model.Model:
+        asked.append(features)
+        return model.make(features)
+
+    first = model.obtain(tmp_path, "words", fetch)
+    assert first == (model.make("words"), "downloaded")
+    assert model.obtain(tmp_path, "words", fetch) == (first[0], "cache")
+    assert asked == ["words"]
+
+
+def test_a_store_that_is_not_there_yet_is_asked_again_until_time_is_up() -> None:
+    tries: list[int] = []
+    most = [2]
+
+    def get() -> tuple[model.Model, str]:
+        tries.append(1)
+        if len(tries) < most[0]:
+            raise model.NotYetError("nobody answers")
+        return model.make("words"), "downloaded"
+
+    assert model.patiently(get, 5)[1] == "downloaded"
+    most[0] = 99
+    with pytest.raises(model.ModelError, match="no model within 0 s: nobody answers"):
+        model.patiently(get, 0)

@@ -51,7 +51,7 @@ def test_a_cookie_has_a_name_and_a_value() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "works"),
     [
-        ("APP_ROLE", "backend", "frontend, service or model"),
+        ("APP_ROLE", "backend", "frontend, service, model or store"),
         ("APP_VERSION", "v1\r\nx: y", "e.g. v1"),
         ("APP_NEXT", "", "APP_NEXT=http://model-service:8080"),
         ("APP_NEXT", "https://model", "APP_NEXT=http://model-service:8080"),
@@ -88,3 +88,21 @@ def test_the_readme_names_every_variable() -> None:
     read = set(re.findall(r'"(APP_[A-Z_]+)"', (APPS / "textcheck/settings.py").read_text()))
     rows = re.findall(r"^\| (`APP_.*?) \|", (APPS / "README.md").read_text(), re.M)
     assert set(re.findall(r"APP_[A-Z_]+", " ".join(rows))) == read
+
+
+def test_a_model_may_come_from_a_store_for_a_token() -> None:
+    given = {"APP_ROLE": "model", "APP_MODEL_FROM": "http://store:8080/", "GITHUB_TOKEN": "t0ken"}
+    found = from_env(given)
+    assert (found.model_from, found.token) == ("http://store:8080", "t0ken")
+    assert from_env({"APP_ROLE": "store", "GITHUB_TOKEN": "t0ken"}).next_hop == ""
+    with pytest.raises(SettingsError, match="GITHUB_TOKEN is not set"):
+        from_env({**given, "GITHUB_TOKEN": ""})
+    with pytest.raises(SettingsError, match="GITHUB_TOKEN is not set"):
+        from_env({"APP_ROLE": "store"})
+    with pytest.raises(SettingsError, match="APP_MODEL_FROM=http://model-store:8080"):
+        from_env({**given, "APP_MODEL_FROM": "store:8080"})
+    with pytest.raises(SettingsError, match="it is for a model"):
+        from_env({**SERVICE, "APP_MODEL_FROM": "http://store:8080"})
+    with pytest.raises(SettingsError, match="not shown") as unusable:
+        from_env({**given, "GITHUB_TOKEN": "two words"})
+    assert "two words" not in str(unusable.value)

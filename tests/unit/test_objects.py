@@ -11,11 +11,11 @@ from ansible.template import trust_as_template
 from slipway import objects
 from slipway.cluster import Cluster
 from slipway.errors import SlipwayError
-from slipway.objects import Applier, flat, holds, identity, read, shown, stages, without
+from slipway.objects import Applier, NotRolledOutError, flat, holds, identity, read, shown, stages, without
 
-NAMESPACED = {"ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
+NAMESPACED = {"Pod", "ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
 RESOURCES = {
-    "v1": ["Namespace", "ConfigMap", "Service", "Secret"],
+    "v1": ["Namespace", "ConfigMap", "Service", "Secret", "Pod"],
     "apps/v1": ["Deployment", "DaemonSet"],
     "apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
 }
@@ -29,6 +29,7 @@ class FakeCluster(Cluster):
         self.kinds = copy.deepcopy(RESOURCES)
         self.asked: list[tuple[str, str]] = []
         self.refusals: dict[str, list[tuple[int, str]]] = {}
+        self.lasting: set[str] = set()
         self.lock = threading.Lock()
         self.mine = threading.local()
 
@@ -47,13 +48,19 @@ class FakeCluster(Cluster):
                 for kind in self.kinds[version]
             ]
             return 200, {"resources": [*entries, {"name": "pods/log", "kind": "Pod", "namespaced": True}]}
-        if where.endswith("/pods"):
-            return 200, {"items": self.store.get("pods", {}).get("items", [])}
+        if where.endswith(("/pods", "/replicasets")):
+            return 200, {"items": self.store.get(where.rpartition("/")[2], {}).get("items", [])}
         if method == "GET":
+            where = path
             return (200, self.store[where]) if where in self.store else (404, {"message": "not found"})
         if refusals := self.refusals.get(where):
             status, message = refusals.pop(0)
             return status, {"message": message}
+        if method == "DELETE":
+            assert body == {"propagationPolicy": "Background"}
+            if where not in self.store:
+                return 404, {"message": "not found"}
+            return 200, self.store[where] if "dryRun=All" in query or where in self.lasting else self.store.pop(where)
         made = self._made(where, body)
         if "dryRun=All" not in query:
             self.store[where] = made
@@ -229,14 +236,111 @@ def test_rollouts_are_waited_for_and_reasons_given(cluster: FakeCluster, monkeyp
     }
     for path, state in states.items():
         cluster.store[f"/apis/apps/v1/namespaces/apps/{path}"]["status"] = state
-    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
-    pod = {"metadata": {"name": "b-x"}, "status": {"containerStatuses": [{"state": waiting}]}}
+    pod = {"metadata": {"name": "b-x"}, "status": {"containerStatuses": [{"state": {"running": {}}, "ready": False}]}}
     cluster.store["pods"] = {"items": [pod]}
     with pytest.raises(SlipwayError) as late:
         applier.wait(applied, 0.1)
-    assert late.value.message == "DaemonSet/apps/b: b-x ImagePullBackOff: no such image"
+    assert late.value.message == "not rolled out within 0.1 s:\nDaemonSet/apps/b: b-x runs and is not ready"
     states["daemonsets/b"]["numberAvailable"] = 2
     applier.wait(applied, 5)
+
+
+def test_pods_that_will_never_start_end_the_wait_early(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    wanted = item("Deployment", "a", "apps/v1", spec={"replicas": 1})
+    applier = Applier(cluster)
+    (applied,) = applier.apply([wanted])
+    cluster.store["/apis/apps/v1/namespaces/apps/deployments/a"]["status"] = {"observedGeneration": 1}
+    metadata = {"name": "a-1", "ownerReferences": [{"name": "a"}]}
+    cluster.store["replicasets"] = {"items": [{"metadata": metadata}]}
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    pod = {
+        "metadata": {"name": "a-1-x", "ownerReferences": [{"name": "a-1"}]},
+        "spec": {"containers": [{"name": "a", "image": "shop/a:2"}]},
+        "status": {"containerStatuses": [{"name": "a", "state": state}]},
+    }
+    cluster.store["pods"] = {"items": [pod]}
+    said = "Deployment/apps/a cannot start: pod a-1-x, image shop/a:2: ImagePullBackOff: no such image"
+    with pytest.raises(NotRolledOutError) as hopeless:
+        applier.rolled_out([applied.live], 60, patience=0.05)
+    assert hopeless.value.message == said
+    state["waiting"]["reason"] = "InvalidImageName"
+    with pytest.raises(NotRolledOutError, match="InvalidImageName"):
+        applier.wait([applied], 60)
+    with pytest.raises(NotRolledOutError, match="Deployment/apps/none: it is not there"):
+        applier.rolled_out([item("Deployment", "none", "apps/v1")], 0.05)
+
+
+def test_pods_are_waited_for_until_they_are_ready(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    applier = Applier(cluster)
+    applied = applier.apply([item("Pod", "client", spec={})])
+    status: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "False"}]}
+    cluster.store["/api/v1/namespaces/apps/pods/client"]["status"] = status
+    waiting = {"reason": "InvalidImageName", "message": "no"}
+    status["containerStatuses"] = [{"name": "agent", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    with pytest.raises(NotRolledOutError, match="Pod/apps/client: its pods are starting"):
+        applier.wait(applied, 0.05)
+    status["containerStatuses"] = [{"name": "agent", "state": {"waiting": waiting}}]
+    with pytest.raises(NotRolledOutError, match=r"Pod/apps/client cannot start: .*InvalidImageName: no"):
+        applier.wait(applied, 60)
+    status["conditions"] = [{"type": "Ready", "status": "True"}]
+    applier.wait(applied, 5)
+
+
+def test_what_is_taken_away_is_gone_and_a_second_run_changes_nothing(cluster: FakeCluster) -> None:
+    given = [item("ConfigMap", "a", data={"a": "1"}), item("ConfigMap", "b"), item("Namespace", "apps")]
+    applier = Applier(cluster)
+    applier.apply(given)
+    assert [one.changed for one in Applier(cluster, dry_run=True).remove(given)] == [True] * 3
+    assert len(cluster.store) == 3
+    cluster.asked.clear()
+    removed = applier.remove(given)
+    assert [(one.name, one.changed) for one in removed] == [
+        ("ConfigMap/apps/a", True),
+        ("ConfigMap/apps/b", True),
+        ("Namespace/apps", True),
+    ]
+    assert removed[0].before
+    assert removed[0].before["data"] == {"a": "1"}
+    # In the order that was given: what is in a namespace before it.
+    assert [path for method, path in cluster.asked if method == "DELETE"][-1] == "/api/v1/namespaces/apps"
+    assert not cluster.store
+    applier.gone(given, 1)
+    assert not any(one.changed for one in applier.remove(given))
+
+
+def test_of_a_kind_that_is_not_known_there_is_nothing(cluster: FakeCluster) -> None:
+    assert [one.changed for one in Applier(cluster).remove([POOL])] == [False]
+    Applier(cluster).gone([POOL], 1)
+
+
+def test_what_does_not_go_is_named_with_what_keeps_it(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    applier = Applier(cluster)
+    applier.apply([item("Namespace", "apps")])
+    path = "/api/v1/namespaces/apps"
+    cluster.lasting = {path}
+    cluster.store[path]["status"] = {"conditions": [{"status": "True", "message": "some content remains"}]}
+    assert applier.remove([item("Namespace", "apps")])[0].changed
+    with pytest.raises(SlipwayError) as kept:
+        applier.gone([item("Namespace", "apps")], 0.05)
+    assert kept.value.message == "Namespace/apps is still there: some content remains"
+    # It is going already: that is no change of ours.
+    cluster.store[path]["metadata"]["deletionTimestamp"] = "now"
+    assert not applier.remove([item("Namespace", "apps")])[0].changed
+
+
+def test_a_removal_that_is_refused_is_named(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    given = [item("ConfigMap", name) for name in "ab"]
+    Applier(cluster).apply(given)
+    base = "/api/v1/namespaces/apps/configmaps"
+    cluster.refusals = {f"{base}/a": [(403, "forbidden")]}
+    with pytest.raises(SlipwayError, match=r"ConfigMap/apps/a: the API server refuses it \(403\): forbidden"):
+        Applier(cluster).remove(given)
+    cluster.refusals = {f"{base}/a": [(503, "shutting down")]}
+    assert [one.changed for one in Applier(cluster, patience=20).remove(given)] == [True, False]
 
 
 def test_objects_are_read_by_kind_by_place_and_by_name(cluster: FakeCluster) -> None:
@@ -250,6 +354,10 @@ def test_objects_are_read_by_kind_by_place_and_by_name(cluster: FakeCluster) -> 
     ]
     assert [one["data"] for one in applier.look("v1", "ConfigMap", "apps", "a")] == [{"a": "1"}]
     assert not applier.look("v1", "ConfigMap", "apps", "gone")
+    selected = "/api/v1/configmaps?fieldSelector=metadata.name%3Da&labelSelector=app%3Dweb%2Ctier%3Dback"
+    cluster.store[selected] = {"items": [{"metadata": {"name": "b"}}]}
+    found = applier.look("v1", "ConfigMap", fields=["metadata.name=a"], labels=["app=web", "tier=back"])
+    assert [one["metadata"]["name"] for one in found] == ["b"]
     # A namespace says nothing about what is in none, and an unknown kind has no objects.
     assert applier.look("v1", "Namespace", "other", "apps")
     assert not applier.look("test.io/v1", "Pool")

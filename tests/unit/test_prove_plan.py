@@ -13,6 +13,7 @@ from slipway.release import load
 from slipway.release import plan as planned
 
 from tests.support.release import page, shipped
+from tests.support.releases import EXERCISED
 
 Json = dict[str, Any]
 IMAGE = "example.org/app:1"
@@ -269,3 +270,17 @@ def test_an_app_that_does_not_tell_its_versions_is_not_judged_by_them(tmp_path: 
             [],
         )
     assert claim(plan, "mtls")["state"] == "asked"
+
+
+@pytest.mark.parametrize(("name", "kinds"), EXERCISED.items())
+def test_what_the_live_tests_see_exercised_is_all_that_can_be(name: str, kinds: set[str]) -> None:
+    facts = shipped(name).facts
+    known = {
+        "monitoring": True,
+        "mail_sink": True,
+        "away": "",
+        "tells": True,
+        "roles": dict.fromkeys(facts["services"], "frontend"),
+        "missing_tools": ["grafana"],
+    }
+    assert {claim["kind"] for claim in prove.plan(facts, known)["claims"] if claim["state"] == "asked"} == kinds

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.prove.reads import LISTENERS, Reads
+from slipway.prove.reads import LISTENERS, Reads, mail_fault
 from slipway.status.collect import PROMETHEUS
 
 from tests.support.prove import FakeCluster, ready_pod
@@ -240,6 +240,70 @@ def test_an_alert_is_followed_to_its_mail(
     assert seen["fired_after"] == 2.0 * (len(states) - 1)
     if mailed == "none" and not sink:
         assert "1 of 1 tries failed" in seen["mail_error"]
+
+
+NOTIFY = (
+    'time=2026-11-21T17:00:00Z level=WARN source=notify.go:866 msg="Notify attempt failed, will retry later" '
+    "component=dispatcher receiver=default/email-config/mail integration=email[0] "
+    'aggrGroup="{{}}/{{release=\\"sms-checker\\"}}:'
+    '{{alertname=\\"{alert}\\"}}" attempts=1 err="{err}"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("", ""),
+        (
+            NOTIFY.format(alert=ALERT, err="*email.loginAuth auth: 535 5.7.8 wrong"),
+            "*email.loginAuth auth: 535 5.7.8 wrong",
+        ),
+        # The last one of this alert counts, whatever others are said.
+        (
+            NOTIFY.format(alert=ALERT, err="first")
+            + NOTIFY.format(alert=ALERT, err="dial tcp: lookup smtp.example.org on 10.96.0.10:53: no such host")
+            + NOTIFY.format(alert="Another", err="third"),
+            "dial tcp: lookup smtp.example.org on 10.96.0.10:53: no such host",
+        ),
+        (NOTIFY.format(alert="Another", err="third"), ""),
+        (NOTIFY.format(alert=ALERT, err='said \\"no\\"').replace("integration=email", "integration=webhook"), ""),
+        # A log of before groups were named in it.
+        ("level=warn receiver=default/email-config/mail integration=email[0] err=EOF\n", "EOF"),
+        ("level=warn receiver=other/email-config/mail integration=email[0] err=EOF\n", ""),
+        # Nothing of what a server repeats.
+        (NOTIFY.format(alert=ALERT, err="535 bad password hunter2 for team"), "535 bad password(not shown) for team"),
+        (NOTIFY.format(alert=ALERT, err="501 c3VwZXJzZWNyZXRwYXNz= is not it"), "501 (not shown) is not it"),
+    ],
+)
+def test_why_mail_was_not_taken_is_in_alertmanagers_log(log: str, said: str) -> None:
+    assert mail_fault(log, ALERT, "default") == said
+
+
+def test_the_words_of_the_releases_own_alertmanager_stand_in_the_verdict() -> None:
+    metrics = "/api/v1/namespaces/{}/services/{}:http-web/proxy/metrics"
+    tries = iter([notified(0, 0)])
+    own = "/api/v1/namespaces/default"
+    selected = f"{own}/pods?labelSelector=alertmanager%3Demail-alert%2Capp%3Dmail"
+    looked = reads(
+        {
+            RULES: rule("firing"),
+            metrics.format("default", "email-alert"): lambda: next(tries, notified(3, 3)),
+            f"{own}/services/email-alert": {"spec": {"selector": {"app": "mail", "alertmanager": "email-alert"}}},
+            selected: [ready_pod("alertmanager-email-alert-0", namespace="default")],
+            f"{own}/pods/alertmanager-email-alert-0/log?container=alertmanager&tailLines=200": NOTIFY.format(
+                alert=ALERT, err="establish connection to server: connection refused"
+            ),
+        },
+        alertmanagers=(("monitoring", "alertmanager"), ("default", "email-alert")),
+    )
+    name = read("alert")["id"]
+    expect = next(each for each in PLAN["claims"] if each["kind"] == "alert")["expect"]
+    looked.seen[name] = {"before": "inactive"}
+    # Two looks: it fires, and its mail has been tried.
+    looked.watch(looked.now(), {name: {**expect, "within": 3.0}})
+    assert looked.seen[name]["mail_error"] == (
+        "3 of 3 tries failed: establish connection to server: connection refused"
+    )
 
 
 def test_an_alert_that_stays_silent_is_given_up_in_time() -> None:

@@ -74,6 +74,27 @@ def test_pictures_are_well_formed() -> None:
         ET.fromstring(picture)  # noqa: S314  made here
 
 
+def test_pictures_fit_the_width_of_a_phone_and_what_they_say_is_in_them() -> None:
+    text = page.page(made("passed").as_json())
+    assert "min-width" not in text
+    for picture in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+        drawn = ET.fromstring(picture)  # noqa: S314  made here
+        _, _, width, height = map(float, drawn.attrib["viewBox"].split())
+        assert width == page.WIDTH
+        for item in drawn.iter():
+            for name, most in (
+                ("x", width),
+                ("x1", width),
+                ("x2", width),
+                ("cx", width),
+                ("y", height),
+                ("cy", height),
+            ):
+                assert 0 <= float(item.attrib.get(name, 0)) <= most, item.attrib
+            if item.tag == "rect":
+                assert float(item.attrib["x"]) + float(item.attrib["width"]) <= width + 0.1
+
+
 def test_without_pictures_there_is_still_a_page() -> None:
     text = page.page({**made("failed").as_json(), "pictures": {}})
     assert "<svg" not in text

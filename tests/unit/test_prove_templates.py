@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from slipway.prove import PROGRAM, run
+from slipway.prove.look import mail_sink
 
 ROLE = Path(__file__).parents[2] / "roles/prove"
 PLAN = {
@@ -73,3 +75,19 @@ def test_only_the_client_with_addresses_is_in_its_nodes_network() -> None:
         name for name, one in made.items() if one["spec"]["containers"][0]["securityContext"].get("privileged")
     }
     assert privileged == {"addresses"} == {name for name, one in made.items() if one["spec"].get("hostNetwork")}
+
+
+def test_a_proof_finds_the_sink_that_the_role_makes() -> None:
+    objects = render("sink.yml.j2")
+    service = next(item for item in objects if item["kind"] == "Service")
+    metadata = service["metadata"]
+    mail = {"server": f"{metadata['name']}.{metadata['namespace']}.svc.cluster.local:2525"}
+    services = {(metadata["namespace"], metadata["name"]): service}
+    assert mail_sink(mail, services) == ["slipway-mail", "mail"]
+    (deployment,) = (item for item in objects if item["kind"] == "Deployment")
+    # Between two renderings nothing moves, so that a second run changes nothing.
+    assert objects == render("sink.yml.j2")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"smtp": 2525, "http": 8025}
+    (held,) = (item for item in objects if item["kind"] == "ConfigMap")
+    assert len(json.dumps(held)) < 2**20

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from slipway import release_cluster
+from slipway.errors import SlipwayError
 from slipway.page import SettingsError
 from slipway.release import identity
 from slipway.release.render import render
@@ -73,7 +74,16 @@ def planned(path: Path, **given: Any) -> dict[str, Any]:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     action = module.ActionModule.__new__(module.ActionModule)
-    empty = {"name": "", "namespace": "", "hosts": [], "weights": {}, "adopt": False, "cluster": {}}
+    empty = {
+        "name": "",
+        "namespace": "",
+        "hosts": [],
+        "weights": {},
+        "adopt": False,
+        "mail": {},
+        "cluster": {},
+        "pending": False,
+    }
     found: dict[str, Any] = action._present({"page": str(path), "kubeconfig": "/k", **empty, **given}, {})  # noqa: SLF001
     return found
 
@@ -119,3 +129,34 @@ def test_what_is_somebody_elses_is_refused_with_its_line_and_taken_over_when_tol
     cluster.apply(taken, "first")
     # From then on it is the release's.
     assert planned(path)["differences"] == []
+
+
+def test_a_check_of_a_cluster_that_is_still_to_be_made_plans_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "first")
+    path, nowhere = page(tmp_path, PAGE), str(tmp_path / "kubeconfig")
+    with pytest.raises(SlipwayError, match="make up"):
+        planned(path, kubeconfig=nowhere)
+    made = planned(path, kubeconfig=nowhere, pending=True)
+    assert {"Namespace//shop", "Service/shop/web", "Deployment/shop/web-v1"} <= changed(made)
+    assert made["secrets_due"] == ["token"]
+    assert (made["prune"], made["warnings"][-1][:38]) == ([], "there is no cluster with a mesh yet th")
+    # What is wrong with the page is said all the same, and what this machine lacks.
+    monkeypatch.delenv("SHOP_TOKEN")
+    with pytest.raises(SettingsError, match="SHOP_TOKEN is not set"):
+        planned(path, kubeconfig=nowhere, pending=True)
+
+
+def test_a_cluster_without_a_mesh_is_one_that_is_still_to_be_made(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: str) -> Found:
+        raise release_cluster.NoMeshError("this cluster does not know VirtualService: a release needs the mesh")
+
+    monkeypatch.setattr(cluster, "look", look)
+    (tmp_path / "kubeconfig").write_text("")
+    path, there = page(tmp_path, PAGE), str(tmp_path / "kubeconfig")
+    with pytest.raises(SlipwayError, match="needs the mesh"):
+        planned(path, kubeconfig=there)
+    assert "VirtualService/shop/shop-entry" in changed(planned(path, kubeconfig=there, pending=True))

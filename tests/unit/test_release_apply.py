@@ -14,14 +14,11 @@ from slipway.release_apply import (
     Found,
     Made,
     address,
-    cannot_start,
     claimant,
     content,
     environment,
     groups,
     hosts,
-    is_rolled_out,
-    judge,
     owner,
     removal,
     revision_of,
@@ -190,85 +187,6 @@ def test_workloads_are_ready_before_routes_and_what_is_retired_goes_after() -> N
     ]
     assert made.waits == [{"name": "workloads"}]
     assert groups(steps, lambda _: False).workloads == []
-
-
-def deployment(wanted: int | None = 1, *, generation: int = 1, revision: str = "2", **status: int) -> Object:
-    spec = {"selector": {"matchLabels": {"app": "page"}}, **({} if wanted is None else {"replicas": wanted})}
-    metadata = {"generation": generation, "annotations": {"deployment.kubernetes.io/revision": revision}}
-    return item("Deployment", "page", metadata=metadata, spec=spec, status={"observedGeneration": 1, **status})
-
-
-@pytest.mark.parametrize(
-    ("thing", "done"),
-    [
-        (deployment(1, updatedReplicas=1, replicas=1, availableReplicas=1), True),
-        (deployment(None, updatedReplicas=1, replicas=1, availableReplicas=1), True),
-        (deployment(0), True),
-        (deployment(1), False),
-        (deployment(1, generation=2, updatedReplicas=1, replicas=1, availableReplicas=1), False),
-        (deployment(1, updatedReplicas=1, replicas=2, availableReplicas=2), False),
-        (deployment(2, updatedReplicas=2, replicas=2, availableReplicas=1), False),
-        (deployment(2, updatedReplicas=1, replicas=2, availableReplicas=2), False),
-    ],
-)
-def test_a_deployment_is_rolled_out_when_every_pod_is_new_and_can_serve(thing: Object, done: bool) -> None:
-    assert is_rolled_out(thing) is done
-
-
-def pod(reason: str = "", message: str = "", *, of: str = "page-new", restarts: int = 0, ended: Any = None) -> Object:
-    state = {"waiting": {"reason": reason, "message": message}} if reason else {"running": {}}
-    status = {
-        "name": "page",
-        "state": state,
-        "restartCount": restarts,
-        "lastState": {"terminated": ended} if ended else {},
-    }
-    return {
-        "metadata": {"name": f"{of}-x", "ownerReferences": [{"name": of}]},
-        "spec": {"containers": [{"name": "page", "image": "shop/page:2"}]},
-        "status": {"containerStatuses": [status]},
-    }
-
-
-@pytest.mark.parametrize(
-    ("thing", "said"),
-    [
-        (pod(), ""),
-        (pod("ContainerCreating"), ""),
-        (pod("CrashLoopBackOff", restarts=2), ""),
-        (pod("ImagePullBackOff", "not found"), "pod page-new-x, image shop/page:2: ImagePullBackOff: not found"),
-        (pod("InvalidImageName"), "!pod page-new-x, image shop/page:2: InvalidImageName"),
-        (
-            pod("CrashLoopBackOff", restarts=3, ended={"exitCode": 1, "message": "no such file\n"}),
-            "!pod page-new-x: container page has failed 3 times, last with 1: no such file",
-        ),
-    ],
-)
-def test_the_reason_of_a_pod_that_cannot_start(thing: Object, said: str) -> None:
-    assert cannot_start(thing) == said
-
-
-def test_a_pod_that_is_being_deleted_holds_up_nobody() -> None:
-    going = pod("ImagePullBackOff")
-    going["metadata"]["deletionTimestamp"] = "now"
-    assert cannot_start(going) == ""
-
-
-def test_only_pods_of_the_present_template_hold_up_a_roll_out() -> None:
-    sets = [
-        {"metadata": {"name": name, "ownerReferences": [{"name": "page"}],
-                      "annotations": {"deployment.kubernetes.io/revision": revision}}}
-        for name, revision in (("page-old", "1"), ("page-new", "2"))
-    ]  # fmt: skip
-    waits = [{"name": "page"}]
-    old, new = pod("ImagePullBackOff", of="page-old"), pod("ErrImagePull", "gone", of="page-new")
-    assert judge(waits, [deployment()], sets, [old]).stuck == {}
-    assert list(judge(waits, [deployment()], sets, [old, new]).stuck) == ["page"]
-    # The controller has not seen the new template yet: what it shows is about the old one.
-    assert judge(waits, [deployment(generation=2)], sets, [new]).stuck == {}
-    assert judge(waits, [], sets, [new]).waiting == ["page"]
-    done = deployment(1, updatedReplicas=1, replicas=1, availableReplicas=1)
-    assert judge(waits, [done], sets, [old]).waiting == []
 
 
 def coded(text: str) -> str:

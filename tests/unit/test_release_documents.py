@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import yaml
 from slipway.release import Plan
 
-from tests.support.release import at, names, one, shipped
+from apps.textcheck.metrics import Metric, Metrics
+from tests.support.release import RELEASES, at, names, one, shipped
 
 TABLES = sorted((Path(__file__).parent / "documents").glob("*.yml"))
 DOCUMENTS: dict[str, Any] = {path.stem: yaml.safe_load(path.read_text()) for path in TABLES}
@@ -81,3 +83,36 @@ def test_the_sms_checker_has_all_27_resources() -> None:
     numbers = [item["number"] for item in DOCUMENTS["sms-checker"]["resources"]]
     assert len(numbers) == 27
     assert {str(number) for number in range(1, 27)} < set(numbers)
+
+
+def exported() -> dict[str, set[str]]:
+    """Series of the example application, each with its labels."""
+    found: dict[str, set[str]] = {}
+    for metric in vars(Metrics("model", "v1")).values():
+        if isinstance(metric, Metric):
+            labels = {*metric.labels, "role", "version"}
+            names = (
+                [(metric.name, labels)]
+                if not metric.bounds
+                else [
+                    (f"{metric.name}_bucket", {*labels, "le"}),
+                    (f"{metric.name}_sum", labels),
+                    (f"{metric.name}_count", labels),
+                ]
+            )
+            found |= dict(names)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(RELEASES.glob("*.yml")), ids=lambda path: path.stem)
+def test_a_dashboard_asks_only_for_what_the_application_exports(path: Path) -> None:
+    known, page = exported(), yaml.safe_load(path.read_text())
+    queries = [panel["query"] for board in page.get("dashboards", {}).values() for panel in board.get("panels", [])]
+    for query in queries:
+        series = re.findall(r"\b(app_\w+)(?:\{([^}]*)\})?", query)
+        assert series, query
+        for name, matchers in series:
+            assert name in known, f"{name} in {query}"
+            assert set(re.findall(r"(\w+)=", matchers)) <= known[name], query
+        grouped = {label for text in re.findall(r"\bby \(([^)]*)\)", query) for label in text.split(", ")}
+        assert grouped <= set.union(*(known[name] for name, _ in series)), query

@@ -188,6 +188,19 @@ def test_a_run_may_say_otherwise(tmp_path: Path) -> None:
     assert plan(load(path, {"namespace": "elsewhere"})).namespace == "elsewhere"
 
 
+def test_a_run_may_send_mail_elsewhere_where_the_page_sends_any(tmp_path: Path) -> None:
+    mail = {"to": "team@example.org", "server": "smtp.example.org:587", "from": "a@example.org"}
+    there = {"server": "mail.box.svc.cluster.local:2525", "tls": False}
+    made = load(page(tmp_path, {**SMALL, "alerts": {"Bad": "errors > 5%"}, "mail": mail}), {"mail": there}).release.mail
+    assert made
+    assert (made.server, made.tls, made.sender) == (there["server"], False, "a@example.org")
+    assert load(page(tmp_path, SMALL), {"mail": there}).release.mail is None
+    (problem,) = problems(
+        page(tmp_path, {**SMALL, "alerts": {"Bad": "errors > 5%"}, "mail": mail}), {"mail": {"server": "nowhere"}}
+    )
+    assert (problem.where, problem.key) == ("(from -e or inventory)", "mail.server")
+
+
 def test_what_a_run_says_wrongly_is_said_to_come_from_there(tmp_path: Path) -> None:
     path = page(tmp_path, {**SMALL, "namespace": "shop"})
     (problem,) = problems(path, {"namespace": "Not Fine"})

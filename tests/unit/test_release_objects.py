@@ -306,6 +306,14 @@ def test_only_those_may_call_whose_calls_name_it(full: Plan) -> None:
     ]
 
 
+def test_a_caller_may_be_of_the_releases_own_namespace_whatever_that_is() -> None:
+    for namespace in ("default", "trial"):
+        policy = one(shipped("sentiment", namespace=namespace), "AuthorizationPolicy", "sentiment-artifacts-v1")
+        assert at(policy, "spec/rules/0/from/*/source/principals/*") == [
+            f"cluster.local/ns/{namespace}/sa/sentiment-model-v1"
+        ]
+
+
 def test_whom_nobody_calls_lets_nobody_in(tmp_path: Path) -> None:
     services = {"web": {"versions": {"v1": IMAGE}}, "lone": {"versions": {"v1": IMAGE}}}
     made = plan(load(page(tmp_path, {"name": "a", "hosts": "a.b", "services": services})))

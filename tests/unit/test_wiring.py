@@ -182,10 +182,8 @@ def test_the_endpoint_has_a_port_whatever_the_page_says(endpoint: str, host: str
     page: dict[str, Any] = {"cluster_name": "lab", "cluster_api_endpoint": endpoint}
     page["cluster_node_cidr"] = "192.0.2.0/24"
     assert wired("slipway_api_endpoint", **page) == f"{host}:{port}"
-    assert wired("slipway_kubernetes_api", slipway_state="/s", **page) == {
-        "kubeconfig": "/s/kubeconfig",
-        "no_proxy": f"192.0.2.0/24,{host}",
-    }
+    assert wired("slipway_api_host", **page) == host
+    assert wired("slipway_kubernetes_api", slipway_state="/s", **page) == {"kubeconfig": "/s/kubeconfig"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from slipway import workloads
 
 ROOT = Path(__file__).parents[2]
+Object = dict[str, Any]
 
 
 def deployment(name: str, wanted: int = 1, generation: int = 1, **status: Any) -> dict[str, Any]:
@@ -78,6 +79,108 @@ def test_everything_that_is_wanted_has_to_be_available() -> None:
     assert workloads.all_available([], [])
     assert not workloads.all_available([deployment("a")], ["a", "b"])
     assert not workloads.all_available([deployment("a"), deployment("b", replicas=2)], ["a", "b"])
+
+
+def page(wanted: int | None = 1, *, generation: int = 1, revision: str = "2", **status: int) -> Object:
+    spec = {"selector": {"matchLabels": {"app": "page"}}, **({} if wanted is None else {"replicas": wanted})}
+    metadata = {"generation": generation, "annotations": {"deployment.kubernetes.io/revision": revision}}
+    told = {"observedGeneration": 1, **status}
+    return {"kind": "Deployment", "metadata": {"name": "page", **metadata}, "spec": spec, "status": told}
+
+
+@pytest.mark.parametrize(
+    ("thing", "done"),
+    [
+        (page(1, updatedReplicas=1, replicas=1, availableReplicas=1), True),
+        (page(None, updatedReplicas=1, replicas=1, availableReplicas=1), True),
+        (page(0), True),
+        (page(1), False),
+        (page(1, generation=2, updatedReplicas=1, replicas=1, availableReplicas=1), False),
+        (page(1, updatedReplicas=1, replicas=2, availableReplicas=2), False),
+        (page(2, updatedReplicas=2, replicas=2, availableReplicas=1), False),
+        (page(2, updatedReplicas=1, replicas=2, availableReplicas=2), False),
+    ],
+)
+def test_a_deployment_is_rolled_out_when_every_pod_is_new_and_can_serve(thing: Object, done: bool) -> None:
+    assert workloads.rolled_out(thing) is done
+
+
+def pod(reason: str = "", message: str = "", *, of: str = "page-new", restarts: int = 0, ended: Any = None) -> Object:
+    state = {"waiting": {"reason": reason, "message": message}} if reason else {"running": {}}
+    status = {
+        "name": "page",
+        "state": state,
+        "restartCount": restarts,
+        "lastState": {"terminated": ended} if ended else {},
+    }
+    return {
+        "metadata": {"name": f"{of}-x", "ownerReferences": [{"name": of}]},
+        "spec": {"containers": [{"name": "page", "image": "shop/page:2"}]},
+        "status": {"containerStatuses": [status]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        (pod(), ""),
+        (pod("ContainerCreating"), ""),
+        (pod("CrashLoopBackOff", restarts=2), ""),
+        (pod("ImagePullBackOff", "not found"), "pod page-new-x, image shop/page:2: ImagePullBackOff: not found"),
+        (pod("InvalidImageName"), "!pod page-new-x, image shop/page:2: InvalidImageName"),
+        (
+            pod("CrashLoopBackOff", restarts=3, ended={"exitCode": 1, "message": "no such file\n"}),
+            "!pod page-new-x: container page has failed 3 times, last with 1: no such file",
+        ),
+    ],
+)
+def test_the_reason_of_a_pod_that_cannot_start(thing: Object, said: str) -> None:
+    assert workloads.cannot_start(thing) == said
+
+
+def test_a_pod_that_is_being_deleted_holds_up_nobody() -> None:
+    going = pod("ImagePullBackOff")
+    going["metadata"]["deletionTimestamp"] = "now"
+    assert workloads.cannot_start(going) == ""
+
+
+def test_only_pods_of_the_present_template_hold_up_a_roll_out() -> None:
+    sets = [
+        {"metadata": {"name": name, "ownerReferences": [{"name": "page"}],
+                      "annotations": {"deployment.kubernetes.io/revision": revision}}}
+        for name, revision in (("page-old", "1"), ("page-new", "2"))
+    ]  # fmt: skip
+    old, new = pod("ImagePullBackOff", of="page-old"), pod("ErrImagePull", "gone", of="page-new")
+    assert workloads.stuck(page(), sets, [old]) == ""
+    assert workloads.stuck(page(), sets, [old, new]).endswith("ErrImagePull: gone")
+    # The controller has not seen the new template yet: what it shows is about the old one.
+    assert workloads.stuck(page(generation=2), sets, [new]) == ""
+
+
+def test_pods_of_a_daemonset_are_told_by_their_generation() -> None:
+    def own(generation: str) -> Object:
+        failing = pod("ImagePullBackOff", of="agent")
+        failing["metadata"]["labels"] = {"pod-template-generation": generation}
+        return failing
+
+    agent = {
+        "kind": "DaemonSet",
+        "metadata": {"name": "agent", "annotations": {"deprecated.daemonset.template.generation": "3"}},
+        "status": {},
+    }
+    assert workloads.stuck(agent, [], [own("2")]) == ""
+    assert workloads.stuck(agent, [], [own("2"), own("3")]).startswith("pod agent-x")
+
+
+def test_what_may_pass_is_hopeless_when_it_lasts_and_the_rest_at_once() -> None:
+    followed = workloads.Rollouts(patience=20)
+    assert followed.hopeless(100, {"a": "cannot pull", "b": ""}) == []
+    assert followed.hopeless(119, {"a": "cannot pull"}) == []
+    # It went on in between.
+    assert followed.hopeless(120, {"a": ""}) == []
+    assert followed.hopeless(121, {"a": "cannot pull"}) == []
+    assert followed.hopeless(141, {"a": "cannot pull"}) == ["a cannot start: cannot pull"]
+    assert followed.hopeless(141, {"b": "!no such name"}) == ["b cannot start: no such name"]
 
 
 def test_the_filters_are_for_any_deployment() -> None:

@@ -129,7 +129,7 @@ def apps(kube: Kube) -> Iterator[Kube]:
 @pytest.fixture(scope="module")
 def mailbox(kube: Kube) -> Iterator[Mailbox]:
     """The server that the scenario's converge sends mail to."""
-    box = Mailbox(kube, "cluster", "of-the-scenario")
+    box = Mailbox(kube, "of-the-scenario")
     yield box
     box.stop()
 

@@ -115,7 +115,7 @@ def test_a_second_release_without_a_change_is_not_proved(report: Path) -> None:
 
 def test_weights_edited_by_hand_are_named(kube: Kube, report: Path) -> None:
     found = kube("get", "virtualservice", f"{NAME}-entry", f"--namespace={NAME}")["spec"]["http"]
-    at, rule = next((index, each) for index, each in enumerate(found) if len(each["route"]) > 1)
+    at, rule = next((index, each) for index, each in enumerate(found) if len(each.get("route", [])) > 1)
     change = [
         {"op": "replace", "path": f"/spec/http/{at}/route/{index}/weight", "value": 50}
         for index in range(len(rule["route"]))

@@ -1,4 +1,4 @@
-"""Apply lists of objects to a cluster, server-side, several at once, and tell what that has changed.
+"""Apply lists of objects to a cluster, server-side, several at once, or take them away, and tell what that has changed.
 
 The API server merges and judges; here is only the order, and the comparison of what was there with what is there then.
 kubernetes.core.k8s does the same one object after the other in a process that loads a large library first: some three
@@ -8,13 +8,14 @@ seconds for the objects of a part when nothing changes, against half a second.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -32,8 +33,15 @@ _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "Cr
 # A webhook whose pods start, a kind that the API server has just been told of, and an etcd that elects its leader.
 _NOT_YET = re.compile(r"failed calling webhook|the server could not find the requested resource|etcdserver: ")
 _PAUSE = 0.5
+_FOLLOWED = ("Deployment", "DaemonSet", "Pod")
 # On a definition: the sum of what was applied.
 _SUM = "slipway.io/definition"
+
+T = TypeVar("T")
+
+
+class NotRolledOutError(SlipwayError):
+    """A workload's pods do not come to serve; the text names each with what keeps it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,19 @@ class Applied:
     def changed(self) -> bool:
         """Whether the apply made a difference."""
         return self.before != self.after
+
+
+@dataclass(frozen=True)
+class Removed:
+    """An object that was to go. ``before`` is what was there, None when nothing was, or it was going already."""
+
+    name: str
+    before: Object | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether there was anything to take away."""
+        return self.before is not None
 
 
 def identity(item: Mapping[str, Any]) -> str:
@@ -147,13 +168,65 @@ class Applier:
                 self._served([one.live for one in made if one.live["kind"] == "CustomResourceDefinition"])
         return done
 
-    def _stage(self, stage: list[Object], new: set[str]) -> list[Applied]:
-        known = [item for item in stage if not self._is_new(item, new)]
-        self._learn({item["apiVersion"] for item in known})
+    def remove(self, objects: Iterable[Object]) -> list[Removed]:
+        """Take objects away, neighbours of one kind at once, and give what was there of each.
 
-        def one(item: Object) -> Applied | SlipwayError:
+        What they own goes after them. Raises SlipwayError that names all that was refused.
+        """
+        gone: list[Removed] = []
+        until = time.monotonic() + self.patience
+        for _, same in itertools.groupby(objects, lambda item: (item["apiVersion"], item["kind"])):
+            stage = list(same)
+            while True:
+                try:
+                    self._learn({item["apiVersion"] for item in stage})
+                    gone += self._each(self._take_away, stage)
+                    break
+                except BusyError:
+                    if time.monotonic() >= until:
+                        raise
+                    time.sleep(_PAUSE)
+        return gone
+
+    def _take_away(self, item: Object) -> Removed:
+        name = identity(item)
+        if item["kind"] not in self._kinds.get(item["apiVersion"], {}):
+            # Of a kind that nobody knows there is nothing. Perhaps it will be known later.
+            self._kinds.pop(item["apiVersion"], None)
+            return Removed(name, None)
+        path = self.path(item)
+        before = self.cluster.get(path)
+        if before is None or before["metadata"].get("deletionTimestamp"):
+            return Removed(name, None)
+        query = "?dryRun=All" if self.dry_run else ""
+        status, said = self.cluster.ask(path + query, method="DELETE", body={"propagationPolicy": "Background"})
+        if status == 404:
+            return Removed(name, None)
+        if status not in (200, 202):
+            raise _refusal(name, status, said)
+        return Removed(name, stripped(before))
+
+    def gone(self, objects: Iterable[Object], seconds: float) -> None:
+        """Wait until none of them is there any more. Raises SlipwayError that says what keeps the others."""
+        until = time.monotonic() + seconds
+        objects = list(objects)
+        self._learn({item["apiVersion"] for item in objects})
+        waiting = [item for item in objects if item["kind"] in self._kinds.get(item["apiVersion"], {})]
+        while waiting:
+            found = [one for one in self.cluster.many(lambda item: self.cluster.get(self.path(item)), waiting) if one]
+            if not found:
+                return
+            if time.monotonic() >= until:
+                raise SlipwayError("\n".join(f"{identity(item)} is still there{_kept(item)}" for item in found))
+            waiting = found
+            time.sleep(_PAUSE)
+
+    def _each(self, what: Callable[[Object], T], stage: list[Object]) -> list[T]:
+        """Do something with each object, several at once; all that was refused is one error."""
+
+        def one(item: Object) -> T | SlipwayError:
             try:
-                return Applied(identity(item), None, item, item) if self._is_new(item, new) else self._one(item)
+                return what(item)
             except SlipwayError as exc:
                 return exc
 
@@ -162,7 +235,16 @@ class Applier:
         if refused:
             kind = BusyError if all(isinstance(one, BusyError) for one in refused) else SlipwayError
             raise kind("\n".join(dict.fromkeys(one.message for one in refused)))
-        return [result for result in results if isinstance(result, Applied)]
+        return [result for result in results if not isinstance(result, SlipwayError)]
+
+    def _stage(self, stage: list[Object], new: set[str]) -> list[Applied]:
+        known = [item for item in stage if not self._is_new(item, new)]
+        self._learn({item["apiVersion"] for item in known})
+
+        def one(item: Object) -> Applied:
+            return Applied(identity(item), None, item, item) if self._is_new(item, new) else self._one(item)
+
+        return self._each(one, stage)
 
     def _is_new(self, item: Object, new: set[str]) -> bool:
         return item["metadata"].get("namespace", "") in new or item["apiVersion"].partition("/")[0] in new
@@ -176,9 +258,7 @@ class Applier:
         query = f"?fieldManager={self.manager}&force=true" + ("&dryRun=All" if self.dry_run else "")
         status, after = self.cluster.ask(path + query, method="PATCH", body=item)
         if status not in (200, 201):
-            said = str(after.get("message", ""))
-            kind = BusyError if status in (429, 503, 504) or _NOT_YET.search(said) else SlipwayError
-            raise kind(f"{identity(item)}: the API server refuses it ({status}): {said}")
+            raise _refusal(identity(item), status, after)
         return Applied(identity(item), stripped(before) if before else None, stripped(after), after)
 
     def path(self, item: Mapping[str, Any]) -> str:
@@ -192,11 +272,17 @@ class Applier:
         return f"{_root(version)}{place}/{plural}/{metadata['name']}"
 
     def look(
-        self, version: str, kind: str, namespace: str = "", name: str = "", fields: Iterable[str] = ()
+        self,
+        version: str,
+        kind: str,
+        namespace: str = "",
+        name: str = "",
+        fields: Iterable[str] = (),
+        labels: Iterable[str] = (),
     ) -> list[Object]:
         """Give the objects of a kind: all, those of a namespace, or the one that is named; none where it is unknown.
 
-        ``fields`` are field selectors, as ``involvedObject.kind=Service``.
+        ``fields`` are field selectors, as ``involvedObject.kind=Service``, ``labels`` those of labels, as ``app=web``.
         """
         self._learn([version])
         if kind not in self._kinds.get(version, {}):
@@ -207,9 +293,11 @@ class Applier:
         if name:
             one = self.cluster.get(f"{place}/{name}")
             return [one] if one else []
-        query = f"?fieldSelector={urllib.parse.quote(','.join(fields))}" if fields else ""
+        asked = {"fieldSelector": ",".join(fields), "labelSelector": ",".join(labels)}
+        query = urllib.parse.urlencode({key: value for key, value in asked.items() if value})
         # Lists say kind and apiVersion once, for all of their items.
-        return [{"apiVersion": version, "kind": kind, **item} for item in self.cluster.items(place + query) or []]
+        listed = self.cluster.items(f"{place}?{query}" if query else place)
+        return [{"apiVersion": version, "kind": kind, **item} for item in listed or []]
 
     def _learn(self, versions: Iterable[str]) -> None:
         """Ask which kinds there are, and where."""
@@ -235,19 +323,62 @@ class Applier:
             waiting = [item for item in found if not _established(item)]
 
     def wait(self, applied: Iterable[Applied], seconds: float) -> None:
-        """Wait until Deployments and DaemonSets among them are rolled out. Raises SlipwayError with the reasons."""
-        until = time.monotonic() + seconds
-        waiting = [one.live for one in applied if one.live["kind"] in ("Deployment", "DaemonSet")]
-        while waiting := [item for item in waiting if not workloads.rolled_out(item)]:
-            if time.monotonic() >= until:
-                raise SlipwayError("\n".join(self._reasons(item) for item in waiting))
-            time.sleep(_PAUSE)
-            waiting = self.cluster.many(lambda item: self.cluster.get(self.path(item)) or item, waiting)
+        """Wait until Deployments, DaemonSets and Pods among them can serve. Raises SlipwayError with the reasons."""
+        self.rolled_out([one.live for one in applied if one.live["kind"] in _FOLLOWED], seconds)
 
-    def _reasons(self, item: Object) -> str:
-        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
-        pods = self.cluster.items(f"/api/v1/namespaces/{namespace}/pods") or []
-        return f"{identity(item)}: {workloads.reason(name, pods)}"
+    def rolled_out(self, items: Iterable[Object], seconds: float, patience: float = workloads.PATIENCE) -> None:
+        """Wait until Deployments and DaemonSets are rolled out and Pods Ready; of each its name and place are enough.
+
+        Raises NotRolledOutError as soon as a pod of the newest template has failed to start for ``patience`` seconds,
+        or for good, and when time is up.
+        """
+        items = list(items)
+        self._learn({item["apiVersion"] for item in items})
+        began = time.monotonic()
+        followed = workloads.Rollouts(patience)
+        waiting = [item for item in items if not self._there(item)]
+        while waiting:
+            waiting = [item for item in self.cluster.many(self._present, waiting) if not self._there(item)]
+            if not waiting:
+                return
+            spaces = _spaces(waiting)
+            sets, pods = ({space: self._of(kind, space) for space in spaces} for kind in ("replicasets", "pods"))
+            held = {
+                identity(item): workloads.stuck(item, sets[space], pods[space])
+                for item in waiting
+                if "status" in item
+                for space in _spaces([item])
+            }
+            now = time.monotonic()
+            if faults := followed.hopeless(now, held):
+                raise NotRolledOutError("\n".join(faults))
+            if now - began >= seconds:
+                faults = [f"{identity(item)}: {self._reason(item, pods)}" for item in waiting]
+                raise NotRolledOutError("\n".join([f"not rolled out within {seconds:g} s:", *faults]))
+            time.sleep(_PAUSE)
+
+    def _present(self, item: Object) -> Object:
+        """Read a workload anew; one that is not there yet stays what it was, without a state."""
+        found = self.cluster.get(self.path(item))
+        return found or {key: value for key, value in item.items() if key != "status"}
+
+    def _there(self, item: Object) -> bool:
+        return "status" in item and workloads.rolled_out(item)
+
+    def _of(self, kind: str, namespace: str) -> list[Object]:
+        root = "/apis/apps/v1" if kind == "replicasets" else "/api/v1"
+        return self.cluster.items(f"{root}/namespaces/{namespace}/{kind}") or []
+
+    def _reason(self, item: Object, pods: Mapping[str, list[Object]]) -> str:
+        if "status" not in item:
+            return "it is not there"
+        (space,) = _spaces([item])
+        name = item["metadata"]["name"]
+        return workloads.reason(name, [item] if item["kind"] == "Pod" else pods[space])
+
+
+def _spaces(items: Iterable[Object]) -> set[str]:
+    return {item["metadata"].get("namespace") or "default" for item in items}
 
 
 def shown(item: Object | None) -> Object | None:
@@ -295,6 +426,22 @@ def without(item: Object, hidden: Iterable[str] = ()) -> Object:
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     data = {key: value for key, value in (item.get("data") or {}).items() if key not in set(hidden)}
     return {**item, "metadata": metadata, **({"data": data} if "data" in item else {})}
+
+
+def _refusal(name: str, status: int, answer: Mapping[str, Any]) -> SlipwayError:
+    """Say that the API server refuses something; a BusyError where that may pass by itself."""
+    said = str(answer.get("message", ""))
+    kind = BusyError if status in (429, 503, 504) or _NOT_YET.search(said) else SlipwayError
+    return kind(f"{name}: the API server refuses it ({status}): {said}")
+
+
+def _kept(item: Object) -> str:
+    """Say what keeps an object that is to go, as far as it says so itself."""
+    conditions = item.get("status", {}).get("conditions") or []
+    told = [one["message"] for one in conditions if one.get("status") == "True" and one.get("message")]
+    waits = [str(name) for name in item["metadata"].get("finalizers") or []]
+    whys = [*told, *([f"it waits for {', '.join(waits)}"] if waits else [])]
+    return f": {'; '.join(whys)}" if whys else ""
 
 
 def _root(version: str) -> str:

@@ -47,23 +47,7 @@ _PLURALS = {
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "ServiceAccount": "serviceaccounts",
     "Namespace": "namespaces",
-    "Pod": "pods",
-    "ReplicaSet": "replicasets",
 }
-# A pod in this state gets no further by itself.
-_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
-# The kubelet tries these again: with a registry that comes back they pass.
-_PULLS = (
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "RegistryUnavailable",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-)
-# Seconds that such a state has to last, and starts that a container may fail.
-PATIENCE = 20.0
-_CRASHES = 3
-_REVISION = "deployment.kubernetes.io/revision"
 
 
 def address(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
@@ -298,97 +282,6 @@ def groups(steps: Iterable[Step], wanted: Callable[[Object], bool] = lambda _: T
             place = made.after if step.name in ("retired", "monitoring") else made.workloads
         place.extend(item for item in step.objects if wanted(item))
     return made
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How far a roll-out is: names of Deployments that are not done, and why some never will be."""
-
-    waiting: list[str]
-    stuck: dict[str, str]
-
-
-def is_rolled_out(deployment: Mapping[str, Any]) -> bool:
-    """Tell whether all pods of a Deployment are of its present template, and can serve."""
-    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
-    wanted = 1 if spec.get("replicas") is None else int(spec["replicas"])
-    updated = int(status.get("updatedReplicas") or 0)
-    return (
-        int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
-        and updated >= wanted
-        and int(status.get("replicas") or 0) <= updated
-        and int(status.get("availableReplicas") or 0) >= updated
-    )
-
-
-def judge(
-    waits: Iterable[Mapping[str, str]],
-    deployments: Iterable[Object],
-    replica_sets: Iterable[Object] = (),
-    pods: Iterable[Object] = (),
-) -> Judgement:
-    """Judge a roll-out by the Deployments, ReplicaSets and pods of its namespace.
-
-    ``stuck`` names what holds up pods of the present template. Whether that lasts is for the caller to see
-    (``PATIENCE``); what begins with ``!`` needs no patience.
-    """
-    present = {item["metadata"]["name"]: item for item in deployments}
-    sets, listed = list(replica_sets), list(pods)
-    waiting = [
-        wait["name"] for wait in waits if wait["name"] not in present or not is_rolled_out(present[wait["name"]])
-    ]
-    stuck: dict[str, str] = {}
-    for name in waiting:
-        newest = {item["metadata"]["name"] for item in sets if name in present and _is_newest(present[name], item)}
-        reasons = [cannot_start(pod) for pod in listed if newest & _owners(pod)]
-        if any(reasons):
-            stuck[name] = next(filter(None, reasons))
-    return Judgement(waiting, stuck)
-
-
-def _owners(item: Mapping[str, Any]) -> set[str]:
-    return {one["name"] for one in item["metadata"].get("ownerReferences") or []}
-
-
-def _is_newest(deployment: Mapping[str, Any], replica_set: Mapping[str, Any]) -> bool:
-    """Tell whether a ReplicaSet has the present template: pods of an older one may fail as they like."""
-    metadata, status = deployment["metadata"], deployment.get("status") or {}
-    seen = int(status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
-    revisions = [(item["metadata"].get("annotations") or {}).get(_REVISION) for item in (deployment, replica_set)]
-    return seen and metadata["name"] in _owners(replica_set) and revisions[0] == revisions[1]
-
-
-def cannot_start(pod: Mapping[str, Any]) -> str:
-    """Say why a pod does not start, in the words of its state; empty: nothing holds it up. ``!``: for good."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return ""
-    status, name = pod.get("status") or {}, pod["metadata"]["name"]
-    images = {item["name"]: item.get("image", "") for kind in ("initContainers", "containers")
-              for item in (pod.get("spec") or {}).get(kind) or []}  # fmt: skip
-    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
-        state = (container.get("state") or {}).get("waiting") or {}
-        reason, message = state.get("reason", ""), state.get("message", "")
-        what = f"pod {name}, image {images.get(container['name'], '')}: {reason}"
-        what += f": {message}" if message else ""
-        if reason in _HOPELESS:
-            return f"!{what}"
-        if reason in _PULLS:
-            return what
-        if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES:
-            ended = (container.get("lastState") or {}).get("terminated") or {}
-            code = f", last with {ended['exitCode']}" if "exitCode" in ended else ""
-            said = f": {ended['message'].strip()}" if ended.get("message") else ""
-            what = f"container {container['name']} has failed {container['restartCount']} times{code}{said}"
-            return f"!pod {name}: {what}"
-    return ""
-
-
-def not_ready(pod: Mapping[str, Any]) -> str:
-    """Say what a pod is waiting for, as its conditions have it; empty: nothing."""
-    for condition in (pod.get("status") or {}).get("conditions") or []:
-        if condition.get("status") == "False" and condition.get("message"):
-            return f"pod {pod['metadata']['name']}: {condition['message']}"
-    return ""
 
 
 @dataclass(frozen=True)

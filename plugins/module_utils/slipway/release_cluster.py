@@ -14,6 +14,10 @@ from .release_apply import MANAGED, OF_RELEASE, Found, Object, address
 _OPTIONAL = "monitoring.coreos.com/"
 
 
+class NoMeshError(SlipwayError):
+    """The cluster does not know kinds without which there is no release."""
+
+
 class Cluster(cluster.Cluster):
     """A cluster that is asked about releases."""
 
@@ -38,7 +42,7 @@ class Cluster(cluster.Cluster):
         missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
         if strange:
-            raise SlipwayError(
+            raise NoMeshError(
                 f"this cluster does not know {', '.join(strange)}: a release needs the mesh\n"
                 "  works: cluster_parts: {istio: true} in group_vars/all/cluster.yml, then `make up`"
             )

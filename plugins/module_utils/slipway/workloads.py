@@ -1,12 +1,29 @@
-"""Whether Deployments are Available, and why one is not: for whoever applied them and waits."""
+"""Whether workloads are rolled out, and why one is not, or never will be: for whoever applied them and waits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Object = Mapping[str, Any]
 
+# A pod in this state gets no further by itself.
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
+# The kubelet tries these again: with a registry that comes back they pass.
+_PULLS = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "RegistryUnavailable",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+)
+# Seconds that such a state has to last, and starts that a container may fail.
+PATIENCE = 20.0
+_CRASHES = 3
+# What tells the ReplicaSet of a Deployment's present template, and the pods of a DaemonSet's.
+_REVISION = "deployment.kubernetes.io/revision"
+_GENERATION = ("deprecated.daemonset.template.generation", "pod-template-generation")
 
 # Names of Deployments; as a mapping with how many pods do where a node for another one is away, None: all.
 Wanted = Iterable[str] | Mapping[str, int | None]
@@ -32,15 +49,17 @@ def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wante
 
 def reason(name: str, pods: Iterable[Object]) -> str:
     """Say what the pods of the workload ``name`` know of why it is not there yet."""
-    own = [pod for pod in pods if str(pod["metadata"]["name"]).startswith(f"{name}-")]
+    own = [pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{name}-")]
     return "; ".join(_troubles(own)) or "its pods are starting"
 
 
 def rolled_out(item: Object) -> bool:
-    """Whether all pods of a Deployment or a DaemonSet are of its newest template and can serve."""
+    """Whether all pods of a Deployment or a DaemonSet are of its newest template and can serve, or a Pod is Ready."""
     if item["kind"] == "Deployment":
         return available(item)
-    status = item.get("status", {})
+    status = item.get("status") or {}
+    if item["kind"] == "Pod":
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or [])
     wanted = status.get("desiredNumberScheduled")
     return bool(
         status.get("observedGeneration") == item["metadata"].get("generation")
@@ -49,25 +68,110 @@ def rolled_out(item: Object) -> bool:
     )
 
 
+def stuck(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) -> str:
+    """Say what holds up pods of the newest template of a Deployment or DaemonSet, or a Pod; empty: nothing does.
+
+    The sets and pods are those of its namespace. Whether it lasts is for the caller to see (``PATIENCE``); what begins
+    with ``!`` needs no patience.
+    """
+    metadata, status = item["metadata"], item.get("status") or {}
+    if item["kind"] == "Pod":
+        return cannot_start(item)
+    if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+        # What its controller shows is still about the template before.
+        return ""
+    carried = metadata.get("annotations") or {}
+    if item["kind"] == "Deployment":
+        newest = {
+            one["metadata"]["name"]
+            for one in replica_sets
+            if metadata["name"] in _owners(one)
+            and (one["metadata"].get("annotations") or {}).get(_REVISION) == carried.get(_REVISION)
+        }
+        own = [pod for pod in pods if newest & _owners(pod)]
+    else:
+        annotation, label = _GENERATION
+        own = [
+            pod
+            for pod in pods
+            if metadata["name"] in _owners(pod)
+            and (pod["metadata"].get("labels") or {}).get(label) in (None, carried.get(annotation))
+        ]
+    return next(filter(None, map(cannot_start, own)), "")
+
+
+def _owners(item: Object) -> set[str]:
+    return {one["name"] for one in item["metadata"].get("ownerReferences") or []}
+
+
+def cannot_start(pod: Object) -> str:
+    """Say why a pod does not start, in the words of its state; empty: nothing holds it up. ``!``: for good."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return ""
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    images = {item["name"]: item.get("image", "") for kind in ("initContainers", "containers")
+              for item in (pod.get("spec") or {}).get(kind) or []}  # fmt: skip
+    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+        state = (container.get("state") or {}).get("waiting") or {}
+        reason, message = state.get("reason", ""), state.get("message", "")
+        what = f"pod {name}, image {images.get(container.get('name'), '')}: {reason}"
+        what += f": {message}" if message else ""
+        if reason in _HOPELESS:
+            return f"!{what}"
+        if reason in _PULLS:
+            return what
+        if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES:
+            ended = (container.get("lastState") or {}).get("terminated") or {}
+            code = f", last with {ended['exitCode']}" if "exitCode" in ended else ""
+            said = f": {ended['message'].strip()}" if ended.get("message") else ""
+            what = f"container {container['name']} has failed {container['restartCount']} times{code}{said}"
+            return f"!pod {name}: {what}"
+    return ""
+
+
+@dataclass
+class Rollouts:
+    """Follows workloads from look to look. ``patience``: seconds that a pod may fail to start before it is hopeless."""
+
+    patience: float = PATIENCE
+
+    def __post_init__(self) -> None:
+        self.since: dict[str, float] = {}
+
+    def hopeless(self, now: float, held: Mapping[str, str]) -> list[str]:
+        """Say which workloads will never be there, by what holds them up (name → words of ``stuck``) at this look."""
+        held = {name: reason for name, reason in held.items() if reason}
+        self.since = {name: self.since.get(name, now) for name in held}
+        return [
+            f"{name} cannot start: {reason.removeprefix('!')}"
+            for name, reason in held.items()
+            if reason.startswith("!") or now - self.since[name] >= self.patience
+        ]
+
+
 def _leasts(wanted: Wanted) -> dict[str, int | None]:
     return dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(wanted)
 
 
 def available(deployment: Object, least: int | None = None) -> bool:
     """Whether all pods that the Deployment asks for are of its newest template, and all, or ``least``, Available."""
-    status = deployment.get("status", {})
-    wanted = deployment["spec"].get("replicas", 1)
-    return bool(
-        status.get("observedGeneration") == deployment["metadata"].get("generation")
-        and status.get("updatedReplicas", 0) == wanted
-        and status.get("availableReplicas", 0) >= min(wanted, wanted if least is None else int(least))
-        and status.get("replicas", 0) == wanted
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    wanted = 1 if spec.get("replicas") is None else int(spec["replicas"])
+    updated = int(status.get("updatedReplicas") or 0)
+    enough = updated if least is None else min(wanted, int(least))
+    return (
+        int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
+        and updated >= wanted
+        and int(status.get("replicas") or 0) <= updated
+        and int(status.get("availableReplicas") or 0) >= enough
     )
 
 
 def _troubles(pods: Iterable[Object]) -> list[str]:
     troubles = []
     for pod in pods:
+        if pod["metadata"].get("deletionTimestamp"):
+            continue
         name, status = pod["metadata"]["name"], pod.get("status", {})
         troubles += [
             f"{name} finds no node ({condition.get('message', 'no reason given')})"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,14 @@ CLUSTERS = "config_dump?resource=dynamic_active_clusters"
 # A proxy adds up the counts of its threads every five seconds.
 STILL = 6.0
 MOST_STILL = 20.0
+# Lines of a log, and letters of what it says, that are enough.
+LINES, MOST_WORDS = 200, 300
+# The error of a line: ``err="…"`` with its quotes escaped, or a bare word.
+_ERROR = re.compile(r'\berr=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
+# What a server may have sent back of what it was told: words after "password" and the like, and anything in base64.
+_HIDDEN = re.compile(
+    r"(?i)(?<=password)[=: ]+\S+|(?<=secret)[=: ]+\S+|(?<=token)[=: ]+\S+|\b[A-Za-z0-9+/]{16,}={0,2}(?![\w.@:/-])"
+)
 _TRIES = re.compile(r'^alertmanager_notification_requests_(failed_)?total\{[^}]*integration="email"[^}]*\} (\S+)', re.M)
 
 
@@ -228,8 +237,13 @@ class Reads:
         asked, failed = (after - before for after, before in zip(self._tries(), tries, strict=True))
         if asked > failed:
             seen["mail"] = "handed over"
+            seen.pop("mail_error", None)
         elif failed:
-            seen["mail_error"] = f"{failed:.0f} of {asked:.0f} tries failed; Alertmanager's log says why"
+            said = self._said(str(expect["name"]))
+            why = f": {said}" if said else "; Alertmanager's log says why"
+            seen["mail_error"] = f"{failed:.0f} of {asked:.0f} tries failed{why}"
+        elif not asked:
+            seen["mail_error"] = "Alertmanager has not tried to hand it over yet"
         for mail in self._mails()[mails:]:
             whom = {str(each) for each in mail.get("to", [])}
             if whom & set(expect["mail"]["to"]) and expect["name"] in _unfolded(str(mail.get("text", ""))):
@@ -247,6 +261,21 @@ class Reads:
                 asked, failed = (asked, failed + float(value)) if bad else (asked + float(value), failed)
         return asked, failed
 
+    def _said(self, alert: str) -> str:
+        """Give Alertmanagers' own latest words on why the mail of an alert was not taken; empty: there are none."""
+        found = ""
+        for namespace, name in self.alertmanagers:
+            at = f"/api/v1/namespaces/{namespace}"
+            try:
+                selector = self.api.get(f"{at}/services/{name}")["spec"]["selector"]
+                query = urllib.parse.quote(",".join(f"{key}={value}" for key, value in sorted(selector.items())))
+                for pod in self.api.items(f"{at}/pods?labelSelector={query}"):
+                    log = f"{at}/pods/{pod['metadata']['name']}/log?container=alertmanager&tailLines={LINES}"
+                    found = mail_fault(self.api.text(log), alert, self.plan["namespace"]) or found
+            except (UnansweredError, LookupError, TypeError, ValueError, AttributeError):
+                continue
+        return found
+
     def _mails(self) -> list[Json]:
         if not self.sink:
             return []
@@ -255,6 +284,22 @@ class Reads:
             return list(self.api.get(f"/api/v1/namespaces/{namespace}/services/{name}:http/proxy/")["mails"])
         except (UnansweredError, LookupError, ValueError, TypeError):
             return []
+
+
+def mail_fault(log: str, alert: str, namespace: str) -> str:
+    """Give the error of the last try to mail about an alert, from Alertmanager's log; without what may be a secret.
+
+    A line names the alert in its group, where routes group by it; else the namespace that its receiver begins with.
+    """
+    lines = [line for line in log.splitlines() if "integration=email" in line and _ERROR.search(line)]
+    own = [line for line in lines if f'alertname=\\"{alert}\\"' in line]
+    own = own or [line for line in lines if f"receiver={namespace}/" in line and "alertname=" not in line]
+    if not own:
+        return ""
+    match = _ERROR.search(own[-1])
+    text = (match[1] or match[2]) if match else ""
+    text = text.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\")
+    return " ".join(_HIDDEN.sub("(not shown)", text).split())[:MOST_WORDS]
 
 
 def _unfolded(text: str) -> str:

@@ -17,7 +17,8 @@ from .verdicts import Report
 
 Json = dict[str, Any]
 PAGE = Path(__file__).with_name("report.html.j2")
-WIDTH = 640
+# As wide as a phone shows without scrolling, so words stand above the bars and calls go downwards.
+WIDTH, PAD = 360.0, 8.0
 
 
 def write(report: Report, folder: Path) -> int:
@@ -70,89 +71,94 @@ def _box(x: float, y: float, width: float, height: float, kind: str) -> str:
 
 def shares(rows: list[Json]) -> str:
     """Draw for each version its share: what is accepted as a band, the weight as a mark, what was seen with 95 %."""
-    parts, left, right = [], 150.0, WIDTH - 130.0
+    parts, left, right = [], PAD, WIDTH - PAD
 
     def x(share: float) -> float:
         return left + (right - left) * share / 100
 
     for index, row in enumerate(rows):
-        y = 22 + index * 40
+        y = 38 + index * 58
         low, high = row["accepted"]
         inside = low <= row["share"] <= high
         parts += [
-            _text(0, y + 4, f"{row['route']} {row['version']}"),
+            _text(0, y - 22, f"{row['route']} {row['version']}"),
+            _text(WIDTH, y - 22, f"{row['share']:g} % ({row['seen']}/{row['of']})", "", "end"),
             _line(left, y, right, y, "axis"),
             _box(x(low), y - 9, max(2.0, x(high) - x(low)), 18, "band"),
             _line(x(row["weight"]), y - 13, x(row["weight"]), y + 13, "mark"),
             _line(x(row["low"]), y, x(row["high"]), y, "good wide" if inside else "bad wide"),
             f'<circle cx="{x(row["share"]):.1f}" cy="{y}" r="5" class="{"good" if inside else "bad"}"/>',
-            _text(WIDTH, y + 4, f"{row['share']:g} % ({row['seen']}/{row['of']})", "", "end"),
         ]
     if rows:
-        y = 22 + len(rows) * 40
-        parts += [_text(x(tick), y, f"{tick} %", "small", "middle") for tick in (0, 25, 50, 75, 100)]
-    return _svg(30 + len(rows) * 40, "Shares against weights", parts)
+        y = 10 + len(rows) * 58
+        ends = {0: "start", 100: "end"}
+        parts += [_text(x(tick), y, f"{tick} %", "small", ends.get(tick, "middle")) for tick in (0, 25, 50, 75, 100)]
+    return _svg(18 + len(rows) * 58, "Shares against weights", parts)
 
 
 def timeline(limit: Json) -> str:
     """Draw the answers of each client in time: let through, or 429."""
     clients = limit["clients"]
     times = [at for points in clients.values() for at, _ in points]
-    parts, left, right = [], 150.0, WIDTH - 60.0
+    parts, left, right = [], PAD, WIDTH - PAD
     begin, end = (min(times), max(times)) if times else (0.0, 0.0)
     for index, (name, points) in enumerate(clients.items()):
-        y = 18 + index * 24
-        parts += [_text(0, y + 4, name, "small"), _line(left, y, right, y, "axis")]
+        y = 32 + index * 42
+        let = sum(status not in (0, 429) for _, status in points)
+        parts += [
+            _text(0, y - 16, name, "small"),
+            _text(WIDTH, y - 16, f"{let} of {len(points)}", "small", "end"),
+            _line(left, y, right, y, "axis"),
+        ]
         for at, status in points:
             x = left + (right - left) * ((at - begin) / (end - begin) if end > begin else 0.5)
             kind = "bad" if status == 429 else "good" if status else "lost"
             parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="4" class="{kind}"><title>{status:g}, {at - begin:.2f} s</title></circle>')  # noqa: E501  # fmt: skip
-        let = sum(status not in (0, 429) for _, status in points)
-        parts.append(_text(WIDTH, y + 4, f"{let} of {len(points)}", "small", "end"))
     if clients:
-        y = 18 + len(clients) * 24
-        parts += [_text(left, y, "0 s", "small"), _text(right, y, f"{end - begin:.1f} s", "small", "end")]
-    return _svg(26 + len(clients) * 24, limit["title"], parts)
+        y = 12 + len(clients) * 42
+        parts += [_text(0, y, "0 s", "small"), _text(WIDTH, y, f"{end - begin:.1f} s", "small", "end")]
+    return _svg(20 + len(clients) * 42, limit["title"], parts)
 
 
 def latency(rows: list[Json]) -> str:
     """Draw for each version the median, the 90th and the 99th of a hundred, in milliseconds."""
     most = max([row["p99"] for row in rows], default=0) or 1.0
-    parts, left, right = [], 150.0, WIDTH - 190.0
+    parts, left, right = [], PAD, WIDTH - PAD
     for index, row in enumerate(rows):
-        y = 22 + index * 36
+        y = 36 + index * 54
         scale = (right - left) / most
         parts += [
-            _text(0, y + 4, f"{row['version']} ({row['of']})"),
+            _text(0, y - 20, f"{row['version']} ({row['of']})"),
+            _text(WIDTH, y - 20, f"{row['p50']:.0f} / {row['p90']:.0f} / {row['p99']:.0f} ms", "", "end"),
             _line(left, y, left + row["p99"] * scale, y, "axis wide"),
             _box(left, y - 8, max(1.0, row["p90"] * scale), 16, "band"),
             _line(left + row["p50"] * scale, y - 11, left + row["p50"] * scale, y + 11, "mark"),
-            _text(WIDTH, y + 4, f"{row['p50']:.0f} / {row['p90']:.0f} / {row['p99']:.0f} ms", "", "end"),
         ]
-    return _svg(12 + len(rows) * 36, "Time of answers by version: median, 90 %, 99 %", parts)
+    return _svg(len(rows) * 54, "Time of answers by version: median, 90 %, 99 %", parts)
 
 
 def topology(drawn: Json) -> str:
-    """Draw services in columns by their distance from the gateway, and the calls between them."""
-    columns: dict[int, list[str]] = {0: ["gateway"]} if drawn["nodes"] else {}
+    """Draw services in rows by their distance from the gateway, and the calls between them."""
+    rows: dict[int, list[str]] = {0: ["gateway"]} if drawn["nodes"] else {}
     versions = {node["name"]: ", ".join(node["versions"]) for node in drawn["nodes"]}
     for node in drawn["nodes"]:
-        columns.setdefault(node["column"], []).append(node["name"])
-    count = max(columns, default=0) + 1
-    width, gap = max(70.0, (WIDTH - 60.0 * (count - 1)) / count), 60.0
+        rows.setdefault(node["column"], []).append(node["name"])
+    gap, most = 16.0, max(map(len, rows.values()), default=1)
+    wide = max(WIDTH, most * 110 + (most - 1) * gap)
+    width = min(160.0, (wide - (most - 1) * gap) / most)
     places = {
-        name: (column * (width + gap), 10.0 + row * 66)
-        for column, names in columns.items()
-        for row, name in enumerate(names)
+        name: ((wide - len(names) * width - (len(names) - 1) * gap) / 2 + place * (width + gap), 4.0 + row * 86)
+        for row, names in rows.items()
+        for place, name in enumerate(names)
     }
     parts = []
     for call in drawn["calls"]:
         (x, y), (x2, y2) = places[call["caller"]], places[call["callee"]]
-        parts.append(_line(x + width, y + 22, x2, y2 + 22, "call"))
+        parts.append(_line(x + width / 2, y + 44, x2 + width / 2, y2, "call"))
         about = call.get("path") or (f"{call['seen']} seen" if call.get("seen") else "")
-        parts.append(_text((x + width + x2) / 2, (y + y2) / 2 + 16, about, "small", "middle"))
+        parts.append(_text((x + x2 + width) / 2 + 6, (y + 44 + y2) / 2 + 4, about, "small"))
     for name, (x, y) in places.items():
-        parts += [_box(x, y, width, 44, "node"), _text(x + width / 2, y + 19, name, "", "middle")]
+        fits = len(name) * 8 <= width
+        parts += [_box(x, y, width, 44, "node"), _text(x + width / 2, y + 19, name, "" if fits else "tight", "middle")]
         parts.append(_text(x + width / 2, y + 35, versions.get(name, ""), "small", "middle"))
-    height = 10 + 66 * max((len(names) for names in columns.values()), default=0)
-    return _svg(height, "Services and calls", parts, max(WIDTH, count * (width + gap) - gap))
+    return _svg(86 * (max(rows, default=0) + 1) - 34, "Services and calls", parts, wide)

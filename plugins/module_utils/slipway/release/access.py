@@ -48,16 +48,20 @@ class Access:
         for caller, other in self.accounts(service, version):
             account = self.naming.of("service_account", caller, other)
             found.append(environment.principal(shape.namespace, account))
-        for named in shape.services[service].callers:
-            namespace, _, account = named.partition("/")
+        for namespace, account in self.named(service):
             if account != "*":
                 found.append(environment.principal(namespace, account))
         return list(dict.fromkeys(found))
 
+    def named(self, service: str) -> list[tuple[str, str]]:
+        """List who else may call a service: namespace and account."""
+        shape = self.naming.shape
+        texts = (text.replace("{namespace}", shape.namespace) for text in shape.services[service].callers)
+        return [(namespace, account) for namespace, _, account in (text.partition("/") for text in texts)]
+
     def namespaces(self, service: str) -> list[str]:
         """List the namespaces of which everybody may call a service."""
-        named = (caller.partition("/") for caller in self.naming.shape.services[service].callers)
-        return list(dict.fromkeys(namespace for namespace, _, account in named if account == "*"))
+        return list(dict.fromkeys(namespace for namespace, account in self.named(service) if account == "*"))
 
     def table(self) -> list[dict[str, Any]]:
         """List every allowed call, version by version; empty where everybody may call."""

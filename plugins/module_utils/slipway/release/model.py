@@ -379,9 +379,9 @@ class Service(Workload):
         min_length=1,
     )
     calls: Texts = setting([], "Services that it calls.", example=["model"])
-    callers: list[Annotated[str, Field(pattern=rf"^{LABEL}/({LABEL}|\*)$")]] = setting(
+    callers: list[Annotated[str, Field(pattern=rf"^({LABEL}|\{{namespace\}})/({LABEL}|\*)$")]] = setting(
         [],
-        "Who else may call it: namespace/serviceaccount, or namespace/* for all of a namespace.",
+        "Who else may call it: namespace/serviceaccount, or namespace/* for all; {namespace} is the release's own.",
         example=["batch/reporter"],
         rule="must be namespace/serviceaccount, or namespace/*",
     )

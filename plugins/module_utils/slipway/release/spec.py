@@ -23,7 +23,7 @@ PAGE = Sort(
 )
 SUBJECT = "This release"
 # What a run may put in the place of the page's own, as release_<name>.
-OVERRIDES = ("name", "namespace", "hosts", "weights", "adopt")
+OVERRIDES = ("name", "namespace", "hosts", "weights", "adopt", "mail")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Spec:
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
     """Read the page at ``path``, with ``overrides`` (name, namespace, hosts, weights, adopt) in the place of its own.
 
+    ``mail`` stands for the keys that it has alone, and only where the page has mail.
     Raises ``SettingsError`` with every problem: file and line, key, value, and a value that would work.
     """
     page = read_page(Path(path), PAGE)
@@ -56,7 +57,10 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
         raise SettingsError(page.problems, SUBJECT)
     page.lines[()] = 1
     other = {key: value for key, value in plain(overrides or {}).items() if value is not None}
-    given = {**page.values, **other}
+    if "mail" in other and isinstance(other["mail"], dict):
+        own = page.values.get("mail")
+        other["mail"] = {**own, **other["mail"]} if isinstance(own, dict) else own
+    given = {**page.values, **{key: value for key, value in other.items() if value is not None}}
     faults = [*_foreign(other), *_secrets(page)]
     release = None
     try:

@@ -1,0 +1,97 @@
+"""A mail server that keeps what it gets, so that a proof can read the mail of an alert; it hands nothing on to anybody.
+
+Runs alone in a pod: this file, a Python, and aiosmtpd. Mail comes in at port 2525 (AUTH LOGIN, without TLS), and
+``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "refused": [user, …]}``. Without a password
+in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The newest mails are kept, in memory.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+MAIL_PORT, READ_PORT = 2525, 8025
+EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod's own network
+MOST_MAILS, MOST_BYTES = 500, 2**20
+
+MAILS: deque[dict[str, Any]] = deque(maxlen=MOST_MAILS)
+REFUSED: deque[str] = deque(maxlen=MOST_MAILS)
+
+
+def password() -> str:
+    """Give the password that is asked for; it is read anew each time, as a Secret changes in its file."""
+    path = os.environ.get("PASSWORD_FILE", "")
+    return Path(path).read_text(encoding="utf-8").strip() if path and Path(path).is_file() else ""
+
+
+class Box:
+    """Takes every mail."""
+
+    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's
+        """Keep a mail."""
+        held = envelope.content or b""
+        text = held if isinstance(held, str) else held.decode(errors="replace")
+        MAILS.append({"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": session.auth_data, "text": text})
+        return "250 kept"
+
+
+def known(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> AuthResult:
+    """Tell whether user and password are right."""
+    if not isinstance(data, LoginPassword):
+        return AuthResult(success=False, handled=False)
+    user, wanted = data.login.decode(errors="replace"), password()
+    if not wanted or data.password.decode(errors="replace") == wanted:
+        return AuthResult(success=True, auth_data=user)
+    REFUSED.append(user)
+    return AuthResult(success=False, handled=False)
+
+
+class Server(Controller):
+    """Speaks as the mail client of Alertmanager expects it."""
+
+    def factory(self) -> SMTP:
+        """Make what serves one connection."""
+        # The words that Go's client waits for; and PLAIN is what it refuses without TLS.
+        SMTP.AuthLoginUsernameChallenge, SMTP.AuthLoginPasswordChallenge = "Username:", "Password:"
+        return SMTP(
+            self.handler,
+            hostname="mail-sink",
+            authenticator=known,
+            auth_required=bool(password()),
+            auth_require_tls=False,
+            auth_exclude_mechanism=["PLAIN"],
+            data_size_limit=MOST_BYTES,
+        )
+
+
+class Reader(http.server.BaseHTTPRequestHandler):
+    """Gives what has come."""
+
+    def do_GET(self) -> None:
+        """Answer with everything, whatever the path is."""
+        data = json.dumps({"mails": list(MAILS), "refused": list(REFUSED)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
+        """Say nothing: the kubelet asks every second."""
+
+
+def main(mail_port: int = MAIL_PORT, read_port: int = READ_PORT) -> None:
+    """Serve both ports until the process is stopped."""
+    Server(Box(), hostname=EVERYWHERE, port=mail_port).start()
+    http.server.ThreadingHTTPServer((EVERYWHERE, read_port), Reader).serve_forever()
+
+
+if __name__ == "__main__":
+    main(*(int(os.environ[name]) for name in ("MAIL_PORT", "READ_PORT") if name in os.environ))

@@ -1,0 +1,35 @@
+"""One cluster with monitoring, the releases' images and a mail sink; taken away at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from tests.support.checkout import Checkout
+from tests.support.releases import DOCUMENTED, HELLO, Stage
+
+PARTS = dict.fromkeys(("metallb", "istio", "storage", "metrics_server", "monitoring"), True)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """A cluster made from nothing."""
+    made = Checkout("releases")
+    made.fresh(cluster_parts=PARTS)
+    try:
+        made.make("up", timeout=5400).expect()
+        there = Stage(made, yaml.safe_load(made.page.read_text()))
+        there.prepare()
+        yield there
+    finally:
+        made.make("down")
+        made.remove()
+
+
+@pytest.fixture
+def empty(stage: Stage) -> Stage:
+    """The cluster without any release."""
+    stage.take_away([*DOCUMENTED, HELLO])
+    return stage

@@ -1,0 +1,91 @@
+"""The breakages of the live tests: each changes what the release really has, and no claim of the list is forgotten."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway import prove
+from slipway.prove.verdicts import LOOK
+from slipway.release import Plan, load, plan
+
+from tests.support.breaks import BREAKS, Break
+from tests.support.release import RELEASES, one
+
+Json = dict[str, Any]
+KINDS = {
+    "virtualservice": "VirtualService",
+    "destinationrule": "DestinationRule",
+    "envoyfilter": "EnvoyFilter",
+    "peerauthentication": "PeerAuthentication",
+    "authorizationpolicy": "AuthorizationPolicy",
+    "deployment": "Deployment",
+}
+# The twelve that have to be there, each by the words of its breakage.
+WANTED = (
+    "a weight", "a subset's label", "the limit", "the limit's host", "the mail's Secret", "the cookie's path",
+    "the cookie's value", "a missing mirror", "mutual TLS off", "a rule that is gone", "a header that is not forwarded",
+    "numTrustedProxies 1",
+)  # fmt: skip
+_plans: dict[str, Plan] = {}
+
+each_break = pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.what)
+
+
+def planned(each: Break) -> Plan:
+    path = Path(each.release) if "/" in each.release else RELEASES / f"{each.release}.yml"
+    return _plans.setdefault(each.release, plan(load(path)))
+
+
+def there(each: Break) -> Json:
+    """What the cluster has under that name."""
+    if each.kind == "secret":
+        (secret,) = (one for one in planned(each).secrets if one["name"] == each.name)
+        return {"data": dict.fromkeys(secret["keys"], "b2Y=")}
+    if each.name == "istio-ingressgateway":
+        return {"metadata": {"namespace": each.namespace}, "spec": {"template": {"metadata": {}}}}
+    return one(planned(each), KINDS[each.kind], each.name)
+
+
+def test_the_twelve_are_there() -> None:
+    assert set(WANTED) <= {each.what for each in BREAKS}
+    assert len({each.what for each in BREAKS}) == len(BREAKS) >= 12
+
+
+@each_break
+def test_it_breaks_something_that_the_release_has(each: Break) -> None:
+    before = there(each)
+    item = copy.deepcopy(before)
+    each.change(item)
+    assert item != before
+    assert before.get("metadata", {}).get("namespace", each.namespace) == each.namespace
+
+
+@each_break
+def test_its_claim_is_one_that_is_asked(each: Break) -> None:
+    facts = planned(each).facts
+    surroundings = {"mail_sink": True, "monitoring": True, "test_header": False}
+    made = prove.plan(facts, surroundings)
+    states = {claim["state"] for claim in made["claims"] if claim["kind"] == each.claim}
+    assert "asked" in states
+    assert each.claim in LOOK
+
+
+def test_what_forgets_the_header_is_the_program_itself() -> None:
+    """As in the image, where nothing but apps/ is on the path."""
+    from tests.apps.hops import APPS
+    from tests.support import breaks
+
+    spec = importlib.util.spec_from_file_location("forgetful_settings", APPS / "textcheck/settings.py")
+    assert spec
+    assert spec.loader
+    settings: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(settings)
+    assert "x-version" in settings.forwarded("")
+    text = breaks.FORGETFUL.replace("import runpy\nimport textcheck.settings as settings\n", "")
+    exec(text.partition("runpy")[0], {"settings": settings})  # noqa: S102
+    assert "x-version" not in settings.forwarded("")
+    assert "traceparent" in settings.forwarded("")

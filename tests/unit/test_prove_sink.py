@@ -1,0 +1,109 @@
+"""The mail sink as it runs in a pod: this Python, its archive of packages and nothing else that is installed here."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import smtplib
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.errors import SlipwayError
+from slipway.prove import packing
+
+from tests.support.kube import eventually
+
+TO = ["team@example.org"]
+
+
+def free() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+@dataclass
+class Sink:
+    """A sink that runs: where mail goes in, where it is read, and the file of its password."""
+
+    mail: int
+    read: int
+    password: Path
+
+    def held(self) -> dict[str, Any]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        found: dict[str, Any] = json.load(opener.open(f"http://127.0.0.1:{self.read}/", timeout=5))
+        return found
+
+    def send(self, password: str, text: str = "Subject: FIRING\r\n\r\nAlert") -> None:
+        with smtplib.SMTP("127.0.0.1", self.mail, local_hostname="alertmanager", timeout=10) as client:
+            client.ehlo()
+            assert "PLAIN" not in client.esmtp_features["auth"]
+            client.user, client.password = "alerts@example.org", password
+            client.auth("LOGIN", client.auth_login)
+            client.sendmail("alerts@example.org", TO, text)
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[Sink]:
+    (tmp_path / "packages.zip").write_bytes(base64.b64decode(packing.packages("sink")))
+    (tmp_path / "sink.py").write_text(packing.program("sink"))
+    made = Sink(free(), free(), tmp_path / "password")
+    environment = {
+        "PYTHONPATH": str(tmp_path / "packages.zip"),
+        "PASSWORD_FILE": str(made.password),
+        "MAIL_PORT": str(made.mail),
+        "READ_PORT": str(made.read),
+        "PATH": os.environ["PATH"],
+    }
+    # -S: without what is installed here.
+    with subprocess.Popen([sys.executable, "-S", str(tmp_path / "sink.py")], env=environment) as process:
+        try:
+
+            def up() -> bool:
+                try:
+                    return "mails" in made.held()
+                except OSError:
+                    return False
+
+            eventually(up, seconds=30, what="the sink answers")
+            yield made
+        finally:
+            process.kill()
+
+
+def test_mail_comes_in_with_the_right_password_alone(sink: Sink) -> None:
+    sink.password.write_text("right\n")
+    sink.send("right")
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        sink.send("wrong")
+    held = sink.held()
+    (mail,) = held["mails"]
+    assert (mail["from"], mail["to"], mail["user"]) == ("alerts@example.org", TO, "alerts@example.org")
+    assert "FIRING" in mail["text"]
+    assert held["refused"] == ["alerts@example.org"]
+    assert "right" not in json.dumps(held)
+    # A Secret that changes is seen without a restart.
+    sink.password.write_text("wrong")
+    sink.send("wrong")
+    assert len(sink.held()["mails"]) == 2
+
+
+def test_without_a_password_any_is_right(sink: Sink) -> None:
+    sink.send("whatever")
+    assert len(sink.held()["mails"]) == 1
+
+
+def test_the_same_packages_are_the_same_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packing.packages("sink") == packing.packages("sink")
+    monkeypatch.setitem(packing.PACKAGES, "sink", ("aiosmtpd", "not_installed_here"))
+    with pytest.raises(SlipwayError, match="not_installed_here is not installed here; `make setup-dev` installs it"):
+        packing.packages("sink")
