@@ -13,7 +13,8 @@ DOCUMENTATION = r"""
 name: dashboard_files
 short_description: Read dashboards from files, and refuse what Grafana would not show
 description:
-  - Texts by the name of their file. A file that is not JSON, is no dashboard or whose name does not end in .json is named with the reason.
+  - Texts by the name of their file. A file that is not JSON, is no dashboard or whose name does not end in .json is
+    named with the reason.
   - Beside it is shipped_dashboards, which makes those of the cluster and (true) of its mesh.
 options:
   _input: {description: Files on the Ansible machine., type: list, elements: path, required: true}

@@ -48,7 +48,7 @@ def _plugins() -> None:
 
 
 def rendered(role: str, **settings: Any) -> list[dict[str, Any]]:
-    """The objects of a role with its defaults and ``settings``; its host is <role>.lab.local unless they say otherwise."""
+    """The objects of a role with its defaults and ``settings``; its host is <role>.lab.local unless these say more."""
     _plugins()
     loader = DataLoader()
     variables: dict[str, Any] = {"ansible_search_path": [str(ROLES / role)], f"{role}_host": f"{role}.lab.local"}
@@ -139,7 +139,7 @@ class Answer:
 
 
 class Gateway:
-    """The way that people take to a console: a name, TLS that the cluster's authority vouches for, the gateway's address."""
+    """The way that people take to a console: its name, TLS of the cluster's authority, the gateway's address."""
 
     def __init__(self, kube: Kube, cluster: str) -> None:
         found = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")

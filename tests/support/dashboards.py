@@ -11,7 +11,8 @@ from slipway.dashboards import LABEL, questions
 from .kube import Kube
 from .monitoring import Monitoring
 
-# What Grafana 12 reads of a dashboard (schemaVersion 39), as far as ours have it: names and types that it would pass over in silence.
+# What Grafana 12 reads of a dashboard (schemaVersion 39), as far as ours have it. It says nothing of what it does not
+# know.
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,

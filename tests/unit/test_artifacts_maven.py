@@ -64,7 +64,9 @@ def test_another_sum_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("mvn")
 def test_what_mvn_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAIL", "1")
-    with pytest.raises(SlipwayError, match=r"zipkin-server:exec 1\.0 could not be had(.|\n)*exit code 3(.|\n)*from mvn"):
+    with pytest.raises(
+        SlipwayError, match=r"zipkin-server:exec 1\.0 could not be had(.|\n)*exit code 3(.|\n)*from mvn"
+    ):
         fetched(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Grafana, Kiali, Headlamp and tracing: which a cluster gets, what they may do, and that nobody comes in without a name."""
+"""Grafana, Kiali, Headlamp and tracing: which a cluster gets, what they may do, and that nobody comes in unasked."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_the_bundle_cannot_give_is_left_out_and_told(
     images: list[str], missing: dict[str, str], on: list[str], left: dict[str, str]
 ) -> None:
     manifest = {
-        "images": dict.fromkeys(images, {}),
+        "images": {name: {} for name in images},
         "missing": [{"name": name, "reason": reason} for name, reason in missing.items()],
     }
     assert consoles.on(PARTS, manifest) == on

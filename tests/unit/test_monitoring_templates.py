@@ -27,7 +27,16 @@ GIVEN = {
     "monitoring_mesh_image": "docker.io/istio/proxyv2:1.31.0",
 }
 MAIL = {"to": "ops@example.org", "from": "cluster@example.org", "smarthost": "smtp.example.org:587"}
-TEMPLATES = ("operator", "node-exporter", "kube-state-metrics", "prometheus", "alertmanager", "targets", "rules", "dashboards")
+TEMPLATES = (
+    "operator",
+    "node-exporter",
+    "kube-state-metrics",
+    "prometheus",
+    "alertmanager",
+    "targets",
+    "rules",
+    "dashboards",
+)
 
 # What a release lends the operator for its own namespace.
 LENT = "monitoring:alertmanager"

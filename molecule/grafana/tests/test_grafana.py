@@ -29,10 +29,17 @@ def test_the_api_server_takes_all_of_it(kube: Kube, page: dict[str, Any]) -> Non
 
 
 def test_it_may_read_dashboards_and_nothing_secret(kube: Kube) -> None:
-    rights = [one for one in rendered("grafana") if one["kind"] in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding")]
+    rights = [
+        one for one in rendered("grafana") if one["kind"] in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding")
+    ]
     with applied(kube, rights):
         eventually(lambda: may(kube, ACCOUNT, "list", "configmaps"), seconds=30, what="it may read dashboards")
-        for verb, resource in (("get", "secrets"), ("list", "pods"), ("create", "configmaps"), ("delete", "configmaps")):
+        for verb, resource in (
+            ("get", "secrets"),
+            ("list", "pods"),
+            ("create", "configmaps"),
+            ("delete", "configmaps"),
+        ):
             assert not may(kube, ACCOUNT, verb, resource), f"{verb} {resource}"
 
 

@@ -77,7 +77,9 @@ def test_requests_through_the_mesh_are_traced(kube: Kube, gateway: Gateway, echo
         for _ in range(50):
             assert echo.ask().status == 200
         services = gateway.ask(host, "/api/v2/services", user=user).json()
-        return any(NAMESPACE in name or "echo" in name for name in services) and any("gateway" in name for name in services)
+        return any(NAMESPACE in name or "echo" in name for name in services) and any(
+            "gateway" in name for name in services
+        )
 
     eventually(traced, seconds=180, what="a trace has spans of the gateway and of the echo")
 

@@ -1,4 +1,4 @@
-"""The consoles, web pages on which people see the cluster: which of them the page wants, and which the bundle can give."""
+"""The consoles, web pages on which people see the cluster: which of them are wanted, and which the bundle can give."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Dashboards for Grafana: those of the cluster and of its mesh, and whether a dashboard is one that Grafana would show.
 
-Every panel has one query, over series that the role ``monitoring`` keeps or records. A panel that may have nothing to show
-says when, in a description that begins with ``Empty while``; all others have data on a cluster that is well.
+Every panel has one query, over series that the role ``monitoring`` keeps or records. A panel that may have nothing to
+show says when, in a description that begins with ``Empty while``; all others have data on a cluster that is well.
 """
 
 from __future__ import annotations

@@ -235,7 +235,9 @@ class Jobs:
     def layer_key(self, name: str) -> str:
         layers = self.layers(name)
         # What a layer has none of says nothing: a new sort of content makes no old layer anew.
-        held = {key: value for key, value in layers.model_dump(include=Layers.IN_LAYER).items() if value or key != "jars"}
+        held = {
+            key: value for key, value in layers.model_dump(include=Layers.IN_LAYER).items() if value or key != "jars"
+        }
         suite = self.folder.catalog.packages.suites[layers.suite].model_dump() if layers.packages else {}
         return digest_of(
             {

@@ -22,7 +22,10 @@ def available() -> bool:
 
 
 def fetch(name: str, jar: Jar, target: Path, *, log: Path, stop: threading.Event) -> dict[str, Any]:
-    """Get the file into ``target``; returns the item's facts. ``name`` is group:artifact or group:artifact:classifier."""
+    """Get the file into ``target``; returns the item's facts.
+
+    ``name`` is group:artifact or group:artifact:classifier. Raises SlipwayError.
+    """
     group, artifact, *classifier = name.split(":")
     repository = target / "repository"
     coordinates = ":".join([group, artifact, jar.version, "jar", *classifier])
