@@ -33,6 +33,10 @@ LATER = {
     "release": "its role is played by finalization.yml only, and this scenario has not passed yet",
     "prove": "its role is played by finalization.yml and prove.yml only, and this scenario has not passed yet",
     "monitoring": "its part is off as shipped, and this scenario has not passed yet",
+    "grafana": "its part is off as shipped, and this scenario has not passed yet",
+    "kiali": "its part is off as shipped, and this scenario has not passed yet",
+    "headlamp": "its part is off as shipped, and this scenario has not passed yet",
+    "tracing": "its part is off as shipped, and this scenario has not passed yet",
 }
 
 
@@ -99,6 +103,7 @@ SHORT = (
         beside="lint",
     ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 300, *CONTRACTS),
+    suite("rules", "promtool on rules, on their tests and on queries of dashboards", 900, "tests/rules"),
     suite("artifacts", "downloads, images and builds, with a stand-in for upstream", 900, "tests/artifacts"),
     suite("machines", "power cycle, kills and neighbours of machines in containers", 900, "tests/machines"),
     suite("up", "make up in a clean clone, from no machines", 5400, "--capture=no", "tests/e2e/test_up.py"),

@@ -329,6 +329,28 @@ def test_a_mesh_needs_addresses() -> None:
     assert (problem.key, problem.works) == ("cluster_parts.istio", "metallb: true")
 
 
+@pytest.mark.parametrize(
+    ("on", "off", "works"),
+    [
+        ("grafana", {"monitoring": False}, ["monitoring: true"]),
+        ("kiali", {"monitoring": False}, ["monitoring: true"]),
+        ("kiali", {"monitoring": False, "istio": False}, ["istio: true", "monitoring: true"]),
+        ("kiali", {"monitoring": True}, []),
+        ("tracing", {"istio": False}, ["istio: true"]),
+        ("tracing", {}, []),
+        ("headlamp", {"istio": False}, []),
+    ],
+)
+def test_a_console_needs_what_it_shows(on: str, off: dict[str, bool], works: list[str]) -> None:
+    problems = page(**parts(**{on: True, **off})).problems
+    assert [(problem.key, problem.works) for problem in problems] == [(f"cluster_parts.{on}", one) for one in works]
+
+
+def test_a_page_of_before_there_were_consoles_still_works() -> None:
+    before = ("metallb", "istio", "storage", "metrics_server", "monitoring")
+    assert page(cluster_parts=dict.fromkeys(before, True)).problems == []
+
+
 def test_a_listed_release_has_what_it_needs() -> None:
     sms: dict[str, Any] = {"cluster_releases": ["releases/sms-checker.yml"]}
     assert here({**sms, **parts(monitoring=True)}).problems == []

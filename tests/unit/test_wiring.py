@@ -120,6 +120,28 @@ def test_a_listed_release_brings_its_images_and_its_names() -> None:
     assert wired("istio_hosts", cluster_releases=listed, **page) == [*named, "hello.local"]
 
 
+@pytest.mark.usefixtures("_plugins")
+def test_a_console_is_on_where_the_bundle_has_it_and_has_a_host_where_there_is_a_gateway() -> None:
+    bundle: dict[str, Any] = {"id": "0", "images": {"zipkin": {}}, "missing": [{"name": "kiali", "reason": "no"}]}
+    page: dict[str, Any] = {
+        "cluster_name": "lab",
+        "cluster_dns_domain": "cluster.local",
+        "cluster_parts": {"istio": True, "kiali": True, "tracing": True, "headlamp": False},
+        "slipway_bundle": bundle,
+    }
+    assert wired("slipway_consoles", **page) == ["tracing"]
+    assert "kiali (the bundle has no kiali: no)" in wired("slipway_consoles_left_out", **page)
+    assert wired("istio_console_hosts", **page) == ["tracing.lab.local"]
+    assert wired("istio_zipkin", **page) == "zipkin.tracing.svc.cluster.local:9411"
+    assert (wired("tracing_host", **page), wired("kiali_host", **page)) == ("tracing.lab.local", "")
+    # As shipped, and where there is no gateway.
+    off = {**page, "cluster_parts": {"istio": True}}
+    assert [wired(name, **off) for name in ("slipway_consoles", "istio_console_hosts", "istio_zipkin")] == [[], [], ""]
+    assert wired("slipway_consoles_left_out", **off) == ""
+    alone = {**page, "cluster_parts": {"istio": False, "tracing": True}}
+    assert wired("istio_console_hosts", **alone) == []
+
+
 def test_a_release_knows_the_images_of_the_bundle(tmp_path: Path) -> None:
     # A cluster that another machine has made.
     assert wired("release_images", slipway_state=str(tmp_path)) == []

@@ -268,12 +268,23 @@ def _balancer_addresses_are_free(settings: Settings) -> Iterator[Fault]:
         yield Fault(("cluster_metallb_addresses", index), what, example)
 
 
+_PARTS_OF_OTHERS = (
+    ("grafana", "monitoring", "its dashboards ask Prometheus (monitoring)"),
+    ("kiali", "istio", "it shows the mesh (istio)"),
+    ("kiali", "monitoring", "its graph asks Prometheus (monitoring)"),
+    ("tracing", "istio", "traces come from the mesh's proxies (istio)"),
+)
+
+
 @_rule("cluster_parts")
 def _parts_have_what_they_need(settings: Settings) -> Iterator[Fault]:
     if settings.cluster_parts.istio and not settings.cluster_parts.metallb:
         yield Fault(
             ("cluster_parts", "istio"), "the gateway gets its address from MetalLB, which is off", "metallb: true"
         )
+    for part, needed, why in _PARTS_OF_OTHERS:
+        if getattr(settings.cluster_parts, part) and not getattr(settings.cluster_parts, needed):
+            yield Fault(("cluster_parts", part), f"{why}, which is off", f"{needed}: true")
 
 
 @_local_rule("cluster_releases", "cluster_parts")

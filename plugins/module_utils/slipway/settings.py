@@ -184,6 +184,14 @@ class Parts(Map):
         ..., "What kubectl top and HorizontalPodAutoscalers read (metrics-server).", example=True
     )
     monitoring: bool = setting(..., "Prometheus, Alertmanager, and what they watch; about 500 MiB.", example=False)
+    grafana: bool = setting(
+        False, "Grafana with dashboards of the cluster, the mesh and the releases; needs monitoring.", example=False
+    )
+    kiali: bool = setting(False, "Kiali, the mesh as a graph; needs istio and monitoring.", example=False)
+    headlamp: bool = setting(False, "Headlamp, the cluster's objects in a browser.", example=False)
+    tracing: bool = setting(
+        False, "Zipkin, and traces of a share of the requests through the mesh; needs istio.", example=False
+    )
 
 
 class Gateway(Map):
