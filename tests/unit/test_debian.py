@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import tarfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,3 +202,82 @@ def test_a_complaint_of_docker_is_for_the_user(programs: Path) -> None:
     write_program(programs / "docker", "#!/bin/sh\necho permission denied >&2\nexit 1\n")
     with pytest.raises(SlipwayError, match="`docker images --quiet` failed: permission denied"):
         debian.has_image("x")
+
+
+def test_an_image_that_is_missing_is_made_once_and_handed_to_docker(tmp_path: Path, programs: Path) -> None:
+    """Of two runs at once only one imports it; the other finds it there once it gets the lock."""
+    write_program(programs / "docker", DOCKER.format(held=tmp_path / "held", asked=tmp_path / "asked"))
+    said: list[str] = []
+    root = tmp_path / "checkout"
+    lay_out(root)
+    tag = debian.ensure_node_image(root, tmp_path / "cache", said.append)
+    (imported,) = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("import")]
+    assert imported.endswith(f".tar {tag}")
+    assert all(f"--change {change}" in imported for change in debian.IMAGE_CHANGES)
+    assert f"node image {tag}: handing it to Docker" in said
+    assert debian.ensure_node_image(root, tmp_path / "cache", said.append) == tag
+    assert (tmp_path / "asked").read_text().count("import ") == 1
+
+
+DOCKER = """#!/bin/sh
+echo "$@" >> {asked}
+case $1 in
+  images) [ -e {held} ] && echo 0123456789ab ;;
+  import) touch {held} ;;
+esac
+exit 0
+"""
+
+
+def test_a_machine_without_docker_is_told(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(SlipwayError, match="Docker's client is not installed; run `make setup`"):
+        debian.docker("info")
+
+
+def test_a_run_that_has_to_wait_says_so_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    inside = threading.Event()
+
+    def second() -> None:
+        with debian.locked(tmp_path / "root.tar.lock", said.append):
+            inside.set()
+
+    with debian.locked(tmp_path / "root.tar.lock", said.append):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not inside.wait(0.3)
+    waiting.join()
+    assert inside.is_set()
+    assert said == ["another run is at work on root.tar: waiting for it"]
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_image_is_named_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout = Path(__file__).parents[2]
+    names = set()
+    for suite in ("bookworm", "trixie"):
+        assert debian.main(["node-tag", "--suite", suite]) == 0
+        names.add(capsys.readouterr().out.strip())
+    assert names == {debian.node_image_tag(checkout), debian.node_image_tag(checkout, "trixie")}
+    assert len(names) == 2
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(debian, "docker", lambda *_: "0123456789ab\n")
+    assert debian.main(["node-image"]) == 0
+    assert capsys.readouterr().out.strip() == debian.node_image_tag(checkout)
+    monkeypatch.setattr(debian, "docker", lambda *_: "")
+    monkeypatch.setenv("FAIL", "E: nonsense")
+    assert debian.main(["node-image"]) == 1
+    assert "could not make a Debian bookworm root" in capsys.readouterr().err
+
+
+def test_the_cache_is_where_the_user_says_or_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    monkeypatch.setenv("SLIPWAY_CACHE", "/large/cache")
+    assert debian.cache_dir() == Path("/large/cache")
+    monkeypatch.delenv("SLIPWAY_CACHE")
+    assert debian.cache_dir() == Path("/caches/slipway")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert debian.cache_dir() == Path.home() / ".cache/slipway"
