@@ -168,7 +168,7 @@ def test_the_node_image_is_named_by_all_that_decides_it(tmp_path: Path) -> None:
     names.append(debian.node_image_tag(tmp_path))
     (folder / "customize").write_text("#!/bin/sh\ntrue\n")
     names.append(debian.node_image_tag(tmp_path))
-    names.append(debian.node_image_tag(tmp_path, "trixie"))
+    names.append(debian.node_image_tag(tmp_path, "debian-13"))
     assert len(set(names)) == 4
     assert all(name.startswith("slipway-node:") and len(name) == 25 for name in names)
 
@@ -258,10 +258,10 @@ def test_the_image_is_named_on_the_command_line(
 ) -> None:
     checkout = Path(__file__).parents[2]
     names = set()
-    for suite in ("bookworm", "trixie"):
-        assert debian.main(["node-tag", "--suite", suite]) == 0
+    for system in ("debian-12", "debian-13"):
+        assert debian.main(["node-tag", "--system", system]) == 0
         names.add(capsys.readouterr().out.strip())
-    assert names == {debian.node_image_tag(checkout), debian.node_image_tag(checkout, "trixie")}
+    assert names == {debian.node_image_tag(checkout), debian.node_image_tag(checkout, "debian-13")}
     assert len(names) == 2
     monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(debian, "docker", lambda *_: "0123456789ab\n")
@@ -281,3 +281,35 @@ def test_the_cache_is_where_the_user_says_or_keeps_caches(monkeypatch: pytest.Mo
     assert debian.cache_dir() == Path("/caches/slipway")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert debian.cache_dir() == Path.home() / ".cache/slipway"
+
+
+def test_ubuntu_comes_from_its_own_archive_with_its_own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = Path(__file__).parents[2]
+    recipe = debian.node_recipe(checkout, "ubuntu-24.04")
+    assert recipe.suite == "noble"
+    assert "ubuntu-keyring" in recipe.packages
+    assert "debian-archive-keyring" not in recipe.packages
+    monkeypatch.setattr(debian, "UBUNTU_KEYRING", tmp_path / "keys")
+    with pytest.raises(SlipwayError, match="apt-get install ubuntu-archive-keyring"):
+        debian.sources("noble")
+    (tmp_path / "keys").touch()
+    start = f"deb [signed-by={tmp_path}/keys] http://archive.ubuntu.com/ubuntu"
+    assert debian.sources("noble") == [
+        f"{start} {suite} main universe" for suite in ("noble", "noble-updates", "noble-security")
+    ]
+    assert "archive.ubuntu.com" in debian.archive("noble")
+    assert "debian" not in debian.archive("noble")
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_root_is_left_with_the_sources_of_its_own_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(tmp_path / "bin/mmdebstrap", '#!/bin/sh\nprintf %s "$SLIPWAY_SOURCES" > "$RECORD"\n' + MMDEBSTRAP_END)
+    monkeypatch.setattr(debian, "UBUNTU_KEYRING", tmp_path)
+    for suite, host in (("trixie", "deb.debian.org"), ("noble", "archive.ubuntu.com")):
+        debian.make(replace(RECIPE, suite=suite), tmp_path / "cache", lambda _: None)
+        told = (tmp_path / "record").read_text()
+        assert host in told
+        assert f"Suites: {suite} {suite}-updates" in told
+
+
+MMDEBSTRAP_END = 'for last in "$@"; do case $last in */root.tar) echo root > "$last" ;; esac; done\n'

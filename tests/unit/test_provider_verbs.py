@@ -172,6 +172,17 @@ def test_preparing_makes_the_network_and_gives_each_machine_its_arguments(
     assert Path(plan["cache"], "bundles").is_dir()
 
 
+def test_each_system_of_a_machine_gets_its_image_once(
+    ready: tuple[Any, Docker, Seen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, _, _ = ready
+    made: list[str] = []
+    monkeypatch.setattr(provider, "ensure_node_image", lambda *arguments: made.append(arguments[-1]))
+    plan["machines"][-1]["system"] = "debian-13"
+    provider.prepare(plan, Path(), lambda _: None)
+    assert made == ["debian-12", "debian-13"]
+
+
 def test_a_network_that_is_there_is_kept_and_machines_outside_are_put_in(ready: tuple[Any, Docker, Seen]) -> None:
     plan, docker, seen = ready
     seen.networks["sun"] = Thing("sun", "sun", plan["vagrant"], subnets=("192.168.57.0/24",))
