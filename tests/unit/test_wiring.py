@@ -103,12 +103,12 @@ def test_every_node_has_its_address_and_the_mirror_is_none() -> None:
 def test_the_bundle_has_packages_for_what_may_stand_behind_its_mirror(
     provider: str, mirror: str, suites: list[str]
 ) -> None:
-    page = {"slipway_provider": provider, "slipway_mirror": mirror, "cluster_systems": {}}
+    page: dict[str, Any] = {"slipway_provider": provider, "slipway_mirror": mirror, "cluster_systems": {}}
     assert wired("artifacts_suites", **page) == suites
 
 
 def test_the_bundle_has_packages_for_the_systems_of_container_nodes() -> None:
-    page = {"slipway_provider": "docker", "slipway_mirror": "192.0.2.10"}
+    page: dict[str, Any] = {"slipway_provider": "docker", "slipway_mirror": "192.0.2.10"}
     systems = {"node-1": "debian-12", "node-2": "debian-13", "node-3": "debian-13"}
     assert wired("artifacts_suites", cluster_systems=systems, **page) == ["bookworm", "trixie"]
     assert wired("slipway_suites") == debian.SUITES
