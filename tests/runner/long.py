@@ -17,6 +17,13 @@ LONG: tuple[Phase, ...] = (
         "tests/faults/test_unreachable.py",
     ),
     suite("hosts", "machines that exist, one of them the mirror", 900, "tests/faults/test_hosts.py"),
+    suite(
+        "systems",
+        "workers with Debian 12 and Debian 13 in one cluster; another system is refused",
+        1800,
+        "--capture=no",
+        "tests/faults/test_systems.py",
+    ),
     suite("power", "all machines lose power at once", 1200, "--capture=no", "tests/faults/test_power.py"),
     suite(
         "mesh",

@@ -274,6 +274,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "lies in cluster_metallb_addresses 192.168.56.90-192.168.56.99",
         "192.168.56.100:6443",
     ),
+    ({"cluster_systems": {"node-3": "debian-13"}}, "cluster_systems.node-3", "there is no machine node-3", "node-2: "),
     ({"cluster_api_endpoint": "10.244.0.9"}, "cluster_api_endpoint", "lies in cluster_pod_cidr", "192.168.56.100:6443"),
 ]
 
@@ -537,6 +538,17 @@ def test_the_key_of_a_host_must_exist(tmp_path: Path) -> None:
     (problem,) = here(hosts({**CTRL, "key": str(tmp_path)})).problems
     assert "no such file" in problem.what
     assert here({"cluster_provider": "docker", "cluster_hosts": [{**CTRL, "key": "nobody"}]}).problems == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "what"),
+    [("docker", ""), ("libvirt", "that of cluster_box"), ("virtualbox", "that of cluster_box"), ("hosts", "its own")],
+)
+def test_only_a_container_node_has_a_system_of_the_page(provider: str, what: str) -> None:
+    values = {"cluster_systems": {"node-2": "debian-13"}}
+    problems = here({**values, "cluster_provider": "docker"}, provider=provider).problems
+    assert [problem.works for problem in problems] == ["cluster_systems: {}"] * bool(what)
+    assert all(what in problem.what for problem in problems)
 
 
 def version(text: str, source: str = "auto") -> dict[str, Any]:

@@ -456,6 +456,24 @@ def user_path(root: Path, text: str) -> Path:
     return root / Path(text).expanduser()
 
 
+@_rule(*_MACHINES, "cluster_systems")
+def _systems_are_of_machines(settings: Settings) -> Iterator[Fault]:
+    names = [machine.name for machine in members(settings, with_mirror=True)]
+    for name in settings.cluster_systems:
+        if name not in names:
+            what = f"there is no machine {name}; there are {', '.join(names)}"
+            yield Fault(("cluster_systems", name), what, f"{names[-1]}: debian-13")
+
+
+@_local_rule("cluster_provider", "cluster_systems")
+def _only_containers_have_systems(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    if not settings.cluster_systems or around.provider == "docker":
+        return
+    what = f"is for nodes in containers; with provider {around.provider} a machine's system is "
+    what += "its own" if around.provider == "hosts" else "that of cluster_box"
+    yield Fault(("cluster_systems",), what, "cluster_systems: {}")
+
+
 @_local_rule("cluster_provider", "cluster_hosts")
 def _host_keys_exist(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     for index, host in enumerate(settings.cluster_hosts if settings.cluster_provider == "hosts" else []):

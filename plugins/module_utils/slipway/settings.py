@@ -28,6 +28,7 @@ __all__ = ["ELSEWHERE", "Fault", "map_of", "plain"]
 
 Provider = Literal["auto", "virtualbox", "libvirt", "docker", "hosts"]
 Role = Literal["controller", "worker", "mirror"]
+System = Literal["debian-12", "debian-13", "ubuntu-24.04"]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
@@ -315,6 +316,11 @@ class Settings(Map):
         example="bento/ubuntu-24.04",
         pattern=r"^[^\s{}]+$",
         rule="must be the name of a Vagrant box",
+    )
+    cluster_systems: dict[str, System] = setting(
+        {},
+        "Systems of container nodes by the name of the machine, where they are not Debian 12.",
+        example={"node-2": "debian-13"},
     )
     cluster_proxy: Proxy = setting(
         Proxy(http="", https="", no_proxy=[]),
