@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from slipway import dashboards
-from slipway.errors import SlipwayError
 
 DOCUMENTATION = r"""
 name: dashboard_files
@@ -31,6 +29,10 @@ _value: {description: Texts by file name., type: dict}
 
 def dashboard_files(paths: Iterable[str]) -> dict[str, str]:
     """Read dashboards, each by the name of its file."""
+    # What makes them is a large part of releases: a run that needs no dashboard does not load it.
+    from slipway import dashboards
+    from slipway.errors import SlipwayError
+
     try:
         return dashboards.read(map(str, paths))
     except SlipwayError as exc:
@@ -39,6 +41,8 @@ def dashboard_files(paths: Iterable[str]) -> dict[str, str]:
 
 def shipped_dashboards(mesh: bool) -> dict[str, str]:
     """Make the dashboards of a cluster, by name."""
+    from slipway import dashboards
+
     return dashboards.shipped(bool(mesh))
 
 
