@@ -52,6 +52,7 @@ LONG: tuple[Phase, ...] = (
         7200,
         "--capture=no",
         "tests/releases/test_documents.py",
+        "tests/releases/test_more.py",
     ),
     suite(
         "breaks",

@@ -284,3 +284,12 @@ def test_what_the_live_tests_see_exercised_is_all_that_can_be(name: str, kinds: 
         "missing_tools": ["grafana"],
     }
     assert {claim["kind"] for claim in prove.plan(facts, known)["claims"] if claim["state"] == "asked"} == kinds
+
+
+def test_a_small_limit_is_tried_from_five_addresses() -> None:
+    planned = prove.plan(shipped("app-frontend").facts, {})
+    (claim,) = (claim for claim in planned["claims"] if claim["kind"] == "limit")
+    names = [*claim["expect"]["main"], *claim["expect"]["forged"]]
+    tried = [each for each in planned["experiments"] if each["id"] in names]
+    sources = [first + number for each in tried for first, count in [each["sources"]] for number in range(count)]
+    assert len(set(sources)) == len(sources) == 5

@@ -146,7 +146,10 @@ def test_a_second_run_changes_nothing_and_is_short(kube: Kube) -> None:
     assert code == 0, said
     assert "changed=0" in said
     assert versions() == before
-    assert time.monotonic() - started < 5 * AGAIN
+    took = time.monotonic() - started
+    print(f"a second run: {took:.1f} s (at most {AGAIN} on an idle machine)")
+    # Other runs on this machine may slow it down, but not that much.
+    assert took < 3 * AGAIN
 
 
 def test_a_secret_comes_from_the_environment_is_kept_and_never_shown(kube: Kube) -> None:

@@ -1,0 +1,73 @@
+"""What the documented systems do not ask for: a page released twice, versions by a hash, figures of a ready cluster."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.breaks import RELAY
+from tests.support.kube import eventually
+from tests.support.releases import HELLO, SMS, Stage
+from tests.support.traffic import asked
+
+HASH = str(Path(__file__).parent / "pages/hash.yml")
+AGAIN = {"release_name": "again", "release_namespace": "again", "release_hosts": ["again.local"]}
+# Seconds from the start of the run to the first answer, with the images on the nodes, and of a run that finds nothing.
+FIRST, SECOND = 30, 12
+
+
+def test_a_page_is_released_twice_side_by_side_and_both_are_proved(empty: Stage) -> None:
+    empty.release(HELLO, prove="never").expect()
+    empty.release(HELLO, prove="never", **AGAIN).expect()
+    try:
+        empty.prove(HELLO).expect()
+        empty.prove(HELLO, **AGAIN).expect()
+        empty.passed("again")
+        # One goes, the other does not notice.
+        empty.release(HELLO, release_state="absent", **AGAIN).expect()
+        assert empty.release(HELLO, prove="never").expect().total("changed") == 0
+    finally:
+        empty.release(HELLO, release_state="absent", **AGAIN)
+        empty.take_away((HELLO,))
+
+
+@pytest.mark.parametrize(
+    ("page", "kinds"),
+    [
+        # Without a cookie each client stays with its version, by what it is called.
+        (HASH, {"share", "sticky"}),
+        # A version that travels past a hop in a header; a timeout and more tries, by the test header.
+        (RELAY, {"share", "chain", "timeout", "retries"}),
+    ],
+    ids=["hash", "relay"],
+)
+def test_what_the_documents_do_not_ask_for_is_proved_too(empty: Stage, page: str, kinds: set[str]) -> None:
+    try:
+        empty.release(page, prove="always").expect()
+        name = Path(page).stem
+        empty.passed(name)
+        assert empty.kinds(name, "passed") >= kinds
+    finally:
+        empty.take_away((page,))
+
+
+def test_figures_of_a_release_on_a_ready_cluster(empty: Stage) -> None:
+    gateway = empty.kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
+    address = gateway["status"]["loadBalancer"]["ingress"][0]["ip"]
+    # The images are on the nodes then.
+    empty.release(SMS, prove="never").expect()
+    empty.take_away((SMS,))
+    eventually(lambda: asked(address, "team8.local", "/").status != "200", seconds=30, what="nobody answers any more")
+    began = time.monotonic()
+    run = empty.release(SMS, prove="never").expect()
+    eventually(lambda: asked(address, "team8.local", "/").status == "200", seconds=60, what="it answers")
+    first = time.monotonic() - began
+    again = empty.release(SMS, prove="never").expect()
+    print(
+        f"first answer {first:.1f} s after the start (the run: {run.seconds:.1f} s), a second run {again.seconds:.1f} s"
+    )
+    assert again.total("changed") == 0
+    assert first <= FIRST
+    assert again.seconds <= SECOND
