@@ -205,7 +205,6 @@ def test_a_complaint_of_docker_is_for_the_user(programs: Path) -> None:
 
 
 def test_an_image_that_is_missing_is_made_once_and_handed_to_docker(tmp_path: Path, programs: Path) -> None:
-    """Of two runs at once only one imports it; the other finds it there once it gets the lock."""
     write_program(programs / "docker", DOCKER.format(held=tmp_path / "held", asked=tmp_path / "asked"))
     said: list[str] = []
     root = tmp_path / "checkout"
@@ -227,6 +226,20 @@ case $1 in
 esac
 exit 0
 """
+
+
+@pytest.mark.usefixtures("programs")
+def test_an_image_that_another_run_has_made_meanwhile_is_not_imported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs at once the second one waits for the first, and then looks again."""
+    looks = iter([False, True])
+    asked: list[str] = []
+    lay_out(tmp_path / "checkout")
+    monkeypatch.setattr(debian, "has_image", lambda _: next(looks))
+    monkeypatch.setattr(debian, "docker", lambda *words: asked.append(words[0]))
+    debian.ensure_node_image(tmp_path / "checkout", tmp_path / "cache", lambda _: None)
+    assert asked == []
 
 
 def test_a_machine_without_docker_is_told(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
