@@ -123,7 +123,7 @@ def test_the_page_says_it_too_and_fails(status: Status, broken: None) -> None:
 
 
 def test_mail_that_does_not_go_out_is_told_without_the_password(status: Status, broken: None, kube: Kube) -> None:
-    mailbox = Mailbox(kube, "cluster", "of-the-scenario")
+    mailbox = Mailbox(kube, "of-the-scenario")
     secret = {"name": "smtp", "key": "password"}
     mail = {
         "to": "ops@example.org",
