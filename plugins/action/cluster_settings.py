@@ -19,7 +19,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Fail with everything that is wrong in one text; else give the settings back."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "str"}, "state": {"type": "str"}})
+        _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "path"}, "state": {"type": "path"}})
         try:
             from slipway.errors import SlipwayError
             from slipway.machines import page_file, state_folder

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from tests.support.checkout import Checkout
+from tests.support.documents import commands
 
 
-def test_a_second_make_up_changes_nothing(checkout: Checkout) -> None:
-    run = checkout.make("up").expect()
+def test_the_quick_start_works_as_it_stands_and_changes_nothing_the_second_time(checkout: Checkout) -> None:
+    clone, *rest = commands(checkout.path / "README.md", "Quick start")
+    assert clone.startswith("git clone ")
+    # In one shell, as somebody types them: what one exports holds for the next.
+    run = checkout.run("bash", "-e", "-u", "-c", "\n".join(rest)).expect()
     assert run.total("changed") == 0
     assert run.total("failed") == 0
-    print(f"a second make up: {run.seconds:.0f} s")
+    ready = [line.split()[0] for line in run.output.splitlines() if line.split()[1:2] == ["Ready"]]
+    assert ready[-3:] == ["ctrl", "node-1", "node-2"]
+    print(f"the quick start, a second time: {run.seconds:.0f} s")
 
 
 def test_check_mode_reports_no_change_and_no_failure(checkout: Checkout) -> None:

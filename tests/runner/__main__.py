@@ -152,6 +152,8 @@ def ended(phase: Phase, seconds: float, status: int) -> Outcome:
     outcome = Outcome(phase, "failed" if status else "passed", seconds, count(phase, seconds, failure), failure)
     if outcome.count.failed:
         outcome.result = "failed"
+    if phase.tells and status != -1:
+        outcome.why = last_line(log(phase.name))
     return outcome
 
 

@@ -17,6 +17,13 @@ LONG: tuple[Phase, ...] = (
         "tests/faults/test_unreachable.py",
     ),
     suite("hosts", "machines that exist, one of them the mirror", 900, "tests/faults/test_hosts.py"),
+    suite(
+        "systems",
+        "workers with Debian 12 and Debian 13 in one cluster; another system is refused",
+        1800,
+        "--capture=no",
+        "tests/faults/test_systems.py",
+    ),
     suite("power", "all machines lose power at once", 1200, "--capture=no", "tests/faults/test_power.py"),
     suite(
         "mesh",
@@ -65,7 +72,7 @@ LONG: tuple[Phase, ...] = (
         "mutations",
         "a defect in each role turns its scenario red",
         (sys.executable, "-m", "tests.mutations"),
-        3600,
+        7200,
     ),
     Phase("bench", "make up against the same steps by hand", ("bench/run",), 3600),
 )

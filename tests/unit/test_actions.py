@@ -10,13 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.template import trust_as_template
 from slipway.artifacts import local
 from slipway.errors import SlipwayError
 
 from tests.support.api import ApiServer
-from tests.support.plugins import load, run_action
+from tests.support.plugins import PLUGINS, load, run_action
 
 MAPS = "/api/v1/namespaces/apps/configmaps"
 DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/web-v1"
@@ -476,6 +477,33 @@ def test_a_cluster_that_cannot_be_looked_at_is_told(kind: str, said: str, monkey
     monkeypatch.setattr("slipway.prove.look.look", look)
     with pytest.raises(AnsibleActionFail, match=said):
         run_action(load("action", "prove_plan"), {"facts": {}, "kubeconfig": "/none"})
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (PLUGINS / "action").glob("*.py")))
+def test_an_action_takes_what_its_documentation_says(name: str) -> None:
+    """`ansible-doc` reads the module of the same name; the action plugin is what checks the arguments."""
+
+    class Given(Exception):  # noqa: N818 - no error: it carries what was found
+        pass
+
+    plugin = load("action", name)
+
+    def spec(_self: Any, argument_spec: dict[str, Any]) -> None:
+        raise Given(argument_spec)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugin.ActionModule, "validate_argument_spec", spec)
+        with pytest.raises(Given) as caught:
+            run_action(plugin, {})
+    (taken,) = caught.value.args
+    documented = yaml.safe_load(load("modules", name).DOCUMENTATION)["options"]
+
+    def facts(option: dict[str, Any]) -> tuple[Any, ...]:
+        wanted = option.get("required", False), option.get("type", "str"), option.get("elements"), option.get("choices")
+        return (*wanted, option.get("default") or None)
+
+    assert {key: facts(value) for key, value in documented.items()} == {key: facts(taken[key]) for key in taken}
+    yaml.safe_load(load("modules", name).RETURN)
 
 
 def test_an_action_without_its_library_says_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:

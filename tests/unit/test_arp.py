@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+
 import pytest
-from slipway.arp import MOST, answer, each, request, strangers
+from slipway.arp import MOST, ROUNDS, answer, ask, each, request, strangers
 
 NODE, OTHER, PRINTER = "02:42:c0:a8:38:65", "02:42:c0:a8:38:66", "00:1b:a9:01:02:03"
 
@@ -68,3 +72,56 @@ MEMBERS = ["192.0.2.100", "192.0.2.101"]
 )
 def test_only_answers_of_strangers_are_in_the_way(answers: dict[str, list[str]], foreign: dict[str, list[str]]) -> None:
     assert strangers(answers, MEMBERS, [OTHER]) == foreign
+
+
+class Wire(socket.socket):
+    """The end of a network that a machine has: it has a MAC, and may be bound to the interface eth1 alone."""
+
+    def bind(self, where: object) -> None:
+        if where != ("eth1", 0x0806):
+            raise OSError("No such device")
+
+    def getsockname(self) -> tuple[object, ...]:
+        return ("eth1", 0x0806, 0, 1, bytes.fromhex(OTHER.replace(":", "")))
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """A network with a printer that answers each request for its address; gives the frames that were sent."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sent: list[bytes] = []
+
+    def printer() -> None:
+        while frame := far.recv(2048):
+            sent.append(frame)
+            if frame == request(bytes.fromhex(OTHER.replace(":", "")), "192.0.2.90"):
+                far.send(b"noise")
+                far.send(reply("192.0.2.77", NODE))
+                far.send(reply("192.0.2.90", PRINTER))
+
+    listening = threading.Thread(target=printer)
+    listening.start()
+    real = socket.socket
+
+    def opened(family: int, kind: int, protocol: int) -> socket.socket:
+        assert (family, kind, socket.ntohs(protocol)) == (socket.AF_PACKET, socket.SOCK_RAW, 0x0806)
+        return Wire(fileno=near.detach())
+
+    monkeypatch.setattr(socket, "socket", opened)
+    yield sent
+    monkeypatch.setattr(socket, "socket", real)
+    near.close()
+    far.shutdown(socket.SHUT_RDWR)
+    listening.join()
+    far.close()
+
+
+def test_each_address_is_asked_for_twice_and_answers_for_others_are_passed_over(network: list[bytes]) -> None:
+    assert ask("eth1", ["192.0.2.90", "192.0.2.91", "192.0.2.90"], 0.2) == {"192.0.2.90": [PRINTER]}
+    assert len(network) == 2 * ROUNDS
+
+
+def test_an_interface_that_is_not_there_is_told(network: list[bytes]) -> None:
+    with pytest.raises(OSError, match="No such device"):
+        ask("eth9", ["192.0.2.90"], 0.2)
+    assert network == []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from slipway.artifacts import apt
 from slipway.artifacts.archive import Member
+from slipway.artifacts.cache import Cache
+from slipway.artifacts.catalog import AptSuite
+from slipway.errors import SlipwayError
 
 
 def deb(folder: Path, name: str, depends: str = "", version: str = "1.0") -> Path:
@@ -128,3 +132,73 @@ def test_the_index_depends_on_nothing_but_the_packages(repository: Path) -> None
     sums = apt.write_index(repository)
     assert ((repository / "Packages").read_bytes(), (repository / "Release").read_bytes()) == before
     assert sorted(sums) == ["leaf_2.0_all.deb", "tree_1.0_all.deb"]
+
+
+APT = """#!/bin/sh
+echo "$@" >> "$RECORD"
+case "$*" in
+  *"$FAIL"*) [ -z "$FAIL" ] || { echo "E: $FAIL does not work"; exit 100; } ;;
+esac
+case "$*" in
+  *--simulate*)
+    echo "Reading package lists..."
+    echo "Inst libc6 (2.36-9 Debian:12/stable [amd64])"
+    echo "Inst socat (1:1.7-1 Debian:12/stable [amd64]) []"
+    echo "Conf socat (1:1.7-1 Debian:12/stable [amd64])" ;;
+esac
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt.Suite:
+    """A suite with a source whose key is there, and an apt-get that writes down how it is called."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/apt-get").write_text(APT)
+    (tmp_path / "bin/apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("RECORD", str(tmp_path / "asked"))
+    monkeypatch.setenv("FAIL", "")
+    key = tmp_path / "key.gpg"
+    key.touch()
+    source = {"uri": "http://deb.example.org/debian", "components": ["main"], "keyring": str(key)}
+    described = AptSuite.model_validate(
+        {"refreshed": "2026-01-01", "sources": [{**source, "suites": ["bookworm", "bookworm-updates"]}]}
+    )
+    return apt.Suite("bookworm", described, Cache(tmp_path / "cache"), tmp_path / "apt.log", threading.Event())
+
+
+def test_a_suites_packages_come_with_all_they_depend_on(suite: apt.Suite, tmp_path: Path) -> None:
+    archives = tmp_path / "cache/apt/bookworm/cache/archives"
+    expected = [archives / "libc6_2.36-9_amd64.deb", archives / "socat_1%3a1.7-1_amd64.deb"]
+    assert suite.packages(["socat"]) == expected
+    assert suite.packages(["socat"]) == expected
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert len([line for line in asked if "update --error-on=any" in line]) == 1
+    lines = (tmp_path / "cache/apt/bookworm/etc/sources.list").read_text().splitlines()
+    start = f"deb [signed-by={tmp_path}/key.gpg] http://deb.example.org/debian"
+    assert lines == [f"{start} bookworm main", f"{start} bookworm-updates main"]
+    settings = (tmp_path / "cache/apt/bookworm/apt.conf").read_text()
+    assert 'APT::Get::AllowUnauthenticated "false";' in settings
+
+
+@pytest.mark.parametrize("verb", ["update", "download-only"])
+def test_a_mirror_that_does_not_answer_is_named(verb: str, suite: apt.Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIL", verb)
+    with pytest.raises(SlipwayError) as caught:
+        suite.packages(["socat"])
+    assert f"E: {verb} does not work" in caught.value.message
+    assert "http://deb.example.org/debian" in caught.value.message
+    assert caught.value.message.endswith("apt.log")
+
+
+def test_a_source_without_its_key_is_not_asked(suite: apt.Suite, tmp_path: Path) -> None:
+    (tmp_path / "key.gpg").unlink()
+    with pytest.raises(SlipwayError, match=r"key\.gpg is missing, so .* cannot be trusted; .*apt-get install key`"):
+        suite.packages(["socat"])
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_machine_without_apt_is_told(suite: apt.Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SlipwayError, match="apt-get is not on this machine"):
+        suite.packages(["socat"])

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 from slipway import balancer
+
+from tests.support.plugins import load
 
 HOSTS = [
     {"name": "a", "address": "10.1.0.1", "role": "controller"},
@@ -131,3 +134,21 @@ def test_a_service_without_an_address_is_explained_by_the_latest_event() -> None
         'Service shop/asking has no address: ["192.0.2.7"] is not allowed in config',
         "Service shop/waiting has no address: MetalLB has not said why",
     ]
+
+
+def test_the_filters_say_what_is_wrong_for_somebody_who_runs_a_playbook() -> None:
+    filters = load("filter", "balancer").FilterModule().filters()
+    assert filters["balancer_ranges"]({"cluster_metallb_addresses": ["192.0.2.0/30"]}) == ["192.0.2.0/30"]
+    with pytest.raises(AnsibleFilterError, match=r"the cluster_\* settings are wrong: run playbooks/validate.yml"):
+        filters["balancer_ranges"]({"cluster_metallb_addresses": ["nonsense"]})
+    assert [one["kind"] for one in filters["custom_resources"](CRDS)] == ["CustomResourceDefinition"] * 2
+    with pytest.raises(AnsibleFilterError, match="the bundle's item is not what its name says"):
+        filters["custom_resources"]("a: [")
+
+
+def test_the_filters_of_the_bundle_explain_what_it_does_not_hold() -> None:
+    filters = load("filter", "bundle").FilterModule().filters()
+    image = {"name": "docker.io/library/web", "tag": "1", "digest": f"sha256:{'0' * 64}", "source": "built"}
+    assert filters["bundle_hosts"]({"images": {"web": image}}) == ["docker.io"]
+    with pytest.raises(AnsibleFilterError, match="api"):
+        filters["bundle_images"]({"images": {"web": image}}, ["api"])

@@ -274,6 +274,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "lies in cluster_metallb_addresses 192.168.56.90-192.168.56.99",
         "192.168.56.100:6443",
     ),
+    ({"cluster_systems": {"node-3": "debian-13"}}, "cluster_systems.node-3", "there is no machine node-3", "node-2: "),
     ({"cluster_api_endpoint": "10.244.0.9"}, "cluster_api_endpoint", "lies in cluster_pod_cidr", "192.168.56.100:6443"),
 ]
 
@@ -327,6 +328,28 @@ def test_a_mesh_needs_addresses() -> None:
     assert page(**parts(metallb=False, istio=False)).problems == []
     (problem,) = page(**parts(metallb=False)).problems
     assert (problem.key, problem.works) == ("cluster_parts.istio", "metallb: true")
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "works"),
+    [
+        ("grafana", {"monitoring": False}, ["monitoring: true"]),
+        ("kiali", {"monitoring": False}, ["monitoring: true"]),
+        ("kiali", {"monitoring": False, "istio": False}, ["istio: true", "monitoring: true"]),
+        ("kiali", {"monitoring": True}, []),
+        ("tracing", {"istio": False}, ["istio: true"]),
+        ("tracing", {}, []),
+        ("headlamp", {"istio": False}, []),
+    ],
+)
+def test_a_console_needs_what_it_shows(on: str, off: dict[str, bool], works: list[str]) -> None:
+    problems = page(**parts(**{on: True, **off})).problems
+    assert [(problem.key, problem.works) for problem in problems] == [(f"cluster_parts.{on}", one) for one in works]
+
+
+def test_a_page_of_before_there_were_consoles_still_works() -> None:
+    before = ("metallb", "istio", "storage", "metrics_server", "monitoring")
+    assert page(cluster_parts=dict.fromkeys(before, True)).problems == []
 
 
 def test_a_listed_release_has_what_it_needs() -> None:
@@ -515,6 +538,17 @@ def test_the_key_of_a_host_must_exist(tmp_path: Path) -> None:
     (problem,) = here(hosts({**CTRL, "key": str(tmp_path)})).problems
     assert "no such file" in problem.what
     assert here({"cluster_provider": "docker", "cluster_hosts": [{**CTRL, "key": "nobody"}]}).problems == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "what"),
+    [("docker", ""), ("libvirt", "that of cluster_box"), ("virtualbox", "that of cluster_box"), ("hosts", "its own")],
+)
+def test_only_a_container_node_has_a_system_of_the_page(provider: str, what: str) -> None:
+    values = {"cluster_systems": {"node-2": "debian-13"}}
+    problems = here({**values, "cluster_provider": "docker"}, provider=provider).problems
+    assert [problem.works for problem in problems] == ["cluster_systems: {}"] * bool(what)
+    assert all(what in problem.what for problem in problems)
 
 
 def version(text: str, source: str = "auto") -> dict[str, Any]:

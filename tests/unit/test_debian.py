@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import tarfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def test_the_node_image_is_named_by_all_that_decides_it(tmp_path: Path) -> None:
     names.append(debian.node_image_tag(tmp_path))
     (folder / "customize").write_text("#!/bin/sh\ntrue\n")
     names.append(debian.node_image_tag(tmp_path))
-    names.append(debian.node_image_tag(tmp_path, "trixie"))
+    names.append(debian.node_image_tag(tmp_path, "debian-13"))
     assert len(set(names)) == 4
     assert all(name.startswith("slipway-node:") and len(name) == 25 for name in names)
 
@@ -201,3 +202,127 @@ def test_a_complaint_of_docker_is_for_the_user(programs: Path) -> None:
     write_program(programs / "docker", "#!/bin/sh\necho permission denied >&2\nexit 1\n")
     with pytest.raises(SlipwayError, match="`docker images --quiet` failed: permission denied"):
         debian.has_image("x")
+
+
+def test_an_image_that_is_missing_is_made_once_and_handed_to_docker(tmp_path: Path, programs: Path) -> None:
+    write_program(programs / "docker", DOCKER.format(held=tmp_path / "held", asked=tmp_path / "asked"))
+    said: list[str] = []
+    root = tmp_path / "checkout"
+    lay_out(root)
+    tag = debian.ensure_node_image(root, tmp_path / "cache", said.append)
+    (imported,) = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("import")]
+    assert imported.endswith(f".tar {tag}")
+    assert all(f"--change {change}" in imported for change in debian.IMAGE_CHANGES)
+    assert f"node image {tag}: handing it to Docker" in said
+    assert debian.ensure_node_image(root, tmp_path / "cache", said.append) == tag
+    assert (tmp_path / "asked").read_text().count("import ") == 1
+
+
+DOCKER = """#!/bin/sh
+echo "$@" >> {asked}
+case $1 in
+  images) [ -e {held} ] && echo 0123456789ab ;;
+  import) touch {held} ;;
+esac
+exit 0
+"""
+
+
+@pytest.mark.usefixtures("programs")
+def test_an_image_that_another_run_has_made_meanwhile_is_not_imported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs at once the second one waits for the first, and then looks again."""
+    looks = iter([False, True])
+    asked: list[str] = []
+    lay_out(tmp_path / "checkout")
+    monkeypatch.setattr(debian, "has_image", lambda _: next(looks))
+    monkeypatch.setattr(debian, "docker", lambda *words: asked.append(words[0]))
+    debian.ensure_node_image(tmp_path / "checkout", tmp_path / "cache", lambda _: None)
+    assert asked == []
+
+
+def test_a_machine_without_docker_is_told(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(SlipwayError, match="Docker's client is not installed; run `make setup`"):
+        debian.docker("info")
+
+
+def test_a_run_that_has_to_wait_says_so_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    inside = threading.Event()
+
+    def second() -> None:
+        with debian.locked(tmp_path / "root.tar.lock", said.append):
+            inside.set()
+
+    with debian.locked(tmp_path / "root.tar.lock", said.append):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not inside.wait(0.3)
+    waiting.join()
+    assert inside.is_set()
+    assert said == ["another run is at work on root.tar: waiting for it"]
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_image_is_named_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout = Path(__file__).parents[2]
+    names = set()
+    for system in ("debian-12", "debian-13"):
+        assert debian.main(["node-tag", "--system", system]) == 0
+        names.add(capsys.readouterr().out.strip())
+    assert names == {debian.node_image_tag(checkout), debian.node_image_tag(checkout, "debian-13")}
+    assert len(names) == 2
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(debian, "docker", lambda *_: "0123456789ab\n")
+    assert debian.main(["node-image"]) == 0
+    assert capsys.readouterr().out.strip() == debian.node_image_tag(checkout)
+    monkeypatch.setattr(debian, "docker", lambda *_: "")
+    monkeypatch.setenv("FAIL", "E: nonsense")
+    assert debian.main(["node-image"]) == 1
+    assert "could not make a Debian bookworm root" in capsys.readouterr().err
+
+
+def test_the_cache_is_where_the_user_says_or_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    monkeypatch.setenv("SLIPWAY_CACHE", "/large/cache")
+    assert debian.cache_dir() == Path("/large/cache")
+    monkeypatch.delenv("SLIPWAY_CACHE")
+    assert debian.cache_dir() == Path("/caches/slipway")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert debian.cache_dir() == Path.home() / ".cache/slipway"
+
+
+def test_ubuntu_comes_from_its_own_archive_with_its_own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = Path(__file__).parents[2]
+    recipe = debian.node_recipe(checkout, "ubuntu-24.04")
+    assert recipe.suite == "noble"
+    assert "ubuntu-keyring" in recipe.packages
+    assert "debian-archive-keyring" not in recipe.packages
+    monkeypatch.setattr(debian, "UBUNTU_KEYRING", tmp_path / "keys")
+    with pytest.raises(SlipwayError, match="apt-get install ubuntu-archive-keyring"):
+        debian.sources("noble")
+    (tmp_path / "keys").touch()
+    start = f"deb [signed-by={tmp_path}/keys] http://archive.ubuntu.com/ubuntu"
+    assert debian.sources("noble") == [
+        f"{start} {suite} main universe" for suite in ("noble", "noble-updates", "noble-security")
+    ]
+    assert "archive.ubuntu.com" in debian.archive("noble")
+    assert "debian" not in debian.archive("noble")
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_root_is_left_with_the_sources_of_its_own_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(tmp_path / "bin/mmdebstrap", '#!/bin/sh\nprintf %s "$SLIPWAY_SOURCES" > "$RECORD"\n' + MMDEBSTRAP_END)
+    monkeypatch.setattr(debian, "UBUNTU_KEYRING", tmp_path)
+    for suite, host in (("trixie", "deb.debian.org"), ("noble", "archive.ubuntu.com")):
+        debian.make(replace(RECIPE, suite=suite), tmp_path / "cache", lambda _: None)
+        told = (tmp_path / "record").read_text()
+        assert host in told
+        assert f"Suites: {suite} {suite}-updates" in told
+
+
+MMDEBSTRAP_END = 'for last in "$@"; do case $last in */root.tar) echo root > "$last" ;; esac; done\n'

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +240,26 @@ def test_another_controller_may_be_faster_and_an_error_is_none_of_ours(capsys: p
         serving.attend(FakeApi([("ADDED", asked())], 403), NODES)  # type: ignore[arg-type]
     with pytest.raises(ApiError, match="broke off: too old"):
         serving.attend(FakeApi([("ERROR", {"message": "too old"})]), NODES)  # type: ignore[arg-type]
+
+
+def test_the_service_attends_until_something_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then systemd begins anew, with files read anew."""
+    (tmp_path / "nodes.json").write_text(json.dumps(NODES))
+    (tmp_path / "kubeconfig").write_text("server: https://192.0.2.100:6443\n")
+    rounds: list[Any] = []
+
+    def attend(api: Any, nodes: Any) -> None:
+        rounds.append((api.host, api.port, nodes))
+        if len(rounds) == 2:
+            raise ApiError("the API server is gone")
+
+    monkeypatch.setattr(serving, "attend", attend)
+    arguments = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--nodes", str(tmp_path / "nodes.json")]
+    assert serving.main([*arguments, "--server", "127.0.0.1:6443"]) == 1
+    assert rounds == [("127.0.0.1", 6443, NODES)] * 2
+    assert capsys.readouterr().err == "the API server is gone; beginning anew\n"
+    (tmp_path / "nodes.json").write_text("{")
+    assert serving.main(arguments) == 1
+    assert len(rounds) == 2

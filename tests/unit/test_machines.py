@@ -213,20 +213,20 @@ def test_silence_a_refusal_or_nonsense_is_no_answer(server: str, monkeypatch: py
 def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machines, "detect_provider", lambda: "docker")
     plan = machines.make_plan(settings(), page=tmp_path / "page.yml", state=tmp_path / "state", root=ROOT)
+    runs = {"system": "debian-12", "image": debian.node_image_tag(ROOT)}
     assert plan == {
         "cluster": "slipway",
         "provider": "docker",
         "network": {"name": "slipway", "cidr": "192.168.56.0/24", "gateway": "192.168.56.1"},
         "machines": [
-            {"name": "mirror-1", "role": "mirror", "address": "192.168.56.10", "cpus": 1, "memory": 1024},
-            {"name": "ctrl", "role": "controller", "address": "192.168.56.100", "cpus": 2, "memory": 4096},
-            {"name": "node-1", "role": "worker", "address": "192.168.56.101", "cpus": 2, "memory": 6144},
-            {"name": "node-2", "role": "worker", "address": "192.168.56.102", "cpus": 2, "memory": 6144},
+            {"name": "mirror-1", "role": "mirror", "address": "192.168.56.10", "cpus": 1, "memory": 1024, **runs},
+            {"name": "ctrl", "role": "controller", "address": "192.168.56.100", "cpus": 2, "memory": 4096, **runs},
+            {"name": "node-1", "role": "worker", "address": "192.168.56.101", "cpus": 2, "memory": 6144, **runs},
+            {"name": "node-2", "role": "worker", "address": "192.168.56.102", "cpus": 2, "memory": 6144, **runs},
         ],
         "hosts": [],
         "box": "bento/ubuntu-24.04",
         "cache": str(tmp_path / "cache"),
-        "node_image": debian.node_image_tag(ROOT),
         "page": str(tmp_path / "page.yml"),
         "state": str(tmp_path / "state"),
         "vagrant": str(tmp_path / "state/vagrant"),
@@ -235,7 +235,7 @@ def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_plan_for_hosts_makes_nothing(tmp_path: Path) -> None:
     plan = machines.make_plan(settings(**HOSTS), page=tmp_path, state=tmp_path, root=tmp_path)
-    assert (plan["machines"], plan["node_image"]) == ([], "")
+    assert plan["machines"] == []
     ctrl, store = plan["hosts"]
     assert ctrl == {
         "name": "ctrl",
@@ -251,8 +251,20 @@ def test_the_plan_for_hosts_makes_nothing(tmp_path: Path) -> None:
 def test_only_docker_has_a_node_image(tmp_path: Path) -> None:
     values = {"cluster_provider": "virtualbox", "cluster_mirror": False}
     plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=tmp_path)
-    assert plan["node_image"] == ""
     assert [machine["name"] for machine in plan["machines"]] == ["ctrl", "node-1", "node-2"]
+    assert {(machine["system"], machine["image"]) for machine in plan["machines"]} == {("", "")}
+
+
+def test_a_machine_may_have_another_system(tmp_path: Path) -> None:
+    values = {"cluster_provider": "docker", "cluster_systems": {"node-2": "debian-13"}}
+    plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=ROOT)
+    images = {machine["name"]: (machine["system"], machine["image"]) for machine in plan["machines"]}
+    ordinary, other = (
+        ("debian-12", debian.node_image_tag(ROOT)),
+        ("debian-13", debian.node_image_tag(ROOT, "debian-13")),
+    )
+    assert images == {"mirror-1": ordinary, "ctrl": ordinary, "node-1": ordinary, "node-2": other}
+    assert ordinary[1] != other[1]
 
 
 # --- the command

@@ -163,3 +163,39 @@ def test_what_a_client_says_of_its_address_is_taken_out(proxies: int, removed: l
     (patch,) = address["spec"]["configPatches"]
     extensions = patch["patch"]["value"]["typed_config"].get("early_header_mutation_extensions", [])
     assert [item["remove"] for each in extensions for item in each["typed_config"]["mutations"]] == removed
+
+
+@pytest.mark.parametrize(
+    ("ports", "servers"),
+    [
+        ([80, 443, 8080], [(443, "HTTPS", "slipway-gateway-tls"), (80, "HTTP", "redirect")]),
+        ([443, 8443], [(443, "HTTPS", "slipway-gateway-tls"), (8443, "HTTPS", "slipway-gateway-tls")]),
+        ([80, 8080], [(80, "HTTP", ""), (8080, "HTTP", "")]),
+    ],
+)
+def test_consoles_share_one_gateway_and_are_reached_by_tls_where_there_is_any(
+    ports: list[int], servers: list[tuple[int, str, str]]
+) -> None:
+    hosts = ["grafana.lab.local", "kiali.lab.local"]
+    made = rendered("mesh.yml.j2", istio_console_hosts=hosts, istio_gateway_ports=ports)
+    (shared,) = (item for item in made if item["kind"] == "Gateway")
+    assert shared["metadata"]["name"] == "slipway-consoles"
+    assert all(server["hosts"] == hosts for server in shared["spec"]["servers"])
+    found = []
+    for server in shared["spec"]["servers"]:
+        tls = server.get("tls", {})
+        how = tls.get("credentialName") or ("redirect" if tls.get("httpsRedirect") else "")
+        found.append((server["port"]["number"], server["port"]["protocol"], how))
+    assert found == servers
+
+
+def test_traces_go_to_zipkin_unless_somebody_says_otherwise() -> None:
+    assert "extensionProviders" not in operator()["meshConfig"]
+    asked = operator(istio_zipkin="zipkin.tracing.svc.cluster.local:9411")["meshConfig"]
+    assert asked["extensionProviders"] == [
+        {"name": "slipway-tracing", "zipkin": {"service": "zipkin.tracing.svc.cluster.local", "port": 9411}}
+    ]
+    elsewhere = {"opentelemetry": {"service": "collector.example.org", "port": 4317}}
+    asked = operator(istio_zipkin="zipkin.tracing:9411", istio_tracing=elsewhere)["meshConfig"]
+    assert asked["extensionProviders"] == [{"name": "slipway-tracing", **elsewhere}]
+    assert operator(istio_zipkin="")["meshConfig"] == operator()["meshConfig"]

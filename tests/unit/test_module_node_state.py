@@ -88,6 +88,11 @@ def test_another_system_is_refused_by_its_name(
     assert f"this machine runs {name or 'an unknown system'}; the roles know debian 12, debian 13" in ended.msg
 
 
+def test_role_host_looks_before_it_touches_anything() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/host/tasks/main.yml").read_text())
+    assert tasks[0]["node_state"]["known_systems"] == "{{ __host_known_systems }}"
+
+
 def test_a_machine_of_another_cluster_is_refused(plugin: Any, machine: Looks) -> None:
     machine.node["kubernetes"]["foreign"] = True
     ended = look(plugin)

@@ -27,7 +27,16 @@ GIVEN = {
     "monitoring_mesh_image": "docker.io/istio/proxyv2:1.31.0",
 }
 MAIL = {"to": "ops@example.org", "from": "cluster@example.org", "smarthost": "smtp.example.org:587"}
-TEMPLATES = ("operator", "node-exporter", "kube-state-metrics", "prometheus", "alertmanager", "targets", "rules")
+TEMPLATES = (
+    "operator",
+    "node-exporter",
+    "kube-state-metrics",
+    "prometheus",
+    "alertmanager",
+    "targets",
+    "rules",
+    "dashboards",
+)
 
 # What a release lends the operator for its own namespace.
 LENT = "monitoring:alertmanager"
@@ -107,7 +116,7 @@ def test_nobody_may_do_everything() -> None:
     for thing in everything(monitoring_mesh=True):
         for rule in thing.get("rules", []):
             assert "*" not in str(rule), thing["metadata"]["name"]
-        if thing["kind"].endswith("Binding"):
+        if thing["kind"].endswith("RoleBinding"):
             assert thing["roleRef"]["name"] in {*ROLES, "prometheus-operator"}
 
 
@@ -130,7 +139,7 @@ def test_the_operator_runs_an_alertmanager_wherever_a_binding_lets_it() -> None:
     everywhere = one("ClusterRole", "monitoring:operator")["rules"]
     assert {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch"]} in everywhere
     # Lent by RoleBindings alone: bound here, it would be a right everywhere.
-    bound = [thing["roleRef"]["name"] for thing in everything() if thing["kind"].endswith("Binding")]
+    bound = [thing["roleRef"]["name"] for thing in everything() if thing["kind"].endswith("RoleBinding")]
     assert LENT not in bound
     (rule,) = (rule for rule in one("ClusterRole", LENT)["rules"] if "secrets" in rule["resources"])
     assert set(rule["verbs"]) == {"get", "create", "update", "delete"}
@@ -154,6 +163,26 @@ def test_objects_of_every_namespace_are_taken_whatever_their_labels() -> None:
     }
     assert spec["alertmanagerConfigNamespaceSelector"] == {}
     assert spec["alertmanagerConfigMatcherStrategy"] == {"type": "None"}
+
+
+@pytest.mark.parametrize(("mesh", "names"), [(False, ["cluster"]), (True, ["cluster", "mesh"])])
+def test_dashboards_are_where_grafana_finds_them(mesh: bool, names: list[str]) -> None:
+    maps = [thing for thing in rendered("dashboards", monitoring_mesh=mesh) if thing["kind"] == "ConfigMap"]
+    assert [thing["metadata"]["name"] for thing in maps] == [f"dashboard-{name}" for name in names]
+    for name, thing in zip(names, maps, strict=True):
+        assert thing["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert json.loads(thing["data"][f"{name}.json"])["uid"] == f"slipway-{name}"
+
+
+def test_a_dashboard_that_would_not_be_shown_is_refused_wherever_it_comes_from() -> None:
+    policy = one("ValidatingAdmissionPolicy", "monitoring:dashboards")["spec"]
+    assert policy["matchConstraints"]["objectSelector"] == {"matchLabels": {"grafana_dashboard": "1"}}
+    assert [validation["expression"].split("(key, ", 1)[1] for validation in policy["validations"]] == [
+        "key.endsWith('.json'))",
+        "object.data[key].trim().startsWith('{') && object.data[key].trim().endsWith('}'))",
+    ]
+    binding = one("ValidatingAdmissionPolicyBinding", "monitoring:dashboards")["spec"]
+    assert binding == {"policyName": "monitoring:dashboards", "validationActions": ["Deny"]}
 
 
 def test_no_container_may_become_root_but_the_node_keeps_its_own() -> None:

@@ -25,13 +25,20 @@ def make_plan(vagrant: str = OWN) -> Plan:
         "provider": "docker",
         "network": {"name": "sun", "cidr": CIDR, "gateway": "192.168.57.1"},
         "machines": [
-            {"name": name, "role": role, "address": f"192.168.57.{number}", "cpus": 2, "memory": 1024}
+            {
+                "name": name,
+                "role": role,
+                "address": f"192.168.57.{number}",
+                "cpus": 2,
+                "memory": 1024,
+                "system": "debian-12",
+                "image": "slipway-node:0",
+            }
             for name, (role, number) in names.items()
         ],
         "hosts": [],
         "box": "",
         "cache": "/cache",
-        "node_image": "slipway-node:0",
         "page": "",
         "state": "",
         "vagrant": vagrant,

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.runner import junit
+from tests.runner import covered, junit
 from tests.runner.__main__ import RECORD, Outcome, Screen, commit, outcomes, record, table, tree
+from tests.runner.covered import figures
 from tests.runner.long import LONG
 from tests.runner.phases import LATER, ROOT, SCENARIOS, SHORT, Phase
 
@@ -138,6 +139,31 @@ def test_the_line_of_phases_side_by_side_has_room_for_each(capsys: pytest.Captur
     (line,) = capsys.readouterr().out.splitlines()
     left, right = line.split(" | ")
     assert (left[:12], right[:12], len(line) <= 160) == ("[1/2] lint  ", "[2/2] unit  ", True)
+
+
+def test_what_a_phase_has_to_tell_stands_in_the_table() -> None:
+    (row,) = outcomes([phase("coverage", ("echo", "96.1 % of plugins/"), tells=True)], False, Screen())
+    assert table([row], 1.0)[2].endswith("  96.1 % of plugins/")
+    (row,) = outcomes([phase("coverage", ("sh", "-c", "echo 90 %, below 95 %; exit 1"), tells=True)], False, Screen())
+    assert (row.result, row.why) == ("failed", "90 %, below 95 %")
+
+
+@pytest.mark.parametrize(
+    ("lines", "branches", "both", "enough"),
+    [(96.0, 95.0, 95.8, True), (95.0, 95.0, 95.0, True), (99.9, 80.0, 94.96, False)],
+)
+def test_coverage_is_enough_when_lines_and_branches_together_reach_the_limit(
+    lines: float, branches: float, both: float, enough: bool
+) -> None:
+    totals = {"percent_statements_covered": lines, "percent_branches_covered": branches, "percent_covered": both}
+    said, fine = figures(totals, 95)
+    assert fine is enough
+    assert said.endswith("below 95 %") is not enough
+
+
+def test_coverage_without_a_measurement_has_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert covered.main(tmp_path) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("nothing was measured")
 
 
 def test_what_runs_side_by_side_stands_together_and_needs_nothing_of_each_other() -> None:

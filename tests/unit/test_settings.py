@@ -106,6 +106,7 @@ GOOD: list[dict[str, Any]] = [
     {"cluster_mirror": True},
     {"cluster_mirror": False},
     {"cluster_box": "debian/bookworm64"},
+    {"cluster_systems": {"node-1": "debian-12", "node-2": "debian-13"}},
     {"cluster_proxy": {"http": "http://p:3128", "https": "", "no_proxy": ["10.0.0.0/8", ".lan"]}},
     {"cluster_ssh_keys": ["ssh-ed25519 AAAA me"]},
 ]
@@ -250,6 +251,8 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster_mirror": "maybe"}, "cluster_mirror", "must be one of auto, true, false", "auto"),
     ({"cluster_mirror": ["auto"]}, "cluster_mirror", "must be one of auto, true, false", "auto"),
     ({"cluster_mirror": 1}, "cluster_mirror", "must be one of auto, true, false", "auto"),
+    ({"cluster_systems": {"node-2": "debian-11"}}, "cluster_systems.node-2", "debian-12, debian-13", "debian-13"),
+    ({"cluster_systems": ["debian-13"]}, "cluster_systems", "must be a map", "node-2: debian-13"),
     ({"cluster_box": "{{ box }}"}, "cluster_box", "name of a Vagrant box", "bento/ubuntu-24.04"),
     (
         {"cluster_proxy": {"http": "proxy:3128", "https": "", "no_proxy": []}},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
+from slipway.status import collect
 from slipway.status import graph as drawing
 from slipway.status.graph import Edge, dot, graph, quoted, svg
 
@@ -137,3 +138,38 @@ def test_without_a_cluster_it_says_so(
     monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
     assert drawing.main(["shop"]) == 1
     assert "there is no cluster here" in capsys.readouterr().err
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder, and a cluster that holds the namespace shop."""
+
+    class Api:
+        def __init__(self, kubeconfig: Path) -> None:
+            assert kubeconfig == tmp_path / "kubeconfig"
+
+        def get(self, path: str) -> Any:
+            if path != "/api/v1/namespaces/shop":
+                raise collect.UnansweredError(f"{path} is not there")
+
+        def items(self, path: str) -> list[Any]:
+            return [one for one in SHOP if one["kind"] == "Gateway"] if "gateways" in path else []
+
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
+    monkeypatch.setattr(collect, "Api", Api)
+    monkeypatch.setattr(drawing, "svg", lambda text: text.encode())
+    return tmp_path
+
+
+def test_a_namespace_is_drawn_into_the_state_folder_or_a_file(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert drawing.main(["shop"]) == 0
+    assert capsys.readouterr().out.startswith(f"{state}/graph/shop.svg: 1 objects")
+    assert "gw" in (state / "graph/shop.svg").read_text()
+    assert drawing.main(["shop", str(state / "deep/own.svg")]) == 0
+    assert (state / "deep/own.svg").exists()
+
+
+def test_a_namespace_that_is_not_there_is_told(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert drawing.main(["shpo"]) == 1
+    assert "`kubectl get namespaces` lists what there is" in capsys.readouterr().err
+    assert not (state / "graph").exists()

@@ -191,6 +191,16 @@ def test_parts_and_what_the_bundle_lacks() -> None:
     assert made.healthy
 
 
+def test_a_console_that_is_left_out_says_why_in_its_own_row() -> None:
+    zipkin = {"name": "docker.io/openzipkin/zipkin", "tag": "3.6.1", "source": "built"}
+    bundle = {"images": {"zipkin": zipkin}, "missing": [{"name": "kiali", "reason": "no pages"}]}
+    made = report(parts={"kiali": True, "tracing": True}, bundle=bundle)
+    assert [(row["part"], row["is"], row["state"]) for row in rows(made, "parts")] == [
+        ("kiali", "left out: the bundle has no kiali: no pages", "note"),
+        ("tracing", "on", "ok"),
+    ]
+
+
 def service(address: str = "") -> dict[str, Any]:
     ingress = [{"ip": address}] if address else []
     return {

@@ -27,7 +27,9 @@ def _plugins() -> None:
     init_plugin_loader()
 
 
-def told(address: str = "192.0.2.92", istio: bool = True, releases: tuple[str, ...] = (), **found: Any) -> list[str]:
+def told(
+    address: str = "192.0.2.92", istio: bool = True, releases: tuple[str, ...] = (), left: str = "", **found: Any
+) -> list[str]:
     """The lines, with the variables that the play works out itself."""
     (play,) = yaml.safe_load((PLAYBOOKS / "ready.yml").read_text())
     own = {name: trust_as_template(play["vars"][name]) for name in ("ready_gateway", "ready_hosts")}
@@ -39,8 +41,10 @@ def told(address: str = "192.0.2.92", istio: bool = True, releases: tuple[str, .
         "cluster_releases": list(releases),
     }
     bundle = {"images": {"a": {"source": "built"}, "b": {"source": "upstream"}}}
+    consoles: dict[str, Any] = {"slipway_consoles_left_out": left}
+    consoles["slipway_console_hosts"] = {"tracing": "tracing.lab.local"} if left else {}
     seen = {"ready_now": {"resources": [NODE]}, "slipway_bundle": bundle, "slipway_state": "/s", **found}
-    templar = Templar(loader=DataLoader(), variables={**own, **page, **seen})
+    templar = Templar(loader=DataLoader(), variables={**own, **page, **consoles, **seen})
     return str(templar.template(trust_as_template((PLAYBOOKS / "templates/summary.j2").read_text()))).splitlines()
 
 
@@ -56,6 +60,12 @@ def test_it_names_the_gateway_and_the_line_for_the_hosts_of_the_releases() -> No
     assert "Gateway: 192.0.2.92, ports 80, 443" in told()
     assert not [line for line in told() if "/etc/hosts" in line]
     assert told(releases=("releases/hello.yml",))[-1] == "  192.0.2.92 hello.local"
+
+
+def test_it_names_what_is_left_out_and_the_hosts_of_what_is_not() -> None:
+    lines = told(left="Left out: kiali (no)")
+    assert "Left out: kiali (no)" in lines
+    assert lines[-1] == "  192.0.2.92 tracing.lab.local"
 
 
 def test_an_address_that_metallb_picked_is_the_one_that_the_gateway_has() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.documents import commands
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))
 BASE = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text())
@@ -152,3 +154,11 @@ def test_commands_in_documents_are_targets_of_the_makefile() -> None:
         if target not in targets
     }
     assert named == set()
+
+
+def test_the_quick_start_is_what_the_end_to_end_tests_type() -> None:
+    first, *rest = commands(ROOT / "README.md", "Quick start")
+    assert first.startswith("git clone ")
+    assert "make up" in rest
+    script = "\n".join(rest)
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0

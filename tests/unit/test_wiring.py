@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
+from slipway import debian
 from slipway.artifacts.local import LocalImage, record
+from slipway.settings import System
 
-WIRING = Path(__file__).parents[2] / "group_vars/all/wiring.yml"
+ROOT = Path(__file__).parents[2]
+WIRING = ROOT / "group_vars/all/wiring.yml"
+KNOWN_SYSTEMS = yaml.safe_load((ROOT / "roles/host/vars/main.yml").read_text())["__host_known_systems"]
+CATALOG = yaml.safe_load((ROOT / "artifacts/catalog.yml").read_text())
 GROUPS = {"controllers": ["ctrl", "ctrl-2"], "workers": ["node-1"], "mirror": ["mirror-1"]}
 ADDRESSES = {"ctrl": "192.0.2.100", "ctrl-2": "192.0.2.12", "node-1": "192.0.2.101", "mirror-1": "192.0.2.10"}
 
@@ -97,7 +103,18 @@ def test_every_node_has_its_address_and_the_mirror_is_none() -> None:
 def test_the_bundle_has_packages_for_what_may_stand_behind_its_mirror(
     provider: str, mirror: str, suites: list[str]
 ) -> None:
-    assert wired("artifacts_suites", slipway_provider=provider, slipway_mirror=mirror) == suites
+    page: dict[str, Any] = {"slipway_provider": provider, "slipway_mirror": mirror, "cluster_systems": {}}
+    assert wired("artifacts_suites", **page) == suites
+
+
+def test_the_bundle_has_packages_for_the_systems_of_container_nodes() -> None:
+    page: dict[str, Any] = {"slipway_provider": "docker", "slipway_mirror": "192.0.2.10"}
+    systems = {"node-1": "debian-12", "node-2": "debian-13", "node-3": "debian-13"}
+    assert wired("artifacts_suites", cluster_systems=systems, **page) == ["bookworm", "trixie"]
+    assert wired("slipway_suites") == debian.SUITES
+    assert set(debian.SUITES) == set(get_args(System))
+    assert {name.replace("-", " ") for name in debian.SUITES} == set(KNOWN_SYSTEMS)
+    assert set(debian.SUITES.values()) <= set(CATALOG["packages"]["suites"])
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +135,28 @@ def test_a_listed_release_brings_its_images_and_its_names() -> None:
     listed = ["releases/hello.yml"]
     assert wired("artifacts_parts", cluster_releases=listed, **page) == [*base, "apps"]
     assert wired("istio_hosts", cluster_releases=listed, **page) == [*named, "hello.local"]
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_a_console_is_on_where_the_bundle_has_it_and_has_a_host_where_there_is_a_gateway() -> None:
+    bundle: dict[str, Any] = {"id": "0", "images": {"zipkin": {}}, "missing": [{"name": "kiali", "reason": "no"}]}
+    page: dict[str, Any] = {
+        "cluster_name": "lab",
+        "cluster_dns_domain": "cluster.local",
+        "cluster_parts": {"istio": True, "kiali": True, "tracing": True, "headlamp": False},
+        "slipway_bundle": bundle,
+    }
+    assert wired("slipway_consoles", **page) == ["tracing"]
+    assert "kiali (the bundle has no kiali: no)" in wired("slipway_consoles_left_out", **page)
+    assert wired("istio_console_hosts", **page) == ["tracing.lab.local"]
+    assert wired("istio_zipkin", **page) == "zipkin.tracing.svc.cluster.local:9411"
+    assert (wired("tracing_host", **page), wired("kiali_host", **page)) == ("tracing.lab.local", "")
+    # As shipped, and where there is no gateway.
+    off = {**page, "cluster_parts": {"istio": True}}
+    assert [wired(name, **off) for name in ("slipway_consoles", "istio_console_hosts", "istio_zipkin")] == [[], [], ""]
+    assert wired("slipway_consoles_left_out", **off) == ""
+    alone = {**page, "cluster_parts": {"istio": False, "tracing": True}}
+    assert wired("istio_console_hosts", **alone) == []
 
 
 def test_a_release_knows_the_images_of_the_bundle(tmp_path: Path) -> None:

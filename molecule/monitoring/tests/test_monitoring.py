@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from slipway.release import Environment, load, plan
 
+from tests.support.dashboards import faults, held
 from tests.support.kube import Kube, eventually
 from tests.support.mesh import NAMESPACE, Echo
 from tests.support.monitoring import MAIL, MAIL_PORT, Mailbox, Monitoring, show
@@ -183,23 +185,84 @@ def test_a_rule_of_somebody_elses_chart_is_taken(apps: Kube, monitoring: Monitor
     eventually(lambda: monitoring.firing("FromAnywhere"), seconds=120, what=f"the rule in {apps and APPS} fires")
 
 
-def test_requests_through_the_gateway_are_recorded_by_service_and_version(kube: Kube, monitoring: Monitoring) -> None:
+@pytest.fixture(scope="module")
+def echo(kube: Kube) -> Iterator[Echo]:
     gateway = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
-    echo = Echo(kube, gateway["status"]["loadBalancer"]["ingress"][0]["ip"], HOST)
-    try:
-        called = f'namespace="{NAMESPACE}", service="echo", source="istio-ingressgateway"'
+    started = Echo(kube, gateway["status"]["loadBalancer"]["ingress"][0]["ip"], HOST)
+    yield started
+    started.stop()
 
-        def recorded() -> bool:
-            for _ in range(20):
-                assert echo.ask().status == 200
-            assert monitoring.value(f'sum(slipway:requests:rate1m{{{called}, code="200"}})') > 0
-            assert monitoring.value(f'max(slipway:errors:ratio1m{{namespace="{NAMESPACE}", service="echo"}})') == 0
-            assert monitoring.value(f'max(slipway:latency_ms:p95_5m{{namespace="{NAMESPACE}", service="echo"}})') > 0
-            return monitoring.value('sum(slipway:gateway_requests:rate1m{class="2xx"})') > 0
 
-        eventually(recorded, seconds=120, what="requests are recorded")
-    finally:
-        echo.stop()
+def test_requests_through_the_gateway_are_recorded_by_service_and_version(echo: Echo, monitoring: Monitoring) -> None:
+    called = f'namespace="{NAMESPACE}", service="echo", source="istio-ingressgateway"'
+
+    def recorded() -> bool:
+        for _ in range(20):
+            assert echo.ask().status == 200
+        assert monitoring.value(f'sum(slipway:requests:rate1m{{{called}, code="200"}})') > 0
+        assert monitoring.value(f'max(slipway:errors:ratio1m{{namespace="{NAMESPACE}", service="echo"}})') == 0
+        assert monitoring.value(f'max(slipway:latency_ms:p95_5m{{namespace="{NAMESPACE}", service="echo"}})') > 0
+        return monitoring.value('sum(slipway:gateway_requests:rate1m{class="2xx"})') > 0
+
+    eventually(recorded, seconds=120, what="requests are recorded")
+
+
+def of_a_release(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every dashboard that needs no query, as a release would have it whose service is the echo."""
+    shows = {"shows": ["traffic", "versions", "limits"]}
+    values = {
+        "name": NAMESPACE,
+        "hosts": [HOST],
+        "services": {"echo": {"versions": {"v1": "example.org/echo:1"}}},
+        "dashboards": {"all": shows},
+    }
+    made = plan(load(page(folder, values)), Environment()).objects
+    return {
+        f"{item['metadata']['name']}/{key}": json.loads(text)
+        for item in made
+        if item["kind"] == "ConfigMap" and item["metadata"]["labels"].get("grafana_dashboard") == "1"
+        for key, text in item["data"].items()
+    }
+
+
+def test_every_panel_of_every_dashboard_has_something_to_show(
+    echo: Echo, kube: Kube, monitoring: Monitoring, tmp_path: Path
+) -> None:
+    dashboards = {**held(kube), **of_a_release(tmp_path)}
+    assert {"monitoring/dashboard-cluster/cluster.json", "monitoring/dashboard-mesh/mesh.json"} <= set(dashboards)
+
+    def shown() -> bool:
+        for _ in range(20):
+            assert echo.ask().status == 200
+        found = faults(monitoring, dashboards)
+        assert found == []
+        return True
+
+    eventually(shown, seconds=180, what="every query of a dashboard is answered")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "says"),
+    [
+        ("disks.yaml", "{}", "ends in .json, and these do not: disks.yaml"),
+        ("disks.json", "title: Disks", "a JSON object, and these are none: disks.json"),
+    ],
+)
+def test_a_dashboard_that_grafana_would_not_show_is_refused(kube: Kube, key: str, text: str, says: str) -> None:
+    def config_map(name: str, held_by: str) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": "default", "labels": {"grafana_dashboard": "1"}}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {held_by: text}}
+
+    def refused() -> bool:
+        try:
+            kube.apply([config_map("slipway-test-dashboard", key)])
+        except AssertionError as exc:
+            return says in str(exc)
+        kube.text("delete", "configmap", "slipway-test-dashboard", "--namespace=default")
+        return False
+
+    # A policy holds a moment after it is there.
+    eventually(refused, seconds=60, what=f"{key} is refused by its name")
 
 
 def test_an_alert_comes_as_mail(mailbox: Mailbox, apps: Kube) -> None:

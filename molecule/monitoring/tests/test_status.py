@@ -14,10 +14,12 @@ import pytest
 from testinfra.host import Host
 
 from tests.support.kube import Kube, eventually, ready
+from tests.support.monitoring import MAIL, MAIL_PORT, Mailbox
 
 testinfra_hosts = ["ansible://node-1"]
 
 BROKEN = "slipway-test-status"
+WRONG = "a-password-that-nobody-may-see"
 PAGE = Path(__file__).parents[3] / "molecule/inventory/group_vars/all/cluster.yml"
 
 
@@ -118,6 +120,48 @@ def test_the_page_says_it_too_and_fails(status: Status, broken: None) -> None:
     assert done.returncode == 1, broken
     assert f"pod {BROKEN}/failing" in done.stdout
     assert "Certificates" in done.stdout
+
+
+def test_mail_that_does_not_go_out_is_told_without_the_password(status: Status, broken: None, kube: Kube) -> None:
+    mailbox = Mailbox(kube, "cluster", "of-the-scenario")
+    secret = {"name": "smtp", "key": "password"}
+    mail = {
+        "to": "ops@example.org",
+        "from": "cluster@example.org",
+        "smarthost": f"mail.{MAIL}.svc:{MAIL_PORT}",
+        "authUsername": "cluster",
+        "authPassword": secret,
+        "requireTLS": False,
+    }
+    metadata = {"name": "smtp", "namespace": BROKEN}
+    route = {"receiver": "wrong", "groupWait": "1s", "groupInterval": "10s", "repeatInterval": "1m"}
+    always = {"matchers": [{"name": "alertname", "matchType": "=", "value": "Watchdog"}]}
+    try:
+        kube.apply(
+            [
+                {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": WRONG}},
+                {
+                    "apiVersion": "monitoring.coreos.com/v1alpha1",
+                    "kind": "AlertmanagerConfig",
+                    "metadata": metadata,
+                    "spec": {"route": {**route, **always}, "receivers": [{"name": "wrong", "emailConfigs": [mail]}]},
+                },
+            ]
+        )
+
+        def told() -> bool:
+            done = status.run("--json")
+            assert WRONG not in done.stdout + done.stderr
+            problems = json.loads(done.stdout)["problems"]
+            return any(f"mail does not go out ({BROKEN}/smtp/wrong)" in line and "535" in line for line in problems)
+
+        eventually(told, seconds=300, what=f"mail that is refused is told, {broken}")
+        assert mailbox.refused
+        done = status.run()
+        assert WRONG not in done.stdout + done.stderr
+    finally:
+        kube.text("delete", "alertmanagerconfig", "smtp", f"--namespace={BROKEN}", "--ignore-not-found")
+        mailbox.stop()
 
 
 def test_a_node_that_is_down_is_told(status: Status, host: Host, kube: Kube) -> None:

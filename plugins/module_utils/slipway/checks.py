@@ -268,12 +268,23 @@ def _balancer_addresses_are_free(settings: Settings) -> Iterator[Fault]:
         yield Fault(("cluster_metallb_addresses", index), what, example)
 
 
+_PARTS_OF_OTHERS = (
+    ("grafana", "monitoring", "its dashboards ask Prometheus (monitoring)"),
+    ("kiali", "istio", "it shows the mesh (istio)"),
+    ("kiali", "monitoring", "its graph asks Prometheus (monitoring)"),
+    ("tracing", "istio", "traces come from the mesh's proxies (istio)"),
+)
+
+
 @_rule("cluster_parts")
 def _parts_have_what_they_need(settings: Settings) -> Iterator[Fault]:
     if settings.cluster_parts.istio and not settings.cluster_parts.metallb:
         yield Fault(
             ("cluster_parts", "istio"), "the gateway gets its address from MetalLB, which is off", "metallb: true"
         )
+    for part, needed, why in _PARTS_OF_OTHERS:
+        if getattr(settings.cluster_parts, part) and not getattr(settings.cluster_parts, needed):
+            yield Fault(("cluster_parts", part), f"{why}, which is off", f"{needed}: true")
 
 
 @_local_rule("cluster_releases", "cluster_parts")
@@ -443,6 +454,24 @@ def _public_key_file_problem(root: Path, text: str) -> str:
 def user_path(root: Path, text: str) -> Path:
     """Find the file that the user means: absolute, ``~/…``, or from the checkout."""
     return root / Path(text).expanduser()
+
+
+@_rule(*_MACHINES, "cluster_systems")
+def _systems_are_of_machines(settings: Settings) -> Iterator[Fault]:
+    names = [machine.name for machine in members(settings, with_mirror=True)]
+    for name in settings.cluster_systems:
+        if name not in names:
+            what = f"there is no machine {name}; there are {', '.join(names)}"
+            yield Fault(("cluster_systems", name), what, f"{names[-1]}: debian-13")
+
+
+@_local_rule("cluster_provider", "cluster_systems")
+def _only_containers_have_systems(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    if not settings.cluster_systems or around.provider == "docker":
+        return
+    what = f"is for nodes in containers; with provider {around.provider} a machine's system is "
+    what += "its own" if around.provider == "hosts" else "that of cluster_box"
+    yield Fault(("cluster_systems",), what, "cluster_systems: {}")
 
 
 @_local_rule("cluster_provider", "cluster_hosts")

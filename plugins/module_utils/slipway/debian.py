@@ -27,7 +27,11 @@ from .errors import SlipwayError
 
 Progress = Callable[[str], None]
 
-NODE_SUITE = "bookworm"
+NODE_SYSTEM = "debian-12"
+# The suite of each system that a container node may have.
+SUITES = {"debian-12": "bookworm", "debian-13": "trixie", "ubuntu-24.04": "noble"}
+UBUNTU = frozenset({"noble"})
+UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 # Raise when build_root itself makes something else of the same recipe.
 FORMAT = 1
 
@@ -63,6 +67,13 @@ Suites: {suite}-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
+UBUNTU_SOURCES = """\
+Types: deb
+URIs: http://archive.ubuntu.com/ubuntu
+Suites: {suite} {suite}-updates {suite}-security
+Components: main universe
+Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+"""
 # What `docker import` writes beside the files.
 IMAGE_CHANGES = (
     'ENTRYPOINT ["/usr/local/sbin/node-entrypoint"]',
@@ -85,10 +96,15 @@ class Recipe:
     def digest(self) -> str:
         """12 hex digits that name this recipe."""
         parts = (
-            *(str(FORMAT), CLEAN, SOURCES, MERGED_USR, *DPKG_OPTIONS),
+            *(str(FORMAT), CLEAN, archive(self.suite), MERGED_USR, *DPKG_OPTIONS),
             *(self.suite, self.variant, self.script, hashlib.sha256(self.overlay).hexdigest(), *self.packages),
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def archive(suite: str) -> str:
+    """Return the package sources that a root of ``suite`` is left with, its name yet to be put in."""
+    return UBUNTU_SOURCES if suite in UBUNTU else SOURCES
 
 
 def build_root(
@@ -138,7 +154,7 @@ def run_mmdebstrap(recipe: Recipe, made: Path, work: Path) -> None:
     program = shutil.which("mmdebstrap")
     if program is None:
         raise SlipwayError("mmdebstrap is not installed; run `make setup` or `sudo apt-get install mmdebstrap`.")
-    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "SLIPWAY_SOURCES": SOURCES.format(suite=recipe.suite)}
+    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "SLIPWAY_SOURCES": archive(recipe.suite).format(suite=recipe.suite)}
     if os.geteuid() == 0:
         # Where a kill leaves no half root in /tmp. Without root the files belong to a user who may not enter ours.
         env["TMPDIR"] = str(work)
@@ -177,7 +193,18 @@ def remedy(log: str) -> str:
 
 
 def sources(suite: str) -> list[str]:
-    """Return ``deb`` lines for ``suite``: this machine's own when it has that Debian release, else deb.debian.org."""
+    """Return ``deb`` lines for ``suite``: this machine's own when it has that Debian release, else deb.debian.org.
+
+    Ubuntu's come from archive.ubuntu.com; SlipwayError where its keys are not on this machine.
+    """
+    if suite in UBUNTU:
+        if not UBUNTU_KEYRING.exists():
+            raise SlipwayError(
+                f"{UBUNTU_KEYRING} is missing, so Ubuntu's packages cannot be trusted; "
+                "install it with `sudo apt-get install ubuntu-archive-keyring`."
+            )
+        start = f"deb [signed-by={UBUNTU_KEYRING}] http://archive.ubuntu.com/ubuntu {suite}"
+        return [f"{start}{part} main universe" for part in ("", "-updates", "-security")]
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
     fields = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
     found = ask("apt-get", "indextargets", "--format", fields, "Created-By: Packages", "Origin: Debian")
@@ -222,13 +249,16 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
 # --- container nodes ----------------------------------------------------------------------------------------
 
 
-def node_recipe(root: Path, suite: str = NODE_SUITE) -> Recipe:
-    """Return the recipe of container nodes out of ``machines/container`` of the checkout ``root``."""
+def node_recipe(root: Path, system: str = NODE_SYSTEM) -> Recipe:
+    """Return the recipe of container nodes with ``system`` out of ``machines/container`` of the checkout ``root``."""
     folder = root / "machines" / "container"
     listed = (line.partition("#")[0].split() for line in (folder / "packages").read_text().splitlines())
+    packages = {package for line in listed for package in line}
+    if SUITES[system] in UBUNTU:
+        packages = packages - {"debian-archive-keyring"} | {"ubuntu-keyring"}
     return Recipe(
-        suite=suite,
-        packages=tuple(sorted({package for line in listed for package in line})),
+        suite=SUITES[system],
+        packages=tuple(sorted(packages)),
         variant="minbase",
         overlay=overlay(folder / "root"),
         script=(folder / "customize").read_text(),
@@ -253,18 +283,18 @@ def overlay(folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def node_image_tag(root: Path, suite: str = NODE_SUITE) -> str:
+def node_image_tag(root: Path, system: str = NODE_SYSTEM) -> str:
     """Return the name of the image of container nodes: ``slipway-node:<12 hex of all that decides it>``."""
-    parts = (node_recipe(root, suite).digest, *IMAGE_CHANGES)
+    parts = (node_recipe(root, system).digest, *IMAGE_CHANGES)
     return f"slipway-node:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 
-def ensure_node_image(root: Path, cache_root: Path, progress: Progress, suite: str = NODE_SUITE) -> str:
+def ensure_node_image(root: Path, cache_root: Path, progress: Progress, system: str = NODE_SYSTEM) -> str:
     """Give Docker the image of container nodes when it has none, and return the image's name."""
-    tag = node_image_tag(root, suite)
+    tag = node_image_tag(root, system)
     if has_image(tag):
         return tag
-    tar = make(node_recipe(root, suite), cache_root, progress)
+    tar = make(node_recipe(root, system), cache_root, progress)
     with locked(cache_root / "roots" / f"{tag.replace(':', '-')}.lock", progress):
         if not has_image(tag):
             progress(f"node image {tag}: handing it to Docker")
@@ -294,14 +324,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m slipway.debian node-image``: print the image's name, after making it when it is not there."""
     parser = argparse.ArgumentParser(prog="slipway.debian", description="The image that container nodes start from.")
     parser.add_argument("what", choices=["node-image", "node-tag"])
-    parser.add_argument("--suite", default=NODE_SUITE)
+    parser.add_argument("--system", default=NODE_SYSTEM, choices=list(SUITES))
     options = parser.parse_args(argv)
     root = Path(__file__).resolve().parents[3]
     try:
         if options.what == "node-image":
-            print(ensure_node_image(root, cache_dir(), lambda line: print(line, file=sys.stderr), options.suite))
+            print(ensure_node_image(root, cache_dir(), lambda line: print(line, file=sys.stderr), options.system))
         else:
-            print(node_image_tag(root, options.suite))
+            print(node_image_tag(root, options.system))
     except SlipwayError as error:
         print(error.message, file=sys.stderr)
         return 1

@@ -37,13 +37,15 @@ class NetworkPlan(TypedDict):
 
 
 class MachinePlan(TypedDict):
-    """A machine to make; ``memory`` in MiB."""
+    """A machine to make; ``memory`` in MiB; ``system`` and ``image`` are empty but for docker."""
 
     name: str
     role: str
     address: str
     cpus: int
     memory: int
+    system: str
+    image: str
 
 
 class HostPlan(TypedDict):
@@ -58,7 +60,7 @@ class HostPlan(TypedDict):
 
 
 class Plan(TypedDict):
-    """All of it; paths are absolute. ``node_image`` is empty but for docker, ``machines`` is empty for hosts."""
+    """All of it; paths are absolute. ``machines`` is empty for hosts."""
 
     cluster: str
     provider: str
@@ -67,7 +69,6 @@ class Plan(TypedDict):
     hosts: list[HostPlan]
     box: str
     cache: str
-    node_image: str
     page: str
     state: str
     vagrant: str
@@ -189,7 +190,15 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
             "gateway": str(network[min(GATEWAY_NUMBER, network.num_addresses - 1)]),
         },
         "machines": [
-            {"name": m.name, "role": m.role, "address": m.address, "cpus": m.cpus, "memory": m.memory} for m in made
+            {
+                "name": m.name,
+                "role": m.role,
+                "address": m.address,
+                "cpus": m.cpus,
+                "memory": m.memory,
+                **_runs(settings.cluster_systems.get(m.name, ""), provider, root),
+            }
+            for m in made
         ],
         "hosts": [
             {
@@ -204,17 +213,25 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
         ],
         "box": settings.cluster_box,
         "cache": str(default_root()),
-        "node_image": _node_image(root) if provider == "docker" else "",
         "page": str(page),
         "state": str(state),
         "vagrant": str(vagrant),
     }
 
 
-def _node_image(root: Path) -> str:
-    from .debian import node_image_tag
+class _Runs(TypedDict):
+    system: str
+    image: str
 
-    return node_image_tag(root)
+
+def _runs(system: str, provider: str, root: Path) -> _Runs:
+    """Name the system of a container node and the image that holds it; what a virtual machine runs is its box's."""
+    if provider != "docker":
+        return {"system": "", "image": ""}
+    from .debian import NODE_SYSTEM, node_image_tag
+
+    system = system or NODE_SYSTEM
+    return {"system": system, "image": node_image_tag(root, system)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

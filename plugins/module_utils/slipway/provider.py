@@ -444,7 +444,8 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
         return {}
     host = this_host()
     bundles(plan).mkdir(parents=True, exist_ok=True)
-    ensure_node_image(root, Path(plan["cache"]), progress)
+    for system in sorted({machine["system"] for machine in plan["machines"]}):
+        ensure_node_image(root, Path(plan["cache"]), progress, system)
     clear(findings.containers, findings.volumes, findings.networks, progress)
     if plan["network"]["name"] not in seen.networks or findings.networks:
         make_network(plan)

@@ -28,6 +28,7 @@ __all__ = ["ELSEWHERE", "Fault", "map_of", "plain"]
 
 Provider = Literal["auto", "virtualbox", "libvirt", "docker", "hosts"]
 Role = Literal["controller", "worker", "mirror"]
+System = Literal["debian-12", "debian-13", "ubuntu-24.04"]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
@@ -184,6 +185,14 @@ class Parts(Map):
         ..., "What kubectl top and HorizontalPodAutoscalers read (metrics-server).", example=True
     )
     monitoring: bool = setting(..., "Prometheus, Alertmanager, and what they watch; about 500 MiB.", example=False)
+    grafana: bool = setting(
+        False, "Grafana with dashboards of the cluster, the mesh and the releases; needs monitoring.", example=False
+    )
+    kiali: bool = setting(False, "Kiali, the mesh as a graph; needs istio and monitoring.", example=False)
+    headlamp: bool = setting(False, "Headlamp, the cluster's objects in a browser.", example=False)
+    tracing: bool = setting(
+        False, "Zipkin, and traces of a share of the requests through the mesh; needs istio.", example=False
+    )
 
 
 class Gateway(Map):
@@ -307,6 +316,11 @@ class Settings(Map):
         example="bento/ubuntu-24.04",
         pattern=r"^[^\s{}]+$",
         rule="must be the name of a Vagrant box",
+    )
+    cluster_systems: dict[str, System] = setting(
+        {},
+        "Systems of container nodes by the name of the machine, where they are not Debian 12.",
+        example={"node-2": "debian-13"},
     )
     cluster_proxy: Proxy = setting(
         Proxy(http="", https="", no_proxy=[]),

@@ -91,7 +91,7 @@ class Suite:
             if not Path(source.keyring).exists():
                 raise SlipwayError(
                     f"{source.keyring} is missing, so {source.uri} cannot be trusted; "
-                    f"install it with `sudo apt-get install debian-archive-keyring`."
+                    f"install it with `sudo apt-get install {Path(source.keyring).stem}`."
                 )
             what = f"deb [signed-by={source.keyring}] {source.uri}"
             lines += [f"{what} {suite} {' '.join(source.components)}" for suite in source.suites]

@@ -139,6 +139,14 @@ class Wheel(Model):
     files: dict[str, str]
 
 
+class Jar(Model):
+    """A file of Maven Central, pinned, and its path in the image."""
+
+    version: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    path: str
+
+
 class Layers(Model):
     """``images/<name>/layers.yml``: one layer on top of another image's, and what the image runs."""
 
@@ -151,6 +159,7 @@ class Layers(Model):
         "binaries",
         "sources",
         "wheels",
+        "jars",
         "repository",
         "files",
         "folders",
@@ -166,6 +175,7 @@ class Layers(Model):
     binaries: dict[str, dict[str, str]] = {}  # recipe: {path in the image: program}
     sources: dict[str, dict[str, str]] = {}  # recipe: {path in the image: path in the folder of its module}
     wheels: dict[str, Wheel] = {}  # by name on PyPI
+    jars: dict[str, Jar] = {}  # by group:artifact or group:artifact:classifier on Maven Central
     repository: dict[str, str] = {}  # path in the image: a file or folder of this repository, from its root
     files: dict[str, str] = {}  # path: text
     folders: dict[str, str] = {}  # path: mode

@@ -132,7 +132,12 @@ def image_jobs(jobs: Jobs, need: Wanted, ways: dict[Kind, Way], missing: list[Mi
         elif item.unbuildable:
             missing.append(Missing(name=item.name, reason=item.unbuildable))
         else:
-            yield jobs.built_image(item)
+            job = jobs.built_image(item)
+            lacking = "" if job.found else jobs.lacking(item.name)
+            if lacking:
+                missing.append(Missing(name=item.name, reason=lacking))
+            else:
+                yield job
 
 
 def package_jobs(jobs: Jobs, need: Wanted, missing: list[Missing]) -> Iterable[Job]:

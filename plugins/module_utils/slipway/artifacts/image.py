@@ -36,12 +36,13 @@ CERTIFICATES = "usr/share/ca-certificates/"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a layer is made of: the folder of each recipe's programs and of its module, wheels by their name, Debian
-    packages, and the root of this repository."""
+    """What a layer is made of: the folder of each recipe's programs and of its module, wheels and jars by their
+    name, Debian packages, and the root of this repository."""
 
     programs: Mapping[str, Path] = field(default_factory=dict)
     modules: Mapping[str, Path] = field(default_factory=dict)
     wheels: Mapping[str, Path] = field(default_factory=dict)
+    jars: Mapping[str, Path] = field(default_factory=dict)
     debs: Sequence[Path] = ()
     root: Path = Path()
 
@@ -57,6 +58,8 @@ def layer_members(layers: Layers, inputs: Inputs) -> Iterable[Member]:
             yield Member(inside(path), 0o644, module_file(recipe, inputs.modules[recipe], name))
     for name, pinned in layers.wheels.items():
         yield from wheel.members(inputs.wheels[name], pinned.files)
+    for name, jar in layers.jars.items():
+        yield Member(inside(jar.path), 0o644, inputs.jars[name])
     yield from tree.members(inputs.root, layers.repository)
     for path, text in layers.files.items():
         yield Member(inside(path), 0o644, text.encode())

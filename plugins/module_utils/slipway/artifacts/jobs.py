@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import SlipwayError
-from . import apt, golang, image, tree, wheel
+from . import apt, golang, image, maven, tree, wheel
 from .archive import Member, write_tgz
 from .cache import Cache, Entry, digest_of, folder_size, link_or_copy, locked, megabytes, sha256_of
-from .catalog import FileBuild, Folder, Layers, Wheel
+from .catalog import FileBuild, Folder, Jar, Layers, Wheel
 from .download import NotThereError, download, find_sum, read_text
 from .lock import Lock
 from .plan import FileItem, ImageItem, Settings
@@ -234,11 +234,15 @@ class Jobs:
 
     def layer_key(self, name: str) -> str:
         layers = self.layers(name)
+        # What a layer has none of says nothing: a new sort of content makes no old layer anew.
+        held = {
+            key: value for key, value in layers.model_dump(include=Layers.IN_LAYER).items() if value or key != "jars"
+        }
         suite = self.folder.catalog.packages.suites[layers.suite].model_dump() if layers.packages else {}
         return digest_of(
             {
                 "format": FORMAT,
-                "layer": layers.model_dump(include=Layers.IN_LAYER),
+                "layer": held,
                 "suite": suite,
                 "programs": {recipe: self.program_key(recipe) for recipe in layers.binaries},
                 "modules": {recipe: self.source_key(recipe) for recipe in layers.sources},
@@ -286,19 +290,46 @@ class Jobs:
             found=self.cache.get(item, key),
         )
 
+    def jar(self, name: str, pinned: Jar) -> Job:
+        item = f"jar-{name.replace(':', '-')}"
+        key = digest_of({"format": FORMAT, "jar": name, "sha256": pinned.sha256})
+
+        def fetch(target: Path) -> dict[str, Any]:
+            return maven.fetch(name, pinned, target, log=self.log(item), stop=self.stop)
+
+        return Job(
+            id=item,
+            title=f"jar {name} {pinned.version}",
+            lane="net",
+            way="downloaded",
+            make=lambda _results: self.cache.make(item, key, fetch, say=self.say),
+            found=self.cache.get(item, key),
+        )
+
+    def lacking(self, name: str) -> str:
+        """What this machine would need to put image ``name`` together and has not; empty for nothing."""
+        fetched = [self.jar(one, jar) for layer in self.chain(name) for one, jar in self.layers(layer).jars.items()]
+        missing = [job.title for job in fetched if not job.found]
+        if not missing or maven.available():
+            return ""
+        return f"this machine has no mvn to get {', '.join(missing)} with (sudo apt-get install maven)"
+
     @functools.cache  # noqa: B019
     def layer(self, name: str) -> Job:
         layers, key, item = self.layers(name), self.layer_key(name), f"layer-{name}"
         programs = [self.program(recipe) for recipe in layers.binaries]
         wheels = {one: self.wheel(one, pinned) for one, pinned in layers.wheels.items()}
+        jars = {one: self.jar(one, pinned) for one, pinned in layers.jars.items()}
 
         def write(target: Path, results: Results) -> dict[str, Any]:
             debs = self.suite(layers.suite).packages(layers.packages, self.say) if layers.packages else []
-            fetched = {one: results[job.id] for one, job in wheels.items()}
+            fetched = {one: results[job.id] for one, job in {**wheels, **jars}.items()}
+            files = {one: entry.path / entry.facts["file"] for one, entry in fetched.items()}
             inputs = image.Inputs(
                 programs={recipe: results[f"go-{recipe}"].path for recipe in layers.binaries},
                 modules={recipe: self.module(recipe) for recipe in layers.sources},
-                wheels={one: entry.path / entry.facts["file"] for one, entry in fetched.items()},
+                wheels={one: files[one] for one in wheels},
+                jars={one: files[one] for one in jars},
                 debs=debs,
                 root=self.root,
             )
@@ -316,7 +347,7 @@ class Jobs:
             way="put together",
             make=make,
             found=found,
-            needs=() if found else (*programs, *wheels.values()),
+            needs=() if found else (*programs, *wheels.values(), *jars.values()),
             starting=f"unpacking {', '.join(layers.packages)} of {layers.suite}" if layers.packages else "",
         )
 

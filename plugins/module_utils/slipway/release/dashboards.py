@@ -11,6 +11,10 @@ from .alerts import Scope
 from .model import Dashboard
 from .render import render
 
+# So begins what is said of a panel that has nothing to show when all is well.
+EMPTY = "Empty while "
+_NO_ERROR = "no request is answered with an error"
+
 
 def title(release: str, name: str, declared: Dashboard) -> str:
     """Give the title of a dashboard."""
@@ -26,7 +30,7 @@ def document(scope: Scope, name: str, declared: Dashboard) -> str:
         "dashboard",
         uid=f"{shape.namespace}-{release.name}-{name}"[:40],
         title=title(release.name, name, declared),
-        release=release.name,
+        tags=["slipway", release.name],
         versions=list(dict.fromkeys([*versions, *map(shape.label, versions)])),
         panels=list(panels(scope, declared)),
     )
@@ -34,7 +38,7 @@ def document(scope: Scope, name: str, declared: Dashboard) -> str:
 
 
 def panels(scope: Scope, declared: Dashboard) -> Iterator[dict[str, Any]]:
-    """Yield the panels: ``title``, ``type``, ``query`` (PromQL), ``unit``, ``legend``."""
+    """Yield the panels: ``title``, ``type``, ``query`` (PromQL), ``unit``, ``legend``, ``description``."""
     for wanted in declared.shows:
         yield from {"traffic": _traffic, "versions": _versions, "limits": _limits}[wanted](scope)
     for panel in declared.panels:
@@ -44,11 +48,14 @@ def panels(scope: Scope, declared: Dashboard) -> Iterator[dict[str, Any]]:
             "query": panel.query,
             "unit": panel.unit,
             "legend": panel.legend,
+            "description": "",
         }
 
 
-def _panel(title: str, query: str, unit: str, legend: str, kind: str = "timeseries") -> dict[str, Any]:
-    return {"title": title, "type": kind, "query": query, "unit": unit, "legend": legend}
+def panel(title: str, query: str, unit: str, legend: str, empty: str = "") -> dict[str, Any]:
+    """Describe a panel as the template takes it: ``unit`` is Grafana's name, ``empty`` completes "Empty while …"."""
+    said = f"{EMPTY}{empty}." if empty else ""
+    return {"title": title, "type": "timeseries", "query": query, "unit": unit, "legend": legend, "description": said}
 
 
 def _all(scope: Scope, **more: str) -> str:
@@ -62,30 +69,28 @@ def _all(scope: Scope, **more: str) -> str:
 def _traffic(scope: Scope) -> Iterator[dict[str, Any]]:
     rate, buckets = series.REQUESTS_1M.name, series.LATENCY_BUCKETS_5M.name
     every, bad = _all(scope), _all(scope, code='=~"5.."')
-    yield _panel("Requests at the hosts", f"sum by (code) ({rate}{scope.requests()})", "reqps", "{{code}}")
-    yield _panel("Requests by service", f"sum by (service) ({rate}{every})", "reqps", "{{service}}")
+    yield panel("Requests at the hosts", f"sum by (code) ({rate}{scope.requests()})", "reqps", "{{code}}")
+    yield panel("Requests by service", f"sum by (service) ({rate}{every})", "reqps", "{{service}}")
     share = f"sum by (service) ({rate}{bad}) / sum by (service) ({rate}{every})"
-    yield _panel("Share of errors by service", share, "percentunit", "{{service}}")
+    yield panel("Share of errors by service", share, "percentunit", "{{service}}", _NO_ERROR)
     slow = f"histogram_quantile(0.95, sum by (service, le) ({buckets}{every}))"
-    yield _panel("95 of 100 are faster than", slow, "ms", "{{service}}")
+    yield panel("95 of 100 are faster than", slow, "ms", "{{service}}")
 
 
 def _versions(scope: Scope) -> Iterator[dict[str, Any]]:
     rate, buckets = series.REQUESTS_1M.name, series.LATENCY_BUCKETS_5M.name
     entry, every, bad = scope.requests(), _all(scope), _all(scope, code='=~"5.."')
     share = f"sum by (version) ({rate}{entry}) / ignoring (version) group_left () sum({rate}{entry})"
-    yield _panel("Share of each version at the hosts", share, "percentunit", "{{version}}")
-    yield _panel(
-        "Requests by version", f"sum by (service, version) ({rate}{every})", "reqps", "{{service}} {{version}}"
-    )
+    yield panel("Share of each version at the hosts", share, "percentunit", "{{version}}")
+    yield panel("Requests by version", f"sum by (service, version) ({rate}{every})", "reqps", "{{service}} {{version}}")
     errors = f"sum by (service, version) ({rate}{bad}) / sum by (service, version) ({rate}{every})"
-    yield _panel("Share of errors by version", errors, "percentunit", "{{service}} {{version}}")
+    yield panel("Share of errors by version", errors, "percentunit", "{{service}} {{version}}", _NO_ERROR)
     slow = f"histogram_quantile(0.95, sum by (service, version, le) ({buckets}{every}))"
-    yield _panel("95 of 100 are faster than, by version", slow, "ms", "{{service}} {{version}}")
+    yield panel("95 of 100 are faster than, by version", slow, "ms", "{{service}} {{version}}")
     calls = f"sum by (source, source_version, service, version) ({rate}{every})"
-    yield _panel("Who calls whom", calls, "reqps", "{{source}} {{source_version}} → {{service}} {{version}}")
+    yield panel("Who calls whom", calls, "reqps", "{{source}} {{source_version}} → {{service}} {{version}}")
 
 
 def _limits(scope: Scope) -> Iterator[dict[str, Any]]:
     refused = f'sum({series.LIMITED_1M.name}{{limiter="{scope.limiter}"}}) * 60'
-    yield _panel("Requests refused by limits, in a minute", refused, "short", "refused")
+    yield panel("Requests refused by limits, in a minute", refused, "short", "refused", "no limit refuses a request")

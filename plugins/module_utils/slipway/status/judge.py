@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from .. import consoles
 from .facts import Facts, Object
 
 State = Literal["ok", "note", "wrong"]
@@ -131,9 +132,18 @@ def _nodes(facts: Facts) -> tuple[Section, list[str]]:
 
 
 def _parts(facts: Facts) -> tuple[Section, list[str]]:
-    rows = [Row((name, "on" if on else "off"), "ok" if on else "note") for name, on in sorted(facts.parts.items())]
+    left = consoles.left_out(facts.parts, facts.bundle) if facts.bundle else {}
+    rows = [
+        Row((name, f"left out: {left[name]}"), "note")
+        if name in left
+        else Row((name, "on" if on else "off"), "ok" if on else "note")
+        for name, on in sorted(facts.parts.items())
+    ]
+    told = {image for name in left for image in consoles.IMAGES[name]}
     rows += [
-        Row((item["name"], f"not in the bundle: {item['reason']}"), "note") for item in facts.bundle.get("missing", [])
+        Row((item["name"], f"not in the bundle: {item['reason']}"), "note")
+        for item in facts.bundle.get("missing", [])
+        if item["name"] not in told
     ]
     return Section("parts", "Parts", ("part", "is"), rows, "only Kubernetes and its network"), []
 

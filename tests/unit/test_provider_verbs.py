@@ -1,0 +1,402 @@
+"""What the Vagrantfile and make call of the provider: preparing, looking, stopping, removing; Docker is a stand-in."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway import provider, purge
+from slipway.errors import SlipwayError
+from slipway.provider import Findings, Seen, Thing
+
+from tests.unit.test_provider import Docker, make_plan, record
+
+INFO = {"ServerVersion": "27.0", "NCPU": 2, "MemoryLimit": True, "CpuCfsQuota": True}
+NETWORK = {
+    "Name": "sun",
+    "Id": "n1",
+    "Labels": {"io.slipway.cluster": "sun", "io.slipway.vagrant": "/v"},
+    "IPAM": {"Config": [{"Subnet": "192.168.57.0/24"}, {}]},
+}
+BRIDGE = {"Name": "bridge", "Id": "n0", "Labels": None, "IPAM": {"Config": None}}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Any:
+    """A plan with folders of the test; tests make other plans of it."""
+    return {**make_plan(str(tmp_path / "vagrant")), "cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")}
+
+
+def of(plan: Any, kind: str) -> Any:
+    """The same plan with another provider."""
+    return {**plan, "provider": kind}
+
+
+def verb(name: str, plan: Any, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(plan)))
+    return provider.main([name, *more])
+
+
+# --- looking ------------------------------------------------------------------------------------------------
+
+
+def test_a_look_brings_what_docker_and_vagrant_hold(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(Path(plan["vagrant"]), ctrl="c1")
+    Docker(
+        monkeypatch,
+        {
+            "ps --all --no-trunc --filter=network=n1": "sun-ctrl\tc1\tsun\t/v\n",
+            "ps": "sun-ctrl\tc1\tsun\t/v\nother\tc2\t\t\n",
+            "volume ls": "sun-ctrl-var\tsun\t/v\n",
+            "network ls": "n0\nn1\n",
+            "network inspect": json.dumps([BRIDGE, NETWORK]),
+        },
+    )
+    monkeypatch.setattr(provider, "interfaces", lambda _: [("eth0", "10.0.0.0/24")])
+    seen = provider.look(plan)
+    assert (seen.records, seen.interfaces) == ({"ctrl": "c1"}, [("eth0", "10.0.0.0/24")])
+    assert {name: (thing.id, thing.owner) for name, thing in seen.containers.items()} == {
+        "sun-ctrl": ("c1", "/v"),
+        "other": ("c2", ""),
+    }
+    assert list(seen.volumes) == ["sun-ctrl-var"]
+    ours, theirs = seen.networks["sun"], seen.networks["bridge"]
+    assert (ours.subnets, ours.attached, ours.owner) == (("192.168.57.0/24",), 1, "/v")
+    assert (theirs.subnets, theirs.attached) == ((), 0)
+
+
+def test_where_there_is_no_docker_it_is_not_asked(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Docker(monkeypatch, {}).asked
+    monkeypatch.setattr(provider, "interfaces", lambda _: [])
+    assert provider.look(of(plan, "libvirt")).containers == {}
+    assert asked == []
+
+
+def test_a_computer_without_ip_reaches_nothing_that_we_know_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert list(provider.interfaces("docker")) == []
+
+
+@pytest.mark.parametrize(("greeting", "somebody"), [(b"SSH-2.0-x\r\n", True), (b"HTTP", False), (None, False)])
+def test_only_an_ssh_servers_greeting_is_an_answer(greeting: bytes | None, somebody: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(greeting or b"")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        real = socket.create_connection
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "create_connection", lambda _where, timeout: real(("127.0.0.1", port), timeout))
+            assert provider._answers("192.0.2.1") is somebody  # noqa: SLF001 - the rest of answering() has a test
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("said", "there"), [(json.dumps(INFO), True), (json.dumps({"ServerErrors": ["no daemon"]}), False), (None, False)]
+)
+def test_docker_is_there_when_its_server_answers(
+    said: str | None, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def docker(*_: str) -> str:
+        if said is None:
+            raise SlipwayError("Docker's client is not installed; run `make setup`.")
+        return said
+
+    monkeypatch.setattr(provider, "docker", docker)
+    assert provider.docker_is_there() is there
+
+
+def test_what_this_computer_can_do_is_docker_and_linux_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    Docker(monkeypatch, {"info": json.dumps(INFO)})
+    host = provider.this_host()
+    assert (host.server, host.cpus, host.limits_memory, host.limits_cpus) == ("27.0", 2, True, True)
+    assert host.bounding > 0
+    Docker(monkeypatch, {"info": json.dumps({"ServerErrors": ["no daemon"]})})
+    with pytest.raises(SlipwayError, match=r"Docker does not answer \(no daemon\); run `make setup`"):
+        provider.this_host()
+
+
+@pytest.mark.parametrize("known", [(), ("ctrl", "mirror_1"), ("ctrl", "mirror_1", "node_1")])
+def test_of_virtual_machines_vagrant_says_which_run(
+    known: tuple[str, ...], plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in known:
+        place = Path(plan["vagrant"], "machines", name.replace("_", "-"), "libvirt")
+        place.mkdir(parents=True)
+        (place / "id").write_text("1")
+    lines = ["1,ctrl,state,running", "1,mirror-1,state,shutoff", "1,node-1,state,running", "1,,ui,info"]
+    monkeypatch.setattr(provider, "_lines", lambda *_: lines)
+    names = [machine["name"] for machine in plan["machines"]]
+    expected = ["mirror-1"] if len(known) == 3 else [name for name in names if name.replace("-", "_") not in known]
+    assert provider.missing(of(plan, "libvirt")) == expected
+
+
+# --- preparing ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ready(plan: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Docker, Seen]:
+    docker, seen = Docker(monkeypatch, {"info": json.dumps(INFO)}), Seen()
+    monkeypatch.setattr(provider, "look", lambda _: seen)
+    monkeypatch.setattr(provider, "answering", lambda *_: [])
+    monkeypatch.setattr(provider, "ensure_node_image", lambda *_: "slipway-node:1")
+    return plan, docker, seen
+
+
+def test_preparing_makes_the_network_and_gives_each_machine_its_arguments(
+    ready: tuple[Any, Docker, Seen], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, docker, _ = ready
+    assert verb("prepare", plan, monkeypatch) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert list(made) == [machine["name"] for machine in plan["machines"]]
+    assert all(isinstance(word, str) for words in made.values() for word in words)
+    (created,) = [words for words in docker.asked if words.startswith("network create")]
+    assert "--subnet=192.168.57.0/24" in created
+    assert created.endswith(" sun")
+    assert Path(plan["cache"], "bundles").is_dir()
+
+
+def test_each_system_of_a_machine_gets_its_image_once(
+    ready: tuple[Any, Docker, Seen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, _, _ = ready
+    made: list[str] = []
+    monkeypatch.setattr(provider, "ensure_node_image", lambda *arguments: made.append(arguments[-1]))
+    plan["machines"][-1]["system"] = "debian-13"
+    provider.prepare(plan, Path(), lambda _: None)
+    assert made == ["debian-12", "debian-13"]
+
+
+def test_a_network_that_is_there_is_kept_and_machines_outside_are_put_in(ready: tuple[Any, Docker, Seen]) -> None:
+    plan, docker, seen = ready
+    seen.networks["sun"] = Thing("sun", "sun", plan["vagrant"], subnets=("192.168.57.0/24",))
+    seen.records["ctrl"] = "c1"
+    seen.containers["sun-ctrl"] = Thing("sun-ctrl", "sun", plan["vagrant"], id="c1")
+    docker.answers |= {"ps --no-trunc --quiet --filter=network=sun": "", "ps --no-trunc --quiet": "c1\n"}
+    provider.prepare(plan, Path(), lambda _: None)
+    assert [words for words in docker.asked if words.startswith("network")] == [
+        "network connect --ip=192.168.57.100 sun c1"
+    ]
+
+
+def test_what_stands_in_the_way_ends_it_before_anything_is_made(
+    ready: tuple[Any, Docker, Seen], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, docker, _ = ready
+    monkeypatch.setattr(provider, "judge", lambda *_: Findings(refusals=["192.168.57.0/24 is taken"]))
+    monkeypatch.setattr(provider, "answering", lambda *_: ["192.168.57.100 answers already"])
+    assert verb("prepare", plan, monkeypatch) == 1
+    assert capsys.readouterr().err == "192.168.57.0/24 is taken\n192.168.57.100 answers already\n"
+    assert docker.asked == []
+
+
+def test_virtual_machines_need_no_preparing(ready: tuple[Any, Docker, Seen]) -> None:
+    plan, docker, _ = ready
+    assert provider.prepare(of(plan, "virtualbox"), Path(), lambda _: None) == {}
+    assert docker.asked == []
+
+
+# --- the other verbs ----------------------------------------------------------------------------------------
+
+
+def test_missing_machines_are_printed_for_make(
+    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Docker(monkeypatch, {})
+    assert verb("missing", plan, monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out) == ["mirror-1", "ctrl", "node-1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("remove", "--filter=label=io.slipway.vagrant="), ("sweep", "--filter=label=io.slipway.vagrant=")],
+)
+def test_a_verb_asks_only_for_what_is_ours(name: str, asked: str, plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, {"info": json.dumps(INFO)})
+    assert verb(name, plan, monkeypatch) == 0
+    listing = [words for words in docker.asked if words.startswith(("ps", "volume ls", "network ls"))]
+    assert len(listing) >= 3
+    assert all(asked + plan["vagrant"] in words for words in listing)
+
+
+def test_without_docker_there_is_nothing_to_remove(
+    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker = Docker(monkeypatch, {"info": json.dumps({"ServerErrors": ["no daemon"]})})
+    assert verb("remove", plan, monkeypatch) == 0
+    assert "nothing of this cluster to remove" in capsys.readouterr().err
+    assert [words for words in docker.asked if not words.startswith("info")] == []
+
+
+def test_for_virtual_machines_docker_is_left_alone(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, {})
+    for name in ("sweep", "remove", "stop-docker"):
+        assert verb(name, of(plan, "libvirt"), monkeypatch) == 0
+    assert docker.asked == []
+
+
+def test_a_cluster_can_be_removed_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, {})
+    monkeypatch.setattr(sys, "stdin", None)
+    assert provider.main(["remove", "--cluster", "slipway-test-1"]) == 0
+    assert all("--filter=label=io.slipway.cluster=slipway-test-1" in words for words in docker.asked)
+
+
+@pytest.fixture
+def dockerd(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that looks like Docker's, noted as the one that setup started."""
+    (tmp_path / "state").mkdir()
+    with subprocess.Popen(["bash", "-c", "exec -a dockerd sleep 60"]) as process:
+        for _ in range(200):
+            if b"dockerd" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                break
+        (tmp_path / "state/dockerd.pid").write_text(f"{process.pid}\n")
+        # Nobody but the test is there to bury it.
+        reaper = threading.Thread(target=process.wait)
+        reaper.start()
+        yield process
+        process.kill()
+        reaper.join()
+
+
+def test_the_docker_that_setup_started_is_stopped(
+    plan: Any, dockerd: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Docker(monkeypatch, {"ps": ""})
+    real = subprocess.run
+
+    def run(command: list[str], **more: Any) -> Any:
+        return real(command[1:] if command[0] == "sudo" else command, **more)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(time, "sleep", lambda _: dockerd.poll())
+    assert verb("stop-docker", plan, monkeypatch) == 0
+    assert "stopping Docker" in capsys.readouterr().err
+    assert not Path(plan["state"], "dockerd.pid").exists()
+
+
+def test_a_docker_that_does_not_stop_is_told_and_stays_noted(
+    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Docker(monkeypatch, {})
+    Path(plan["state"]).mkdir()
+    Path(plan["state"], "dockerd.pid").write_text("77")
+    monkeypatch.setattr(provider, "_is_dockerd", lambda _: True)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert verb("stop-docker", plan, monkeypatch) == 1
+    assert capsys.readouterr().err.endswith("Docker (process 77) did not stop within 15 s.\n")
+    assert Path(plan["state"], "dockerd.pid").exists()
+
+
+# --- what purge asks Docker and apt -------------------------------------------------------------------------
+
+
+def purging(name: str, plan: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.delenv("SLIPWAY_CACHE", raising=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(plan)))
+    return purge.main([name])
+
+
+@pytest.fixture
+def left(plan: Any) -> Any:
+    Path(plan["cache"]).mkdir()
+    Path(plan["state"]).mkdir()
+    Path(plan["state"], "packages").write_text("vagrant\nuidmap\n")
+    return plan
+
+
+def programs(monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[list[str]]:
+    """Stand in for apt, which would take along just what it is asked for; gives what it was called with."""
+    called: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        called.append(command)
+        names = command[command.index("remove") + 1 :]
+        told = "".join(f"Remv {name} [1.0]\n" for name in names)
+        return subprocess.CompletedProcess(command, code, told, "E: dpkg was interrupted\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return called
+
+
+def test_purge_names_folders_images_and_packages(
+    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs(monkeypatch)
+    monkeypatch.setattr(purge, "docker_is_there", lambda: True)
+    monkeypatch.setattr(purge, "docker", lambda *_: "slipway-node:1\nslipway-node:2\n")
+    assert purging("list", left, monkeypatch) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"  {left['cache']}  (")
+    assert lines[2:] == [
+        "  the image slipway-node:1",
+        "  the image slipway-node:2",
+        "  the Debian packages that setup installed: uidmap vagrant",
+    ]
+
+
+def test_an_image_that_another_clusters_machines_use_stays(
+    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def docker(*arguments: str) -> str:
+        if arguments == ("rmi", "slipway-node:2"):
+            raise SlipwayError("image is being used")
+        return "slipway-node:1\nslipway-node:2\n"
+
+    monkeypatch.setattr(purge, "docker_is_there", lambda: True)
+    monkeypatch.setattr(purge, "docker", docker)
+    assert purging("images", left, monkeypatch) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "slipway: removing the image slipway-node:1",
+        "slipway: the image slipway-node:2 stays: the machines of another cluster use it",
+    ]
+
+
+def test_without_docker_there_are_no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "docker_is_there", lambda: False)
+    assert purge.images() == []
+
+
+def test_packages_go_before_the_list_of_them(
+    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = programs(monkeypatch)
+    assert purging("rest", left, monkeypatch) == 0
+    assert called[-1][-4:] == ["remove", "--yes", "uidmap", "vagrant"]
+    assert "removing 2 Debian packages" in capsys.readouterr().err
+    assert not Path(left["state"]).exists()
+
+
+def test_packages_that_cannot_go_keep_the_list_of_them(
+    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs(monkeypatch, code=100)
+    assert purging("rest", left, monkeypatch) == 1
+    assert "failed:\nE: dpkg was interrupted" in capsys.readouterr().err
+    assert Path(left["state"], "packages").exists()
+
+
+def test_a_file_in_a_cache_elsewhere_goes_too(left: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(left["cache"], "bundles.lock").touch()
+    monkeypatch.setenv("SLIPWAY_CACHE", left["cache"])
+    Path(left["state"], "packages").unlink()
+    purge.remove_rest(left, lambda _: None)
+    assert list(Path(left["cache"]).iterdir()) == []

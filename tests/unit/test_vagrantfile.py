@@ -1,0 +1,111 @@
+"""The Vagrantfile, evaluated for each provider: names, CPUs, memory, networks, boxes and images of the machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = """\
+cluster_name: sun
+cluster_node_cidr: 192.168.58.0/24
+cluster_metallb_addresses: []
+cluster_gateway: {{address: "", ports: [80]}}
+cluster_controllers: {{count: 1, cpus: 2, memory: 2048}}
+cluster_workers: {{count: 2, cpus: 3, memory: 1024}}
+cluster_mirror: {mirror}
+cluster_box: debian/bookworm64
+{more}
+"""
+ADDRESSES = {"ctrl": "192.168.58.100", "node-1": "192.168.58.101", "node-2": "192.168.58.102"}
+SIZES = {"ctrl": (2, 2048), "node-1": (3, 1024), "node-2": (3, 1024)}
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("ruby") or not (ROOT / ".venv/bin/python").exists(),
+    reason="the Vagrantfile is Ruby and calls .venv/bin/python: there is no ruby, or no .venv, on this machine",
+)
+
+
+def evaluated(folder: Path, provider: str, more: str = "", *, mirror: bool = False, status: int = 0) -> Any:
+    """Give what the Vagrantfile configures for ``vagrant status``; what it says where it ends otherwise."""
+    (folder / "page.yml").write_text(PAGE.format(mirror=str(mirror).lower(), more=more))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLIPWAY_", "VAGRANT_"))}
+    environment |= {
+        "SLIPWAY_PAGE": str(folder / "page.yml"),
+        "SLIPWAY_STATE": str(folder / "state"),
+        "SLIPWAY_CACHE": str(folder / "cache"),
+        "SLIPWAY_INVENTORY": str(folder / "inventory"),
+        "VAGRANT_DOTFILE_PATH": str(folder / "vagrant"),
+        "PYTHONPATH": str(ROOT / "plugins/module_utils"),
+    }
+    command = ["ruby", str(ROOT / "tests/support/vagrantfile.rb"), str(ROOT / "Vagrantfile"), "status"]
+    done = subprocess.run(
+        [*command, f"--provider={provider}"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout) if not status else done.stderr
+
+
+@pytest.fixture(scope="module", params=["virtualbox", "libvirt"])
+def virtual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
+    """A provider of virtual machines, and what is configured for it."""
+    return request.param, evaluated(tmp_path_factory.mktemp("virtual"), request.param)
+
+
+def test_virtual_machines_have_their_sizes_and_addresses(virtual: tuple[str, Any]) -> None:
+    provider, told = virtual
+    machines = told["machines"]
+    assert told["all"]["box"] == "debian/bookworm64"
+    assert {name: machine["hostname"] for name, machine in machines.items()} == {name: name for name in ADDRESSES}
+    made = {name: machine["providers"][provider] for name, machine in machines.items()}
+    assert {name: (one["cpus"], one["memory"]) for name, one in made.items()} == SIZES
+    for name, machine in machines.items():
+        (network,) = machine["networks"]
+        assert (network["kind"], network["ip"], network["netmask"]) == ("private_network", ADDRESSES[name], 24)
+
+
+def test_providers_know_machines_and_their_network_by_the_clusters_name(virtual: tuple[str, Any]) -> None:
+    machines = virtual[1]["machines"]
+    names = {name: machine["providers"]["virtualbox"]["name"] for name, machine in machines.items()}
+    assert names == {name: f"sun-{name}" for name in ADDRESSES}
+    assert {machine["providers"]["libvirt"]["default_prefix"] for machine in machines.values()} == {"sun-"}
+    assert {machine["networks"][0]["libvirt__network_name"] for machine in machines.values()} == {"sun"}
+
+
+def test_workers_of_virtualbox_share_a_folder_and_a_mirror_has_none(tmp_path: Path) -> None:
+    machines = evaluated(tmp_path, "virtualbox", mirror=True)["machines"]
+    folders = {name: [folder["to"] for folder in machine["folders"]] for name, machine in machines.items()}
+    assert folders == {"mirror-1": [], **{name: ["/mnt/shared"] for name in ADDRESSES}}
+    assert machines["mirror-1"]["networks"][0]["ip"] == "192.168.58.10"
+
+
+def test_a_container_gets_the_image_of_its_system(tmp_path: Path) -> None:
+    told = evaluated(tmp_path, "docker", "cluster_systems: {node-2: debian-13}")
+    images = {name: machine["providers"]["docker"]["image"] for name, machine in told["machines"].items()}
+    assert images["ctrl"] == images["node-1"] != images["node-2"]
+    assert all(image.startswith("slipway-node:") for image in images.values())
+    assert {machine["providers"]["docker"]["name"] for machine in told["machines"].values()} == {
+        f"sun-{name}" for name in ADDRESSES
+    }
+    # Vagrant's well-known key opens none of them.
+    assert (told["ssh"]["insert_key"], told["ssh"]["private_key_path"]) == (False, str(tmp_path / "vagrant/key"))
+
+
+def test_only_the_last_machine_provisions_and_it_does_so_for_all(virtual: tuple[str, Any]) -> None:
+    machines = virtual[1]["machines"]
+    assert [name for name, machine in machines.items() if machine["provisioners"]] == ["node-2"]
+    site = machines["node-2"]["provisioners"]["site"]
+    assert (site["playbook"], site["limit"]) == ("playbooks/site.yml", "all,localhost")
+    assert Path(site["inventory_path"]).name == "inventory"
+
+
+def test_hosts_and_a_wrong_page_end_vagrant_with_a_sentence(tmp_path: Path) -> None:
+    hosts = "cluster_hosts: [{name: ctrl, address: 192.168.58.100, role: controller}]"
+    assert "there is nothing for Vagrant to make" in evaluated(tmp_path, "hosts", hosts, status=1)
+    assert "cluster_dns_domain" in evaluated(tmp_path, "virtualbox", "cluster_dns_domain: -", status=2)
