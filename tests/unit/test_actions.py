@@ -149,7 +149,6 @@ def wait(server: ApiServer, timeout: int = 0) -> dict[str, Any]:
         "timeout": timeout,
     }
     plugin = load("action", "release_wait")
-    plugin._PAUSE = 0.05  # noqa: SLF001 - as often, not as long
     return run_action(plugin, arguments)
 
 
@@ -163,7 +162,7 @@ def test_a_roll_out_that_takes_too_long_is_named_with_what_to_look_at(rollout: A
     with pytest.raises(AnsibleActionFail) as caught:
         wait(rollout)
     said = str(caught.value)
-    assert "not rolled out within 0 s: web-v1" in said
+    assert "not rolled out within 0 s:\nDeployment/shop/web-v1: " in said
     assert "what served before serves on" in said
     assert "kubectl --namespace shop get pods" in said
 
@@ -171,8 +170,8 @@ def test_a_roll_out_that_takes_too_long_is_named_with_what_to_look_at(rollout: A
 def test_what_cannot_start_is_told_before_the_time_is_up(rollout: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What may pass by itself is given some patience; the rest is told at once."""
     rollout.put("/api/v1/namespaces/shop/pods/web-v1-1-x", pod_that_waits("ImagePullBackOff"))
-    monkeypatch.setattr("slipway.release_apply.PATIENCE", 0.2)
-    with pytest.raises(AnsibleActionFail, match=r"Deployment web-v1 cannot start: .*no such image"):
+    monkeypatch.setattr("slipway.workloads.PATIENCE", 0.2)
+    with pytest.raises(AnsibleActionFail, match=r"Deployment/shop/web-v1 cannot start: .*no such image"):
         wait(rollout, timeout=60)
 
 

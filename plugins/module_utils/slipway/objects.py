@@ -326,7 +326,7 @@ class Applier:
         """Wait until Deployments, DaemonSets and Pods among them can serve. Raises SlipwayError with the reasons."""
         self.rolled_out([one.live for one in applied if one.live["kind"] in _FOLLOWED], seconds)
 
-    def rolled_out(self, items: Iterable[Object], seconds: float, patience: float = workloads.PATIENCE) -> None:
+    def rolled_out(self, items: Iterable[Object], seconds: float, patience: float | None = None) -> None:
         """Wait until Deployments and DaemonSets are rolled out and Pods Ready; of each its name and place are enough.
 
         Raises NotRolledOutError as soon as a pod of the newest template has failed to start for ``patience`` seconds,
@@ -335,7 +335,7 @@ class Applier:
         items = list(items)
         self._learn({item["apiVersion"] for item in items})
         began = time.monotonic()
-        followed = workloads.Rollouts(patience)
+        followed = workloads.Rollouts(workloads.PATIENCE if patience is None else patience)
         waiting = [item for item in items if not self._there(item)]
         while waiting:
             waiting = [item for item in self.cluster.many(self._present, waiting) if not self._there(item)]
