@@ -311,6 +311,9 @@ def main() -> int:
         for phase in phases:
             print(f"{phase.name:<12}at most {phase.limit:>5} s  {phase.what}")
         return 0
+    # Whoever ends a run in the background means all of it; a shell starts one with Ctrl-C ignored.
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
     LOGS.mkdir(parents=True, exist_ok=True)
     REPORT.mkdir(parents=True, exist_ok=True)
     screen = Screen()
@@ -321,6 +324,9 @@ def main() -> int:
         with contextlib.closing(outcomes(phases, arguments.resume, screen)) as run:
             for outcome in run:
                 rows.append(outcome)
+                if arguments.long:
+                    # At once: what comes later may be cut off.
+                    RECORD.write_text(record([outcome], RECORD.read_text() if RECORD.is_file() else ""))
                 why = f": {outcome.why}" if outcome.why else ""
                 screen.say(f"      {outcome.phase.name} {outcome.result} in {outcome.seconds:.0f} s{why}")
     except KeyboardInterrupt:
@@ -335,8 +341,6 @@ def main() -> int:
     lines = table(rows, time.monotonic() - began)
     for line in [*lines, closing]:
         screen.say(line)
-    if arguments.long:
-        RECORD.write_text(record(rows, RECORD.read_text() if RECORD.is_file() else ""))
     SUMMARY.write_text(f"{closing}\n")
     return 1 if total.failed or not total.passed else 0
 
