@@ -51,7 +51,9 @@ class ApiServer:
                         self.close_connection = True
                         return
                     status, found = outer.answer(self.command, self.path, json.loads(body or b"null"))
-                data = (outer.raw or json.dumps(found)).encode()
+                # Of a kind that it does not know the real one says this, in plain text.
+                unknown = "404 page not found\n" if urlsplit(self.path).path in outer.gone else ""
+                data = (outer.raw or unknown or json.dumps(found)).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

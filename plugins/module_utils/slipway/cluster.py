@@ -60,8 +60,7 @@ class Cluster(Api):
             try:
                 connection.request(method, path, text, headers)
                 with connection.getresponse() as answer:
-                    found = json.loads(answer.read() or b"{}")
-                    return answer.status, found if isinstance(found, dict) else {}
+                    return answer.status, _object(answer.status, answer.read())
             except (OSError, ValueError, http.client.HTTPException) as exc:
                 connection.close()
                 self.mine.connection = None
@@ -93,6 +92,17 @@ class Cluster(Api):
             return found if status == 200 else None
         error = BusyError if status == 429 or status >= 500 else SlipwayError
         raise error(f"reading {path} is answered with {status}: {found.get('message', '')}")
+
+
+def _object(status: int, text: bytes) -> Object:
+    """Read an answer. What the API server does not know it refuses in a line of plain text."""
+    try:
+        found = json.loads(text or b"{}")
+    except ValueError:
+        if status < 400:
+            raise
+        return {"message": text.decode(errors="replace").strip()}
+    return found if isinstance(found, dict) else {}
 
 
 def stripped(item: Mapping[str, Any]) -> Object:
