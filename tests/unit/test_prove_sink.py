@@ -24,10 +24,12 @@ from tests.support.kube import eventually
 TO = ["team@example.org"]
 
 
-def free() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+def free() -> tuple[int, int]:
+    """Two ports; held at one time, so that they are not the same."""
+    with socket.socket() as one, socket.socket() as other:
+        for held in (one, other):
+            held.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Sink:
 def sink(tmp_path: Path) -> Iterator[Sink]:
     (tmp_path / "packages.zip").write_bytes(base64.b64decode(packing.packages("sink")))
     (tmp_path / "sink.py").write_text(packing.program("sink"))
-    made = Sink(free(), free(), tmp_path / "password")
+    made = Sink(*free(), tmp_path / "password")
     environment = {
         "PYTHONPATH": str(tmp_path / "packages.zip"),
         "PASSWORD_FILE": str(made.password),
