@@ -175,14 +175,14 @@ def test_dashboards_are_where_grafana_finds_them(mesh: bool, names: list[str]) -
 
 
 def test_a_dashboard_that_would_not_be_shown_is_refused_wherever_it_comes_from() -> None:
-    policy = one("ValidatingAdmissionPolicy", "monitoring:dashboards")["spec"]
+    policy = one("ValidatingAdmissionPolicy", "monitoring-dashboards")["spec"]
     assert policy["matchConstraints"]["objectSelector"] == {"matchLabels": {"grafana_dashboard": "1"}}
     assert [validation["expression"].split("(key, ", 1)[1] for validation in policy["validations"]] == [
         "key.endsWith('.json'))",
         "object.data[key].trim().startsWith('{') && object.data[key].trim().endsWith('}'))",
     ]
-    binding = one("ValidatingAdmissionPolicyBinding", "monitoring:dashboards")["spec"]
-    assert binding == {"policyName": "monitoring:dashboards", "validationActions": ["Deny"]}
+    binding = one("ValidatingAdmissionPolicyBinding", "monitoring-dashboards")["spec"]
+    assert binding == {"policyName": "monitoring-dashboards", "validationActions": ["Deny"]}
 
 
 def test_no_container_may_become_root_but_the_node_keeps_its_own() -> None:
