@@ -112,6 +112,14 @@ def test_every_object_is_whole(mesh: bool, persistent: bool) -> None:
     assert ("storage" in one("Prometheus", "main", **settings)["spec"]) == persistent
 
 
+def test_every_name_is_one_that_the_api_server_takes() -> None:
+    subdomain = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+    for thing in everything():
+        # Of accounts' rights alone names may have a colon, and theirs do.
+        if not thing["apiVersion"].startswith("rbac.authorization.k8s.io/"):
+            assert subdomain.fullmatch(thing["metadata"]["name"]), thing["metadata"]["name"]
+
+
 def test_nobody_may_do_everything() -> None:
     for thing in everything(monitoring_mesh=True):
         for rule in thing.get("rules", []):
