@@ -145,14 +145,7 @@ class Applier:
         until = time.monotonic() + self.patience
         new = set[str]()
         for stage in stages(objects):
-            while True:
-                try:
-                    made = self._stage(stage, new)
-                    break
-                except BusyError:
-                    if time.monotonic() >= until:
-                        raise
-                    time.sleep(_PAUSE)
+            made = self._patiently(until, self._stage, stage, new)
             done += made
             if self.dry_run:
                 # What is not there yet cannot be asked about what is to be in it, or of its kind.
@@ -176,17 +169,22 @@ class Applier:
         gone: list[Removed] = []
         until = time.monotonic() + self.patience
         for _, same in itertools.groupby(objects, lambda item: (item["apiVersion"], item["kind"])):
-            stage = list(same)
-            while True:
-                try:
-                    self._learn({item["apiVersion"] for item in stage})
-                    gone += self._each(self._take_away, stage)
-                    break
-                except BusyError:
-                    if time.monotonic() >= until:
-                        raise
-                    time.sleep(_PAUSE)
+            gone += self._patiently(until, self._take_all_away, list(same))
         return gone
+
+    def _patiently(self, until: float, what: Callable[..., list[T]], *arguments: Any) -> list[T]:
+        """Do something, and again until the time ``until`` where the cluster says: not now."""
+        while True:
+            try:
+                return what(*arguments)
+            except BusyError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _take_all_away(self, stage: list[Object]) -> list[Removed]:
+        self._learn({item["apiVersion"] for item in stage})
+        return self._each(self._take_away, stage)
 
     def _take_away(self, item: Object) -> Removed:
         name = identity(item)
