@@ -276,30 +276,23 @@ class Jobs:
         return names[::-1]
 
     def wheel(self, name: str, pinned: Wheel) -> Job:
-        item, key = f"wheel-{name}", digest_of({"format": FORMAT, "wheel": name, "sha256": pinned.sha256})
-
-        def fetch(target: Path) -> dict[str, Any]:
-            return wheel.fetch(name, pinned, target, log=self.log(item), stop=self.stop)
-
-        return Job(
-            id=item,
-            title=f"wheel {name} {pinned.version}",
-            lane="net",
-            way="downloaded",
-            make=lambda _results: self.cache.make(item, key, fetch, say=self.say),
-            found=self.cache.get(item, key),
+        return self.registered(
+            "wheel", name, pinned.version, pinned.sha256, functools.partial(wheel.fetch, name, pinned)
         )
 
     def jar(self, name: str, pinned: Jar) -> Job:
-        item = f"jar-{name.replace(':', '-')}"
-        key = digest_of({"format": FORMAT, "jar": name, "sha256": pinned.sha256})
+        return self.registered("jar", name, pinned.version, pinned.sha256, functools.partial(maven.fetch, name, pinned))
+
+    def registered(self, kind: str, name: str, version: str, sha256: str, get: Callable[..., dict[str, Any]]) -> Job:
+        """What ``get`` brings from a registry of packages by its own client, which checks the sum."""
+        item, key = f"{kind}-{name.replace(':', '-')}", digest_of({"format": FORMAT, kind: name, "sha256": sha256})
 
         def fetch(target: Path) -> dict[str, Any]:
-            return maven.fetch(name, pinned, target, log=self.log(item), stop=self.stop)
+            return get(target, log=self.log(item), stop=self.stop)
 
         return Job(
             id=item,
-            title=f"jar {name} {pinned.version}",
+            title=f"{kind} {name} {version}",
             lane="net",
             way="downloaded",
             make=lambda _results: self.cache.make(item, key, fetch, say=self.say),
