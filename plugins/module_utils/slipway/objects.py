@@ -357,8 +357,7 @@ class Applier:
 
     def _present(self, item: Object) -> Object:
         """Read a workload anew; one that is not there yet stays what it was, without a state."""
-        found = self.cluster.get(self.path(item))
-        return found or {key: value for key, value in item.items() if key != "status"}
+        return self.cluster.get(self.path(item)) or without_status(item)
 
     def _there(self, item: Object) -> bool:
         return "status" in item and workloads.rolled_out(item)
@@ -404,7 +403,7 @@ def marked(item: Object) -> Object:
 
 
 def without_status(item: Object) -> Object:
-    """Give an object without its status: generators of definitions leave one, and it is the server's own."""
+    """Give an object without its status: it is the server's own, though generators of definitions leave one."""
     return {key: value for key, value in item.items() if key != "status"}
 
 
