@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import smtplib
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,17 +18,7 @@ import pytest
 from slipway.errors import SlipwayError
 from slipway.prove import packing
 
-from tests.support.kube import eventually
-
 TO = ["team@example.org"]
-
-
-def free() -> tuple[int, int]:
-    """Two ports; held at one time, so that they are not the same."""
-    with socket.socket() as one, socket.socket() as other:
-        for held in (one, other):
-            held.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
 @dataclass
@@ -42,11 +31,11 @@ class Sink:
 
     def held(self) -> dict[str, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        found: dict[str, Any] = json.load(opener.open(f"http://127.0.0.1:{self.read}/", timeout=5))
+        found: dict[str, Any] = json.load(opener.open(f"http://127.0.0.1:{self.read}/", timeout=60))
         return found
 
     def send(self, password: str, text: str = "Subject: FIRING\r\n\r\nAlert") -> None:
-        with smtplib.SMTP("127.0.0.1", self.mail, local_hostname="alertmanager", timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", self.mail, local_hostname="alertmanager", timeout=60) as client:
             client.ehlo()
             assert "PLAIN" not in client.esmtp_features["auth"]
             client.user, client.password = "alerts@example.org", password
@@ -58,26 +47,23 @@ class Sink:
 def sink(tmp_path: Path) -> Iterator[Sink]:
     (tmp_path / "packages.zip").write_bytes(base64.b64decode(packing.packages("sink")))
     (tmp_path / "sink.py").write_text(packing.program("sink"))
-    made = Sink(*free(), tmp_path / "password")
+    password = tmp_path / "password"
     environment = {
         "PYTHONPATH": str(tmp_path / "packages.zip"),
-        "PASSWORD_FILE": str(made.password),
-        "MAIL_PORT": str(made.mail),
-        "READ_PORT": str(made.read),
+        "PASSWORD_FILE": str(password),
+        "MAIL_PORT": "0",
+        "READ_PORT": "0",
         "PATH": os.environ["PATH"],
     }
     # -S: without what is installed here.
-    with subprocess.Popen([sys.executable, "-S", str(tmp_path / "sink.py")], env=environment) as process:
+    command = [sys.executable, "-S", str(tmp_path / "sink.py")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
-
-            def up() -> bool:
-                try:
-                    return "mails" in made.held()
-                except OSError:
-                    return False
-
-            eventually(up, seconds=30, what="the sink answers")
-            yield made
+            assert process.stdout
+            line = process.stdout.readline()
+            assert line, f"the sink ended with {process.wait(timeout=10)}"
+            ports = json.loads(line)
+            yield Sink(ports["mail"], ports["read"], password)
         finally:
             process.kill()
 

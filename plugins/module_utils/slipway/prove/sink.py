@@ -3,18 +3,21 @@
 Runs alone in a pod: this file, a Python, and aiosmtpd. Mail comes in at port 2525 (AUTH LOGIN, without TLS), and
 ``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "refused": [user, …]}``. Without a password
 in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The newest mails are kept, in memory.
+Once both ports listen, a line on standard output names them; ``MAIL_PORT`` and ``READ_PORT`` ask for others, 0 for any.
 """
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import os
+import socketserver
+import threading
 from collections import deque
 from pathlib import Path
 from typing import Any
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 MAIL_PORT, READ_PORT = 2525, 8025
@@ -53,22 +56,19 @@ def known(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str
     return AuthResult(success=False, handled=False)
 
 
-class Server(Controller):
-    """Speaks as the mail client of Alertmanager expects it."""
-
-    def factory(self) -> SMTP:
-        """Make what serves one connection."""
-        # The words that Go's client waits for; and PLAIN is what it refuses without TLS.
-        SMTP.AuthLoginUsernameChallenge, SMTP.AuthLoginPasswordChallenge = "Username:", "Password:"
-        return SMTP(
-            self.handler,
-            hostname="mail-sink",
-            authenticator=known,
-            auth_required=bool(password()),
-            auth_require_tls=False,
-            auth_exclude_mechanism=["PLAIN"],
-            data_size_limit=MOST_BYTES,
-        )
+def connection() -> SMTP:
+    """Make what serves one connection; it speaks as the mail client of Alertmanager expects it."""
+    # The words that Go's client waits for; and PLAIN is what it refuses without TLS.
+    SMTP.AuthLoginUsernameChallenge, SMTP.AuthLoginPasswordChallenge = "Username:", "Password:"
+    return SMTP(
+        Box(),
+        hostname="mail-sink",
+        authenticator=known,
+        auth_required=bool(password()),
+        auth_require_tls=False,
+        auth_exclude_mechanism=["PLAIN"],
+        data_size_limit=MOST_BYTES,
+    )
 
 
 class Reader(http.server.BaseHTTPRequestHandler):
@@ -87,11 +87,22 @@ class Reader(http.server.BaseHTTPRequestHandler):
         """Say nothing: the kubelet asks every second."""
 
 
-def main(mail_port: int = MAIL_PORT, read_port: int = READ_PORT) -> None:
+class Web(socketserver.ThreadingTCPServer):
+    """A web server that does not ask DNS for its own name before it listens, as the standard one does."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+async def serve(mail_port: int = MAIL_PORT, read_port: int = READ_PORT) -> None:
     """Serve both ports until the process is stopped."""
-    Server(Box(), hostname=EVERYWHERE, port=mail_port).start()
-    http.server.ThreadingHTTPServer((EVERYWHERE, read_port), Reader).serve_forever()
+    # Not by aiosmtpd's controller: it gives up when a busy machine does not answer it within a second.
+    mail = await asyncio.get_running_loop().create_server(connection, EVERYWHERE, mail_port)
+    web = Web((EVERYWHERE, read_port), Reader)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    print(json.dumps({"mail": mail.sockets[0].getsockname()[1], "read": web.server_address[1]}), flush=True)
+    await mail.serve_forever()
 
 
 if __name__ == "__main__":
-    main(*(int(os.environ[name]) for name in ("MAIL_PORT", "READ_PORT") if name in os.environ))
+    asyncio.run(serve(int(os.environ.get("MAIL_PORT", MAIL_PORT)), int(os.environ.get("READ_PORT", READ_PORT))))
