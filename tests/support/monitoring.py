@@ -1,4 +1,4 @@
-"""Questions to the Prometheus and the Alertmanager of a cluster, and a mail server for their alerts, in the cluster."""
+"""Questions to the Prometheus and the Alertmanager of a cluster, and to the mail sink that gets what they mail."""
 
 from __future__ import annotations
 
@@ -6,83 +6,21 @@ import json
 import urllib.parse
 from typing import Any
 
-from slipway.prove.packing import packages, program
+from .kube import Kube
 
-from .kube import Kube, eventually, ready
-
-MAIL = "slipway-test-mail"
+# Where the role prove puts it.
+MAIL = "slipway-mail"
 MAIL_PORT = 2525
-READ_PORT = 8025
-
-
-def mail_server(image: str, password: str) -> list[dict[str, Any]]:
-    """Namespace, pod and Service of the mail server; ``image`` may be empty, Python is the node's."""
-    mounts = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}
-    metadata: dict[str, Any] = {"name": "mail", "namespace": MAIL, "labels": {"app": "mail"}}
-    container = {
-        "name": "mail",
-        "image": image,
-        "command": ["/usr/bin/python3", "/packages/sink.py"],
-        "env": [
-            {"name": "PYTHONPATH", "value": "/packages/packages.zip"},
-            {"name": "PASSWORD_FILE", "value": "/packages/password"},
-        ],
-        "ports": [{"name": "smtp", "containerPort": MAIL_PORT}, {"name": "http", "containerPort": READ_PORT}],
-        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
-        "volumeMounts": [
-            {"name": "packages", "mountPath": "/packages"},
-            *({"name": name, "mountPath": inside, "readOnly": True} for name, (_, inside) in mounts.items()),
-        ],
-    }
-    volumes: list[dict[str, Any]] = [{"name": "packages", "configMap": {"name": "packages"}}]
-    volumes += [{"name": name, "hostPath": {"path": outside}} for name, (outside, _) in mounts.items()]
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MAIL}},
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "packages", "namespace": MAIL},
-            "data": {"sink.py": program("sink"), "password": password},
-            "binaryData": {"packages.zip": packages("sink")},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata,
-            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], "volumes": volumes},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            # By this label a proof knows that it may read the mails here.
-            "metadata": {**metadata, "labels": {**metadata["labels"], "slipway.io/mail-sink": "true"}},
-            "spec": {
-                "selector": {"app": "mail"},
-                "ports": [
-                    {"name": "smtp", "port": MAIL_PORT, "targetPort": "smtp"},
-                    {"name": "http", "port": READ_PORT, "targetPort": "http"},
-                ],
-            },
-        },
-    ]
 
 
 class Mailbox:
-    """A mail server in the cluster, and what it got."""
+    """What the mail sink of the cluster got."""
 
-    def __init__(self, kube: Kube, password: str) -> None:
+    def __init__(self, kube: Kube) -> None:
         self.kube = kube
-        pause = kube.bundle["images"]["pause"]
-        things = mail_server(f"{pause['name']}:{pause['tag']}", password)
-        eventually(lambda: kube.apply(things), seconds=120, what="the mail server is accepted")
-        eventually(
-            lambda: ready(kube("get", "pod", "mail", f"--namespace={MAIL}")),
-            seconds=90,
-            what="the mail server is Ready",
-        )
 
     def _read(self) -> dict[str, Any]:
-        held: dict[str, Any] = self.kube.raw(f"/api/v1/namespaces/{MAIL}/pods/mail:{READ_PORT}/proxy/")
+        held: dict[str, Any] = self.kube.raw(f"/api/v1/namespaces/{MAIL}/services/mail:http/proxy/")
         return held
 
     @property
@@ -94,9 +32,6 @@ class Mailbox:
     def refused(self) -> list[str]:
         """Users whose password was wrong, once for each try."""
         return list(self._read()["refused"])
-
-    def stop(self) -> None:
-        self.kube.text("delete", "namespace", MAIL, "--ignore-not-found", "--wait=false")
 
 
 class Monitoring:

@@ -223,6 +223,21 @@ def test_missing_machines_are_printed_for_make(
     assert json.loads(capsys.readouterr().out) == ["mirror-1", "ctrl", "node-1"]
 
 
+def test_a_container_that_has_ended_is_told_with_its_last_words(
+    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Docker(monkeypatch, {"ps --all": "sun-node-1\nsun-away\n", "inspect": "255\n"})
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\necho Welcome\necho 'Failed to allocate manager object' >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert verb("fallen", plan, monkeypatch) == 0
+    words = "Welcome / Failed to allocate manager object"
+    assert capsys.readouterr().out == f"node-1 has ended with 255 (docker logs sun-node-1): {words}\n"
+    assert verb("fallen", of(plan, "libvirt"), monkeypatch) == 0
+    assert capsys.readouterr().out == "\n"
+
+
 @pytest.mark.parametrize(
     ("name", "asked"),
     [("remove", "--filter=label=io.slipway.vagrant="), ("sweep", "--filter=label=io.slipway.vagrant=")],

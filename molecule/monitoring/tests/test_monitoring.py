@@ -128,12 +128,10 @@ def apps(kube: Kube) -> Iterator[Kube]:
     kube.text("delete", "namespace", APPS, "--ignore-not-found", "--wait=false")
 
 
-@pytest.fixture(scope="module")
-def mailbox(kube: Kube) -> Iterator[Mailbox]:
+@pytest.fixture
+def mailbox(kube: Kube) -> Mailbox:
     """The server that the scenario's converge sends mail to."""
-    box = Mailbox(kube, "of-the-scenario")
-    yield box
-    box.stop()
+    return Mailbox(kube)
 
 
 def test_every_target_is_up_within_a_minute(monitoring: Monitoring) -> None:

@@ -123,7 +123,7 @@ def test_the_page_says_it_too_and_fails(status: Status, broken: None) -> None:
 
 
 def test_mail_that_does_not_go_out_is_told_without_the_password(status: Status, broken: None, kube: Kube) -> None:
-    mailbox = Mailbox(kube, "of-the-scenario")
+    mailbox = Mailbox(kube)
     secret = {"name": "smtp", "key": "password"}
     mail = {
         "to": "ops@example.org",
@@ -161,7 +161,6 @@ def test_mail_that_does_not_go_out_is_told_without_the_password(status: Status, 
         assert WRONG not in done.stdout + done.stderr
     finally:
         kube.text("delete", "alertmanagerconfig", "smtp", f"--namespace={BROKEN}", "--ignore-not-found")
-        mailbox.stop()
 
 
 def test_a_node_that_is_down_is_told(status: Status, host: Host, kube: Kube) -> None:

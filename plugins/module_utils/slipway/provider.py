@@ -541,6 +541,22 @@ def missing(plan: Plan) -> list[str]:
     return [name for name in names if name not in running]
 
 
+def fallen(plan: Plan) -> list[str]:
+    """Return what containers of the plan said last that were started and have ended by themselves."""
+    mine, ended = f"--filter=label={OWNER}={plan['vagrant']}", "--filter=status=exited"
+    names = docker("ps", "--all", mine, ended, "--format", "{{.Names}}").split()
+    lines = []
+    for machine in plan["machines"]:
+        name = container_name(plan, machine["name"])
+        if name in names:
+            code = docker("inspect", "--format", "{{.State.ExitCode}}", name).strip()
+            # A program that has no terminal says on stderr why it ends.
+            said = subprocess.run(["docker", "logs", "--tail=5", name], capture_output=True, text=True, check=False)
+            words = " / ".join(filter(None, map(str.strip, (said.stdout + said.stderr).splitlines())))
+            lines.append(f"{machine['name']} has ended with {code} (docker logs {name}): {words or 'it said nothing'}")
+    return lines
+
+
 def stop_docker(state: Path, progress: Progress) -> None:
     """Stop the Docker that scripts/setup started, unless a container of somebody else's still runs in it."""
     note = state / "dockerd.pid"
@@ -581,7 +597,7 @@ def sweep(plan: Plan, progress: Progress) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the verbs; 1 and a message on stderr when something stands in the way."""
     parser = argparse.ArgumentParser(prog="slipway.provider", description=(__doc__ or "").partition("\n")[0])
-    verbs = ["prepare", "missing", "sweep", "remove", "stop-docker"]
+    verbs = ["prepare", "missing", "fallen", "sweep", "remove", "stop-docker"]
     parser.add_argument("verb", choices=verbs, help="all but `remove --cluster` read the machine plan on stdin")
     parser.add_argument("--cluster", help="with remove: the cluster of this name, whoever made it; else the plan's own")
     options = parser.parse_args(argv)
@@ -598,6 +614,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps(prepare(plan, ROOT, progress)))
         elif options.verb == "missing":
             print(json.dumps(missing(plan)))
+        elif options.verb == "fallen":
+            print("\n".join(fallen(plan) if plan["provider"] == "docker" else []))
         elif plan["provider"] == "docker":
             _verbs_of_docker(options.verb, plan, progress)
     except SlipwayError as error:
