@@ -52,8 +52,9 @@ class Monitoring:
 
     def value(self, expression: str) -> float:
         """The one sample of an expression."""
-        ((_, number),) = self.query(expression)
-        return number
+        found = self.query(expression)
+        assert len(found) == 1, f"{expression}: {found}"
+        return found[0][1]
 
     def targets(self) -> list[dict[str, Any]]:
         """Every target that Prometheus scrapes."""
