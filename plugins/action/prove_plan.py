@@ -25,6 +25,7 @@ class ActionModule(ActionBase):
                 "kubeconfig": {"type": "path", "required": True},
                 "paths": {"type": "dict", "default": {}},
                 "tells": {"type": "bool", "default": False},
+                "skip": {"type": "list", "elements": "str", "default": []},
             }
         )
         try:
@@ -50,7 +51,8 @@ class ActionModule(ActionBase):
 
         facts = arguments["facts"]
         api = Api(Path(arguments["kubeconfig"]))
-        found = look(api, facts, paths=arguments["paths"], tells=arguments["tells"], away=way)
+        given = {name: arguments[name] for name in ("paths", "tells", "skip")}
+        found = look(api, facts, **given, away=way)
         planned = plan(facts, found.environment)
         clients = {name: {**pod, "node": ""} for name, pod in planned["pods"].items()}
         if any(each["by"] == "addresses" for each in planned["experiments"]):

@@ -27,6 +27,11 @@ options:
     description: Whether the app, which is none of the examples', says in its answers which versions took part.
     type: bool
     default: false
+  skip:
+    description: Kinds of claims that are left out, such as alert, which takes as long as the alert's C(for) and more.
+    type: list
+    elements: str
+    default: []
 author: The Slipway authors
 attributes:
   check_mode: {support: full}

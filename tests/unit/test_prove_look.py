@@ -10,6 +10,7 @@ import pytest
 from slipway import prove
 from slipway.errors import SlipwayError
 from slipway.prove import look
+from slipway.prove.planner import KINDS, _Planner
 
 from tests.support.prove import FakeCluster, gateway_service, ready_pod, service
 from tests.support.release import shipped
@@ -105,6 +106,20 @@ def test_where_the_way_is_short_this_machine_asks_too() -> None:
 def test_where_a_proof_cannot_begin_it_is_said_why(change: Json, said: str) -> None:
     with pytest.raises(SlipwayError, match=said):
         look.look(cluster(**change), FACTS)
+
+
+def test_claims_are_left_out_by_their_kind() -> None:
+    plan = prove.plan(FACTS, look.look(cluster(), FACTS, skip=["share", "mtls"]).environment)
+    states = {claim["kind"]: claim["state"] for claim in plan["claims"]}
+    assert (states["share"], states["mtls"], states["chain"]) == ("skipped", "skipped", "asked")
+    with pytest.raises(SlipwayError, match="prove_skip: alerts is no kind of claim; there are address, share"):
+        look.look(cluster(), FACTS, skip=["mtls", "alerts"])
+
+
+def test_every_kind_of_claim_can_be_left_out() -> None:
+    known = set(KINDS)
+    assert {claim["kind"] for claim in FACTS["claims"]} <= known
+    assert all(hasattr(_Planner, f"_{kind.replace('-', '_')}") for kind in known)
 
 
 def test_what_a_run_has_left_is_seen() -> None:

@@ -107,6 +107,8 @@ def test_clients_of_a_hash_differ_in_what_is_hashed(tmp_path: Path, key: Json, w
         ({"tools": GRAFANA}, {"missing_tools": ["grafana"]}, "tool", "skipped", "not part of this cluster"),
         ({"services": {"front": {"metrics": "/m"}}}, {"monitoring": False}, "metrics", "skipped", "no monitoring"),
         ({"alerts": {"Much": "requests > 1/minute"}}, {"monitoring": False}, "alert", "skipped", "no monitoring"),
+        ({"alerts": {"Much": "requests > 1/minute"}}, {"skip": ["alert"]}, "alert", "skipped", "as prove_skip says"),
+        ({}, {"skip": ["alert", "chain"]}, "share", "asked", ""),
         ({"alerts": {"Much": "requests > 900/s"}}, {}, "alert", "configured", "more load than a proof should make"),
         ({"alerts": {"Bad": "errors > 5%"}}, {}, "alert", "configured", "only a load of requests"),
         ({"services": {"back": {"timeout": "2s"}}}, {}, "timeout", "configured", "does not obey x-slipway-test"),

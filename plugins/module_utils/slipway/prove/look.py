@@ -18,6 +18,7 @@ from ..mesh import address_of
 from ..release_apply import MANAGED, owner
 from ..release_apply import hosts as hosts_of
 from ..status.judge import condition
+from .planner import KINDS
 
 Json = dict[str, Any]
 
@@ -67,13 +68,17 @@ def look(
     *,
     paths: Mapping[str, str] | None = None,
     tells: bool = False,
+    skip: Iterable[str] = (),
     away: Callable[[str], str] | None = None,
 ) -> Look:
     """Look at the cluster on which ``facts`` are promised. ``away``: says why this machine may not ask an address.
 
-    ``tells``: the app says in its answers which version they are from, though it is none of the examples'.
+    ``tells``: the app says in its answers which version they are from, though it is none of the examples'. ``skip``:
+    kinds of claims that are left out.
     Raises SlipwayError where a proof cannot even begin, UnansweredError where the API does not answer.
     """
+    if unknown := sorted(set(skip) - set(KINDS)):
+        raise SlipwayError(f"prove_skip: {unknown[0]} is no kind of claim; there are {', '.join(KINDS)}")
     services = {_named(item): item for item in api.items("/api/v1/services")}
     deployments = {
         item["metadata"]["name"]: item
@@ -95,6 +100,7 @@ def look(
         "mail_sink": sink is not None,
         "away": away(address) if away else None,
         "paths": dict(paths or {}),
+        "skip": list(skip),
     }
     own = client_namespace(facts["release"], facts["namespace"])
     if own in namespaces and (namespaces[own].get("labels") or {}).get(MANAGED) != MANAGER:

@@ -31,6 +31,11 @@ MOST_PER_SECOND = 5
 REPEATS = 10
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
+# Every kind of claim that a proof knows.
+KINDS = (
+    *("address", "share", "default", "sticky", "withdrawn", "override", "chain", "shadow", "limit", "mtls", "access"),
+    *("alert", "tool", "metrics", "timeout", "retries", "circuit-breaking", "faults"),
+)
 # Claims about which version answered.
 OF_VERSIONS = ("share", "default", "sticky", "withdrawn", "override", "chain", "shadow")
 # How long an alert may take beyond its own ``for``, in seconds.
@@ -45,7 +50,8 @@ class Surroundings:
     ``test_header``: the app obeys x-slipway-test. ``roles``: what the app calls itself in a service. ``paths``: for a
     route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
     this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read. ``away``:
-    why the user's machine may not ask the gateway, empty when it may; None when that is no claim.
+    why the user's machine may not ask the gateway, empty when it may; None when that is no claim. ``skip``: kinds of
+    claims that nobody wants to have looked at.
     """
 
     tells: bool = True
@@ -58,6 +64,7 @@ class Surroundings:
     mail_sink: bool = False
     away: str | None = None
     sources: int = 2040
+    skip: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Surroundings:
@@ -68,6 +75,7 @@ class Surroundings:
         made = dict(values)
         made["neighbours"] = tuple(values.get("neighbours", ()))
         made["missing_tools"] = frozenset(values.get("missing_tools", ()))
+        made["skip"] = frozenset(values.get("skip", ()))
         return cls(**made)
 
 
@@ -157,6 +165,8 @@ class _Planner:
 
     def _expected(self, claim: Json) -> Json:
         """Ask what a claim needs, and say what is expected of the answers."""
+        if claim["kind"] in self.environment.skip:
+            raise SkippedError("left out, as prove_skip says")
         if claim["kind"] in OF_VERSIONS and not self.environment.tells:
             raise NotExercisedError("the app's answers do not say which version they are from")
         expect: Json = getattr(self, f"_{claim['kind'].replace('-', '_')}")(claim)
