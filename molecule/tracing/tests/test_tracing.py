@@ -76,7 +76,9 @@ def test_requests_through_the_mesh_are_traced(kube: Kube, gateway: Gateway, echo
         # One in a hundred is.
         for _ in range(50):
             assert echo.ask().status == 200
-        services = gateway.ask(host, "/api/v2/services", user=user).json()
+        answer = gateway.ask(host, "/api/v2/services", user=user)
+        assert answer.status == 200, answer
+        services = answer.json()
         return any(NAMESPACE in name or "echo" in name for name in services) and any(
             "gateway" in name for name in services
         )
