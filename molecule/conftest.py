@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,19 @@ from tests.support.kube import Kube
 from tests.support.probe import Probes
 
 HERE = Path(__file__).parent
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write down that the lab has passed a scenario (see inventory/group_vars/all/lab.yml), or has not."""
+    name = os.environ.get("MOLECULE_SCENARIO_NAME")
+    if not name or session.config.option.collectonly:
+        return
+    passed = HERE / ".lab/state/passed" / name
+    if exitstatus == pytest.ExitCode.OK:
+        passed.parent.mkdir(exist_ok=True)
+        passed.touch()
+    else:
+        passed.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / ".slipway/report"
-# In the order of site.yml; each builds on what the one before it converged.
+# Each builds on what those before it converged.
 SCENARIOS = (
     "artifacts",
     "mirror",
@@ -29,15 +29,12 @@ SCENARIOS = (
     "istio",
     "release",
     "prove",
+    "monitoring",
+    "grafana",
+    "kiali",
+    "headlamp",
+    "tracing",
 )
-# Scenarios of parts that are off as shipped. A run names them as skipped; `molecule test -s <name>` plays them.
-LATER = {
-    "monitoring": "its part is off as shipped, and this scenario has not passed yet",
-    "grafana": "its part is off as shipped, and this scenario has not passed yet",
-    "kiali": "its part is off as shipped, and this scenario has not passed yet",
-    "headlamp": "its part is off as shipped, and this scenario has not passed yet",
-    "tracing": "its part is off as shipped, and this scenario has not passed yet",
-}
 
 
 @dataclass(frozen=True)
@@ -163,10 +160,6 @@ SHORT = (
         ),
         5400,
         reports=tuple(f"molecule-{name}.xml" for name in SCENARIOS),
-    ),
-    *(
-        Phase(name, f"the scenario of role {name}", ("molecule", "test", "--scenario-name", name), 1200, skip=why)
-        for name, why in LATER.items()
     ),
 )
 

@@ -14,7 +14,7 @@ from tests.runner import covered, junit
 from tests.runner.__main__ import RECORD, Outcome, Screen, commit, outcomes, record, table, tree
 from tests.runner.covered import figures
 from tests.runner.long import LONG
-from tests.runner.phases import LATER, ROOT, SCENARIOS, SHORT, Phase
+from tests.runner.phases import ROOT, SCENARIOS, SHORT, Phase
 
 REAL_SLEEP = time.sleep
 FILE = """<testsuites><testsuite name="x">
@@ -232,7 +232,7 @@ def test_the_table_names_every_failure_and_every_skip() -> None:
 
 
 def test_every_scenario_has_its_place_in_the_order() -> None:
-    assert {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} == {*SCENARIOS, *LATER, "default"}
+    assert {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} == {*SCENARIOS, "default"}
 
 
 def test_every_phase_names_a_test_that_exists() -> None:

@@ -133,6 +133,64 @@ def apps(kube: Kube) -> Iterator[Kube]:
     kube.text("delete", "namespace", APPS, "--ignore-not-found", "--wait=false")
 
 
+def with_an_own_alertmanager(folder: Path, image: str) -> list[dict[str, Any]]:
+    """What a release with an Alertmanager of its own has of monitoring, in a namespace of its own."""
+    secret = {"smtp": {"keys": {"password": {"environment": "NOT_READ"}}}}
+    written = page(
+        folder,
+        {
+            "name": OWN,
+            "hosts": ["own.monitoring.test"],
+            "services": {"web": {"versions": {"v1": "example.org/web:1"}}},
+            "secrets": secret,
+            "alerts": {"OnlyByItsOwn": {"promql": "vector(1)", "for": "5s", "summary": "OnlyByItsOwn"}},
+            "mail": {
+                "to": "team@example.org",
+                "from": "own@example.org",
+                "server": f"mail.{MAIL}:{MAIL_PORT}",
+                "user": "cluster",
+                "password": {"secret": "smtp", "key": "password"},
+                "tls": False,
+            },
+            "alertmanager": "own",
+            "dashboards": {},
+        },
+    )
+    kinds = ("RoleBinding", "Alertmanager", "AlertmanagerConfig", "PrometheusRule")
+    made = plan(load(written), Environment(alertmanager_image=image)).objects
+    metadata = {"name": "smtp", "namespace": OWN}
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "of-the-scenario"}},
+        *(item for item in made if item["kind"] in kinds),
+    ]
+
+
+@pytest.fixture(scope="module")
+def own(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A release with an Alertmanager of its own; how many mails there were before."""
+    image = kube.bundle["images"]["alertmanager"]
+    things = with_an_own_alertmanager(tmp_path_factory.mktemp("own"), f"{image['name']}:{image['tag']}")
+    before = len(Mailbox(kube).mails)
+    kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OWN}}])
+    # One of an earlier run may still be going.
+    eventually(lambda: kube.apply(things), seconds=120, what="the release's monitoring is accepted")
+    yield before
+    kube.text("delete", "namespace", OWN, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def echo(kube: Kube) -> Iterator[Echo]:
+    gateway = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
+    started = Echo(kube, gateway["status"]["loadBalancer"]["ingress"][0]["ip"], HOST)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begun(apps: Kube, own: int, echo: Echo) -> None:
+    """All of it runs from the start: what takes its time does so side by side."""
+
+
 @pytest.fixture
 def mailbox(kube: Kube) -> Mailbox:
     """The server that the scenario's converge sends mail to."""
@@ -186,14 +244,6 @@ def test_a_plain_service_monitor_is_enough_whatever_the_mesh_asks(apps: Kube, mo
 
 def test_a_rule_of_somebody_elses_chart_is_taken(apps: Kube, monitoring: Monitoring) -> None:
     eventually(lambda: monitoring.firing("FromAnywhere"), seconds=120, what=f"the rule in {apps and APPS} fires")
-
-
-@pytest.fixture(scope="module")
-def echo(kube: Kube) -> Iterator[Echo]:
-    gateway = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
-    started = Echo(kube, gateway["status"]["loadBalancer"]["ingress"][0]["ip"], HOST)
-    yield started
-    started.stop()
 
 
 def test_requests_through_the_gateway_are_recorded_by_service_and_version(echo: Echo, monitoring: Monitoring) -> None:
@@ -278,64 +328,22 @@ def test_an_alert_comes_as_mail(mailbox: Mailbox, apps: Kube) -> None:
     assert not [mail for mail in mailbox.mails if "alertname = Watchdog" in mail["text"]]
 
 
-def with_an_own_alertmanager(folder: Path, image: str) -> list[dict[str, Any]]:
-    """What a release with an Alertmanager of its own has of monitoring, in a namespace of its own."""
-    secret = {"smtp": {"keys": {"password": {"environment": "NOT_READ"}}}}
-    written = page(
-        folder,
-        {
-            "name": OWN,
-            "hosts": ["own.monitoring.test"],
-            "services": {"web": {"versions": {"v1": "example.org/web:1"}}},
-            "secrets": secret,
-            "alerts": {"OnlyByItsOwn": {"promql": "vector(1)", "for": "5s", "summary": "OnlyByItsOwn"}},
-            "mail": {
-                "to": "team@example.org",
-                "from": "own@example.org",
-                "server": f"mail.{MAIL}:{MAIL_PORT}",
-                "user": "cluster",
-                "password": {"secret": "smtp", "key": "password"},
-                "tls": False,
-            },
-            "alertmanager": "own",
-            "dashboards": {},
-        },
-    )
-    kinds = ("RoleBinding", "Alertmanager", "AlertmanagerConfig", "PrometheusRule")
-    made = plan(load(written), Environment(alertmanager_image=image)).objects
-    metadata = {"name": "smtp", "namespace": OWN}
-    return [
-        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "of-the-scenario"}},
-        *(item for item in made if item["kind"] in kinds),
-    ]
-
-
 def test_a_releases_own_alertmanager_runs_and_alone_mails_its_alerts(
-    mailbox: Mailbox, kube: Kube, tmp_path: Path
+    own: int, mailbox: Mailbox, monitoring: Monitoring
 ) -> None:
-    image = kube.bundle["images"]["alertmanager"]
-    things = with_an_own_alertmanager(tmp_path, f"{image['name']}:{image['tag']}")
-    before = len(mailbox.mails)
-
     def mails() -> list[dict[str, Any]]:
-        return [mail for mail in mailbox.mails[before:] if "OnlyByItsOwn" in mail["text"]]
+        return [mail for mail in mailbox.mails[own:] if "OnlyByItsOwn" in mail["text"]]
 
-    kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OWN}}])
-    try:
-        # One of an earlier run may still be going.
-        eventually(lambda: kube.apply(things), seconds=120, what="the release's monitoring is accepted")
-        eventually(mails, seconds=240, what="the release's own Alertmanager mails")
+    eventually(mails, seconds=240, what="the release's own Alertmanager mails")
 
-        def shown() -> list[str]:
-            alerts = [one for one in Monitoring(kube).received() if one["labels"]["alertname"] == "OnlyByItsOwn"]
-            return [receiver["name"] for alert in alerts for receiver in alert["receivers"]]
+    def shown() -> list[str]:
+        alerts = [one for one in monitoring.received() if one["labels"]["alertname"] == "OnlyByItsOwn"]
+        return [receiver["name"] for alert in alerts for receiver in alert["receivers"]]
 
-        # The cluster's has it too, and no mail among those it tells of it.
-        receivers = eventually(shown, seconds=60, what="the cluster's Alertmanager shows it")
-        assert not [name for name in receivers if name.endswith("mail")]
-        assert [(mail["from"], mail["to"]) for mail in mails()] == [("own@example.org", ["team@example.org"])]
-    finally:
-        kube.text("delete", "namespace", OWN, "--ignore-not-found", "--wait=false")
+    # The cluster's has it too, and no mail among those it tells of it.
+    receivers = eventually(shown, seconds=60, what="the cluster's Alertmanager shows it")
+    assert not [name for name in receivers if name.endswith("mail")]
+    assert [(mail["from"], mail["to"]) for mail in mails()] == [("own@example.org", ["team@example.org"])]
 
 
 def test_a_pod_that_keeps_failing_is_named(apps: Kube, monitoring: Monitoring) -> None:

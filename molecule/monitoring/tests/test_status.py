@@ -54,9 +54,33 @@ def status(state: Path) -> Status:
     return Status(state)
 
 
-@pytest.fixture(scope="module")
+def mail_with_a_wrong_password() -> list[dict[str, Any]]:
+    """Mail for the alert that always fires, with a password that the server refuses."""
+    metadata = {"name": "smtp", "namespace": BROKEN}
+    mail = {
+        "to": "ops@example.org",
+        "from": "cluster@example.org",
+        "smarthost": f"mail.{MAIL}.svc:{MAIL_PORT}",
+        "authUsername": "cluster",
+        "authPassword": {"name": "smtp", "key": "password"},
+        "requireTLS": False,
+    }
+    route = {"receiver": "wrong", "groupWait": "1s", "groupInterval": "10s", "repeatInterval": "1m"}
+    always = {"matchers": [{"name": "alertname", "matchType": "=", "value": "Watchdog"}]}
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": WRONG}},
+        {
+            "apiVersion": "monitoring.coreos.com/v1alpha1",
+            "kind": "AlertmanagerConfig",
+            "metadata": metadata,
+            "spec": {"route": {**route, **always}, "receivers": [{"name": "wrong", "emailConfigs": [mail]}]},
+        },
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
 def broken(kube: Kube) -> Iterator[None]:
-    """A pod that ends at once, and a target at which nobody listens."""
+    """A pod that ends at once, a target at which nobody listens, and mail that is refused, all from the start."""
     pause = kube.bundle["images"]["pause"]
     metadata = {"namespace": BROKEN, "labels": {"app": "silent"}}
     things: list[dict[str, Any]] = [
@@ -86,6 +110,7 @@ def broken(kube: Kube) -> Iterator[None]:
                 "terminationGracePeriodSeconds": 0,
             },
         },
+        *mail_with_a_wrong_password(),
         {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PodMonitor",
@@ -123,44 +148,16 @@ def test_the_page_says_it_too_and_fails(status: Status, broken: None) -> None:
 
 
 def test_mail_that_does_not_go_out_is_told_without_the_password(status: Status, broken: None, kube: Kube) -> None:
-    mailbox = Mailbox(kube)
-    secret = {"name": "smtp", "key": "password"}
-    mail = {
-        "to": "ops@example.org",
-        "from": "cluster@example.org",
-        "smarthost": f"mail.{MAIL}.svc:{MAIL_PORT}",
-        "authUsername": "cluster",
-        "authPassword": secret,
-        "requireTLS": False,
-    }
-    metadata = {"name": "smtp", "namespace": BROKEN}
-    route = {"receiver": "wrong", "groupWait": "1s", "groupInterval": "10s", "repeatInterval": "1m"}
-    always = {"matchers": [{"name": "alertname", "matchType": "=", "value": "Watchdog"}]}
-    try:
-        kube.apply(
-            [
-                {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": WRONG}},
-                {
-                    "apiVersion": "monitoring.coreos.com/v1alpha1",
-                    "kind": "AlertmanagerConfig",
-                    "metadata": metadata,
-                    "spec": {"route": {**route, **always}, "receivers": [{"name": "wrong", "emailConfigs": [mail]}]},
-                },
-            ]
-        )
-
-        def told() -> bool:
-            done = status.run("--json")
-            assert WRONG not in done.stdout + done.stderr
-            problems = json.loads(done.stdout)["problems"]
-            return any(f"mail does not go out ({BROKEN}/smtp/wrong)" in line and "535" in line for line in problems)
-
-        eventually(told, seconds=300, what=f"mail that is refused is told, {broken}")
-        assert mailbox.refused
-        done = status.run()
+    def told() -> bool:
+        done = status.run("--json")
         assert WRONG not in done.stdout + done.stderr
-    finally:
-        kube.text("delete", "alertmanagerconfig", "smtp", f"--namespace={BROKEN}", "--ignore-not-found")
+        problems = json.loads(done.stdout)["problems"]
+        return any(f"mail does not go out ({BROKEN}/smtp/wrong)" in line and "535" in line for line in problems)
+
+    eventually(told, seconds=300, what=f"mail that is refused is told, {broken}")
+    assert Mailbox(kube).refused
+    done = status.run()
+    assert WRONG not in done.stdout + done.stderr
 
 
 def test_a_node_that_is_down_is_told(status: Status, host: Host, kube: Kube) -> None:
