@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,12 @@ def image(host: Host, kube: Kube) -> Iterator[str]:
 def test_it_answers(host: Host) -> None:
     with host.sudo():
         assert "Server" in host.check_output("/usr/local/bin/ctr version")
+
+
+def test_it_looks_at_containers_as_often_as_the_kubelet_does(host: Host) -> None:
+    with host.sudo():
+        settings = tomllib.loads(host.check_output("/usr/local/bin/containerd config dump"))
+    assert settings["plugins"]["io.containerd.cri.v1.runtime"]["stats_collect_period"] == "10s"
 
 
 def test_an_image_has_the_digest_of_the_bundle(host: Host, image: str, kube: Kube) -> None:
