@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from tests.support.checkout import Checkout, Run, listed
 from tests.support.kube import Kube, ready
+from tests.support.lab import shipped
+from tests.support.mesh import own_address
+from tests.support.releases import EXERCISED, SMS
+from tests.support.traffic import asked
 
 
 @pytest.fixture(scope="module")
 def run(checkout: Checkout) -> Run:
-    """``make up`` in a fresh clone, on no machines."""
-    checkout.fresh()
+    """``make up`` in a fresh clone, on no machines, with all that the shipped page has on."""
+    checkout.fresh(**shipped("cluster_parts", "cluster_releases"))
     assert checkout.left() == {}
     return checkout.make("up", timeout=5400)
 
@@ -38,8 +43,25 @@ def test_its_last_lines_say_what_stands_and_how_to_reach_it(run: Run, checkout: 
         assert name in end
 
 
+def test_it_ends_with_the_release_answering_on_its_hosts(run: Run, kube: Kube) -> None:
+    run.expect()
+    gateway = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
+    address = gateway["status"]["loadBalancer"]["ingress"][0]["ip"]
+    own_address(address)
+    for host, port in (("team8.local", 80), ("canary.team8.local", 80), ("team8.local", 8080)):
+        assert asked(address, host, "/", port=port).status == "200", (host, port)
+
+
+def test_the_release_was_proved(run: Run, checkout: Checkout) -> None:
+    run.expect()
+    claims = json.loads((checkout.state / f"report/{SMS}/report.json").read_text())["claims"]
+    assert [claim["id"] for claim in claims if claim["state"] == "failed"] == []
+    # But for what takes minutes.
+    assert {claim["kind"] for claim in claims if claim["state"] == "passed"} >= EXERCISED[SMS] - {"alert"}
+
+
 def test_it_says_how_long_each_phase_took(run: Run) -> None:
-    for phase in ("Mirror", "Nodes", "Control plane", "Pod network", "Workers", "Ready"):
+    for phase in ("Mirror", "Nodes", "Control plane", "Pod network", "Workers", "Monitoring", "Ready", "Release"):
         assert re.search(rf"^{phase}\s+\d+\.\d\s+\d+$", run.expect().output, re.MULTILINE), phase
 
 

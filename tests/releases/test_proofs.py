@@ -91,10 +91,10 @@ def test_a_roll_back_moves_everybody(stage: Stage) -> None:
         "loadBalancer"
     ]["ingress"][0]["ip"]
     cookie = {"Cookie": "canary-user=true"}
-    assert {asked(address, "team8.local", "/", **cookie).version for _ in range(10)} == {"v2"}
+    assert {asked(address, "team8.local", "/", headers=cookie).version for _ in range(10)} == {"v2"}
     weights(stage, 100, 0)
     try:
-        versions = Counter(asked(address, "team8.local", "/", **cookie).version for _ in range(30))
+        versions = Counter(asked(address, "team8.local", "/", headers=cookie).version for _ in range(30))
         assert versions == {"v1": 30}
     finally:
         weights(stage, 90, 10)

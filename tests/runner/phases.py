@@ -138,6 +138,14 @@ SHORT = (
         "tests/e2e/test_gateway.py",
         needs=("up",),
     ),
+    suite(
+        "prove",
+        "a second release beside the first, both proved by requests; what is broken is named",
+        1800,
+        "--capture=no",
+        "tests/e2e/test_prove.py",
+        needs=("up",),
+    ),
     suite("down", "make down leaves nothing", 600, "--capture=no", "tests/e2e/test_down.py", after=("up",)),
     suite(
         "kill", "kill -9 half-way, then a plain make up", 1200, "--capture=no", "tests/e2e/test_kill.py", needs=("up",)

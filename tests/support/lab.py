@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from slipway.settings import Parts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,8 +88,17 @@ def rewrite_page(text: str, values: dict[str, Any]) -> str:
     return text
 
 
+def shipped(*keys: str) -> dict[str, Any]:
+    """Settings of the shipped page."""
+    page = yaml.safe_load((ROOT / "group_vars/all/cluster.yml").read_text())
+    return {key: page[key] for key in keys}
+
+
 def lab_values(name: str, network: ipaddress.IPv4Network, **more: Any) -> dict[str, Any]:
-    """What a lab's page says otherwise than the shipped one: small machines in containers, and room for two labs."""
+    """What a lab's page says otherwise than the shipped one: small machines in containers, and room for two labs.
+
+    What most tests do not look at is off: monitoring and the release.
+    """
     prefix = str(network.network_address).rpartition(".")[0]
     return {
         "cluster_name": name,
@@ -98,6 +108,8 @@ def lab_values(name: str, network: ipaddress.IPv4Network, **more: Any) -> dict[s
         "cluster_gateway": {"address": f"{prefix}.92", "ports": [80, 443, 8080]},
         "cluster_controllers": {"count": 1, "cpus": 2, "memory": 2048},
         "cluster_workers": {"count": 2, "cpus": 2, "memory": 2048},
+        "cluster_parts": {**shipped("cluster_parts")["cluster_parts"], "monitoring": False},
+        "cluster_releases": [],
         **more,
     }
 

@@ -6,6 +6,7 @@ import http.client
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -18,11 +19,11 @@ class Said:
     version: str
 
 
-def asked(address: str, host: str, path: str, **headers: str) -> Said:
+def asked(address: str, host: str, path: str, *, port: int = 80, headers: Mapping[str, str] | None = None) -> Said:
     """Ask once, as a new client does."""
-    connection = http.client.HTTPConnection(address, 80, timeout=10)
+    connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
-        connection.request("GET", path, headers={"Host": host, "Connection": "close", **headers})
+        connection.request("GET", path, headers={"Host": host, "Connection": "close", **(headers or {})})
         answer = connection.getresponse()
         answer.read()
         first = (answer.getheader("x-chain") or "").partition(",")[0]

@@ -184,7 +184,7 @@ class Parts(Map):
     metrics_server: bool = setting(
         ..., "What kubectl top and HorizontalPodAutoscalers read (metrics-server).", example=True
     )
-    monitoring: bool = setting(..., "Prometheus, Alertmanager, and what they watch; about 500 MiB.", example=False)
+    monitoring: bool = setting(..., "Prometheus, Alertmanager, and what they watch; about 500 MiB.", example=True)
     grafana: bool = setting(
         False, "Grafana with dashboards of the cluster, the mesh and the releases; needs monitoring.", example=False
     )
@@ -253,9 +253,9 @@ class Settings(Map):
         rule="must be a DNS name in lower case",
     )
     cluster_parts: Parts = setting(
-        Parts(metallb=True, istio=True, storage=True, metrics_server=True, monitoring=False),
+        Parts(metallb=True, istio=True, storage=True, metrics_server=True, monitoring=True),
         "What is installed on top of Kubernetes.",
-        example={"metallb": True, "istio": True, "storage": True, "metrics_server": True, "monitoring": False},
+        example={"metallb": True, "istio": True, "storage": True, "metrics_server": True, "monitoring": True},
     )
     cluster_metallb_addresses: list[RangeText] = setting(
         ["192.168.56.90-192.168.56.99"],
@@ -274,7 +274,7 @@ class Settings(Map):
         example="permissive",
     )
     cluster_releases: list[ReleasePage] = setting(
-        [],
+        ["releases/sms-checker.yml"],
         "Pages of releases that a run ends with, in this order: files of the checkout, or absolute paths. "
         "The images of the example application come with the bundle when one of them needs them.",
         example=["releases/sms-checker.yml"],
