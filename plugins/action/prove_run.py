@@ -31,6 +31,7 @@ class ActionModule(ActionBase):
                 "sink": {"type": "list", "elements": "str", "default": []},
                 "alertmanager": {"type": "str", "default": ""},
                 "quiet": {"type": "int", "default": 180},
+                "note": {"type": "str", "default": ""},
             }
         )
         from slipway.errors import SlipwayError
@@ -75,6 +76,8 @@ class ActionModule(ActionBase):
             for line in lines:
                 self._display.display(line)
             raise AnsibleActionFail(failures(report, folder))
+        if arguments["note"]:
+            Path(arguments["note"]).unlink(missing_ok=True)
         return {"lines": lines, "report": str(folder / "report.html"), "counts": report.as_json()["counts"]}
 
     def _tell(self, stage: str) -> None:

@@ -49,6 +49,10 @@ options:
     description: Seconds that the release's alerts may take to be loaded and silent before the first request.
     type: int
     default: 180
+  note:
+    description: File that is taken away when every claim holds, empty for none.
+    type: str
+    default: ""
 author: The Slipway authors
 attributes:
   check_mode: {support: none}

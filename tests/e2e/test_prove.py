@@ -64,6 +64,18 @@ def test_without_a_change_only_who_asks_gets_a_proof(
     assert (stage.report(HELLO).stat().st_mtime_ns != before) is proved
 
 
+def test_what_was_left_out_is_proved_by_the_next_run(stage: Stage) -> None:
+    """So is what a run was killed in, or has failed in."""
+    weights = {"v1": 60, "v2": 40}
+    before = stage.report(HELLO).stat().st_mtime_ns
+    assert stage.release(HELLO, prove="never", release_weights=weights).expect().total("changed") > 0
+    assert stage.report(HELLO).stat().st_mtime_ns == before
+    assert stage.release(HELLO, prove_skip=QUICK, release_weights=weights).expect().total("changed") == 0
+    assert stage.report(HELLO).stat().st_mtime_ns != before
+    stage.passed(HELLO)
+    stage.release(HELLO, prove_skip=QUICK).expect()
+
+
 def test_what_is_broken_by_hand_is_named_and_put_right_it_passes(stage: Stage, kube: Kube) -> None:
     """One of all that tests/releases/test_breaks.py breaks."""
     weight = next(each for each in BREAKS if each.what == "a weight")

@@ -420,7 +420,10 @@ def proved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_proof_gives_its_lines_and_keeps_what_was_seen(tmp_path: Path, proved: list[Any]) -> None:
-    result = run_action(load("action", "prove_run"), prove(tmp_path, alertmanager="mine", quiet=7))
+    note = tmp_path / "unproved"
+    note.touch()
+    result = run_action(load("action", "prove_run"), prove(tmp_path, alertmanager="mine", quiet=7, note=str(note)))
+    assert not note.exists()
     assert (result["lines"], result["counts"]) == (["3 claims hold"], {"passed": 3})
     assert result["report"] == str(tmp_path / "report/shop/report.html")
     (release, quiet, reads), (folder, kept) = proved
@@ -434,9 +437,12 @@ def test_a_claim_that_does_not_hold_fails_the_task(
     tmp_path: Path, proved: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slipway.prove.report.write", lambda _report, _folder: 1)
+    note = tmp_path / "unproved"
+    note.touch()
     with pytest.raises(AnsibleActionFail, match="share of v1 does not hold"):
-        run_action(load("action", "prove_run"), prove(tmp_path))
-    # What was seen is kept all the same.
+        run_action(load("action", "prove_run"), prove(tmp_path, note=str(note)))
+    # What was seen is kept all the same, and it is proved the next time.
+    assert note.exists()
     assert proved[1][0] == tmp_path / "report/shop"
 
 
