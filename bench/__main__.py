@@ -55,8 +55,8 @@ PLAYS = {
     "Monitoring",
 }
 # What the project promises: by hand times this; a second run of the cluster's plays in these seconds and tasks, of the
-# parts' plays in these seconds; and MiB that the parts use when nothing is asked of them.
-RATIO, AGAIN_SECONDS, AGAIN_TASKS, PARTS_SECONDS, PARTS_MEMORY = 2.0, 30.0, 40, 18.0, 1229
+# parts' plays in these seconds; MiB that the parts use when nothing is asked of them, and cores that all nodes do then.
+RATIO, AGAIN_SECONDS, AGAIN_TASKS, PARTS_SECONDS, PARTS_MEMORY, IDLE_CORES = 2.0, 30.0, 40, 18.0, 1229, 0.5
 
 
 class BenchError(Exception):
@@ -207,6 +207,7 @@ def slipway(machines: list[dict[str, Any]]) -> dict[str, Any]:
     playbook("slipway-all", "playbooks/site.yml")
     again = playbook("slipway-again", "playbooks/site.yml", SLIPWAY_TIMES=str(times["again"]))
     used = memory()
+    cores = idle()
     playbook("slipway-down", "playbooks/down.yml")
     return {
         "machines": made,
@@ -214,6 +215,7 @@ def slipway(machines: list[dict[str, Any]]) -> dict[str, Any]:
         "gateway": answered - ready,
         "again": again,
         "memory": used,
+        "cores": cores,
         **{f"{name}_times": json.loads(path.read_text()) for name, path in times.items()},
     }
 
@@ -230,6 +232,23 @@ def memory() -> dict[str, int]:
         return figures if all(figures.values()) else {}
 
     return eventually(used, seconds=120, what="kubectl top knows the pods of every part")
+
+
+def idle(seconds: float = 45) -> float:
+    """Cores that all nodes together use when nothing is asked of them, as their kubelets count."""
+    kube = Kube(STATE)
+
+    def spent(node: str) -> tuple[float, float]:
+        lines = kube.text("get", "--raw", f"/api/v1/nodes/{node}/proxy/metrics/resource").splitlines()
+        (line,) = (line for line in lines if line.startswith("node_cpu_usage_seconds_total "))
+        _, used, at = line.split()
+        return float(used), float(at) / 1000
+
+    nodes = [node["metadata"]["name"] for node in kube.nodes()]
+    before = {node: spent(node) for node in nodes}
+    time.sleep(seconds)
+    after = {node: spent(node) for node in nodes}
+    return sum((after[node][0] - used) / (after[node][1] - at) for node, (used, at) in before.items())
 
 
 def of_parts(phase: dict[str, Any]) -> bool:
@@ -275,6 +294,8 @@ def show(hand: list[dict[str, float]], ours: list[dict[str, Any]]) -> bool:
     table.add_row("second run: the cluster's tasks on the longest path", "", f"{tasks} (at most {AGAIN_TASKS})", "")
     table.add_row("second run: changed", "", f"{second_changes} (0)", "")
     table.add_row("MiB of the parts when idle", "", f"{used} (at most {PARTS_MEMORY})", "")
+    cores = median(run["cores"] for run in ours)
+    table.add_row("cores of all nodes when idle", "", f"{cores:.2f} (at most {IDLE_CORES})", "")
     console.print(table)
     console.print("MiB when idle: " + ", ".join(f"{part} {figure}" for part, figure in last["memory"].items()))
 
@@ -306,7 +327,7 @@ def show(hand: list[dict[str, float]], ours: list[dict[str, Any]]) -> bool:
     console.print(steps)
     figures = all(median(found) <= RATIO for found in ratios.values())
     second = cluster <= AGAIN_SECONDS and parts <= PARTS_SECONDS and tasks <= AGAIN_TASKS and not second_changes
-    return figures and second and used <= PARTS_MEMORY
+    return figures and second and used <= PARTS_MEMORY and cores <= IDLE_CORES
 
 
 def main(argv: list[str] | None = None) -> int:
