@@ -274,7 +274,7 @@ class Settings(Map):
         example="permissive",
     )
     cluster_releases: list[ReleasePage] = setting(
-        ["releases/sms-checker.yml"],
+        [],
         "Pages of releases that a run ends with, in this order: files of the checkout, or absolute paths. "
         "The images of the example application come with the bundle when one of them needs them.",
         example=["releases/sms-checker.yml"],
