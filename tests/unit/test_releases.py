@@ -126,7 +126,7 @@ def test_a_release_is_listed_once_and_shares_no_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("around", "index", "said", "fix", "warning"),
     [
-        ({"mirror": False}, 0, "can only get from a mirror", "cluster_mirror: true", False),
+        ({"mirror": False}, 0, "can only get from a mirror", "cluster_mirror: true, or cluster_releases: []", False),
         ({"istio": False}, None, "needs the mesh", "cluster_parts: {istio: true}", False),
         ({"monitoring": False}, 0, "alerts", "monitoring: true", True),
     ],

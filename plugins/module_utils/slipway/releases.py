@@ -103,6 +103,10 @@ def _catalog(root: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+# What would work where an image has no publisher. (With hosts: one of them with role: mirror.)
+NEEDS_MIRROR = "cluster_mirror: true, or cluster_releases: []"
+
+
 def faults(
     pages: Iterable[str], root: Path, *, parts_on: Mapping[str, bool], with_mirror: bool
 ) -> Iterator[tuple[int | None, str, str, bool]]:
@@ -134,7 +138,7 @@ def faults(
             taken.setdefault(host, whose)
         own = sorted(own_images(listed, catalog))
         if own and not with_mirror:
-            yield index, f"runs {own[0]}, which nodes can only get from a mirror", "cluster_mirror: true", False
+            yield index, f"runs {own[0]}, which nodes can only get from a mirror", NEEDS_MIRROR, False
         if listed.alerts and not parts_on["monitoring"]:
             yield index, "asks for alerts, which without monitoring are left out", "monitoring: true", True
     if seen and not parts_on["istio"]:
