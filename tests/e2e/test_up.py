@@ -10,7 +10,7 @@ import pytest
 from tests.support.checkout import Checkout, Run, listed
 from tests.support.kube import Kube, ready
 from tests.support.lab import shipped
-from tests.support.mesh import own_address
+from tests.support.mesh import gateway_address
 from tests.support.releases import EXERCISED, SMS
 from tests.support.traffic import asked
 
@@ -45,9 +45,7 @@ def test_its_last_lines_say_what_stands_and_how_to_reach_it(run: Run, checkout: 
 
 def test_it_ends_with_the_release_answering_on_its_hosts(run: Run, kube: Kube) -> None:
     run.expect()
-    gateway = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
-    address = gateway["status"]["loadBalancer"]["ingress"][0]["ip"]
-    own_address(address)
+    address = gateway_address(kube)
     for host, port in (("team8.local", 80), ("canary.team8.local", 80), ("team8.local", 8080)):
         assert asked(address, host, "/", port=port).status == "200", (host, port)
 

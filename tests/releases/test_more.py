@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.breaks import RELAY
 from tests.support.kube import eventually
+from tests.support.mesh import gateway_address
 from tests.support.releases import HELLO, SMS, Stage
 from tests.support.traffic import asked
 
@@ -54,8 +55,7 @@ def test_what_the_documents_do_not_ask_for_is_proved_too(empty: Stage, page: str
 
 
 def test_figures_of_a_release_on_a_ready_cluster(empty: Stage) -> None:
-    gateway = empty.kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
-    address = gateway["status"]["loadBalancer"]["ingress"][0]["ip"]
+    address = gateway_address(empty.kube)
     # The images are on the nodes then.
     empty.release(SMS, prove="never").expect()
     empty.take_away((SMS,))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.kube import Kube
-from tests.support.mesh import own_address
+from tests.support.mesh import gateway_address
 from tests.support.releases import HELLO, SMS, Stage
 from tests.support.traffic import Traffic, asked
 
@@ -69,10 +69,7 @@ def weights(stage: Stage, v1: int, v2: int) -> Any:
 
 def test_weights_change_under_load_without_a_failed_request_or_a_new_pod(stage: Stage) -> None:
     """By requests of new clients at the page, which goes the whole chain; the release has no limit."""
-    address = stage.kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")["status"][
-        "loadBalancer"
-    ]["ingress"][0]["ip"]
-    own_address(address)
+    address = gateway_address(stage.kube)
     before = pods(stage.kube, "default")
     with Traffic(address, "team8.local", "/analyze?text=good") as traffic:
         for step in STEPS:
@@ -87,9 +84,7 @@ def test_weights_change_under_load_without_a_failed_request_or_a_new_pod(stage: 
 
 
 def test_a_roll_back_moves_everybody(stage: Stage) -> None:
-    address = stage.kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")["status"][
-        "loadBalancer"
-    ]["ingress"][0]["ip"]
+    address = gateway_address(stage.kube)
     cookie = {"Cookie": "canary-user=true"}
     assert {asked(address, "team8.local", "/", headers=cookie).version for _ in range(10)} == {"v2"}
     weights(stage, 100, 0)

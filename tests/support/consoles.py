@@ -22,7 +22,7 @@ from slipway import consoles
 from slipway.objects import identity
 
 from .kube import Kube
-from .mesh import own_address
+from .mesh import gateway_address
 
 ROLES = Path(__file__).parents[2] / "roles"
 IMAGES = {
@@ -142,9 +142,7 @@ class Gateway:
     """The way that people take to a console: its name, TLS of the cluster's authority, the gateway's address."""
 
     def __init__(self, kube: Kube, cluster: str) -> None:
-        found = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
-        self.address = str(found["status"]["loadBalancer"]["ingress"][0]["ip"])
-        own_address(self.address)
+        self.address = gateway_address(kube)
         self.cluster = cluster
         self.authority = kube.state / "ca/ca.crt"
 

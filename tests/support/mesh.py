@@ -139,6 +139,14 @@ def own_address(target: str) -> str:
     return str(found[0]["prefsrc"])
 
 
+def gateway_address(kube: Kube) -> str:
+    """The address of the mesh's gateway; an error unless this machine is on its network itself."""
+    service = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
+    address = str(service["status"]["loadBalancer"]["ingress"][0]["ip"])
+    own_address(address)
+    return address
+
+
 @dataclass
 class Answer:
     """An answer of HTTP: ``body`` is what the echo saw, empty when the gateway answered itself."""

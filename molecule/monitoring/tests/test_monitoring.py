@@ -14,7 +14,7 @@ from slipway.release import Environment, load, plan
 
 from tests.support.dashboards import faults, held
 from tests.support.kube import Kube, eventually
-from tests.support.mesh import NAMESPACE, Echo
+from tests.support.mesh import NAMESPACE, Echo, gateway_address
 from tests.support.monitoring import MAIL, MAIL_PORT, Mailbox, Monitoring, show
 from tests.support.release import page
 
@@ -180,8 +180,7 @@ def own(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def echo(kube: Kube) -> Iterator[Echo]:
-    gateway = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
-    started = Echo(kube, gateway["status"]["loadBalancer"]["ingress"][0]["ip"], HOST)
+    started = Echo(kube, gateway_address(kube), HOST)
     yield started
     started.stop()
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.consoles import Gateway, applied, left_out, refused, rendered, secret
 from tests.support.kube import Kube, eventually
-from tests.support.mesh import NAMESPACE, Echo
+from tests.support.mesh import NAMESPACE, Echo, gateway_address
 
 testinfra_hosts = ["ansible://controllers"]
 
@@ -29,8 +29,7 @@ def gateway(kube: Kube, page: dict[str, Any]) -> Gateway:
 
 @pytest.fixture(scope="module")
 def echo(kube: Kube) -> Iterator[Echo]:
-    found = kube("get", "service", "istio-ingressgateway", "--namespace=istio-system")
-    started = Echo(kube, found["status"]["loadBalancer"]["ingress"][0]["ip"], HOST)
+    started = Echo(kube, gateway_address(kube), HOST)
     yield started
     started.stop()
 
