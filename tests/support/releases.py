@@ -47,10 +47,11 @@ class Stage:
         return "monitoring" in self.parts
 
     def prepare(self) -> None:
-        """Put the images of the examples on the mirror, and the mail sink into the cluster."""
+        """Put the images of the examples on the mirror, tell the nodes of it, and put the mail sink into the cluster."""
         parts = ["kubernetes", "flannel", "mirror", "tools", *self.parts, "apps"]
         wanted = json.dumps({"artifacts_parts": parts})
-        self.checkout.playbook("playbooks/artifacts.yml", "playbooks/mirror.yml", "-e", wanted, timeout=3600).expect()
+        books = (f"playbooks/{name}.yml" for name in ("artifacts", "mirror", "nodes"))
+        self.checkout.playbook(*books, "-e", wanted, timeout=3600).expect()
         self.checkout.make("mail-sink", timeout=900, SMTP_PASSWORD=PASSWORD).expect()
 
     def play(self, book: str, page: str, *arguments: str, timeout: float = 1200, **given: Any) -> Run:
