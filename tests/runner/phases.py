@@ -7,7 +7,7 @@ each of them is a file of tests/e2e.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,5 +165,15 @@ SHORT = (
 
 FAST = (
     Phase("quick-lint", "ruff, mypy, yamllint", ("tests/lint", "ruff", "format", "mypy", "yamllint"), 300),
-    suite("quick", "pure functions, tables, contracts", 300, "tests/unit"),
+    replace(
+        suite(
+            "quick",
+            "pure functions, tables, contracts, without those marked slow",
+            900,
+            *("-q", "-m", "not slow", "--numprocesses=auto", "--dist=worksteal"),
+            "tests/unit",
+            beside="quick-lint",
+        ),
+        tells=True,
+    ),
 )

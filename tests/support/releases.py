@@ -47,7 +47,7 @@ class Stage:
         return "monitoring" in self.parts
 
     def prepare(self) -> None:
-        """Put the images of the examples on the mirror, tell the nodes of it, and put the mail sink into the cluster."""
+        """Put the images of the examples on the mirror, tell the nodes, and put the mail sink into the cluster."""
         parts = ["kubernetes", "flannel", "mirror", "tools", *self.parts, "apps"]
         wanted = json.dumps({"artifacts_parts": parts})
         books = (f"playbooks/{name}.yml" for name in ("artifacts", "mirror", "nodes"))

@@ -21,6 +21,8 @@ import pytest
 
 from tests.apps.hops import ANSWER_SECONDS, Hop, eventually, hop, read, stand, started
 
+pytestmark = pytest.mark.slow
+
 FREE = "win a free prize now, call 0900123456"
 TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=1", "b3": "0"}
 SAMPLE = re.compile(r'[a-z_]+\{([a-z_]+="[^"\\]*",?)+\} [0-9.e+-]+')

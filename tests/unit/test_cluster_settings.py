@@ -158,6 +158,7 @@ def play(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_playbook_checks_a_page_and_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "cluster.slipway.yml"
     file.write_text("plugin: slipway\npage: page.yml\nstate: state\n")

@@ -51,6 +51,7 @@ def test_dates_are_read_as_openssl_writes_them(program: ModuleType, text: str, s
     assert program.expiry(text) == seconds
 
 
+@pytest.mark.slow
 def test_certificates_of_files_and_of_kubeconfigs_are_found(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ from slipway.release import plan as planned
 
 from tests.support.release import page, shipped
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 
 

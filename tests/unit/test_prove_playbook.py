@@ -20,6 +20,8 @@ from slipway.release import plan as planned
 from tests.support.prove import Shop, gateway_service, ready_pod, served, service
 from tests.support.release import page
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS: Json = {"v1": {}, "v2": {}}

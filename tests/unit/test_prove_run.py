@@ -21,6 +21,8 @@ from slipway.status.collect import PROMETHEUS
 from tests.support.prove import FakeCluster, Shop, ready_pod, served
 from tests.support.release import page
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 ALERT = f"{PROMETHEUS}/api/v1/rules?type=alert"
 

@@ -17,6 +17,8 @@ from slipway.release import Environment, load, plan
 
 from tests.support.release import RELEASES
 
+pytestmark = pytest.mark.slow
+
 PAGES = [path.read_text(encoding="utf-8") for path in sorted(RELEASES.glob("*.yml"))]
 Key = tuple[str | int, ...]
 

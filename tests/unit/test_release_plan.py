@@ -435,11 +435,13 @@ def seconds(path: Path) -> float:
     return float(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(RELEASES.glob("*.yml")), ids=lambda path: path.stem)
 def test_a_plan_takes_a_tenth_of_a_second(path: Path) -> None:
     assert seconds(path) <= 0.1
 
 
+@pytest.mark.slow
 def test_fifty_services_of_three_versions_take_a_second(tmp_path: Path) -> None:
     versions = {name: {"image": IMAGE, "env": {"APP_VERSION": name}} for name in ("v1", "v2", "v3")}
     service = {"versions": versions, "metrics": "/metrics", "timeout": "10s", "config": {"A": "b"}}

@@ -16,6 +16,8 @@ from tests.runner.covered import figures
 from tests.runner.long import LONG
 from tests.runner.phases import ROOT, SCENARIOS, SHORT, Phase
 
+pytestmark = pytest.mark.slow
+
 REAL_SLEEP = time.sleep
 FILE = """<testsuites><testsuite name="x">
 <testcase name="a"/><testcase name="b"><failure message="no"/></testcase>

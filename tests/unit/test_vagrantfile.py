@@ -26,10 +26,13 @@ cluster_box: debian/bookworm64
 ADDRESSES = {"ctrl": "192.168.58.100", "node-1": "192.168.58.101", "node-2": "192.168.58.102"}
 SIZES = {"ctrl": (2, 2048), "node-1": (3, 1024), "node-2": (3, 1024)}
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("ruby") or not (ROOT / ".venv/bin/python").exists(),
-    reason="the Vagrantfile is Ruby and calls .venv/bin/python: there is no ruby, or no .venv, on this machine",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not shutil.which("ruby") or not (ROOT / ".venv/bin/python").exists(),
+        reason="the Vagrantfile is Ruby and calls .venv/bin/python: there is no ruby, or no .venv, on this machine",
+    ),
+]
 
 
 def evaluated(folder: Path, provider: str, more: str = "", *, mirror: bool = False, status: int = 0) -> Any:
