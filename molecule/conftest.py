@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import pytest_runtest_makereport
 from tests.support.kube import Kube
 from tests.support.probe import Probes
+
+__all__ = ["pytest_runtest_makereport"]
 
 HERE = Path(__file__).parent
 

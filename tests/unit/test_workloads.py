@@ -72,6 +72,16 @@ def test_what_is_not_available_is_named_with_its_pods_reasons() -> None:
     assert workloads.unready([deployment("a", availableReplicas=0)], [], ["a"]) == [
         "a is not Available: its pods are starting"
     ]
+    init = {"name": "istio-init", "state": {"running": {}}, "ready": False}
+    app = {"name": "app", "state": {"waiting": {"reason": "PodInitializing"}}, "ready": False}
+    young: Object = {
+        "metadata": {"name": "a-1"},
+        "spec": {"nodeName": "node-2"},
+        "status": {"initContainerStatuses": [{**init, "ready": True}], "containerStatuses": [app]},
+    }
+    assert workloads.reason("a", [young]) == "a-1 is starting on node-2 (app PodInitializing)"
+    young["status"]["initContainerStatuses"] = [init]
+    assert workloads.reason("a", [young]) == "a-1 runs and is not ready"
 
 
 def test_everything_that_is_wanted_has_to_be_available() -> None:

@@ -50,7 +50,7 @@ def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wante
 def reason(name: str, pods: Iterable[Object]) -> str:
     """Say what the pods of the workload ``name`` know of why it is not there yet."""
     own = [pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{name}-")]
-    return "; ".join(_troubles(own)) or "its pods are starting"
+    return "; ".join(_troubles(own) or _starting(own)) or "its pods are starting"
 
 
 def rolled_out(item: Object) -> bool:
@@ -186,3 +186,17 @@ def _troubles(pods: Iterable[Object]) -> list[str]:
             elif "running" in state and not container.get("ready"):
                 troubles.append(f"{name} runs and is not ready")
     return troubles
+
+
+def _starting(pods: Iterable[Object]) -> list[str]:
+    """Say where pods are, and what their containers wait for, that are neither in trouble nor there yet."""
+    found = []
+    for pod in pods:
+        status = pod.get("status") or {}
+        states = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+        waits = {one["name"]: (one.get("state") or {}).get("waiting") for one in states if not one.get("ready")}
+        words = ", ".join(f"{name} {(waiting or {}).get('reason') or 'runs'}" for name, waiting in waits.items())
+        if words and not pod["metadata"].get("deletionTimestamp"):
+            node = (pod.get("spec") or {}).get("nodeName") or "no node"
+            found.append(f"{pod['metadata']['name']} is starting on {node} ({words})")
+    return found

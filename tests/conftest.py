@@ -1,0 +1,22 @@
+"""For all tests: of a failed one that has machines, what they can tell is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from tests.support import scene
+
+# Folders whose tests have machines.
+LIVE = {"e2e", "faults", "machines", "molecule", "releases"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep it while it is there: fixtures take their machines away right after this."""
+    report = yield
+    if report.failed and LIVE & set(item.path.relative_to(item.config.rootpath).parts):
+        kept = scene.keep(item.nodeid)
+        report.sections += [("kept for you to look at", str(folder)) for folder in kept]
+    return report
