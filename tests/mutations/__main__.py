@@ -14,13 +14,12 @@ from pathlib import Path
 import yaml
 
 from tests.runner import junit
-from tests.support.checkout import Checkout
+from tests.runner.phases import SCENARIOS
+from tests.support.checkout import Checkout, Run
 from tests.support.lab import ROOT
 
 DEFECTS = Path(__file__).with_name("defects.yml")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# `istio ➜ verify: Executed: Failed`, or in brackets, as molecule was told to print.
-STEP = re.compile(r"(?P<scenario>\w+) (?:>|➜) (?P<step>\w+)\]?:? Executed: Failed")
+STEPS = ("converge", "idempotence", "verify")
 REPORT = ROOT / ".slipway/report/mutations.xml"
 SECONDS = 1200
 
@@ -54,36 +53,57 @@ def spoil(text: str, defect: Defect) -> str:
     return text.replace(defect.was, defect.now)
 
 
-def noticed(checkout: Checkout, defect: Defect) -> list[str]:
-    """Run the scenario of the defect's role with the defect in it: the tests, or the step, that failed."""
-    file = checkout.path / defect.file
-    sound = file.read_text(encoding="utf-8")
-    report = checkout.path / f".slipway/report/molecule-{defect.role}.xml"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.unlink(missing_ok=True)
-    file.write_text(spoil(sound, defect), encoding="utf-8")
-    try:
-        run = checkout.run(
+class Lab:
+    """One lab for all defects: each role is spoilt before it has run there, and mended before others build on it."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        self.checkout = checkout
+
+    def molecule(self, command: str, scenario: str, *arguments: str) -> Run:
+        return self.checkout.run(
             ".venv/bin/molecule",
-            "test",
+            command,
+            *arguments,
             "--scenario-name",
-            defect.role,
+            scenario,
             timeout=SECONDS,
-            PATH=f"{checkout.path / '.venv/bin'}{os.pathsep}{checkout.environment['PATH']}",
-            MOLECULE_EPHEMERAL_DIRECTORY=str(checkout.state / "test/molecule"),
+            PATH=f"{self.checkout.path / '.venv/bin'}{os.pathsep}{self.checkout.environment['PATH']}",
+            MOLECULE_EPHEMERAL_DIRECTORY=str(self.checkout.state / "test/molecule"),
         )
-    finally:
-        file.write_text(sound, encoding="utf-8")
-    if run.status == 0:
+
+    def noticed(self, defect: Defect) -> list[str]:
+        """The tests, or the step, that fail in the scenario of the defect's role with the defect in it."""
+        self.molecule("create", defect.role).expect()
+        # Forced: molecule has one note of this for all scenarios.
+        self.molecule("prepare", defect.role, "--force").expect()
+        file = self.checkout.path / defect.file
+        sound = file.read_text(encoding="utf-8")
+        file.write_text(spoil(sound, defect), encoding="utf-8")
+        try:
+            return self.failures(defect.role)
+        finally:
+            file.write_text(sound, encoding="utf-8")
+            self.mend(defect.role)
+
+    def failures(self, role: str) -> list[str]:
+        """Run the scenario up to its first step that fails: the tests that do, or the name of the step."""
+        report = self.checkout.path / f".slipway/report/molecule-{role}.xml"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)
+        for step in STEPS:
+            if self.molecule(step, role).status:
+                failed = junit.read(report).failures if report.is_file() else []
+                return [re.sub(r"^.*: (\w+).*$", r"\1", name) for name in failed] or [step]
         return []
-    if report.is_file() and junit.read(report).failed:
-        return [re.sub(r"^.*: (\w+).*$", r"\1", name) for name in junit.read(report).failures]
-    return failed_steps(run.output) or ["a step that molecule did not name"]
 
-
-def failed_steps(output: str) -> list[str]:
-    """The steps that molecule says have failed, each once."""
-    return list(dict.fromkeys(match["step"] for match in STEP.finditer(COLOUR.sub("", output))))
+    def mend(self, role: str) -> None:
+        """Put right what the defect has done, for the scenarios that build on its role; else begin with a new lab."""
+        if self.molecule("converge", role).status:
+            self.molecule("destroy", "default")
+        else:
+            passed = self.checkout.path / "molecule/.lab/state/passed" / role
+            passed.parent.mkdir(exist_ok=True)
+            passed.touch()
 
 
 def main(roles: list[str]) -> int:
@@ -91,20 +111,23 @@ def main(roles: list[str]) -> int:
     if unknown := sorted(set(roles) - {defect.role for defect in read()}):
         print(f"no defect for {', '.join(unknown)} in {DEFECTS.relative_to(ROOT)}", file=sys.stderr)
         return 2
+    defects.sort(key=lambda defect: SCENARIOS.index(defect.role))
     checkout = Checkout("mutate")
+    lab = Lab(checkout)
     lines: list[str] = []
     missed = 0
     try:
         checkout.fresh()
         checkout.make("setup-dev").expect()
         for defect in defects:
-            found = noticed(checkout, defect)
+            found = lab.noticed(defect)
             right = defect.noticed_by in found
             missed += not right
             seen = ", ".join(dict.fromkeys(found)) or "nothing"
             lines.append(f"{'caught' if right else 'MISSED':<8}{defect.role:<15}{defect.what}: noticed by {seen}")
             print(lines[-1], flush=True)
     finally:
+        lab.molecule("destroy", "default")
         checkout.remove()
     print("\n".join(["", *lines, f"{len(defects) - missed} of {len(defects)} defects caught"]))
     return 1 if missed else 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.mutations.__main__ import Defect, failed_steps, read, spoil
+from tests.mutations.__main__ import Defect, Lab, read, spoil
+from tests.support.checkout import Checkout, Run
 from tests.support.lab import ROOT
 
 DEFECTS = read()
@@ -36,10 +38,57 @@ def test_every_role_has_a_defect() -> None:
     assert {defect.role for defect in DEFECTS} == roles
 
 
-def test_the_step_that_failed_is_read_off_what_molecule_prints() -> None:
-    coloured = "\x1b[31mERROR \x1b[0m \x1b[32mistio\x1b[0m ➜ \x1b[33mverify\x1b[0m: \x1b[31mExecuted: Failed\x1b[0m\n"
-    assert failed_steps(coloured + coloured + "WARNING [istio > idempotence] Executed: Failed\n") == [
-        "verify",
-        "idempotence",
+class Scripted(Lab):
+    """A lab whose molecule ends as told, step by step, and writes down what it was called with."""
+
+    def __init__(self, checkout: Checkout, **ends: int) -> None:
+        super().__init__(checkout)
+        self.ends, self.called = ends, list[tuple[str, str, bool]]()
+
+    def molecule(self, command: str, scenario: str, *_arguments: str) -> Run:
+        broken = "x = 2" in (self.checkout.path / "role.yml").read_text()
+        self.called.append((command, scenario, broken))
+        return Run(self.ends.get(command, 0) if broken else self.ends.get(f"sound_{command}", 0), 0.0, "")
+
+
+DEFECT = Defect("storage", "x is another", "role.yml", "x = 1", "x = 2", "test_x")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    made = Checkout("mutate", tmp_path)
+    (made.path / "molecule/.lab/state").mkdir(parents=True)
+    (made.path / "role.yml").write_text("x = 1\n")
+    return made
+
+
+def test_a_defect_is_there_from_converge_to_verify_and_mended_afterwards(checkout: Checkout) -> None:
+    lab = Scripted(checkout)
+    assert lab.noticed(DEFECT) == []
+    assert lab.called == [
+        ("create", "storage", False),
+        ("prepare", "storage", False),
+        ("converge", "storage", True),
+        ("idempotence", "storage", True),
+        ("verify", "storage", True),
+        ("converge", "storage", False),
     ]
-    assert failed_steps("INFO istio ➜ verify: Executed: Successful\n") == []
+    assert (checkout.path / "molecule/.lab/state/passed/storage").exists()
+
+
+def test_the_step_that_fails_is_the_last_and_is_named(checkout: Checkout) -> None:
+    lab = Scripted(checkout, idempotence=1)
+    assert lab.noticed(DEFECT) == ["idempotence"]
+    assert ("verify", "storage", True) not in lab.called
+
+
+def test_a_lab_that_cannot_be_mended_is_not_used_again(checkout: Checkout) -> None:
+    lab = Scripted(checkout, verify=1, sound_converge=1)
+    assert lab.noticed(DEFECT) == ["verify"]
+    assert lab.called[-1] == ("destroy", "default", False)
+    assert not (checkout.path / "molecule/.lab/state/passed/storage").exists()
+
+
+def test_a_lab_that_cannot_be_made_is_no_defect_caught(checkout: Checkout) -> None:
+    with pytest.raises(AssertionError):
+        Scripted(checkout, sound_prepare=1).noticed(DEFECT)
