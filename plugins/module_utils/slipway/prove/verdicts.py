@@ -206,7 +206,8 @@ class _Judge:
         planned = next(item for item in self.plan["experiments"] if item["id"] == name)
         wanted = planned["clients"] * sum(step["times"] for step in planned["steps"])
         if len(answers) < wanted:
-            raise FailedError(f"only {len(answers)} of {wanted} requests were sent in time")
+            said = f"only {len(answers)} of {wanted} requests were sent in time"
+            raise FailedError(f"{said}: machines are too busy, or answers come too late, for a proof now")
         return answers
 
     def _good(self, answers: list[Json]) -> list[Json]:
