@@ -279,7 +279,9 @@ def test_pods_are_waited_for_until_they_are_ready(cluster: FakeCluster, monkeypa
     cluster.store["/api/v1/namespaces/apps/pods/client"]["status"] = status
     waiting = {"reason": "InvalidImageName", "message": "no"}
     status["containerStatuses"] = [{"name": "agent", "state": {"waiting": {"reason": "ContainerCreating"}}}]
-    with pytest.raises(NotRolledOutError, match="Pod/apps/client: its pods are starting"):
+    with pytest.raises(
+        NotRolledOutError, match=r"Pod/apps/client: client is starting on no node \(agent ContainerCreating\)"
+    ):
         applier.wait(applied, 0.05)
     status["containerStatuses"] = [{"name": "agent", "state": {"waiting": waiting}}]
     with pytest.raises(NotRolledOutError, match=r"Pod/apps/client cannot start: .*InvalidImageName: no"):

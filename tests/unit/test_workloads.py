@@ -202,3 +202,18 @@ def test_the_filters_are_for_any_deployment() -> None:
     filters = module.FilterModule().filters()
     assert filters["workloads_available"]([deployment("a")], ["a"])
     assert filters["workloads_unready"]([], [], ["a"]) == ["a is not there"]
+
+
+def test_a_pod_that_has_failed_is_not_waited_for() -> None:
+    """Of its own: a Deployment makes another in its place."""
+    ended = {"name": "istio-init", "state": {"terminated": {"exitCode": 1, "message": "no lock\n"}}, "ready": False}
+    waiting = {"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}, "ready": False}
+    status = {"phase": "Failed", "initContainerStatuses": [ended], "containerStatuses": [waiting]}
+    client: Object = {"kind": "Pod", "metadata": {"name": "client", "namespace": "shop"}, "status": status}
+    assert workloads.stuck(client, [], [client]) == "!pod client has ended: container istio-init with 1, no lock"
+    late = {**client, "status": {"phase": "Failed", "reason": "DeadlineExceeded", "message": "was active too long"}}
+    assert workloads.stuck(late, [], [late]) == "!pod client has ended: was active too long"
+    assert workloads.stuck({**client, "status": {**status, "phase": "Pending"}}, [], []) == ""
+    assert workloads.reason("client", [{**client, "status": {**status, "phase": "Pending"}}]) == (
+        "client is starting on no node (istio-init ended with 1, agent PodInitializing)"
+    )

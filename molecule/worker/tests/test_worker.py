@@ -39,6 +39,11 @@ def test_the_kubelet_reports_to_the_api(host: Host, kube: Kube) -> None:
     assert host.service("kubelet").is_running
 
 
+def test_the_kubelet_finds_the_folder_that_it_looks_into_every_second(host: Host) -> None:
+    with host.sudo():
+        assert host.file("/etc/kubernetes/manifests").mode == 0o700
+
+
 def test_the_kubelet_serves_with_a_certificate_that_the_cluster_signed_for_its_address(host: Host, kube: Kube) -> None:
     address = host.ansible.get_variables()["node_address"]
     # It trusts the cluster's CA alone, and wants the certificate to be for the address that it asks.

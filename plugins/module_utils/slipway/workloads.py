@@ -76,7 +76,8 @@ def stuck(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) 
     """
     metadata, status = item["metadata"], item.get("status") or {}
     if item["kind"] == "Pod":
-        return cannot_start(item)
+        # Nobody makes it anew, as is done for the pods of a Deployment.
+        return cannot_start(item) or (f"!pod {metadata['name']} has ended{_ends(item)}" if _failed(item) else "")
     if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
         # What its controller shows is still about the template before.
         return ""
@@ -127,6 +128,24 @@ def cannot_start(pod: Object) -> str:
             what = f"container {container['name']} has failed {container['restartCount']} times{code}{said}"
             return f"!pod {name}: {what}"
     return ""
+
+
+def _failed(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Failed"
+
+
+def _ends(pod: Object) -> str:
+    """Say why a pod has failed: in its own words, or which of its containers ended with a failure, and how."""
+    status = pod.get("status") or {}
+    states = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    ends = {one["name"]: (one.get("state") or {}).get("terminated") or {} for one in states}
+    containers = [
+        f"container {name} with {end['exitCode']}" + (f", {end['message'].strip()}" if end.get("message") else "")
+        for name, end in ends.items()
+        if end.get("exitCode")
+    ]
+    said = status.get("message") or "; ".join(containers) or status.get("reason")
+    return f": {said}" if said else ""
 
 
 @dataclass
@@ -194,9 +213,15 @@ def _starting(pods: Iterable[Object]) -> list[str]:
     for pod in pods:
         status = pod.get("status") or {}
         states = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-        waits = {one["name"]: (one.get("state") or {}).get("waiting") for one in states if not one.get("ready")}
-        words = ", ".join(f"{name} {(waiting or {}).get('reason') or 'runs'}" for name, waiting in waits.items())
+        waits = {one["name"]: one.get("state") or {} for one in states if not one.get("ready")}
+        words = ", ".join(f"{name} {_state(state)}" for name, state in waits.items())
         if words and not pod["metadata"].get("deletionTimestamp"):
             node = (pod.get("spec") or {}).get("nodeName") or "no node"
             found.append(f"{pod['metadata']['name']} is starting on {node} ({words})")
     return found
+
+
+def _state(state: Mapping[str, Any]) -> str:
+    if "terminated" in state:
+        return f"ended with {state['terminated'].get('exitCode')}"
+    return str((state.get("waiting") or {}).get("reason") or "waits")
