@@ -91,7 +91,7 @@ MEASURED = ("--cov", "--cov-report=", "--cov-fail-under=0")
 CONTRACTS = ("tests/unit/test_role_contracts.py", "tests/unit/test_tree_contracts.py")
 
 SHORT = (
-    Phase("lint", "ruff, mypy, yamllint, ansible-lint, shellcheck", ("tests/lint",), 900),
+    Phase("lint", "ruff, mypy, yamllint, ansible-lint, shellcheck", ("tests/lint",), 1800),
     suite(
         "unit",
         "pure functions, tables",
