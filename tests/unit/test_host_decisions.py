@@ -101,3 +101,20 @@ def test_a_system_that_the_mirror_has_nothing_for_is_named(
     assert settings["state"] == apt_config
     assert ("Timeout" in settings["secret"]) is bool(said)
     assert sources["state"] == ("present" if codename in repositories else "absent")
+
+
+@pytest.mark.parametrize(
+    ("machine", "acts"),
+    [
+        ({"swap": ["/dev/vdb"], "swap_masked": True}, True),
+        ({"swap": [], "swap_masked": False}, True),
+        ({"swap": [], "swap_masked": True}, False),
+        ({"swap": ["/dev/vdb"], "swap_masked": False, "container": True}, False),
+    ],
+)
+def test_swap_is_switched_off_on_real_machines_that_have_it(machine: dict[str, Any], acts: bool) -> None:
+    """Ansible refuses a condition that is no boolean, such as the list of swap devices."""
+    tasks = DataLoader().load_from_file(str(ROLE / "tasks/main.yml"), trusted_as_template=True)
+    (condition,) = (task["when"] for task in tasks if task["name"] == "Keep swap off")
+    variables = {"slipway_node": {**MACHINE, **machine}}
+    assert Templar(loader=DataLoader(), variables=variables).evaluate_conditional(condition) is acts
