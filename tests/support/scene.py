@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .kube import ready
 from .lab import ROOT, docker, lab_name
 
 KEPT = ROOT / ".slipway/log/test/kept"
@@ -77,8 +78,7 @@ def unready(pods: str) -> list[tuple[str, str]]:
     return [
         (pod["metadata"]["name"], pod["metadata"]["namespace"])
         for pod in items
-        if pod["status"].get("phase") != "Succeeded"
-        and not any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or [])
+        if pod["status"].get("phase") != "Succeeded" and not ready(pod)
     ]
 
 

@@ -109,10 +109,10 @@ def cannot_start(pod: Object) -> str:
     """Say why a pod does not start, in the words of its state; empty: nothing holds it up. ``!``: for good."""
     if pod["metadata"].get("deletionTimestamp"):
         return ""
-    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    name = pod["metadata"]["name"]
     images = {item["name"]: item.get("image", "") for kind in ("initContainers", "containers")
               for item in (pod.get("spec") or {}).get(kind) or []}  # fmt: skip
-    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+    for container in _statuses(pod):
         state = (container.get("state") or {}).get("waiting") or {}
         reason, message = state.get("reason", ""), state.get("message", "")
         what = f"pod {name}, image {images.get(container.get('name'), '')}: {reason}"
@@ -130,6 +130,12 @@ def cannot_start(pod: Object) -> str:
     return ""
 
 
+def _statuses(pod: Object) -> list[Mapping[str, Any]]:
+    """Give the states of a pod's containers, those that set it up first."""
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+
+
 def _failed(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") == "Failed"
 
@@ -137,8 +143,7 @@ def _failed(pod: Object) -> bool:
 def _ends(pod: Object) -> str:
     """Say why a pod has failed: in its own words, or which of its containers ended with a failure, and how."""
     status = pod.get("status") or {}
-    states = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    ends = {one["name"]: (one.get("state") or {}).get("terminated") or {} for one in states}
+    ends = {one["name"]: (one.get("state") or {}).get("terminated") or {} for one in _statuses(pod)}
     containers = [
         f"container {name} with {end['exitCode']}" + (f", {end['message'].strip()}" if end.get("message") else "")
         for name, end in ends.items()
@@ -197,7 +202,7 @@ def _troubles(pods: Iterable[Object]) -> list[str]:
             for condition in status.get("conditions", [])
             if condition["type"] == "PodScheduled" and condition["status"] != "True"
         ]
-        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        for container in _statuses(pod):
             state = container.get("state", {})
             waiting = state.get("waiting", {})
             if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
@@ -211,9 +216,7 @@ def _starting(pods: Iterable[Object]) -> list[str]:
     """Say where pods are, and what their containers wait for, that are neither in trouble nor there yet."""
     found = []
     for pod in pods:
-        status = pod.get("status") or {}
-        states = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-        waits = {one["name"]: one.get("state") or {} for one in states if not one.get("ready")}
+        waits = {one["name"]: one.get("state") or {} for one in _statuses(pod) if not one.get("ready")}
         words = ", ".join(f"{name} {_state(state)}" for name, state in waits.items())
         if words and not pod["metadata"].get("deletionTimestamp"):
             node = (pod.get("spec") or {}).get("nodeName") or "no node"
