@@ -63,22 +63,26 @@ def questions(lab: Lab) -> Iterator[tuple[str, Sequence[str]]]:
     yield "nodes", (*kubectl, "describe", "nodes")
     yield "pods", (*kubectl, "get", "pods", "--all-namespaces", "--output=wide")
     yield "events", (*kubectl, "get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")
-    for pod, space in unready(answer((*kubectl, "get", "pods", "--all-namespaces", "--output=json"))):
-        yield f"{space}.{pod}", (*kubectl, "describe", "pod", pod, f"--namespace={space}")
+    for pod, space, well in pods(answer((*kubectl, "get", "pods", "--all-namespaces", "--output=json"))):
+        if not well:
+            yield f"{space}.{pod}", (*kubectl, "describe", "pod", pod, f"--namespace={space}")
         logs = (f"--namespace={space}", "--all-containers", "--prefix", f"--tail={LINES}")
         yield f"{space}.{pod}.log", (*kubectl, "logs", pod, *logs)
 
 
-def unready(pods: str) -> list[tuple[str, str]]:
-    """Name and namespace of each pod in kubectl's JSON that should serve and does not."""
+def pods(said: str) -> list[tuple[str, str, bool]]:
+    """Name and namespace of each pod in kubectl's JSON, and whether it is as it should be."""
     try:
-        items = json.loads(pods)["items"]
+        items = json.loads(said)["items"]
     except (ValueError, KeyError):
         return []
     return [
-        (pod["metadata"]["name"], pod["metadata"]["namespace"])
+        (
+            pod["metadata"]["name"],
+            pod["metadata"]["namespace"],
+            pod["status"].get("phase") == "Succeeded" or ready(pod),
+        )
         for pod in items
-        if pod["status"].get("phase") != "Succeeded" and not ready(pod)
     ]
 
 

@@ -45,15 +45,16 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_pods_that_should_serve_and_do_not_are_looked_at() -> None:
     pods = {"items": [pod("web"), pod("late", ready="False"), pod("done", "Succeeded", "False")]}
-    assert scene.unready(json.dumps(pods)) == [("late", "shop")]
-    assert scene.unready("The connection to the server was refused") == []
+    assert scene.pods(json.dumps(pods)) == [("web", "shop", True), ("late", "shop", False), ("done", "shop", True)]
+    assert scene.pods("The connection to the server was refused") == []
 
 
 def test_what_a_cluster_can_tell_is_kept(lab: str) -> None:
     (folder,) = scene.keep("tests/faults/test_x.py::test_y[Machines-4.0]")
     assert folder.name == f"tests-faults-test-x-py-test-y-Machines-4-0.{lab}"
     found = {path.name: path.read_text() for path in folder.iterdir()}
-    assert set(found) == {"ctrl.txt", "nodes.txt", "pods.txt", "events.txt", "shop.late.txt", "shop.late.log.txt"}
+    logs = {"shop.web.log.txt", "shop.late.log.txt"}
+    assert set(found) == {"ctrl.txt", "nodes.txt", "pods.txt", "events.txt", "shop.late.txt", *logs}
     assert "get events --all-namespaces" in found["events.txt"]
     assert "describe pod late --namespace=shop" in found["shop.late.txt"]
 
