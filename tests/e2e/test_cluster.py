@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from tests.support.kube import Kube, ready
+from tests.support.kube import Kube, eventually, ready
 from tests.support.probe import PORT, Probes
 
 
@@ -66,3 +67,16 @@ def test_a_pod_sees_the_nodes_own_address(controller: Host, probes: Probes) -> N
         fetch = f"import urllib.request as r; print(r.urlopen('{url}', timeout=5).read().decode())"
         seen = json.loads(controller.check_output("env no_proxy='*' python3 -c %s", fetch))
         assert seen["client"] in own, f"asked the pod on {target.node}"
+
+
+def test_pods_see_a_changed_configmap_within_seconds(probes: Probes) -> None:
+    """Prometheus learns of a release this way: left to itself, a kubelet looks every 60 to 90 s."""
+    for word in ("one", "other"):
+        probes.set("word", word)
+        for probe in probes.all:
+            read = functools.partial(probes.setting, probe, "word")
+            eventually(functools.partial(same, read, word), seconds=30, what=f"the pod on {probe.node} reads {word}")
+
+
+def same(read: Callable[[], str], wanted: str) -> bool:
+    return read() == wanted

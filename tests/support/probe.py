@@ -15,7 +15,10 @@ from .kube import Kube, eventually, ready
 NAMESPACE = "slipway-probe"
 PORT = 8080
 
-# Runs inside the pod: GET / says who asks, /fetch?url= asks somebody else, /resolve?name= asks the pod's name server.
+SETTINGS = "settings"
+
+# Runs inside the pod: GET / says who asks, /fetch?url= asks somebody else, /resolve?name= asks the pod's name server,
+# /setting?name= reads one of the ConfigMap SETTINGS.
 SERVER = r"""
 import http.server, json, os, socket, urllib.parse, urllib.request
 
@@ -31,6 +34,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif where.path == "/resolve":
                 found = socket.getaddrinfo(given["name"], None, socket.AF_INET, socket.SOCK_STREAM)
                 body = {"addresses": sorted({entry[4][0] for entry in found})}
+            elif where.path == "/setting":
+                with open("/settings/" + os.path.basename(given["name"])) as text:
+                    body = {"text": text.read()}
             else:
                 body = {"client": self.client_address[0], "node": os.environ["NODE"], "pod": os.environ["POD"]}
         except Exception as exc:
@@ -72,7 +78,8 @@ def objects(nodes: list[str], image: str) -> list[dict[str, Any]]:
             "ports": [{"name": "http", "containerPort": PORT}],
             "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
             "volumeMounts": [
-                {"name": name, "mountPath": inside, "readOnly": True} for name, (_, inside) in mounts.items()
+                *({"name": name, "mountPath": inside, "readOnly": True} for name, (_, inside) in mounts.items()),
+                {"name": SETTINGS, "mountPath": "/settings", "readOnly": True},
             ],
         }
         pod = {
@@ -80,7 +87,10 @@ def objects(nodes: list[str], image: str) -> list[dict[str, Any]]:
             "nodeName": node,
             "terminationGracePeriodSeconds": 0,
             "containers": [container],
-            "volumes": [{"name": name, "hostPath": {"path": outside}} for name, (outside, _) in mounts.items()],
+            "volumes": [
+                *({"name": name, "hostPath": {"path": outside}} for name, (outside, _) in mounts.items()),
+                {"name": SETTINGS, "configMap": {"name": SETTINGS, "optional": True}},
+            ],
         }
         service = {"selector": {"probe": node}, "ports": [{"name": "http", "port": PORT, "targetPort": "http"}]}
         things.append({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
@@ -126,6 +136,15 @@ class Probes:
     def fetch(self, probe: Probe, url: str) -> dict[str, Any]:
         """What the pod gets from ``url``."""
         return self.ask(probe, "/fetch", url=url)
+
+    def set(self, name: str, text: str) -> None:
+        """Put one setting into the ConfigMap that all of them have as a folder."""
+        metadata = {"name": SETTINGS, "namespace": NAMESPACE}
+        self.kube.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {name: text}}])
+
+    def setting(self, probe: Probe, name: str) -> str:
+        """What the pod reads in that folder."""
+        return str(self.ask(probe, "/setting", name=name)["text"])
 
     def fetch_by_service(self, source: Probe, target: Probe) -> dict[str, Any]:
         """What ``source`` gets from the Service of ``target``, asked until there is an answer: kube-proxy learns of a
