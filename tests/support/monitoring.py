@@ -60,6 +60,11 @@ class Monitoring:
         """Every target that Prometheus scrapes."""
         return list(self._ask("prometheus", "/api/v1/targets?state=active")["data"]["activeTargets"])
 
+    @property
+    def settings(self) -> str:
+        """The configuration that Prometheus has loaded."""
+        return str(self._ask("prometheus", "/api/v1/status/config")["data"]["yaml"])
+
     def down(self) -> dict[str, str]:
         """Targets that are not up, with what Prometheus says of them."""
         return {

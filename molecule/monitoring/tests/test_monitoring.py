@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,6 +241,26 @@ def test_a_plain_service_monitor_is_enough_whatever_the_mesh_asks(apps: Kube, mo
     assert "test_answers_total" in apps.text(
         "get", "--raw", f"/api/v1/namespaces/{APPS}/pods/permissive:8080/proxy/metrics"
     )
+
+
+def test_each_change_of_what_is_scraped_is_taken_at_once(apps: Kube, monitoring: Monitoring) -> None:
+    """Not only the first one: the file that Prometheus' reloader looks at is replaced with each."""
+    for path in ("/one", "/two", "/three"):
+        monitor = {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": {"name": "changing", "namespace": APPS},
+            "spec": {"selector": {"matchLabels": {"app": "nothing"}}, "endpoints": [{"port": "http", "path": path}]},
+        }
+        apps.apply([monitor])
+        loaded = re.compile(rf"serviceMonitor/{APPS}/changing/0\b(?:(?!job_name).)*metrics_path: {path}\b", re.DOTALL)
+        eventually(
+            functools.partial(taken, monitoring, loaded), seconds=45, what=f"Prometheus has loaded the path {path}"
+        )
+
+
+def taken(monitoring: Monitoring, wanted: re.Pattern[str]) -> bool:
+    return bool(wanted.search(monitoring.settings))
 
 
 def test_a_rule_of_somebody_elses_chart_is_taken(apps: Kube, monitoring: Monitoring) -> None:
