@@ -223,6 +223,15 @@ def test_what_is_only_configured_is_read_from_envoy(tmp_path: Path, read: Json, 
     assert (found.state, seen in found.seen) == (state, True)
 
 
+def test_requests_that_end_late_are_sent_side_by_side(tmp_path: Path) -> None:
+    """The longest timeout that is exercised leaves no room for a second request after the first."""
+    plan = prove.plan(facts(tmp_path, services={"back": {"timeout": "6s"}}), SPEAKING)
+    (item,) = asked(plan, "timeout")
+    room = next(stage["seconds"] for stage in plan["stages"] if stage["name"] == item["stage"])
+    assert item["clients"] == 3 <= item["parallel"]
+    assert sum(step["times"] for step in item["steps"]) * 6 < room
+
+
 @pytest.mark.parametrize(("percent", "state"), [(25, "passed"), (50, "failed"), (0, "failed")])
 def test_a_share_of_copies(tmp_path: Path, percent: int, state: str) -> None:
     back = {"versions": {**VERSIONS, "v3": {"image": IMAGE, "shadow": "25%"}}}
