@@ -17,7 +17,6 @@ Json = dict[str, Any]
 Change = Callable[[Json], None]
 RELAY = str(Path(__file__).parents[1] / "releases/pages/relay.yml")
 GATEWAYS = "istio-system"
-CONFIG = "proxy.istio.io/config"
 LIMIT = "envoy.filters.http.local_ratelimit"
 
 
@@ -132,8 +131,11 @@ def header_forgotten(item: Json) -> None:
 
 
 def trusted_proxy(item: Json) -> None:
-    annotations = item["spec"]["template"]["metadata"].setdefault("annotations", {})
-    annotations[CONFIG] = json.dumps({"gatewayTopology": {"numTrustedProxies": 1}})
+    """What istio_trusted_proxies: 1 makes of the gateway: the header is left in, and its last entry is believed."""
+    for patch in item["spec"]["configPatches"]:
+        manager = patch["patch"]["value"].get("typed_config", {})
+        if manager.pop("early_header_mutation_extensions", None):
+            manager["xff_num_trusted_hops"] = 1
 
 
 def mail_password(item: Json) -> None:
@@ -142,10 +144,6 @@ def mail_password(item: Json) -> None:
 
 def middle_anew(kube: Kube) -> None:
     rolled_out(kube, "relay", "middle-v1")
-
-
-def gateway_anew(kube: Kube) -> None:
-    rolled_out(kube, GATEWAYS, "istio-ingressgateway")
 
 
 def told_to_alertmanager(kube: Kube) -> None:
@@ -188,8 +186,8 @@ BREAKS = (
           monitored=True),
     Break("a header that is not forwarded", RELAY, "deployment", "middle-v1", "relay", header_forgotten, "chain", "met",
           after=middle_anew),
-    Break("numTrustedProxies 1", HELLO, "deployment", "istio-ingressgateway", GATEWAYS, trusted_proxy, "limit",
-          "with X-Forwarded-For changing", after=gateway_anew),
+    _hello("numTrustedProxies 1", "envoyfilter", "slipway-client-address", trusted_proxy, "limit",
+           "with X-Forwarded-For changing", GATEWAYS),
     Break("the mail's Secret", "app-frontend", "secret", "smtp", "app-frontend", mail_password, "alert", "was not read",
           after=told_to_alertmanager, monitored=True),
 )  # fmt: skip

@@ -3,37 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
-from ansible.template import Templar, trust_as_template
 
-ROOT = Path(__file__).parents[2]
-ROLE = ROOT / "roles/istio"
-GIVEN = {
-    "istio_pilot_image": "docker.io/istio/pilot:1.31.0",
-    "istio_proxy_image": "docker.io/istio/proxyv2:1.31.0",
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _plugins() -> None:
-    init_plugin_loader()
-
-
-def rendered(template: str = "operator.yml.j2", **settings: Any) -> list[dict[str, Any]]:
-    """The documents that ``template`` makes of the role's defaults and ``settings``."""
-    loader = DataLoader()
-    variables: dict[str, Any] = {}
-    for name in ("defaults/main.yml", "vars/main.yml"):
-        variables |= loader.load_from_file(str(ROLE / name), trusted_as_template=True)
-    templar = Templar(loader=loader, variables={**variables, **GIVEN, **settings})
-    text = templar.template(trust_as_template((ROLE / "templates" / template).read_text()))
-    return list(yaml.safe_load_all(text))
+from tests.support.istio import GIVEN, rendered
 
 
 def operator(**settings: Any) -> dict[str, Any]:

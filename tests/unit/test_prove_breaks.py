@@ -13,6 +13,7 @@ from slipway.prove.verdicts import LOOK
 from slipway.release import Plan, load, plan
 
 from tests.support.breaks import BREAKS, Break
+from tests.support.istio import rendered
 from tests.support.release import RELEASES, one
 
 Json = dict[str, Any]
@@ -45,8 +46,8 @@ def there(each: Break) -> Json:
     if each.kind == "secret":
         (secret,) = (one for one in planned(each).secrets if one["name"] == each.name)
         return {"data": dict.fromkeys(secret["keys"], "b2Y=")}
-    if each.name == "istio-ingressgateway":
-        return {"metadata": {"namespace": each.namespace}, "spec": {"template": {"metadata": {}}}}
+    if each.name == "slipway-client-address":
+        return next(item for item in rendered("mesh.yml.j2") if item["metadata"]["name"] == each.name)
     return one(planned(each), KINDS[each.kind], each.name)
 
 

@@ -95,7 +95,7 @@ def look(
         **spoken,
         "tells": tells or all(route["service"] in spoken["roles"] for route in facts["routes"]),
         "neighbours": neighbours(facts, gateways, routes),
-        "missing_tools": missing_tools(facts["tools"], routes, services),
+        "missing_tools": missing_tools(facts["tool_services"], services),
         "monitoring": (MONITORING, "prometheus") in services,
         "mail_sink": sink is not None,
         "away": away(address) if away else None,
@@ -192,31 +192,19 @@ def neighbours(facts: Json, gateways: Iterable[Json], routes: Iterable[Json]) ->
     return [{"host": host, "port": port} for host, port in sorted(found.items())][:MOST_NEIGHBOURS]
 
 
-def missing_tools(
-    tools: Mapping[str, str], routes: Iterable[Json], services: Mapping[tuple[str, str], Mapping[str, Any]]
-) -> list[str]:
-    """List the tools whose host leads to no Service of this cluster."""
-    leads = {host: route for route in routes for host in hosts_of({**route, "kind": "VirtualService"})}
-    return sorted(
-        tool for tool, host in tools.items() if not (host in leads and _leads_somewhere(leads[host], services))
-    )
+def missing_tools(tools: Mapping[str, str], services: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:
+    """List the tools whose Service (``tools``: its name and namespace) is not in this cluster, wherever routes lead."""
+    return sorted(tool for tool, service in tools.items() if not _is_there(service, services))
 
 
-def _leads_somewhere(route: Json, services: Mapping[tuple[str, str], Mapping[str, Any]]) -> bool:
-    named = [
-        str(to["destination"]["host"]) for rule in route["spec"].get("http") or [] for to in rule.get("route") or []
-    ]
-    return bool(named) and all(_is_there(host, route["metadata"]["namespace"], services) for host in named)
-
-
-def _is_there(host: str, namespace: str, services: Mapping[tuple[str, str], Mapping[str, Any]], deep: int = 0) -> bool:
+def _is_there(host: str, services: Mapping[tuple[str, str], Mapping[str, Any]], deep: int = 0) -> bool:
     """Tell whether a host is that of a Service; another name for one counts when that one is there."""
     name, _, rest = host.partition(".")
-    service = services.get((rest.split(".")[0] or namespace, name))
+    service = services.get((rest.split(".")[0], name))
     if service is None:
         return False
     other = (service.get("spec") or {}).get("externalName")
-    return _is_there(str(other), namespace, services, deep + 1) if other and deep < 3 else True
+    return _is_there(str(other), services, deep + 1) if other and deep < 3 else True
 
 
 def obeys(facts: Json, deployments: Mapping[str, Json]) -> Json:

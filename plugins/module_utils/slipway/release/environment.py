@@ -81,6 +81,10 @@ class Environment:
             made["tools"] = {**_TOOLS, **made["tools"]}
         return cls(**made)
 
+    def tool(self, name: str, declared: str | None = None) -> str:
+        """Say where a tool answers, as ``service.namespace:port``. ``declared``: what the page says of it."""
+        return declared or self.tools.get(name) or f"{name}.monitoring:80"
+
     def principal(self, namespace: str, account: str) -> str:
         """Write who a pod is in the mesh, as access rules name it."""
         return f"{self.trust_domain}/ns/{namespace}/sa/{account}"

@@ -28,6 +28,9 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "hosts": shape.hosts,
         "ports": ports,
         "tools": shape.tool_hosts,
+        "tool_services": {
+            name: environment.tool(name, tool.service).partition(":")[0] for name, tool in release.tools.items()
+        },
         "weights": dict(release.weights),
         "versions": shape.versions,
         "services": {service: _service(rules, service) for service in shape.services},

@@ -254,8 +254,7 @@ class _Planner:
 
     def _tool(self, tool: str) -> tuple[str, int]:
         """Find where a tool answers: full host name and port."""
-        found = self.shape.release.tools[tool].service or self.environment.tools.get(tool) or f"{tool}.monitoring:80"
-        host, _, port = found.partition(":")
+        host, _, port = self.environment.tool(tool, self.shape.release.tools[tool].service).partition(":")
         return f"{host}.svc.{self.environment.cluster_domain}", int(port)
 
     def _destination_rule(self, service: str, *, growing: bool) -> dict[str, Any] | None:
