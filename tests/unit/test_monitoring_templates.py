@@ -257,7 +257,7 @@ def test_another_port_that_is_left_alone_changes_nothing() -> None:
 def test_without_a_mesh_there_is_no_default_class_and_no_proxy() -> None:
     spec = one("Prometheus", "main")["spec"]
     assert [scrape["name"] for scrape in spec["scrapeClasses"]] == ["kubernetes"]
-    assert "containers" not in spec
+    assert [each["name"] for each in spec["containers"]] == ["config-reloader"]
     assert "volumes" not in spec
 
 
