@@ -39,6 +39,7 @@ def asked(plan: Json, kind: str) -> list[Json]:
     return [item for item in plan["experiments"] if item["claim"] == claim(plan, kind)["id"]]
 
 
+TRIES = {"attempts": 2, "reasons": ["5xx"]}
 SPEAKING = {"test_header": True, "roles": {"front": "frontend", "back": "model"}}
 
 
@@ -221,6 +222,22 @@ def test_what_is_only_configured_is_read_from_envoy(tmp_path: Path, read: Json, 
     plan = prove.plan(facts(tmp_path, services={"back": {"timeout": "2s"}}))
     found = verdict(plan, "timeout", {}, {claim(plan, "timeout")["reads"][0]: read})
     assert (found.state, seen in found.seen) == (state, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "front", "back"),
+    [
+        ("timeout", {"timeout": "3s"}, {"timeout": "3s"}),
+        ("timeout", {"retries": {"attempts": 2, "per_try": "2s", "reasons": ["connect-failure"]}}, {"timeout": "3s"}),
+        ("timeout", {"retries": TRIES}, {"timeout": "2s"}),
+        ("retries", {"retries": TRIES}, {"retries": TRIES}),
+    ],
+)
+def test_what_a_hop_before_would_cover_up_is_not_asked(tmp_path: Path, kind: str, front: Json, back: Json) -> None:
+    plan = prove.plan(facts(tmp_path, services={"front": front, "back": back}), SPEAKING)
+    (of_back,) = (each for each in plan["claims"] if each["kind"] == kind and each["title"].startswith("back "))
+    assert of_back["state"] == "configured"
+    assert "front, on the way there" in of_back["reason"]
 
 
 def test_requests_that_end_late_are_sent_side_by_side(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ two requests of a client. A read is something that the runner looks up in the cl
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -516,11 +517,21 @@ class _Planner:
             raise NotExercisedError(f"no path is known that leads to {service}")
         return route, self._path(route), role
 
+    def _before(self, service: str) -> Iterator[tuple[str, Json]]:
+        """Give the services that a request for this one meets first, with what is said of each."""
+        hops: Json = next((chain["hops"] for chain in self.facts["chains"] if service in chain["hops"]), {})
+        for hop in itertools.takewhile(lambda name: name != service, hops):
+            yield hop, self.facts["services"][hop]
+
     def _timeout(self, claim: Json) -> Json:
         _, path, role = self._reached(claim["service"])
         seconds = _seconds(claim["policy"])
         if seconds > 6:
             raise NotExercisedError(f"{claim['policy']} is longer than the test header can delay")
+        for hop, policy in self._before(claim["service"]):
+            limits = (policy["timeout"], (policy["retries"] or {}).get("per_try"))
+            if _tries_again(policy) or any(_seconds(limit) < seconds + 1 for limit in limits if limit):
+                raise NotExercisedError(f"{hop}, on the way there, tries again or gives up first")
         header = {TEST_HEADER: f"delay={int(seconds * 1000) + 2000}ms;at={role}"}
         self._room(path, 3)
         # Side by side: one after the other they take longer than the stage.
@@ -530,8 +541,11 @@ class _Planner:
     def _retries(self, claim: Json) -> Json:
         _, path, role = self._reached(claim["service"])
         policy = claim["policy"]
-        if not policy["attempts"] or not {"5xx", "gateway-error"} & set(policy["reasons"]):
+        if not _tries_again({"retries": policy}):
             raise NotExercisedError("it asks again only after faults that a request cannot bring about")
+        for hop, before in self._before(claim["service"]):
+            if _tries_again(before):
+                raise NotExercisedError(f"{hop}, on the way there, would try again in its place")
         self._many(5, self._step(path, headers={TEST_HEADER: f"status=503;first=1;at={role}"}), stage="last")
         return {"service": claim["service"], "attempts": policy["attempts"]}
 
@@ -573,6 +587,12 @@ def _documented(index: int) -> str:
 
 def _share(percent: float) -> dict[str, float]:
     return {"hit": percent, "rest": 100 - percent}
+
+
+def _tries_again(service: Json) -> bool:
+    """Tell whether what a service answers with an error is asked of it again."""
+    policy = service["retries"] or {}
+    return bool(policy.get("attempts")) and bool({"5xx", "gateway-error"} & set(policy.get("reasons") or ()))
 
 
 def _seconds(text: str) -> float:
