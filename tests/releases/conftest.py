@@ -10,7 +10,7 @@ import yaml
 from tests.support.checkout import Checkout
 from tests.support.releases import DOCUMENTED, HELLO, Stage
 
-# As shipped: with the 2 GiB of the other labs, five releases side by side and a proof's clients leave a worker without memory.
+# As shipped: with the 2 GiB of the other labs, five releases and a proof's clients are too much for a worker.
 WORKERS = {"count": 2, "cpus": 2, "memory": 6144}
 PARTS = dict.fromkeys(("metallb", "istio", "storage", "metrics_server", "monitoring"), True)
 
