@@ -530,7 +530,7 @@ class _Planner:
             raise NotExercisedError(f"{claim['policy']} is longer than the test header can delay")
         for hop, policy in self._before(claim["service"]):
             limits = (policy["timeout"], (policy["retries"] or {}).get("per_try"))
-            if _tries_again(policy) or any(_seconds(limit) < seconds + 1 for limit in limits if limit):
+            if _tries_again(policy["retries"]) or any(_seconds(limit) < seconds + 1 for limit in limits if limit):
                 raise NotExercisedError(f"{hop}, on the way there, tries again or gives up first")
         header = {TEST_HEADER: f"delay={int(seconds * 1000) + 2000}ms;at={role}"}
         self._room(path, 3)
@@ -541,10 +541,10 @@ class _Planner:
     def _retries(self, claim: Json) -> Json:
         _, path, role = self._reached(claim["service"])
         policy = claim["policy"]
-        if not _tries_again({"retries": policy}):
+        if not _tries_again(policy):
             raise NotExercisedError("it asks again only after faults that a request cannot bring about")
         for hop, before in self._before(claim["service"]):
-            if _tries_again(before):
+            if _tries_again(before["retries"]):
                 raise NotExercisedError(f"{hop}, on the way there, would try again in its place")
         self._many(5, self._step(path, headers={TEST_HEADER: f"status=503;first=1;at={role}"}), stage="last")
         return {"service": claim["service"], "attempts": policy["attempts"]}
@@ -589,10 +589,9 @@ def _share(percent: float) -> dict[str, float]:
     return {"hit": percent, "rest": 100 - percent}
 
 
-def _tries_again(service: Json) -> bool:
-    """Tell whether what a service answers with an error is asked of it again."""
-    policy = service["retries"] or {}
-    return bool(policy.get("attempts")) and bool({"5xx", "gateway-error"} & set(policy.get("reasons") or ()))
+def _tries_again(retries: Json | None) -> bool:
+    """Tell whether what is answered with an error is asked again."""
+    return bool(retries and retries["attempts"] and {"5xx", "gateway-error"} & set(retries["reasons"]))
 
 
 def _seconds(text: str) -> float:
