@@ -24,8 +24,6 @@ def released(stage: Stage) -> Iterator[None]:
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.what)
 def test_it_is_named(stage: Stage, each: Break) -> None:
-    if each.monitored and not stage.monitored:
-        pytest.skip("this cluster has no monitoring: alerts and tools are skipped claims")
     with broken(stage.kube, each):
         # Of the other claims nothing is asked: they take their time, and are no part of this.
         run = stage.prove(each.release, prove_skip=sorted(set(KINDS) - {each.claim}))

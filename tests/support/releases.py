@@ -41,11 +41,6 @@ class Stage:
         self.parts = [name for name, on in page["cluster_parts"].items() if on]
         self.mail = {"release_mail": {"server": f"mail.{SINK}.svc.{page['cluster_dns_domain']}:2525", "tls": False}}
 
-    @property
-    def monitored(self) -> bool:
-        """Whether the cluster has monitoring: without it, alerts are skipped claims."""
-        return "monitoring" in self.parts
-
     def prepare(self) -> None:
         """Put the images of the examples on the mirror, tell the nodes, and put the mail sink into the cluster."""
         parts = ["kubernetes", "flannel", "mirror", "tools", *self.parts, "apps"]
