@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
@@ -76,6 +77,12 @@ def only(objects: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, 
 def left_out(kube: Kube, role: str) -> str:
     """Why the lab has no such console; empty when it runs."""
     return consoles.left_out({role: True}, kube.bundle).get(role, "")
+
+
+def needed(kube: Kube, role: str, program: str) -> None:
+    """Skip a test of the running console where the lab has none, and say why."""
+    if why := left_out(kube, role):
+        pytest.skip(f"{program} does not run here: {why}")
 
 
 def refused(kube: Kube, objects: list[dict[str, Any]]) -> str:

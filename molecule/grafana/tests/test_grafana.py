@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.consoles import Gateway, applied, left_out, may, refused, rendered, secret
+from tests.support.consoles import Gateway, applied, may, needed, refused, rendered, secret
 from tests.support.dashboards import held
 from tests.support.kube import Kube, eventually
 
@@ -17,8 +17,7 @@ ACCOUNT = "monitoring:grafana"
 
 @pytest.fixture
 def running(kube: Kube) -> None:
-    if why := left_out(kube, "grafana"):
-        pytest.skip(f"Grafana does not run here: {why}")
+    needed(kube, "grafana", "Grafana")
 
 
 def test_the_api_server_takes_all_of_it(kube: Kube, page: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.consoles import Gateway, applied, left_out, may, refused, rendered
+from tests.support.consoles import Gateway, applied, may, needed, refused, rendered
 from tests.support.kube import Kube, eventually
 
 testinfra_hosts = ["ansible://controllers"]
@@ -17,8 +17,7 @@ RIGHTS = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding")
 
 @pytest.fixture
 def running(kube: Kube) -> None:
-    if why := left_out(kube, "headlamp"):
-        pytest.skip(f"Headlamp does not run here: {why}")
+    needed(kube, "headlamp", "Headlamp")
 
 
 def objects(page: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.consoles import Gateway, applied, left_out, may, refused, rendered
+from tests.support.consoles import Gateway, applied, may, needed, refused, rendered
 from tests.support.kube import Kube, eventually
 
 testinfra_hosts = ["ansible://controllers"]
@@ -27,8 +27,7 @@ CHANGES = (
 
 @pytest.fixture
 def running(kube: Kube) -> None:
-    if why := left_out(kube, "kiali"):
-        pytest.skip(f"Kiali does not run here: {why}")
+    needed(kube, "kiali", "Kiali")
 
 
 def test_the_api_server_takes_all_of_it(kube: Kube, page: dict[str, Any]) -> None:

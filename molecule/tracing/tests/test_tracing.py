@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.consoles import Gateway, applied, left_out, refused, rendered, secret
+from tests.support.consoles import Gateway, applied, needed, refused, rendered, secret
 from tests.support.kube import Kube, eventually
 from tests.support.mesh import NAMESPACE, Echo, gateway_address
 
@@ -18,8 +18,7 @@ HOST = "echo.tracing.test"
 
 @pytest.fixture
 def running(kube: Kube) -> None:
-    if why := left_out(kube, "tracing"):
-        pytest.skip(f"Zipkin does not run here: {why}")
+    needed(kube, "tracing", "Zipkin")
 
 
 @pytest.fixture
