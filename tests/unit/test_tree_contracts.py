@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.documents import commands
 
@@ -115,7 +118,7 @@ def test_every_target_of_the_makefile_has_a_line_of_help() -> None:
 def test_a_lock_holds_what_is_asked_for(name: str) -> None:
     asked = re.findall(r"^([a-z][\w.-]*)(==\S+)?", (ROOT / f"{name}.in").read_text(), re.M)
     lock = (ROOT / f"{name}.txt").read_text()
-    locked = dict(re.findall(r"^([a-z][\w.-]*)(==\S+)", lock, re.M))
+    locked = dict(re.findall(r"^([a-z][\w.-]*)(?:\[\S+\])?(==\S+)", lock, re.M))
     assert {
         package
         for package, version in asked
@@ -123,6 +126,28 @@ def test_a_lock_holds_what_is_asked_for(name: str) -> None:
     } == set(), "make lock renews it"
     assert lock.count("--hash=sha256:") >= len(locked)
     assert not re.search(r"--(?:extra-)?index-url|--find-links|https?://", lock)
+
+
+def test_a_lock_names_extras_where_packages_ask_for_them() -> None:
+    """pip takes the newest ``coverage[toml]`` for another package than the locked ``coverage``, and refuses it."""
+    locked = dict(re.findall(r"^([a-z][\w.-]*)(?:\[(\S+)\])?==", (ROOT / "requirements-dev.txt").read_text(), re.M))
+    asked = {
+        (canonicalize_name(wanted.name), extra, name)
+        for name in locked
+        for wanted in map(Requirement, _requirements(name))
+        if not wanted.marker or wanted.marker.evaluate({"extra": ""})
+        for extra in wanted.extras
+    }
+    assert ("coverage", "toml", "pytest-cov") in asked
+    assert {(name, extra) for name, extra, _ in asked if extra not in locked[name].split(",")} == set(), "make lock"
+
+
+def _requirements(name: str) -> list[str]:
+    """What an installed package asks for; nothing for one that this version of Python does not need."""
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def test_both_locks_agree() -> None:
