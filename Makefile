@@ -56,8 +56,8 @@ purge: setup ## Remove what down keeps, too: packages, cache, reports, CA (names
 test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role (FAST=1: the first two, in a minute)
 	@scripts/with-docker tests/run $(if $(FAST),--fast)
 
-test-long: setup-dev ## Every fault on top of that, and the bench
-	@scripts/with-docker tests/run --long
+test-long: setup-dev ## What takes longer: every fault, all releases, mutations, the bench (RESUME=1: without what has passed)
+	@scripts/with-docker tests/run --long $(if $(RESUME),--resume)
 
 mutate: setup-dev ## Put a defect into each role and see its scenario turn red
 	@scripts/with-docker .venv/bin/python -m tests.mutations

@@ -1,12 +1,15 @@
-"""One clone for all faults. Each test starts without machines, so that none stands on what another left."""
+"""One clone for all faults, and one cluster for those that it has to survive."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from tests.support.checkout import Checkout
+from tests.support.lab import rewrite_page
+from tests.support.survivor import Survivor
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,23 @@ def bare(clone: Checkout) -> Checkout:
     clone.make("down").expect()
     assert clone.left() == {}
     return clone
+
+
+@pytest.fixture(scope="session")
+def survivor(clone: Checkout) -> Iterator[Survivor]:
+    """The clone, from no machines, with a page on which one worker runs Debian 13 and the other one Debian 12."""
+    clone.make("down").expect()
+    page = clone.page.read_text()
+    clone.page.write_text(rewrite_page(page, {"cluster_systems": {"node-2": "debian-13"}}))
+    systems = {"node-1": "Debian GNU/Linux 12 (bookworm)", "node-2": "Debian GNU/Linux 13 (trixie)"}
+    yield Survivor(clone, yaml.safe_load(clone.page.read_text()), systems)
+    clone.make("down").expect()
+    clone.page.write_text(page)
+
+
+@pytest.fixture(scope="session")
+def standing(survivor: Survivor) -> Survivor:
+    """Its cluster: what tests/faults/test_unreachable.py has left, or made here where that has not run."""
+    if not survivor.checkout.kube.config.is_file():
+        survivor.checkout.make("up").expect()
+    return survivor

@@ -5,16 +5,15 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import yaml
 
 from tests.support.checkout import Checkout
 from tests.support.kube import eventually, ready
 from tests.support.mesh import Echo, Watch
 from tests.support.outside import card
+from tests.support.survivor import Survivor
 
 # Seconds until requests are answered for good. istiod is in nobody's way: these are for a machine that is busy.
 ISTIOD_BACK = 3
@@ -25,18 +24,14 @@ FIRST_ANSWER, NODE_BACK = 15, 60
 
 
 @pytest.fixture(scope="module")
-def cluster(clone: Checkout) -> Iterator[Checkout]:
-    """One cluster for all of these faults: each ends with everything back."""
-    clone.make("down").expect()
-    clone.make("up").expect()
-    yield clone
-    clone.make("down").expect()
+def cluster(standing: Survivor) -> Checkout:
+    """The cluster of all these faults."""
+    return standing.checkout
 
 
 @pytest.fixture(scope="module")
-def echo(cluster: Checkout) -> Echo:
-    page: dict[str, Any] = yaml.safe_load(cluster.page.read_text())
-    return Echo(cluster.kube, page["cluster_gateway"]["address"], f"echo.{page['cluster_name']}.local", replicas=2)
+def echo(standing: Survivor) -> Echo:
+    return standing.echo()
 
 
 def docker(*arguments: str) -> str:

@@ -1,4 +1,7 @@
-"""What ``make test-long`` runs on top of ``make test``: the faults, each from no machines, and the bench."""
+"""What ``make test-long`` runs: all that takes longer than ``make test`` may, each phase from no machines.
+
+What several phases would need is made once: one cluster is lost in parts and as a whole, one has all the releases.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,31 @@ import sys
 
 from .phases import Phase, suite
 
+
+def files(folder: str, *names: str) -> tuple[str, ...]:
+    """Test files of a folder, in an order in which each goes on from what the one before has left."""
+    return ("--capture=no", *(f"tests/{folder}/test_{name}.py" for name in names))
+
+
 LONG: tuple[Phase, ...] = (
-    suite("rights", "no Docker, and no right to install it", 300, "--capture=no", "tests/faults/test_rights.py"),
-    suite("disk", "the disk is full while artifacts are made", 900, "--capture=no", "tests/faults/test_disk.py"),
     suite(
-        "unreachable",
-        "a machine, or the mirror, is gone half-way",
-        1800,
-        "--capture=no",
-        "tests/faults/test_unreachable.py",
-    ),
-    suite("hosts", "machines that exist, one of them the mirror", 900, "tests/faults/test_hosts.py"),
-    suite(
-        "systems",
-        "workers with Debian 12 and Debian 13 in one cluster; another system is refused",
-        1800,
-        "--capture=no",
-        "tests/faults/test_systems.py",
-    ),
-    suite("power", "all machines lose power at once", 1200, "--capture=no", "tests/faults/test_power.py"),
-    suite(
-        "mesh",
-        "istiod, a gateway pod, or the node with the address is lost",
-        1800,
-        "--capture=no",
-        "tests/faults/test_mesh.py",
+        "refusals",
+        "no Docker and no right to install it; the disk is full while artifacts are made",
+        900,
+        *files("faults", "rights", "disk"),
     ),
     suite(
-        "kills",
-        "kill -9 in every phase, then a plain make up",
+        "faults",
+        "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; hosts",
         3600,
-        "--capture=no",
-        "tests/faults/test_kill_everywhere.py",
+        *files("faults", "unreachable", "power", "mesh", "system", "hosts"),
+    ),
+    suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
+    suite(
+        "releases",
+        "the documented systems proved alone and side by side; what is broken by hand is named; 20 proofs in a row",
+        7200,
+        *files("releases", "documents", "more", "side_by_side", "proofs"),
     ),
     suite(
         "envoy",
@@ -45,28 +41,6 @@ LONG: tuple[Phase, ...] = (
         600,
         "--capture=no",
         "tests/envoy",
-    ),
-    suite(
-        "documents",
-        "the four documented systems, released and proved alone and side by side, with their mail",
-        7200,
-        "--capture=no",
-        "tests/releases/test_documents.py",
-        "tests/releases/test_more.py",
-    ),
-    suite(
-        "breaks",
-        "sixteen things broken by hand, each named by a proof",
-        7200,
-        "--capture=no",
-        "tests/releases/test_breaks.py",
-    ),
-    suite(
-        "proofs",
-        "20 proofs in a row, half of them under load; weights changed under load",
-        7200,
-        "--capture=no",
-        "tests/releases/test_proofs.py",
     ),
     Phase(
         "mutations",

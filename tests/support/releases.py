@@ -93,6 +93,14 @@ class Stage:
         left = [claim["id"] for claim in self.claims(name) if claim["state"] in ("configured", "skipped")]
         print(f"{name}: not exercised: {', '.join(left) or 'nothing'}")
 
+    def proved(self, name: str) -> None:
+        """Assert that none failed and each kind was exercised that has to be, the mail of its alert included."""
+        self.passed(name)
+        assert self.kinds(name, "passed") >= EXERCISED.get(name, set())
+        for claim in self.claims(name):
+            if claim["kind"] == "alert" and name in MAILED and claim["state"] == "passed":
+                assert "mail read" in claim["seen"]
+
 
 def rolled_out(kube: Kube, namespace: str, deployment: str) -> None:
     """Wait until a Deployment has only pods of its newest template, and none that is going."""
