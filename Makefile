@@ -57,6 +57,7 @@ test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per ro
 	@scripts/with-docker tests/run $(if $(FAST),--fast)
 
 test-long: setup-dev ## What takes longer: every fault, all releases, mutations, the bench (RESUME=1: without what has passed)
+	@scripts/setup-dev long
 	@scripts/with-docker tests/run --long $(if $(RESUME),--resume)
 
 mutate: setup-dev ## Put a defect into each role and see its scenario turn red

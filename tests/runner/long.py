@@ -28,6 +28,12 @@ LONG: tuple[Phase, ...] = (
         3600,
         *files("faults", "unreachable", "power", "mesh", "system", "hosts"),
     ),
+    suite(
+        "vm",
+        "a worker in a virtual machine: its own kernel, swap, two cards, a reboot and a power cut",
+        3600,
+        *files("faults", "vm"),
+    ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(
         "releases",
