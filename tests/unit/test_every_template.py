@@ -45,6 +45,7 @@ NODE = {
     "os_name": "Debian GNU/Linux 12 (bookworm)",
     "cgroup": 2,
     "may_raise_limits": True,
+    "memory_withheld": 0,
     "interface": "eth1",
     "swap": False,
     "swap_masked": True,

@@ -55,6 +55,23 @@ def test_a_container_says_so_in_the_environment_of_pid_1(environ: str, file: str
     assert node.is_container(environ, file) is is_one
 
 
+@pytest.mark.parametrize(
+    ("limits", "withheld"),
+    [
+        (("", ""), 0),
+        (("max\n", ""), 0),
+        (("", "9223372036854771712\n"), 0),
+        (("2147483648\n", ""), 6144),
+        (("", "2147483649\n"), 6144),
+        (("", "2147483647\n"), 6145),
+        (("8589934592\n", ""), 0),
+    ],
+)
+def test_memory_beyond_the_limit_of_a_container_is_not_its_own(limits: tuple[str, str], withheld: int) -> None:
+    assert node.memory_withheld("MemTotal:        8388608 kB\nMemFree: 1 kB\n", *limits) == withheld
+    assert node.memory_withheld("", *limits) == 0
+
+
 def test_swap_is_what_the_kernel_lists() -> None:
     assert node.swap_devices("Filename Type\n/dev/sda2 partition 1 0 -2\n\n") == ["/dev/sda2"]
     assert node.swap_devices("Filename Type\n") == []
@@ -229,6 +246,8 @@ def test_everything_together(tmp_path: Path) -> None:
             "proc/1/environ": "container=docker\0",
             "proc/1/status": STATUS.format("000001fffeffffff"),
             "proc/swaps": "Filename\n",
+            "proc/meminfo": "MemTotal: 4194304 kB\n",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "1073741824\n",
             "proc/77/comm": "ntpd\n",
             "var/lib/dpkg/status": DPKG,
         },
@@ -242,6 +261,7 @@ def test_everything_together(tmp_path: Path) -> None:
         "container": True,
         "cgroup": 1,
         "may_raise_limits": False,
+        "memory_withheld": 3072,
         "interface": "eth1",
         "nameservers": ["192.0.2.1"],
         "swap": [],

@@ -39,6 +39,16 @@ def test_the_kubelet_reports_to_the_api(host: Host, kube: Kube) -> None:
     assert host.service("kubelet").is_running
 
 
+def test_pods_are_offered_no_more_memory_than_the_node_has(host: Host, kube: Kube, page: dict[str, Any]) -> None:
+    """A container node sees all the memory of the machine it runs on; what the page gives it is what counts."""
+    name = host.ansible.get_variables()["inventory_hostname"]
+    role = "cluster_workers" if name.startswith("node-") else "cluster_controllers"
+    own = page[role]["memory"] * 2**20
+    offered = kube("get", "node", name)["status"]["allocatable"]["memory"]
+    assert offered.endswith("Ki")
+    assert own / 2 < int(offered.removesuffix("Ki")) * 1024 < own
+
+
 def test_the_kubelet_finds_the_folder_that_it_looks_into_every_second(host: Host) -> None:
     with host.sudo():
         assert host.file("/etc/kubernetes/manifests").mode == 0o700

@@ -61,6 +61,17 @@ def swap_devices(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines()[1:] if line.strip()]
 
 
+def memory_withheld(meminfo: str, *limits: str) -> int:
+    """Tell how many MiB of what /proc/meminfo calls the machine's memory are not its own, rounded up.
+
+    ``limits`` are texts of the files with the limit of its control group, in bytes; without one, or where it is
+    ``max``, all of it is. A container sees the memory of the machine it runs on there, and so does its kubelet.
+    """
+    found = re.search(r"^MemTotal:\s*(\d+) kB$", meminfo, re.MULTILINE)
+    own = [int(text) for text in limits if text.strip().isdigit()]
+    return max(0, -(-(int(found.group(1)) * 1024 - min(own)) // 2**20)) if found and own else 0
+
+
 def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
     """Keep the packages of ``wanted`` that the text of /var/lib/dpkg/status does not call installed."""
     installed = set()
@@ -228,6 +239,9 @@ def describe(
         "container": is_container(text("proc/1/environ"), text("run/systemd/container")),
         "cgroup": 2 if os.path.exists(os.path.join(root, "sys/fs/cgroup/cgroup.controllers")) else 1,
         "may_raise_limits": has_capability(text("proc/1/status"), CAP_SYS_RESOURCE),
+        "memory_withheld": memory_withheld(
+            text("proc/meminfo"), text("sys/fs/cgroup/memory.max"), text("sys/fs/cgroup/memory/memory.limit_in_bytes")
+        ),
         "interface": interface_of(links, address),
         "nameservers": servers or [network_first(links, address)],
         "swap": swap_devices(text("proc/swaps")),
