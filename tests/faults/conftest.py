@@ -25,9 +25,10 @@ def clone() -> Iterator[Checkout]:
 
 @pytest.fixture
 def bare(clone: Checkout) -> Checkout:
-    """The clone with no machine."""
+    """The clone with no machine, and the page that it was made with."""
     clone.make("down").expect()
     assert clone.left() == {}
+    clone.page.write_text(clone.settings)
     return clone
 
 
@@ -35,12 +36,11 @@ def bare(clone: Checkout) -> Checkout:
 def survivor(clone: Checkout) -> Iterator[Survivor]:
     """The clone, from no machines, with a page on which one worker runs Debian 13 and the other one Debian 12."""
     clone.make("down").expect()
-    page = clone.page.read_text()
-    clone.page.write_text(rewrite_page(page, {"cluster_systems": {"node-2": "debian-13"}}))
+    clone.page.write_text(rewrite_page(clone.settings, {"cluster_systems": {"node-2": "debian-13"}}))
     systems = {"node-1": "Debian GNU/Linux 12 (bookworm)", "node-2": "Debian GNU/Linux 13 (trixie)"}
     yield Survivor(clone, yaml.safe_load(clone.page.read_text()), systems)
     clone.make("down").expect()
-    clone.page.write_text(page)
+    clone.page.write_text(clone.settings)
 
 
 @pytest.fixture(scope="session")

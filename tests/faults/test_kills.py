@@ -38,11 +38,10 @@ PLAYS = [
 def killed(clone: Checkout) -> Iterator[Checkout]:
     """The clone, from no machines, with all that the shipped page has on; one run after the other is killed in it."""
     clone.make("down").expect()
-    page = clone.page.read_text()
-    clone.page.write_text(rewrite_page(page, shipped("cluster_parts", "cluster_releases")))
+    clone.page.write_text(rewrite_page(clone.settings, shipped("cluster_parts", "cluster_releases")))
     yield clone
     clone.make("down").expect()
-    clone.page.write_text(page)
+    clone.page.write_text(clone.settings)
 
 
 @pytest.mark.parametrize(("play", "after"), PLAYS, ids=str)

@@ -9,10 +9,16 @@ from tests.support.kube import ready
 from tests.support.survivor import Survivor
 
 
-def ssh(checkout: Checkout, machine: str, verb: str) -> None:
-    """Start or stop the SSH server of a container node."""
+def leave(checkout: Checkout, machine: str) -> None:
+    """Let nobody into a container node any more; connections that an earlier run has kept open end as well."""
     container = f"{checkout.name}-{machine}"
-    subprocess.run(["docker", "exec", container, "systemctl", verb, "ssh.service"], check=True)
+    subprocess.run(["docker", "exec", container, "systemctl", "stop", "ssh.service"], check=True)
+    subprocess.run(["docker", "exec", container, "pkill", "--signal=KILL", "--exact", "sshd"], check=False)
+
+
+def come_back(checkout: Checkout, machine: str) -> None:
+    """Let people in again."""
+    subprocess.run(["docker", "exec", f"{checkout.name}-{machine}", "systemctl", "start", "ssh.service"], check=True)
 
 
 def nodes(checkout: Checkout) -> dict[str, bool]:
@@ -38,7 +44,7 @@ def test_the_others_finish_and_the_run_names_the_one(survivor: Survivor) -> None
     """The mirror is back with the machines: nobody has to see to it."""
     clone = survivor.checkout
     clone.playbook("playbooks/machines.yml").expect()
-    ssh(clone, "node-2", "stop")
+    leave(clone, "node-2")
     run = clone.playbook("playbooks/site.yml")
     assert run.status != 0
     end = "\n".join(run.output.splitlines()[-30:])
@@ -49,6 +55,6 @@ def test_the_others_finish_and_the_run_names_the_one(survivor: Survivor) -> None
 
 def test_the_next_run_ends_what_both_have_begun(survivor: Survivor) -> None:
     clone = survivor.checkout
-    ssh(clone, "node-2", "start")
+    come_back(clone, "node-2")
     assert clone.make("up").expect().total("failed") == 0
     assert nodes(clone) == {"ctrl": True, "node-1": True, "node-2": True}

@@ -73,9 +73,8 @@ def guest(clone: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     if not shutil.which(QEMU):
         pytest.skip(f"{QEMU} is not installed: apt-get install qemu-system-x86")
     clone.make("down").expect()
-    before = clone.page.read_text()
     # What comes after the pod network would wait for an emulated processor, and show nothing more of the machine.
-    clone.page.write_text(rewrite_page(before, {"cluster_parts": dict.fromkeys(Parts.model_fields, False)}))
+    clone.page.write_text(rewrite_page(clone.settings, {"cluster_parts": dict.fromkeys(Parts.model_fields, False)}))
     clone.playbook("playbooks/machines.yml").expect()
     page: dict[str, Any] = yaml.safe_load(clone.page.read_text())
     prefix, _, length = page["cluster_node_cidr"].partition("/")
@@ -94,7 +93,7 @@ def guest(clone: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             machine.cut()
             shutil.rmtree(folder)
             clone.make("down").expect()
-            clone.page.write_text(before)
+            clone.page.write_text(clone.settings)
 
 
 def test_it_has_what_a_virtual_machine_has(guest: Guest) -> None:

@@ -65,6 +65,8 @@ class Checkout:
         self.page = self.path / "group_vars/all/cluster.yml"
         self.state = self.path / ".slipway"
         self.kube = Kube(self.state)
+        self.settings = ""
+        """The page as it was when the clone was made."""
         self.untracked: set[str] = set()
         """Files that the clone was made with and that git does not have yet."""
 
@@ -82,6 +84,7 @@ class Checkout:
                 target.unlink(missing_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
         write_page(self.page, self.name, source=self.page, **settings)
+        self.settings = self.page.read_text()
         self.untracked = set(listed("--others", folder=self.path))
 
     def remove(self) -> None:
