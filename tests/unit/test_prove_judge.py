@@ -297,6 +297,13 @@ def test_what_is_broken_is_named(name: str, breaks: Callable[[World], None], kin
     assert "{" not in verdict.look
 
 
+def test_a_wrong_cookie_of_a_version_that_few_get_is_noticed_every_time() -> None:
+    """One new client in ten gets v2: among the 24 that keep their cookies there may be none of them."""
+    facts = release("app-frontend")
+    unnoticed = [seed for seed in range(25) if "sticky" not in failed(outcome(facts, cookie_value, seed))]
+    assert unnoticed == []
+
+
 def test_nothing_seen_is_nothing_proved() -> None:
     plan = prove.plan(release("sms-checker"))
     report = prove.judge(plan, {})

@@ -104,6 +104,13 @@ def test_how_many_requests_show_that_something_does_not_hold(share: float, count
     assert stats.needed(share) == count
 
 
+@pytest.mark.parametrize(("share", "count"), [(10, 88), (50, 14), (90, 10), (100, 10), (0, 10), (1, 300)])
+def test_how_many_requests_show_a_version_that_few_get(share: float, count: int) -> None:
+    assert stats.until_seen(share) == count
+    if 10 < count < 300:
+        assert (1 - share / 100) ** count <= stats.FALSE_ALARM < (1 - share / 100) ** (count - 1)
+
+
 # Published values of the Clopper-Pearson interval at 95 %.
 @pytest.mark.parametrize(
     ("k", "n", "low", "high"),

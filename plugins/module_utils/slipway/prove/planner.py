@@ -315,6 +315,9 @@ class _Planner:
                 cookie = {sticky["cookie"]: sticky["values"][version]}
                 name = self._many(stats.needed(route["shares"][version]), self._step(path, cookies=cookie))
                 expect["fixed"][name] = version
+            # Each version has to be seen by new clients: a wrong cookie of one that few get would not be noticed else.
+            new = stats.until_seen(min(route["shares"][version] for version in live))
+            expect["new"] = self._many(new, self._step(path))
             clients, steps = 24, [self._step(path, times=each)]
         else:
             key = sticky["hash"]

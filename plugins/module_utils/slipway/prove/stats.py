@@ -151,6 +151,14 @@ def needed(share: float, miss: float = MISS, least: int = 10, most: int = 60) ->
     return min(most, max(least, math.ceil(math.log(miss) / math.log(p))))
 
 
+def until_seen(share: float, miss: float = FALSE_ALARM, least: int = 10, most: int = 300) -> int:
+    """Give how many requests show at least one of those that have ``share`` %, but for a probability of ``miss``."""
+    p = share / 100
+    if not 0 < p < 1:
+        return least
+    return min(most, max(least, math.ceil(math.log(miss) / math.log1p(-p))))
+
+
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Give the exact confidence interval of a share of which ``k`` of ``n`` were seen (0 to 1)."""
     if n == 0:

@@ -289,7 +289,7 @@ class _Judge:
             clients.setdefault(answer["client"], set()).add(version)
             first.setdefault(answer["client"], answer)
         if self.expect["cookie"]:
-            for answer in first.values():
+            for answer in (*first.values(), *self._good(self._answers(self.expect["new"]))):
                 self._cookie_is_right(answer, self.expect["cookie"])
         moved = sum(len(versions) != 1 for versions in clients.values())
         if moved or not clients:
@@ -329,7 +329,12 @@ class _Judge:
         count = 0
         for name, chain in self.expect["chains"].items():
             wanted = dict(self.plan["signatures"][chain["route"]][chain["version"]])
-            for answer in self._good(self._answers(name)):
+            answers = self._answers(name)
+            try:
+                good = self._good(answers)
+            except FailedError as exc:
+                raise FailedError(f"for {chain['version']} at {chain['route']}: {exc}") from exc
+            for answer in good:
                 met = hops(self.plan, chain["route"], answer)
                 for service, version in met:
                     if service not in wanted or wanted[service] not in (None, version):
