@@ -48,6 +48,13 @@ def test_who_may_call_is_read_from_the_rules() -> None:
     assert envoy.principals({"configs": []}) == []
 
 
+def test_a_listener_that_drains_says_nothing_of_who_may_call_now() -> None:
+    """Envoy keeps one for 45 s after mutual TLS of its pod was changed."""
+    (now,), (before,) = rbac()["configs"], rbac("cluster.local/ns/shop/sa/front-v1")["configs"]
+    assert envoy.principals({"configs": [{**now, "draining_state": before["active_state"]}]}) == []
+    assert envoy.principals({"configs": [{**before, "draining_state": now["active_state"]}]}) != []
+
+
 def routes(**action: Any) -> Json:
     weighted = {"weighted_clusters": {"clusters": [{"name": f"outbound|80|v1|{HOST}"}]}, **action}
     other = {"match": {}, "route": {"cluster": "outbound|80||else.shop.svc.cluster.local", "timeout": "0s"}}

@@ -31,11 +31,12 @@ def counted(text: str) -> float | None:
 
 
 def walk(node: Any) -> Iterator[Json]:
-    """Give every map in a tree, the outer ones first."""
+    """Give every map in a tree, the outer ones first; without listeners that drain: those serve no new connection."""
     if isinstance(node, dict):
         yield node
-        for each in node.values():
-            yield from walk(each)
+        for name, each in node.items():
+            if name != "draining_state":
+                yield from walk(each)
     elif isinstance(node, list):
         for each in node:
             yield from walk(each)
