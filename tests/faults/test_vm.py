@@ -15,7 +15,7 @@ import pytest
 import yaml
 from slipway.settings import Parts
 
-from tests.support.checkout import Checkout
+from tests.support.checkout import Checkout, Run
 from tests.support.hosts import Hosts, key, listed
 from tests.support.kube import eventually, ready
 from tests.support.lab import left_behind, rewrite_page, run
@@ -23,8 +23,8 @@ from tests.support.probe import PORT, Probes
 from tests.support.vm import QEMU, Machine, build, tap
 
 NAME = "vm-1"
-# An emulated processor takes its time for everything.
-SLOW = 2400
+# An emulated processor takes its time for everything: seconds of a run, and tries until nodes and what they serve are ready.
+SLOW, TRIES = 2400, 900
 ROLES = {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}
 
 
@@ -41,6 +41,10 @@ class Guest:
         """Its node."""
         found: dict[str, Any] = self.hosts.checkout.kube("get", "node", NAME)
         return found
+
+    def site(self) -> Run:
+        """Play site.yml, with patience."""
+        return self.hosts.site("-e", f"ready_tries={TRIES}", timeout=SLOW)
 
     def says(self, command: str) -> str:
         """What a command prints that its user runs there."""
@@ -106,7 +110,7 @@ def test_it_has_what_a_virtual_machine_has(guest: Guest) -> None:
 
 
 def test_it_becomes_a_worker(guest: Guest) -> None:
-    done = guest.hosts.site(timeout=SLOW).expect()
+    done = guest.site().expect()
     print(f"the cluster with it: {done.seconds:.0f} s")
     assert ready(guest.node)
     assert guest.node["status"]["nodeInfo"]["kernelVersion"] == guest.says("uname -r")
@@ -123,7 +127,7 @@ def test_swap_is_off_and_modules_and_time_are_its_own(guest: Guest) -> None:
 
 
 def test_a_second_run_changes_nothing(guest: Guest) -> None:
-    again = guest.hosts.site(timeout=SLOW).expect()
+    again = guest.site().expect()
     print(f"a second run: {again.seconds:.0f} s")
     assert again.total("changed") == 0
     assert set(again.recap) == {"localhost", NAME, *ROLES}
@@ -157,4 +161,4 @@ def test_it_comes_back_after_a_power_cut(guest: Guest) -> None:
     guest.machine.cut()
     guest.machine.start()
     back(guest, boot)
-    assert guest.hosts.site(timeout=SLOW).expect().total("changed") == 0
+    assert guest.site().expect().total("changed") == 0

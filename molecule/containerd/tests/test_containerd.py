@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from testinfra.host import Host
@@ -15,13 +16,20 @@ testinfra_hosts = ["ansible://nodes"]
 CTR = "/usr/local/bin/ctr --namespace slipway-test"
 
 
+def settings(host: Host) -> dict[str, Any]:
+    """All that containerd is told by its file, and what it takes where that says nothing."""
+    with host.sudo():
+        return tomllib.loads(host.check_output("/usr/local/bin/containerd config dump"))
+
+
 @pytest.fixture
 def image(host: Host, kube: Kube) -> Iterator[str]:
-    """The pause image, pulled anew the way the kubelet's pulls are routed."""
+    """The pause image, pulled anew the way the kubelet's pulls are routed: by what containerd has been told."""
     pause = kube.bundle["images"]["pause"]
     name = f"{pause['name']}:{pause['tag']}"
+    folder = settings(host)["plugins"]["io.containerd.cri.v1.images"]["registry"]["config_path"]
     with host.sudo():
-        host.check_output(f"{CTR} images pull --hosts-dir /etc/containerd/certs.d %s", name)
+        host.check_output(f"{CTR} images pull --hosts-dir %s %s", folder, name)
         yield name
         host.run(f"{CTR} task kill --signal KILL probe")
         host.run(f"{CTR} task delete --force probe")
@@ -35,9 +43,7 @@ def test_it_answers(host: Host) -> None:
 
 
 def test_it_looks_at_containers_as_often_as_the_kubelet_does(host: Host) -> None:
-    with host.sudo():
-        settings = tomllib.loads(host.check_output("/usr/local/bin/containerd config dump"))
-    assert settings["plugins"]["io.containerd.cri.v1.runtime"]["stats_collect_period"] == "10s"
+    assert settings(host)["plugins"]["io.containerd.cri.v1.runtime"]["stats_collect_period"] == "10s"
 
 
 def test_an_image_has_the_digest_of_the_bundle(host: Host, image: str, kube: Kube) -> None:
