@@ -23,7 +23,7 @@ from tests.support.probe import PORT, Probes
 from tests.support.vm import QEMU, Machine, build, tap
 
 NAME = "vm-1"
-# An emulated processor takes its time for everything: seconds of a run, and tries until nodes and what they serve are ready.
+# An emulated processor takes its time: seconds of a run, and tries until nodes and what they serve are ready.
 SLOW, TRIES = 2400, 900
 ROLES = {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}
 
