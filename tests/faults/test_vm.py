@@ -18,7 +18,7 @@ from slipway.settings import Parts
 from tests.support.checkout import Checkout, Run
 from tests.support.hosts import Hosts, key, listed
 from tests.support.kube import eventually, ready
-from tests.support.lab import left_behind, rewrite_page, run
+from tests.support.lab import LabError, left_behind, rewrite_page, run
 from tests.support.probe import PORT, Probes
 from tests.support.vm import QEMU, Machine, build, tap
 
@@ -52,7 +52,12 @@ class Guest:
         options = [
             f"-o{option}" for option in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
         ]
-        return run("ssh", *options, "-i", secret, f"vagrant@{self.machine.address}", command).strip()
+        # What only administrators have on their PATH is asked, too.
+        told = f"PATH=$PATH:/usr/sbin:/sbin; {command}"
+        try:
+            return run("ssh", *options, "-i", secret, f"vagrant@{self.machine.address}", told).strip()
+        except LabError as exc:
+            raise AssertionError(f"{exc}") from exc
 
     def works(self) -> None:
         """Assert that pods on it and on the others reach each other and DNS."""
