@@ -35,6 +35,8 @@ class Guest:
     hosts: Hosts
     machine: Machine
     page: dict[str, Any]
+    secret: Path
+    """The private key that opens it."""
 
     @property
     def node(self) -> dict[str, Any]:
@@ -48,14 +50,13 @@ class Guest:
 
     def says(self, command: str) -> str:
         """What a command prints that its user runs there."""
-        secret = str(key(self.hosts.checkout, "ctrl"))
         options = [
             f"-o{option}" for option in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
         ]
         # What only administrators have on their PATH is asked, too.
         told = f"PATH=$PATH:/usr/sbin:/sbin; {command}"
         try:
-            return run("ssh", *options, "-i", secret, f"vagrant@{self.machine.address}", told).strip()
+            return run("ssh", *options, "-i", str(self.secret), f"vagrant@{self.machine.address}", told).strip()
         except LabError as exc:
             raise AssertionError(f"{exc}") from exc
 
@@ -88,7 +89,8 @@ def guest(clone: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     page: dict[str, Any] = yaml.safe_load(clone.page.read_text())
     prefix, _, length = page["cluster_node_cidr"].partition("/")
     address = f"{prefix.rpartition('.')[0]}.120"
-    public = run("ssh-keygen", "-y", "-f", str(key(clone, "ctrl"))).strip()
+    secret = key(clone, "ctrl")
+    public = run("ssh-keygen", "-y", "-f", str(secret)).strip()
     folder: Path = tmp_path_factory.mktemp("vm")
     box = build(folder, NAME, address, int(length), public)
     (network,) = left_behind(clone.name)["network"]
@@ -97,7 +99,7 @@ def guest(clone: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         try:
             print(f"SSH answers after {machine.start():.0f} s")
             with listed(clone, ROLES, [{"name": NAME, "role": "worker", "address": address}]) as hosts:
-                yield Guest(hosts, machine, page)
+                yield Guest(hosts, machine, page, secret)
         finally:
             machine.cut()
             shutil.rmtree(folder)
