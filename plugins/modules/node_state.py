@@ -49,7 +49,8 @@ ansible_facts:
     slipway_node:
       description: >-
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
-        (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing, dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
+        (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
+        dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), kubernetes (joined, controller, interrupted,
         founding, foreign, etcd, sealed, ca, version, pod_cidr, registered, marked). V(registered) is whether the cluster has this node
         with all that its kubelet and Flannel told of it, V(marked) whether as a controller; null when there was no telling.
