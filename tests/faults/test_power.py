@@ -6,7 +6,6 @@ systemd starts it.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.kube import eventually, ready
-from tests.support.probe import PORT, Probes
+from tests.support.probe import Probes
 from tests.support.survivor import Survivor
 
 
@@ -50,15 +49,12 @@ def test_the_cluster_is_back_after(standing: Survivor, cut: Callable[[Checkout],
     began = time.monotonic()
     eventually(lambda: bool(clone.kube.nodes()), seconds=120, what="the API answers")
     probes = Probes(clone.kube, seconds=180)
-    name = f"kubernetes.default.svc.{standing.page['cluster_dns_domain']}"
-    for probe in probes.all:
-        eventually(lambda probe=probe: probes.resolve(probe, name), seconds=120, what=f"DNS answers on {probe.node}")  # type: ignore[misc]
+    probes.resolve_everywhere(f"kubernetes.default.svc.{standing.page['cluster_dns_domain']}")
     print(f"the cluster was back after {time.monotonic() - began:.0f} s")
     eventually(lambda: echo.ask().status == 200, seconds=120, what="the gateway leads to what ran before")
     print(f"requests from outside were answered after {time.monotonic() - began:.0f} s")
     assert [node["metadata"]["name"] for node in clone.kube.nodes() if not ready(node)] == []
     assert {probe.node for probe in probes.all} >= set(standing.systems)
-    for source, target in itertools.permutations(probes.all, 2):
-        assert probes.fetch(source, f"http://{target.address}:{PORT}/")["client"] == source.address
+    probes.see_each_other()
     probes.stop()
     assert clone.make("up").expect().total("changed") == 0

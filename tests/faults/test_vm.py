@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
 import shutil
@@ -19,7 +18,7 @@ from tests.support.checkout import Checkout, Run
 from tests.support.hosts import Hosts, key, listed
 from tests.support.kube import eventually, ready
 from tests.support.lab import LabError, left_behind, rewrite_page, run
-from tests.support.probe import PORT, Probes
+from tests.support.probe import Probes
 from tests.support.vm import QEMU, Machine, build, tap
 
 NAME = "vm-1"
@@ -66,11 +65,8 @@ class Guest:
         probes = Probes(kube, seconds=300)
         try:
             assert NAME in {probe.node for probe in probes.all}
-            name = f"kubernetes.default.svc.{self.page['cluster_dns_domain']}"
-            for probe in probes.all:
-                eventually(lambda probe=probe: probes.resolve(probe, name), seconds=120, what=f"DNS on {probe.node}")  # type: ignore[misc]
-            for source, target in itertools.permutations(probes.all, 2):
-                assert probes.fetch(source, f"http://{target.address}:{PORT}/")["client"] == source.address
+            probes.resolve_everywhere(f"kubernetes.default.svc.{self.page['cluster_dns_domain']}")
+            probes.see_each_other()
         finally:
             probes.stop()
 

@@ -300,11 +300,7 @@ def choose(arguments: argparse.Namespace) -> tuple[Phase, ...]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/run", description="Run the tests, phase by phase.")
-    parser.add_argument(
-        "--long",
-        action="store_true",
-        help="what takes longer, in place of these",
-    )
+    parser.add_argument("--long", action="store_true", help="what takes longer, in place of these")
     parser.add_argument("--fast", action="store_true", help="what needs no machine and less than a minute")
     parser.add_argument("--only", metavar="PHASE,…", help="only these phases")
     parser.add_argument("--resume", action="store_true", help="leave out what has passed on this very tree")

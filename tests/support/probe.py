@@ -6,6 +6,8 @@ in a network of its own, with the name server that the kubelet gave it.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import urllib.parse
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +156,17 @@ class Probes:
             seconds=60,
             what=f"the Service of {target.node} answers on {source.node}",
         )
+
+    def resolve_everywhere(self, name: str, *, seconds: float = 120) -> None:
+        """Wait until the name server of every pod has an answer for ``name``."""
+        for probe in self.all:
+            ask = functools.partial(self.resolve, probe, name)
+            eventually(ask, seconds=seconds, what=f"DNS answers on {probe.node}")
+
+    def see_each_other(self) -> None:
+        """Assert that each pod is reached by every other one, and sees its own address."""
+        for source, target in itertools.permutations(self.all, 2):
+            assert self.fetch(source, f"http://{target.address}:{PORT}/")["client"] == source.address
 
     def stop(self) -> None:
         """Take the pods away."""
