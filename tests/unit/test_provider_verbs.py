@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -278,9 +279,10 @@ def dockerd(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that looks like Docker's, noted as the one that setup started."""
     (tmp_path / "state").mkdir()
     with subprocess.Popen(["bash", "-c", "exec -a dockerd sleep 60"]) as process:
-        for _ in range(200):
-            if b"dockerd" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
-                break
+        until = time.monotonic() + 20
+        while b"dockerd" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            assert time.monotonic() < until, "bash did not become a process named dockerd"
+            time.sleep(0.01)
         (tmp_path / "state/dockerd.pid").write_text(f"{process.pid}\n")
         # Nobody but the test is there to bury it.
         reaper = threading.Thread(target=process.wait)
@@ -300,10 +302,10 @@ def test_the_docker_that_setup_started_is_stopped(
         return real(command[1:] if command[0] == "sudo" else command, **more)
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(time, "sleep", lambda _: dockerd.poll())
     assert verb("stop-docker", plan, monkeypatch) == 0
     assert "stopping Docker" in capsys.readouterr().err
     assert not Path(plan["state"], "dockerd.pid").exists()
+    assert dockerd.returncode == -signal.SIGTERM
 
 
 def test_a_docker_that_does_not_stop_is_told_and_stays_noted(
