@@ -53,7 +53,7 @@ down: setup ## Remove machines, networks, volumes and the kubeconfig
 purge: setup ## Remove what down keeps, too: packages, cache, reports, CA (names them first)
 	@$(ansible-playbook) playbooks/purge.yml
 
-test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role (FAST=1: the first two, in a minute)
+test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role (FAST=1: quick lint and unit tests, in a minute)
 	@scripts/with-docker tests/run $(if $(FAST),--fast)
 
 test-long: setup-dev ## What takes longer: every fault, all releases, mutations, the bench (RESUME=1: without what has passed)

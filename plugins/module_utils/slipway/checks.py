@@ -32,7 +32,7 @@ MIRROR_MEMORY = 1024
 FLOOR = {"controller": 1700, "worker": 700, "mirror": 256}
 
 GB = 10**9
-FIRST_RUN_GB = {"source": 25, "auto": 25, "upstream": 4}
+FIRST_RUN_GB = {"source": 30, "auto": 30, "upstream": 5}
 LATER_RUN_GB = 2
 
 VIRTUALBOX_CONF = "/etc/vbox/networks.conf"

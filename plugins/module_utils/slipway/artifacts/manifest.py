@@ -67,7 +67,7 @@ def read(value: Mapping[str, Any]) -> Manifest:
     except ValidationError as exc:
         raise SlipwayError(
             f"this is not a bundle's manifest ({exc.error_count()} problems, first {exc.errors()[0]['loc']}: "
-            f"{exc.errors()[0]['msg']}); make one with `ansible-playbook playbooks/artifacts.yml`."
+            f"{exc.errors()[0]['msg']}); make one with `make bundle`."
         ) from exc
 
 

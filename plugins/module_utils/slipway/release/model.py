@@ -713,7 +713,7 @@ class Tool(Short):
     service: str | None = setting(
         None,
         "Where the tool answers; without it where this cluster has it.",
-        example="grafana.monitoring:3000",
+        example="grafana.monitoring:80",
         pattern=rf"^{LABEL}\.{LABEL}:[1-9][0-9]{{0,4}}$",
         rule=_ADDRESS_RULE,
     )
