@@ -6,6 +6,8 @@ import importlib.util
 import io
 import json
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,20 @@ def test_only_a_digest_that_was_not_there_is_new(tmp_path: Path) -> None:
     assert local.record(tmp_path, image("other"))
     assert local.record(tmp_path, image(digest="sha256:3"))
     assert [(one.tag, one.digest) for one in local.recorded(tmp_path)] == [("dev", "sha256:3"), ("other", "sha256:1")]
+
+
+def test_two_that_are_noted_at_the_same_time_are_both_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = local.recorded
+
+    def slowly(state: Path) -> list[LocalImage]:
+        found = present(state)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(local, "recorded", slowly)
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(lambda tag: local.record(tmp_path, image(tag)), ("one", "two"))) == [True, True]
+    assert [one.tag for one in present(tmp_path)] == ["one", "two"]
 
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:

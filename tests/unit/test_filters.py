@@ -85,3 +85,8 @@ def test_a_key_is_its_text_or_its_file(tmp_path: Path) -> None:
     ]
     with pytest.raises(AnsibleFilterError, match="cannot be read"):
         NODES["key_texts"](["gone.pub"], str(tmp_path))
+
+
+def test_a_key_file_may_have_a_blank_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "my key.pub").write_text("ssh-ed25519 AAAA me\n")
+    assert NODES["key_texts"](["my key.pub"], str(tmp_path)) == ["ssh-ed25519 AAAA me"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from slipway import purge
+from slipway.artifacts.cache import Area, Cache
 
 
 @pytest.fixture
@@ -59,3 +60,13 @@ def test_in_a_cache_elsewhere_the_files_of_others_stay(plan: Any, monkeypatch: p
     monkeypatch.setenv("SLIPWAY_CACHE", plan["cache"])
     purge.remove_rest(plan, lambda _: None)
     assert [path.name for path in Path(plan["cache"]).iterdir()] == ["mine"]
+
+
+def test_what_the_builder_made_for_itself_goes_too(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", plan["cache"])
+    cache = Cache(Path(plan["cache"]))
+    areas = get_args(Area)
+    for area in areas:
+        cache.folder("any", "1", area).mkdir(parents=True)
+    purge.remove_rest(plan, lambda _: None)
+    assert [area for area in areas if (cache.root / area).exists()] == []

@@ -212,6 +212,13 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster_node_cidr": "192.168.56.7/24"}, "cluster_node_cidr", "that network is 192.168.56.0/24", "/24"),
     ({"cluster_node_cidr": "192.168.56.0"}, "cluster_node_cidr", "how large the network is", "/24"),
     ({"cluster_node_cidr": "fd00::/64"}, "cluster_node_cidr", "IPv4 network in CIDR form", "/24"),
+    ({"cluster_pod_cidr": "10.244.0.0/255.255.0.0"}, "cluster_pod_cidr", "as in 10.244.0.0/16", "10.244.0.0/16"),
+    (
+        {"cluster_metallb_addresses": ["192.168.56.92"]},
+        "cluster_metallb_addresses[0]",
+        "as in 192.168.56.92/32",
+        "192.168.56.90-192.168.56.99",
+    ),
     ({"cluster_pod_cidr": "10.244.0.0/33"}, "cluster_pod_cidr", "IPv4 network in CIDR form", "10.244.0.0/16"),
     ({"cluster_service_cidr": "ten"}, "cluster_service_cidr", "IPv4 network in CIDR form", "10.96.0.0/12"),
     ({"cluster_dns_domain": "Cluster.Local"}, "cluster_dns_domain", "DNS name in lower case", "cluster.local"),

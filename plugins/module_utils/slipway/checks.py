@@ -37,7 +37,7 @@ LATER_RUN_GB = 2
 
 VIRTUALBOX_CONF = "/etc/vbox/networks.conf"
 _KEY_TYPES = r"(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-_PUBLIC_KEY = re.compile(rf"\s*{_KEY_TYPES}\s+[A-Za-z0-9+/]+={{0,3}}(\s.*)?\s*")
+PUBLIC_KEY = re.compile(rf"\s*{_KEY_TYPES}\s+[A-Za-z0-9+/]+={{0,3}}(\s.*)?\s*")
 
 Network = ipaddress.IPv4Network
 Address = ipaddress.IPv4Address
@@ -431,7 +431,7 @@ def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
 @_local_rule("cluster_ssh_keys")
 def _ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     for index, text in enumerate(settings.cluster_ssh_keys):
-        problem = "" if _PUBLIC_KEY.fullmatch(text) else _public_key_file_problem(around.root, text)
+        problem = "" if PUBLIC_KEY.fullmatch(text) else _public_key_file_problem(around.root, text)
         if problem:
             yield Fault(("cluster_ssh_keys", index), problem, works(("cluster_ssh_keys",)))
 
@@ -448,7 +448,7 @@ def _public_key_file_problem(root: Path, text: str) -> str:
     if "PRIVATE KEY" in content:
         return "is the file of a private key; only its public half is registered"
     lines = [line for line in content.splitlines() if line.strip() and not line.startswith("#")]
-    return "" if lines and all(_PUBLIC_KEY.fullmatch(line) for line in lines) else "is a file with no public key in it"
+    return "" if lines and all(PUBLIC_KEY.fullmatch(line) for line in lines) else "is a file with no public key in it"
 
 
 def user_path(root: Path, text: str) -> Path:

@@ -8,6 +8,7 @@ What concerns more than one key is in ``checks.py``.
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,13 @@ def _network(text: str) -> str:
         raise ValueError(f"has bits set beyond its length; that network is {meant}") from exc
     if "/" not in text:
         raise ValueError("must say how large the network is, as in 192.168.56.0/24")
+    return _with_a_length(text)
+
+
+def _with_a_length(text: str) -> str:
+    # Python also takes a mask or no length at all, which neither kubeadm nor MetalLB can read.
+    if not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", text):
+        raise ValueError(f"must be written with the length of its prefix, as in {ipaddress.IPv4Network(text)}")
     return text
 
 
@@ -64,7 +72,7 @@ def address_range(text: str) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Addre
     """Read ``first-last`` or a CIDR as its first and last address; ``ValueError`` when it is neither."""
     first, dash, last = (part.strip() for part in text.partition("-"))
     if not dash:
-        network = ipaddress.IPv4Network(first)
+        network = ipaddress.IPv4Network(_with_a_length(first))
         return network[0], network[-1]
     start, end = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
     if start > end:
@@ -78,7 +86,7 @@ def _range(text: str) -> str:
     except ipaddress.AddressValueError as exc:
         raise ValueError("must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
     except ValueError as exc:
-        if "comes after" in str(exc):
+        if "comes after" in str(exc) or "written with" in str(exc):
             raise
         raise ValueError("must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
     return text

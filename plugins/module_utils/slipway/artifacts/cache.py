@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..errors import SlipwayError
 
 FACTS = "item.json"
+Area = Literal["items", "tools"]
 CHUNK = 1 << 20
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -99,10 +100,10 @@ class Cache:
         self.downloads = root / "downloads"
         self.bundles = root / "bundles"
 
-    def folder(self, name: str, key: str, area: str = "items") -> Path:
+    def folder(self, name: str, key: str, area: Area = "items") -> Path:
         return self.root / area / name / key
 
-    def get(self, name: str, key: str, area: str = "items") -> Entry | None:
+    def get(self, name: str, key: str, area: Area = "items") -> Entry | None:
         """The item, when it is complete."""
         folder = self.folder(name, key, area)
         try:
@@ -119,7 +120,7 @@ class Cache:
         key: str,
         maker: Callable[[Path], Mapping[str, Any]],
         *,
-        area: str = "items",
+        area: Area = "items",
         needs: int = 0,
         say: Callable[[str], None] = lambda _line: None,
     ) -> Entry:

@@ -247,10 +247,13 @@ def recorded(state: Path) -> list[LocalImage]:
 
 def record(state: Path, image: LocalImage, *, write: bool = True) -> bool:
     """Note an image in the place of another one of its name and tag; tells whether that is new."""
-    present = recorded(state)
-    if image in present:
-        return False
-    if write:
+    if not write:
+        return image not in recorded(state)
+    # Two images that are loaded at the same time are both noted.
+    with locked(state / f"{RECORD}.lock", lambda: None):
+        present = recorded(state)
+        if image in present:
+            return False
         others = [other for other in present if other.reference != image.reference]
         listed = sorted([*others, image], key=lambda one: one.reference)
         text = json.dumps([one.model_dump() for one in listed], indent=1) + "\n"
