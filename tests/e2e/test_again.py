@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
+import pytest
+
 from tests.support.checkout import Checkout
 from tests.support.documents import commands
 
@@ -34,6 +38,15 @@ def test_vagrant_up_changes_nothing_either(checkout: Checkout) -> None:
     run = checkout.run("vagrant", "up").expect()
     assert run.total("changed") == 0
     assert run.total("failed") == 0
+
+
+def test_without_any_network_every_artifact_is_in_the_cache(checkout: Checkout) -> None:
+    """Also where upstream and the package registries are out of reach, as on a machine that cache and bundle went to."""
+    alone = ("unshare", "--map-root-user", "--net")
+    if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this user may not make a network namespace (unshare --map-root-user --net)")
+    run = checkout.run(*alone, ".venv/bin/ansible-playbook", "playbooks/artifacts.yml").expect()
+    assert run.total("changed") == 0
 
 
 def test_the_inventory_names_its_groups(checkout: Checkout) -> None:
