@@ -41,7 +41,7 @@ def test_vagrant_up_changes_nothing_either(checkout: Checkout) -> None:
 
 
 def test_without_any_network_every_artifact_is_in_the_cache(checkout: Checkout) -> None:
-    """Also where upstream and the package registries are out of reach, as on a machine that cache and bundle went to."""
+    """As on a machine that cache and bundle were copied to."""
     alone = ("unshare", "--map-root-user", "--net")
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this user may not make a network namespace (unshare --map-root-user --net)")
