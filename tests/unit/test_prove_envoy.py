@@ -75,6 +75,7 @@ FAULT = {"typed_per_filter_config": {"envoy.filters.http.fault": {"delay": {"fix
     [
         ("timeout", "2s", routes(timeout="2s"), True, "a timeout of 2s"),
         ("timeout", "500ms", routes(timeout="0.500s"), True, "a timeout of 0.500s"),
+        ("timeout", "1d", routes(timeout="86400s"), True, "a timeout of 86400s"),
         ("timeout", "2s", routes(timeout="0s"), False, "a timeout of 0s"),
         ("timeout", "2s", {"configs": []}, False, "no way leads there"),
         ("retries", {"attempts": 2}, routes(retry_policy=TWICE), True, "2 more tries after 5xx"),
@@ -106,6 +107,8 @@ def test_circuit_breaking_is_read_from_the_clusters(held: Json, found: bool, sai
     assert said in seen["detail"]
 
 
-@pytest.mark.parametrize(("text", "expected"), [("2s", 2), ("0.500s", 0.5), ("500ms", 0.5), ("1m", 60), ("none", None)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("2s", 2), ("0.500s", 0.5), ("500ms", 0.5), ("1m", 60), ("1d", 86400), ("none", None)]
+)
 def test_lengths_of_time_are_read(text: str, expected: float | None) -> None:
     assert envoy.seconds(text) == expected

@@ -16,7 +16,7 @@ _INBOUND = re.compile(
     r'^envoy_cluster_upstream_rq\{(?=[^}]*cluster_name="inbound\|(\d+)\|)(?=[^}]*response_code=)[^}]*\} (\S+)', re.M
 )
 _APP = re.compile(r"^app_requests_total\{[^}]*\} (\S+)", re.M)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def inbound(text: str, port: int | None = None) -> float:
@@ -77,7 +77,7 @@ def clusters_of(clusters: Any, host: str) -> list[Json]:
 
 def seconds(text: str) -> float | None:
     """Read ``500ms``, ``2s`` or Envoy's ``0.500s``; None for what is no length of time."""
-    match = re.fullmatch(r"([\d.]+)(ms|s|m|h)", text)
+    match = re.fullmatch(r"([\d.]+)(ms|s|m|h|d)", text)
     return float(match[1]) * _UNITS[match[2]] if match else None
 
 

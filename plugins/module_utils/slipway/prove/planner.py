@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from . import stats
+from . import envoy, stats
 
 Json = dict[str, Any]
 
@@ -598,8 +598,8 @@ def _tries_again(retries: Json | None) -> bool:
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"([\d.]+)(ms|s|m|h)", text)
-    return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.inf
+    found = envoy.seconds(text)
+    return math.inf if found is None else found
 
 
 def _override_step(override: Json) -> Json:
