@@ -75,6 +75,7 @@ FAULT = {"typed_per_filter_config": {"envoy.filters.http.fault": {"delay": {"fix
     [
         ("timeout", "2s", routes(timeout="2s"), True, "a timeout of 2s"),
         ("timeout", "500ms", routes(timeout="0.500s"), True, "a timeout of 0.500s"),
+        ("timeout", "9ms", routes(timeout="0.009s"), True, "a timeout of 0.009s"),
         ("timeout", "1d", routes(timeout="86400s"), True, "a timeout of 86400s"),
         ("timeout", "2s", routes(timeout="0s"), False, "a timeout of 0s"),
         ("timeout", "2s", {"configs": []}, False, "no way leads there"),

@@ -5,6 +5,7 @@ Pure: texts and configuration dumps of Envoy's administration interface in, plai
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -98,7 +99,10 @@ def policy(kind: str, wanted: Any, routes: list[Json], clusters: list[Json]) -> 
 
 def _timeout(wanted: str, route: Json) -> tuple[bool, str]:
     has = str(route["route"].get("timeout", "none"))
-    return seconds(has) == seconds(str(wanted)), f"a timeout of {has}"
+    held, given = seconds(has), seconds(str(wanted))
+    # 9 ms is 0.009 s, but not to the last digit of a float.
+    same = held is not None and given is not None and math.isclose(held, given)
+    return same, f"a timeout of {has}"
 
 
 def _retries(wanted: Json, route: Json) -> tuple[bool, str]:
