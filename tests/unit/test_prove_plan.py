@@ -11,6 +11,7 @@ from slipway import prove
 from slipway.prove.planner import MOST_REQUESTS, STAGES
 from slipway.release import load
 from slipway.release import plan as planned
+from slipway.release.model import Faults
 
 from tests.support.release import page, shipped
 from tests.support.releases import EXERCISED
@@ -173,6 +174,14 @@ def test_faults_are_counted(tmp_path: Path) -> None:
     assert verdict(plan, "faults", good).state == "passed"
     assert "0 of" in verdict(plan, "faults", [{"status": 200, "ms": 1100.0}] * n).seen
     assert "slow" in verdict(plan, "faults", [{**answer, "ms": 3.0} for answer in good]).seen
+
+
+def test_faults_of_neither_kind_are_no_claim(tmp_path: Path) -> None:
+    values = {"name": "shop", "hosts": ["shop.local"], "services": {"front": {"versions": {"v1": IMAGE}}}}
+    spec = load(page(tmp_path, values))
+    none = Faults.model_construct(delay=None, abort=None)
+    spec.release.services["front"] = spec.release.services["front"].model_copy(update={"faults": none})
+    assert "faults" not in {each["kind"] for each in prove.plan(planned(spec).facts)["claims"]}
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,9 @@ def _service(rules: Rules, service: str) -> Facts:
     for name in ("timeout", "retries", "circuit_breaking", "load_balancing", "faults"):
         value = getattr(declared, name)
         made[name] = value if value is None or isinstance(value, str) else value.model_dump(mode="json")
+    if made["faults"] and not any(made["faults"].values()):
+        # Of neither kind there is nothing to promise.
+        made["faults"] = None
     return made
 
 
