@@ -297,6 +297,42 @@ def test_pods_without_a_proxy_are_not_asked_what_only_a_proxy_does(tmp_path: Pat
     assert plan["pods"] == {}
 
 
+OUTSIDE = {"callers": ["batch/reporter"], "versions": {"v1": IMAGE}}
+POLICIES = {"timeout": "5s", "retries": 2, "circuit_breaking": {}, "faults": ABORT}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("front", [{}, {"calls": ["jobs"], "sidecar": False}])
+def test_a_policy_that_no_proxy_of_ours_has_is_configured_and_not_read(
+    tmp_path: Path, policy: str, front: Json
+) -> None:
+    jobs = {**OUTSIDE, policy: POLICIES[policy]}
+    services = {"front": front, "jobs": jobs}
+    plan = prove.plan(facts(tmp_path, services=services, mtls="permissive", routes={"/": "back"}), SPEAKING)
+    found = verdict(plan, policy.replace("_", "-"), {})
+    assert claim(plan, found.kind)["reads"] == []
+    assert (found.state, "no proxy of this release calls jobs" in found.seen) == ("configured", True)
+
+
+PARKED = {"versions": {"v1": IMAGE, "v2": {"image": IMAGE, "replicas": 0}}}
+
+
+def test_a_parked_version_is_not_asked_who_may_call_it(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path, weights={"v1": 100, "v2": 0}, services={"front": PARKED, "back": PARKED}))
+    assert {each["deployment"] for each in plan["reads"] if each["what"] == "rules"} == {"front-v1", "back-v1"}
+    assert claim(plan, "mtls")["state"] == claim(plan, "access")["state"] == "asked"
+
+
+def test_what_only_a_parked_version_could_show_is_configured(tmp_path: Path) -> None:
+    back = {"versions": {**PARKED["versions"], "v3": {"image": IMAGE, "replicas": 0, "shadow": "100%"}}}
+    values: Json = {"weights": {"v1": 100, "v2": 0}, "override": {"header": "x-version"}}
+    plan = prove.plan(facts(tmp_path, services={"front": PARKED, "back": back}, **values))
+    states = [(each["state"], each["reason"]) for each in plan["claims"] if each["kind"] == "override"]
+    assert states == [("asked", ""), ("configured", "v2 has no pods (replicas: 0)")]
+    assert {chain["version"] for chain in claim(plan, "chain")["expect"]["chains"].values()} == {"v1"}
+    assert (claim(plan, "shadow")["state"], claim(plan, "shadow")["reads"]) == ("configured", [])
+
+
 def test_an_app_that_does_not_tell_its_versions_is_not_judged_by_them(tmp_path: Path) -> None:
     plan = prove.plan(facts(tmp_path), {"tells": False})
     reason = "the app's answers do not say which version they are from"

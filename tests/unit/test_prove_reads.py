@@ -89,6 +89,28 @@ def test_what_cannot_be_looked_up_is_said_and_fails_its_claim() -> None:
     assert (verdict.state, "it is gone" in verdict.seen) == ("failed", True)
 
 
+def test_a_policy_is_read_from_callers_that_have_pods() -> None:
+    """A version that is parked has none, and is no reason to fail."""
+    services: Json = {
+        "front": {"calls": ["back"], "versions": {}},
+        "back": {"calls": [], "versions": {}, "host": "back.default.svc.cluster.local", "timeout": "2s"},
+    }
+    for name, replicas in (("v1", 1), ("v2", 0)):
+        services["front"]["versions"][name] = {"deployment": f"front-{name}", "sidecar": True, "replicas": replicas}
+    held = {"id": "policy", "what": "policy", "service": "back", "kind": "timeout"}
+    asked: list[str] = []
+
+    def proxy(_: str, pod: str, __: str) -> Json:
+        asked.append(pod)
+        return {"match": {}, "route": {"cluster": "outbound|80||back.default.svc.cluster.local", "timeout": "2s"}}
+
+    plan = {"namespace": "default", "services": services, "routes": [], "reads": [held]}
+    looked = reads({PODS: [ready_pod("front-v1-77d-a", "front-v1-77d", namespace="default")]}, plan, proxy)
+    looked.configuration()
+    assert looked.seen == {"policy": {"found": True, "detail": "a timeout of 2s"}}
+    assert asked == ["front-v1-77d-a"]
+
+
 def counts(steps: list[int]) -> Callable[[], str]:
     """A proxy's count, which moves on each time that it is read."""
     left = iter(steps)

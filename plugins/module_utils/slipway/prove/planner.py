@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -260,6 +260,11 @@ class _Planner:
             return {"cookies": {sticky["cookie"]: sticky["values"][version]}}
         return {} if self.facts["weights"].get(version) == 100 else None
 
+    def _run(self, hops: Iterable[Sequence[str | None]]) -> bool:
+        """Tell whether all versions that a request meets ([service, version]) have pods; a parked one has none."""
+        services = self.facts["services"]
+        return all(services[name]["versions"][own]["replicas"] for name, own in hops if own is not None)
+
     def _split_route(self) -> Json:
         routes: list[Json] = [route for route in self.facts["routes"] if route["split"]]
         shared = [route for route in routes if len(route["shares"]) > 1]
@@ -342,6 +347,8 @@ class _Planner:
     def _override(self, claim: Json) -> Json:
         override, route = claim["override"], self._split_route()
         path, version, sticky = self._path(route["path"]), override["version"], self.facts["sticky"]
+        if not self._run(self._signatures(route)[version]):
+            raise NotExercisedError(f"{version} has no pods (replicas: 0)")
         step = {**self._step(path), **_override_step(override)}
         others = [other for other in route["shares"] if other != version]
         count = stats.needed(route["shares"].get(version, 0))
@@ -359,7 +366,7 @@ class _Planner:
             if "?" not in path and chain["path"] not in self.environment.paths:
                 raise NotExercisedError(f"the app's own paths {' and '.join(TASKS)} do not lead to {chain['path']}")
             forced = self._forced(chain["version"])
-            if forced is None:
+            if forced is None or not self._run(chain["hops"].items()):
                 continue
             name = self._many(20, {**self._step(path), **forced})
             expect["chains"][name] = {"route": chain["path"], "version": chain["version"]}
@@ -369,6 +376,8 @@ class _Planner:
 
     def _shadow(self, claim: Json) -> Json:
         shadow, percent = claim["shadow"], claim["shadow"]["percent"]
+        if not self._run([(shadow["service"], shadow["version"])]):
+            raise NotExercisedError(f"{shadow['version']} has no pods (replicas: 0)")
         found = [c for c in self.facts["chains"] if shadow["service"] in c["hops"]]
         at = [r["path"] for r in self.facts["routes"] if r["service"] == shadow["service"]]
         paths = [path for path in dict.fromkeys([*(c["path"] for c in found), *at]) if "?" in self._path(path)]
@@ -440,7 +449,8 @@ class _Planner:
 
     def _guarded(self, service: str) -> bool:
         """Tell whether every pod of a service has the mesh's proxy, so that it does not matter which one answers."""
-        return all(version["sidecar"] for version in self.facts["services"][service]["versions"].values())
+        running = [own for own in self.facts["services"][service]["versions"].values() if own["replicas"]]
+        return bool(running) and all(own["sidecar"] for own in running)
 
     def _inside(self, service: str) -> Json:
         there = self.facts["services"][service]
@@ -449,7 +459,7 @@ class _Planner:
     def _access(self, claim: Json) -> Json:
         expect: Json = {"refused": {}, "allowed": {}}
         for row in claim["access"]:
-            if not self._guarded(row["service"]):
+            if not (self._guarded(row["service"]) and self._run([(row["service"], row["version"])])):
                 continue
             caller = next(iter(row["callers"]), None)
             name, labels = "stranger", {}
@@ -507,9 +517,16 @@ class _Planner:
         self._read("targets", service=claim["service"])
         return {"service": claim["service"], **claim["metrics"]}
 
+    def _held(self, service: str) -> None:
+        """Have a policy read from the proxies that call its service; where none of ours does, nothing shows it."""
+        gateway, deployments = callers(self.facts, service)
+        if not (gateway or deployments):
+            raise NotExercisedError(f"no proxy of this release calls {service}, so it was not read anywhere either")
+        self._read("policy", service=service, kind=self.claim["kind"])
+
     def _reached(self, service: str) -> tuple[str, str, str]:
         """Give route, path and role for a hop that obeys the test header."""
-        self._read("policy", service=service, kind=self.claim["kind"])
+        self._held(service)
         role = self.environment.roles.get(service, "")
         if not self.environment.test_header or not role:
             raise NotExercisedError(f"{service} does not obey {TEST_HEADER}")
@@ -553,11 +570,11 @@ class _Planner:
         return {"service": claim["service"], "attempts": policy["attempts"]}
 
     def _circuit_breaking(self, claim: Json) -> Json:
-        self._read("policy", service=claim["service"], kind="circuit-breaking")
+        self._held(claim["service"])
         raise NotExercisedError("taking a pod out would take it from users as well")
 
     def _faults(self, claim: Json) -> Json:
-        self._read("policy", service=claim["service"], kind="faults")
+        self._held(claim["service"])
         routes = [route["path"] for route in self.facts["routes"] if route["service"] == claim["service"]]
         if not routes:
             raise NotExercisedError(f"faults of {claim['service']} are seen by its callers alone")
@@ -581,6 +598,15 @@ class _Planner:
                 expect[name]["seconds"] = _seconds(expect[name]["time"])
         self._experiment([self._step(self._path(routes[0]))], clients=max(rules), sources=max(rules))
         return {**expect, "n": max(rules)}
+
+
+def callers(held: Json, service: str) -> tuple[bool, list[str]]:
+    """Say whose proxies call a service: the gateway's, and those of which Deployments. ``held``: facts or a plan."""
+    versions = [
+        own for caller in held["services"].values() if service in caller["calls"] for own in caller["versions"].values()
+    ]
+    routed = any(route["service"] == service for route in held["routes"])
+    return routed, [own["deployment"] for own in versions if own["sidecar"] and own["replicas"]]
 
 
 def _documented(index: int) -> str:

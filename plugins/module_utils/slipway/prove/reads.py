@@ -15,6 +15,7 @@ from typing import Any
 from ..status.collect import PROMETHEUS, UnansweredError
 from . import envoy
 from .look import GATEWAY_NAMESPACE, MONITORING, Asked, pods_of
+from .planner import callers
 
 Json = dict[str, Any]
 # (namespace, pod, what) → what the proxy of the pod gives at that path of its administration interface, read as JSON.
@@ -106,14 +107,11 @@ class Reads:
     def _callers(self, service: str) -> list[tuple[str, str]]:
         """Name a pod of each version that calls a service, and the gateway's where requests come in there."""
         found = []
-        if any(route["service"] == service for route in self.plan["routes"]):
+        gateway, deployments = callers(self.plan, service)
+        if gateway:
             pods = self.api.items(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/pods?labelSelector=istio%3Dingressgateway")
             found += [(GATEWAY_NAMESPACE, str(pod["metadata"]["name"])) for pod in pods][:1]
-        for caller in self.plan["services"].values():
-            if service in caller["calls"]:
-                guarded = [own for own in caller["versions"].values() if own["sidecar"]]
-                found += [(self.plan["namespace"], self._pods(own["deployment"])[0]) for own in guarded]
-        return found
+        return found + [(self.plan["namespace"], self._pods(each)[0]) for each in deployments]
 
     # Copies.
 

@@ -11,6 +11,7 @@ from typing import Any
 from . import alerts, limits, workload
 from .access import Access
 from .environment import Environment
+from .model import Service
 from .routing import Rules, fqdn
 from .values import milliseconds, whole
 
@@ -66,6 +67,7 @@ def _service(rules: Rules, service: str) -> Facts:
                 "account": naming.of("service_account", service, version),
                 "shadow": None if own.shadow is None else whole(own.shadow),
                 "sidecar": workload.has_sidecar(declared, version),
+                "replicas": _replicas(declared, version),
             }
             for version, own in declared.versions.items()
         },
@@ -82,6 +84,15 @@ def _service(rules: Rules, service: str) -> Facts:
         # Of neither kind there is nothing to promise.
         made["faults"] = None
     return made
+
+
+def _replicas(declared: Service, version: str) -> int:
+    """Give the least number of pods that a version has."""
+    scaling = workload.autoscaling(declared, version)
+    if scaling:
+        return int(scaling.min)
+    numbers = (declared.versions[version].replicas, declared.replicas)
+    return next((number for number in numbers if number is not None), 1)
 
 
 def _routes(rules: Rules) -> Iterator[Facts]:
