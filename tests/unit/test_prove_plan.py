@@ -21,6 +21,7 @@ IMAGE = "example.org/app:1"
 ABORT = {"abort": {"status": 503, "share": "5%"}}
 GRAFANA = {"grafana": {"host": "grafana"}}
 VERSIONS = {"v1": IMAGE, "v2": IMAGE}
+PARKED = {"versions": {"v1": IMAGE, "v2": {"image": IMAGE, "replicas": 0}}}
 
 
 def facts(folder: Path, **values: Any) -> Json:
@@ -219,6 +220,46 @@ def test_alerts(tmp_path: Path, read: Json, state: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("about", "values", "wanted"),
+    [
+        ({"version": "v2"}, {}, {"cookies": {"shop-version": "v2"}}),
+        ({"version": "v2"}, {"override": {"header": "x-version"}}, {"headers": {"x-version": "v2"}}),
+        ({"version": "v2"}, {"override": {"hosts": {"canary": "v2"}}}, {"host": "canary.shop.local"}),
+        ({"version": "v2", "service": "back"}, {}, {"cookies": {"shop-version": "v2"}}),
+        ({"version": "v1"}, {"weights": {"v1": 100, "v2": 0}}, {}),
+        ({}, {}, {}),
+        ({"service": "other"}, {}, {"path": "/other"}),
+    ],
+)
+def test_the_load_of_an_alert_meets_the_version_that_it_is_about(
+    tmp_path: Path, about: Json, values: Json, wanted: Json
+) -> None:
+    alert = {"when": "requests > 60/minute", "service": "front", **about}
+    other = {"other": {"versions": {"v1": IMAGE}}}
+    routes = {"/": "front", "/other": "other"}
+    plan = prove.plan(facts(tmp_path, alerts={"Much": alert}, services=other, routes=routes, **values))
+    (step,) = (item["steps"][0] for item in asked(plan, "alert"))
+    assert {name: step.get(name) for name in wanted} == wanted
+    assert {"cookies", "headers"} & set(step) == {"cookies", "headers"} & set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("services", "reason"),
+    [({}, "nothing makes every request meet front v2"), ({"front": PARKED}, "front v2 has no pods (replicas: 0)")],
+)
+def test_an_alert_about_a_version_that_no_load_can_aim_at_is_configured(
+    tmp_path: Path, services: Json, reason: str
+) -> None:
+    alert = {"when": "requests > 60/minute", "service": "front", "version": "v2"}
+    found = claim(
+        prove.plan(facts(tmp_path, alerts={"Much": alert}, services=services, sticky={"hash": {"header": "x-user"}})),
+        "alert",
+    )
+    assert (found["state"], found["reason"]) == ("configured", reason)
+    assert found["reads"] != []
+
+
+@pytest.mark.parametrize(
     ("read", "state", "seen"),
     [
         ({"found": True, "detail": "timeout 2s"}, "configured", "timeout 2s"),
@@ -312,9 +353,6 @@ def test_a_policy_that_no_proxy_of_ours_has_is_configured_and_not_read(
     found = verdict(plan, policy.replace("_", "-"), {})
     assert claim(plan, found.kind)["reads"] == []
     assert (found.state, "no proxy of this release calls jobs" in found.seen) == ("configured", True)
-
-
-PARKED = {"versions": {"v1": IMAGE, "v2": {"image": IMAGE, "replicas": 0}}}
 
 
 def test_a_parked_version_is_not_asked_who_may_call_it(tmp_path: Path) -> None:

@@ -493,17 +493,39 @@ class _Planner:
         seconds = alert["for"] + PATIENCE
         if rate > 10:
             raise NotExercisedError(f"{alert['when']} is more load than a proof should make")
-        route = next((r for r in self.facts["routes"] if r["service"] == alert["service"]), self.facts["routes"][0])
+        route, forced = self._way_to(alert["service"], alert["version"])
         # Each of these clients stays below every limit per client.
         buckets = [limit["bucket"] for limit in self._limits_on(route["path"])]
         gains = [float(bucket["fill_interval"].rstrip("s")) / bucket["tokens_per_fill"] for bucket in buckets]
         pace = max([1.0, *(gain * 1.5 for gain in gains)])
-        step = self._step(self._path(route["path"]), times=math.ceil(seconds / pace))
+        step = {**self._step(self._path(route["path"]), times=math.ceil(seconds / pace)), **forced}
         clients = max(1, math.ceil(rate * pace))
         if clients > 60:
             raise NotExercisedError(f"{alert['when']} would take {clients} clients at once to stay below the limits")
         self._experiment([step], clients=clients, pace=pace, parallel=64, stage="alerts")
         return expect
+
+    def _way_to(self, service: str | None, version: str | None) -> tuple[Json, Json]:
+        """Give a route to a service, and what makes each request there meet that version of it."""
+        ways = {chain["path"] for chain in self.facts["chains"] if service in chain["hops"]}
+        leading = [route for route in self.facts["routes"] if service == route["service"] or route["path"] in ways]
+        leading.sort(key=lambda route: route["service"] != service)
+        if service is None or version is None:
+            return (leading or self.facts["routes"])[0], {}
+        own = self.facts["services"][service]["versions"][version]
+        if not own["replicas"]:
+            raise NotExercisedError(f"{service} {version} has no pods (replicas: 0)")
+        if own["shadow"] == 100 and leading:
+            return leading[0], {}
+        for route in leading:
+            signatures = self._signatures(route)
+            meeting = {name for name, hops in signatures.items() if [service, version] in hops}
+            if meeting == set(signatures) or {name for name, share in route["shares"].items() if share} <= meeting:
+                return route, {}
+            forced = next(filter(None, map(self._forced, sorted(meeting))), None)
+            if forced:
+                return route, forced
+        raise NotExercisedError(f"nothing makes every request meet {service} {version}")
 
     def _tool(self, claim: Json) -> Json:
         if claim["tool"] in self.environment.missing_tools:
