@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import http.server
 import json
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import prove
+from slipway import prove, selfsigned
 from slipway.prove import agent
 
 Json = dict[str, Any]
@@ -110,6 +113,24 @@ def test_what_takes_too_long_is_an_error_and_the_rest_is_not_sent(server: http.s
     assert {answer["status"] for answer in found} == {0}
     assert found[0]["error"].startswith("TimeoutError")
     assert time.monotonic() - begun < 5
+
+
+def test_over_tls_the_host_is_named_and_any_certificate_does(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    """A gateway chooses by that name; whose certificate it shows is no claim."""
+    pair = tmp_path / "pair.pem"
+    pair.write_bytes(b"".join(selfsigned.make("another.local", dt.datetime.now(dt.UTC), dt.timedelta(days=1))))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    named: list[str | None] = []
+    context.sni_callback = lambda _, name, __: named.append(name)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    found = answers(job(server.server_port, {"tls": True, "times": 2}))
+    assert [(answer["status"], answer["pods"]) for answer in found] == [(200, ["front-v1-1-a"])] * 2
+    assert named == ["shop.local"] * 2
+    (clear,) = answers(job(server.server_port, {}))
+    assert clear["status"] == 0
 
 
 def test_a_port_where_nobody_listens_is_an_error() -> None:

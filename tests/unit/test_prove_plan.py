@@ -132,6 +132,27 @@ def test_what_cannot_be_exercised_says_why(
     assert reason in found["reason"]
 
 
+def test_a_page_that_redirects_is_asked_over_tls(tmp_path: Path) -> None:
+    gateway = {"ports": [80, 8080], "tls": {"redirect": True}}
+    made = facts(
+        tmp_path, gateway=gateway, limits={"per_client": "10/minute"}, tools=GRAFANA, hosts=["a.local", "b.local"]
+    )
+    known = {"neighbours": [{"host": "other.local", "port": 80}], "away": ""}
+    plan = prove.plan(made, known)
+    steps = [step for item in plan["experiments"] for step in item["steps"]]
+    own = [step for step in steps if step["to"] == "gateway" and step["host"] != "other.local"]
+    assert {(step["port"], step["tls"]) for step in own} == {(443, True)}
+    assert {step["host"] for step in own} == {"a.local", "b.local", "grafana.a.local"}
+    assert not [step for step in steps if step not in own and "tls" in step]
+    assert claim(plan, "address")["expect"]["port"] == 443
+
+
+def test_a_page_with_tls_that_does_not_redirect_is_asked_in_clear(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path, gateway={"tls": {}}, limits={"per_client": "10/minute"}))
+    steps = [step for item in plan["experiments"] for step in item["steps"] if step["to"] == "gateway"]
+    assert {(step["port"], "tls" in step) for step in steps} == {(80, False)}
+
+
 def test_neighbours_and_tools_are_asked_by_a_client_over_the_limit(tmp_path: Path) -> None:
     known = {"neighbours": [{"host": "other.local", "port": 80}]}
     plan = prove.plan(facts(tmp_path, limits={"per_client": "10/minute"}, tools=GRAFANA), known)

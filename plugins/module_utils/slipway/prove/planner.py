@@ -1,9 +1,9 @@
 """From the claims of a release to requests, readings and what is expected of them. Plain data in, plain data out.
 
 An experiment: ``clients`` clients, each going through ``steps`` one after the other (``to``, ``port``, ``host``,
-``path``, ``headers``, ``cookies``, ``times``), from ``sources`` ([first, how many], indices of addresses), as ``by``
-(``addresses``, or the name of a client pod), with a cookie jar where ``session`` is set, and ``pace`` seconds between
-two requests of a client. A read is something that the runner looks up in the cluster.
+``path``, ``headers``, ``cookies``, ``times``, ``tls`` at the port for https), from ``sources`` ([first, how many],
+indices of addresses), as ``by`` (``addresses``, or the name of a client pod), with a cookie jar where ``session`` is
+set, and ``pace`` seconds between two requests of a client. A read is something that the runner looks up in the cluster.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ MOST_TOKENS = 300
 FEW = 60
 MOST_PER_SECOND = 5
 REPEATS = 10
+# The gateway's port for https; its others are http.
+HTTPS = 443
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
 # Every kind of claim that a proof knows.
@@ -96,7 +98,10 @@ class SkippedError(Exception):
 class _Planner:
     def __init__(self, facts: Json, environment: Surroundings) -> None:
         self.facts, self.environment = facts, environment
-        self.host, self.port = facts["hosts"][0], facts["ports"][0]
+        self.host = facts["hosts"][0]
+        # Where clients of http are only sent on, nothing else answers there.
+        self.ports = [port for port in facts["ports"] if (port == HTTPS) == facts["redirect"]]
+        self.port = self.ports[0]
         self.experiments: dict[str, Json] = {}
         self.reads: dict[str, Json] = {}
         self.pods: dict[str, Json] = {}
@@ -196,7 +201,8 @@ class _Planner:
 
     def _step(self, path: str, **more: Any) -> Json:
         more = {key: value for key, value in more.items() if value not in ({}, None)}
-        return {"to": "gateway", "port": self.port, "host": self.host, "path": path, "times": 1, **more}
+        made = {"to": "gateway", "port": self.port, "host": self.host, "path": path, "times": 1, **more}
+        return {**made, "tls": True} if made["port"] == HTTPS else made
 
     def _read(self, what: str, **about: Any) -> str:
         name = ".".join([what, *(str(value) for value in about.values() if isinstance(value, (str, int)))])
@@ -427,11 +433,10 @@ class _Planner:
             expect["main"].append(self._experiment([{**asked, "times": over}], clients=2, stage="limits"))
         changing = [{**asked, "headers": {"X-Forwarded-For": _documented(i)}} for i in range(over)]
         expect["forged"].append(self._experiment(changing, stage="limits"))
-        places = [(host, port) for port in limit["ports"] for host in limit["hosts"]][1:8]
+        places = [(host, port) for port in self.ports for host in limit["hosts"]][1:8]
         for host, port in places:
-            if port != 443:
-                step = {**asked, "host": host, "port": port, "times": over}
-                expect["main"].append(self._experiment([step], stage="limits"))
+            step = {**asked, "host": host, "port": port, "times": over}
+            expect["main"].append(self._experiment([step], stage="limits"))
         return expect
 
     def _mtls(self, claim: Json) -> Json:

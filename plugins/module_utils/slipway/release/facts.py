@@ -28,6 +28,7 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "namespace": shape.namespace,
         "hosts": shape.hosts,
         "ports": ports,
+        "redirect": bool(release.gateway.tls and release.gateway.tls.redirect),
         "tools": shape.tool_hosts,
         "tool_services": {
             name: environment.tool(name, tool.service).partition(":")[0] for name, tool in release.tools.items()
