@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from slipway import prove
+from slipway.prove import verdicts
 from slipway.release import load
 from slipway.release import plan as planned
 
@@ -316,6 +317,55 @@ def test_observations_that_cannot_be_read_fail(answer: Json) -> None:
     seen = {item["id"]: {"answers": [answer] * 2000} for item in plan["experiments"]}
     report = prove.judge(plan, {"experiments": seen, "reads": {read["id"]: {} for read in plan["reads"]}})
     assert {verdict.state for verdict in report.verdicts} == {"failed"}
+
+
+def pod(deployment: str) -> str:
+    """What Kubernetes calls a pod of a Deployment."""
+    return f"{deployment}-6d4b75cb6d-"[:58] + "x7k2p"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("web", "web-v2"),
+        ("w" * 46, "w" * 46 + "-v2"),
+        # The second's name is cut in its pods', and none of the first's has an o or an e in that place.
+        ("w" * 50, "w" * 50 + "-frontend-v2"),
+        ("w" * 55 + "-v1", "w" * 55 + "-v2"),
+        ("v" * 63, "w" * 63),
+    ],
+)
+def test_pods_are_told_by_their_deployment_however_long_its_name(first: str, second: str) -> None:
+    assert met(first, second, [pod(first), pod(second)]) == [("web", "v1"), ("web", "v2")]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("w" * 56 + "-v1", "w" * 56 + "-v2"),
+        ("w" * 57, "w" * 57 + "-v2"),
+        # Here the first's hash may be one that begins with v2.
+        ("w" * 55, "w" * 55 + "-v2-new"),
+    ],
+)
+def test_pods_whose_names_may_be_of_two_deployments_are_told_by_what_the_app_says(first: str, second: str) -> None:
+    both = [pod(second)] * 2
+    assert met(first, second, both, "front=v1,front=canary") == [("web", "v1"), ("web", "v2")]
+    for said in ("", "front=v2", "front=v7,front=v8"):
+        assert met(first, second, both, said) == [("?", both[0])] * 2
+
+
+def test_a_pod_that_may_be_of_two_services_is_nobodys() -> None:
+    services = {
+        name: {"versions": {"v1": {"deployment": "w" * 58 + name, "label": "v1"}}} for name in ("front", "back")
+    }
+    answer = {"pods": [pod("w" * 58)], "chain": "front=v1"}
+    assert verdicts.hops({"services": services}, "/", answer) == [("?", pod("w" * 58))]
+
+
+def met(first: str, second: str, pods: list[str], chain: str = "") -> list[tuple[str, str]]:
+    versions = {"v1": {"deployment": first, "label": "v1"}, "v2": {"deployment": second, "label": "canary"}}
+    return verdicts.hops({"services": {"web": {"versions": versions}}}, "/", {"pods": pods, "chain": chain})
 
 
 def test_a_withdrawn_version_keeps_nobody(tmp_path: Path) -> None:

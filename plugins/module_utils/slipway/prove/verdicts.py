@@ -6,6 +6,7 @@ Observations: ``experiments`` (id → ``answers`` of ``agent.py``) and ``reads``
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,10 @@ from typing import Any, Literal
 Json = dict[str, Any]
 State = Literal["passed", "failed", "configured", "skipped"]
 
+# A pod is called <Deployment>-<hash>-, cut to what leaves room for five letters by chance. No hash has other letters,
+# or more (kubernetes: apiserver's names.SimpleNameGenerator, apimachinery's rand.SafeEncodeString of a 32-bit number).
+LONGEST, RANDOM = 63, 5
+HASH = "[bcdfghjklmnpqrstvwxz2456789]{0,10}"
 # Errors of a client without a certificate whose connection was closed without a word of HTTP.
 CLOSED = ("ConnectionResetError", "RemoteDisconnected", "BadStatusLine", "BrokenPipeError", "IncompleteRead")
 LOOK = {
@@ -95,29 +100,50 @@ def judge(plan: Json, observations: Json) -> Report:
 def hops(plan: Json, route: str, answer: Json) -> list[tuple[str, str]]:
     """Give the service and version of each pod that took part, the entry first; an unknown one is ``?``.
 
-    Pods are told by their Deployment. Without their names, it is what the app calls its versions that counts.
+    Pods are told by their Deployment. Without their names, or where these fit several Deployments, it is what the app
+    calls its versions that counts.
     """
     services = plan["services"]
-    if answer.get("pods"):
-        return [_owner(services, pod) for pod in answer["pods"]]
+    said = [part.partition("=")[2] for part in answer.get("chain", "").split(",") if part]
+    if pods := answer.get("pods"):
+        words = said if len(said) == len(pods) else [""] * len(pods)
+        return [_owner(services, pod, word) for pod, word in zip(pods, words, strict=True)]
     order = [service for service, _ in next(iter(plan["signatures"][route].values()))]
     found = []
-    for index, part in enumerate(filter(None, answer.get("chain", "").split(","))):
-        service, said = (order[index] if index < len(order) else "?"), part.partition("=")[2]
-        versions = services.get(service, {}).get("versions", {})
-        by_label = {own["label"]: name for name, own in versions.items()}
-        found.append((service, said if said in versions else by_label.get(said, "?")))
+    for index, word in enumerate(said):
+        service = order[index] if index < len(order) else "?"
+        found.append((service, _called(services.get(service, {}).get("versions", {}), word)))
     return found
 
 
-def _owner(services: Json, pod: str) -> tuple[str, str]:
-    fits = [
-        (len(own["deployment"]), service, version)
+def _called(versions: Json, said: str) -> str:
+    """Give the version that the app calls by that word: its name, or the label of its pods."""
+    by_label = {own["label"]: name for name, own in versions.items()}
+    return said if said in versions else by_label.get(said, "?")
+
+
+def _owner(services: Json, pod: str, said: str) -> tuple[str, str]:
+    """Give the service and version whose Deployment a pod is of; ``said``: what the app calls that version."""
+    known = {
+        own["deployment"]: (service, version)
         for service, declared in services.items()
         for version, own in declared["versions"].items()
-        if pod.startswith(own["deployment"] + "-")
-    ]
-    return max(fits)[1:] if fits else ("?", pod)
+    }
+    fits = [name for name in known if _may_be_of(name, pod)] if len(pod) == LONGEST else []
+    # A name that is not cut begins with that of its Deployment; of two, such as web and web-v2, it is the longer one.
+    fits = fits or sorted((name for name in known if pod.startswith(f"{name}-")), key=len)[-1:]
+    owners = [known[name] for name in fits]
+    if len(owners) > 1:
+        owners = [each for each in owners if _called(services[each[0]]["versions"], said) == each[1]]
+    return owners[0] if len(owners) == 1 else ("?", pod)
+
+
+def _may_be_of(deployment: str, pod: str) -> bool:
+    """Tell whether the longest name that a pod can have may be that of a Deployment's, which may have been cut."""
+    made = pod[:-RANDOM]
+    if len(deployment) >= len(made):
+        return deployment.startswith(made)
+    return re.fullmatch(rf"{re.escape(deployment)}-{HASH}-?", made) is not None
 
 
 def version_of(plan: Json, route: str, answer: Json) -> str | None:
