@@ -192,6 +192,12 @@ def test_the_environment_of_a_container(full: Plan) -> None:
     }
 
 
+def test_a_container_asks_by_itself_for_no_more_than_its_limit(tmp_path: Path) -> None:
+    web = {"resources": {"memory_limit": "32Mi", "cpu_limit": "20m"}, "versions": {"v1": IMAGE}}
+    found = container(plan(load(page(tmp_path, {"name": "a", "hosts": "a.b", "services": {"web": web}}))), "web-v1")
+    assert found["resources"]["requests"] == found["resources"]["limits"] == {"cpu": "20m", "memory": "32Mi"}
+
+
 def test_probes_are_asked_as_written_and_the_port_where_nothing_is(full: Plan) -> None:
     found = container(full, "web-v1")
     assert found["readinessProbe"]["httpGet"] == {"path": "/r", "port": 8080, "scheme": "HTTP"}

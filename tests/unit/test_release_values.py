@@ -82,6 +82,13 @@ def test_an_amount_has_the_form_that_the_server_gives_it(kind: Any, given: Any, 
     assert TypeAdapter(kind).validate_python(given) == canonical
 
 
+def test_amounts_can_be_compared() -> None:
+    assert values.amount("500m") < values.amount("1") == values.amount("1000m")
+    assert values.amount("1M") < values.amount("1Mi") == values.amount("1048576")
+    with pytest.raises(ValueError, match="no amount"):
+        values.amount("much")
+
+
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
@@ -96,6 +103,9 @@ def test_an_amount_has_the_form_that_the_server_gives_it(kind: Any, given: Any, 
         (values.Percent, "5 %"),
         (values.Percent, -1),
         (values.Percent, float("inf")),
+        (values.WholePercent, "12.5%"),
+        (values.WholePercent, 0),
+        (values.WholePercent, "101%"),
         (values.Rate, "10"),
         (values.Text, True),
         (values.Text, 1.5),
@@ -131,6 +141,7 @@ def test_what_cannot_be(kind: Any, given: Any) -> None:
     [
         (values.Percent, "0.5%", 0.5),
         (values.Percent, 5, 5.0),
+        (values.WholePercent, "12%", 12.0),
         (values.Text, 5, "5"),
         (values.HeaderName, "X-Version", "x-version"),
         (values.CookieValue, 1, "1"),

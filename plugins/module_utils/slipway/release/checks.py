@@ -12,7 +12,7 @@ from . import alerts, names, promql
 from .model import Metrics, Release, Service
 from .names import Naming
 from .shape import Shape
-from .values import milliseconds, prometheus_time
+from .values import amount, milliseconds, prometheus_time
 
 FORM = Form(Release, absent="(missing)")
 works = FORM.works
@@ -277,6 +277,16 @@ def _pods_add_up(shape: Shape) -> Iterator[Fault]:
                 yield Fault(key, what, fix)
 
 
+def _limits_are_above(shape: Shape) -> Iterator[Fault]:
+    for key, workload in _workloads(shape):
+        given = workload.resources
+        for name in ("cpu", "memory") if given else ():
+            asked, most = getattr(given, name), getattr(given, f"{name}_limit")
+            if most is not None and name in given.model_fields_set and amount(asked) > amount(most):
+                what = f"is more than {name}_limit {most}, and no pod may ask for more than it may use"
+                yield Fault((*key, "resources", name), what, f"{name}: {most}")
+
+
 def _ports_are_free(shape: Shape) -> Iterator[Fault]:
     for service, declared in shape.services.items():
         ports: list[tuple[str, int | None]] = [("port", declared.port)]
@@ -286,6 +296,10 @@ def _ports_are_free(shape: Shape) -> Iterator[Fault]:
             if port in _PROXY_PORTS:
                 what = "is a port of the mesh's own proxy in every pod"
                 yield Fault(("services", service, name), what, "port: 8080")
+        beside = declared.metrics.port if declared.metrics else None
+        if beside not in (None, declared.port) and beside == declared.service_port:
+            what = "is the port of metrics too, and a Service has each port once"
+            yield Fault(("services", service, "service_port"), what, f"service_port: {declared.port}")
 
 
 def _sticky_can_tell(shape: Shape) -> Iterator[Fault]:
@@ -489,6 +503,7 @@ _DETAILS: tuple[Rule, ...] = (
     _storage_is_known,
     _folders_are_apart,
     _pods_add_up,
+    _limits_are_above,
     _ports_are_free,
     _sticky_can_tell,
     _overrides_can_tell,

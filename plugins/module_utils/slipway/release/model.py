@@ -33,6 +33,7 @@ from .values import (
     Text,
     Texts,
     UrlPath,
+    WholePercent,
 )
 
 _LABEL_RULE = "must be lower-case letters, digits and hyphens, at most 63 of them"
@@ -99,8 +100,8 @@ class Probes(Map):
 class Resources(Map):
     """What a container asks for, and may use at most."""
 
-    cpu: Cpu = setting("50m", "CPUs it asks for.", example="50m")
-    memory: Memory = setting("64Mi", "Memory it asks for.", example="64Mi")
+    cpu: Cpu = setting("50m", "CPUs it asks for; by itself no more than the limit.", example="50m")
+    memory: Memory = setting("64Mi", "Memory it asks for; by itself no more than the limit.", example="64Mi")
     cpu_limit: Cpu | None = setting(None, "CPUs it may use at most.", example="500m")
     memory_limit: Memory | None = setting(None, "Memory it may use at most.", example="256Mi")
 
@@ -110,7 +111,7 @@ class Autoscaling(Map):
 
     min: int = setting(1, "Pods at least.", unit="pods", example=1, ge=1)
     max: int = setting(..., "Pods at most.", unit="pods", example=5, ge=1)
-    cpu: Percent = setting(80.0, "Use of the CPU asked for that it aims at.", example="80%")
+    cpu: WholePercent = setting(80.0, "Use of the CPU asked for that it aims at.", example="80%")
 
 
 class EnvValue(Short):

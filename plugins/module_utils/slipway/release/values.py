@@ -94,6 +94,12 @@ def _percent(value: Any) -> Any:
     return value
 
 
+def _whole_percent(value: float) -> float:
+    if value != int(value):
+        raise ValueError("must be a whole share of 1% to 100%")
+    return value
+
+
 def whole(value: float) -> int | float:
     """Give a number without a fraction as the whole number it is, so that it is written as one."""
     return int(value) if value == int(value) else value
@@ -124,6 +130,15 @@ def _memory(text: str) -> str:
         raise ValueError("must be whole bytes, and more than none")
     unit = next((unit for unit, factor in reversed(units.items()) if match[2] and int(size) % factor == 0), "")
     return f"{int(size) // units.get(unit, 1)}{unit}"
+
+
+def amount(text: str) -> Decimal:
+    """Read an amount of CPUs or bytes (``50m``, ``64Mi``) as a number, to compare it with another."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no amount")
+    units: dict[str, Decimal | int] = {"m": Decimal("0.001"), **_DECIMAL, **_BINARY}
+    return Decimal(match[1]) * (units[match[2]] if match[2] else 1)
 
 
 def _written_text(value: Any) -> Any:
@@ -200,6 +215,9 @@ _DURATION_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}
 _PERCENT_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}]
 }
+_WHOLE_PERCENT_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, {"type": "string", "pattern": r"^\d+%$"}]
+}
 _SIZE_SCHEMA = {"type": ["string", "number"]}
 _TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 _TEXT_SCHEMA = {"type": ["string", "integer"]}
@@ -208,6 +226,13 @@ Duration = Annotated[str, AfterValidator(_duration), WithJsonSchema(_DURATION_SC
 Rate = Annotated[str, AfterValidator(_rate), WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(/|per ) ?[a-z]+$"})]
 Percent = Annotated[
     float, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_percent), WithJsonSchema(_PERCENT_SCHEMA)
+]
+WholePercent = Annotated[
+    float,
+    Field(ge=1, le=100, allow_inf_nan=False),
+    AfterValidator(_whole_percent),
+    BeforeValidator(_percent),
+    WithJsonSchema(_WHOLE_PERCENT_SCHEMA),
 ]
 Cpu = Annotated[str, AfterValidator(_cpu), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]
 Memory = Annotated[str, AfterValidator(_memory), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from .model import EnvValue, Probe, Probes, Resources, Service, VersionOf
 from .names import Naming
-from .values import milliseconds, whole
+from .values import amount, milliseconds, whole
 
 USER = 65532
 DRAIN = "3s"
@@ -158,7 +158,12 @@ def _variable(name: str, given: EnvValue) -> dict[str, Any]:
 def _resources(given: Resources) -> dict[str, dict[str, str]]:
     limits = {"cpu": given.cpu_limit, "memory": given.memory_limit}
     kept = {name: value for name, value in limits.items() if value is not None}
-    return {"requests": {"cpu": given.cpu, "memory": given.memory}, **({"limits": kept} if kept else {})}
+    # The API server refuses a pod that asks for more than its limit; on a page only a default can be that.
+    asked = {
+        name: min(value, kept.get(name, value), key=amount)
+        for name, value in (("cpu", given.cpu), ("memory", given.memory))
+    }
+    return {"requests": asked, **({"limits": kept} if kept else {})}
 
 
 def _probes(given: Probes, port: int) -> Iterator[dict[str, Any]]:
