@@ -22,6 +22,13 @@ def test_values_are_read_as_ansible_reads_them(tmp_path: Path) -> None:
     assert page.problems == []
 
 
+def test_a_number_keeps_its_text_where_that_is_another(tmp_path: Path) -> None:
+    values = read_page(write(tmp_path, "a: 0755\nb: 755\nc: &c {d: 1_0}\ne: {<<: *c}\n")).values
+    assert values == {"a": 0o755, "b": 755, "c": {"d": 10}, "e": {"d": 10}}
+    assert flow(values) == "{a: 0755, b: 755, c: {d: 1_0}, e: {d: 1_0}}"
+    assert type(values["b"]) is int
+
+
 def test_every_key_knows_its_line(tmp_path: Path) -> None:
     page = read_page(write(tmp_path, "# top\na: 1\nb:\n  - {c: 1}\n  - c: 2\n    d: 3\n"))
     assert page.lines == {

@@ -231,6 +231,29 @@ def test_all_problems_come_at_once_in_the_order_of_the_page(tmp_path: Path) -> N
     assert [problem.line for problem in caught.value.problems] == [1, 5, 6]
 
 
+@pytest.mark.parametrize("text", ["0755", "010", "12:30", "1_000", "0x1F", "0b11", "+5", "-0"])
+@pytest.mark.parametrize("key", ["env", "config"])
+def test_a_number_that_would_become_another_text_has_to_be_in_quotes(tmp_path: Path, key: str, text: str) -> None:
+    lines = "name: a\nhosts: a.local\nservices:\n  web:\n    versions: {v1: a/b:1}\n"
+    (problem,) = problems(page(tmp_path, f"{lines}    {key}: {{PORT: 8080, MODE: {text}}}\n"))
+    assert (problem.key.removesuffix(".value"), problem.line) == (f"services.web.{key}.MODE", 6)
+    assert (problem.value, problem.what) == (text, "must be a text, in quotes")
+    assert problem.works.endswith(f': "{text}"')
+    assert problems(page(tmp_path, f'{lines}    {key}: {{PORT: 8080, MODE: "{text}"}}\n')) == []
+
+
+def test_a_number_that_looks_like_a_secret_is_not_shown(tmp_path: Path) -> None:
+    text = "name: a\nhosts: a.local\nservices:\n  web: {env: {API_TOKEN: 0755}, versions: {v1: a/b:1}}\n"
+    (problem,) = problems(page(tmp_path, text))
+    assert problem.value == "(not shown)"
+    assert "0755" not in str(problem)
+
+
+def test_a_number_that_counts_may_be_written_in_any_way(tmp_path: Path) -> None:
+    text = "name: a\nhosts: a.local\nservices:\n  web: {port: 8_080, versions: {v1: a/b:1}}\n"
+    assert load(page(tmp_path, text)).release.services["web"].port == 8080
+
+
 def test_a_missing_key_is_placed_where_it_would_stand(tmp_path: Path) -> None:
     found = problems(page(tmp_path, "# nothing\n{}\n"))
     assert {(problem.key, problem.line, problem.value) for problem in found} == {

@@ -155,6 +155,8 @@ class Form:
 
     def _fix(self, key: Key, error: Any, example: Any) -> str:
         """A validator of the model may name a value that fits better than the example."""
+        if any(names_a_secret(part) for part in key[-2:]):
+            return self.works(key, example)
         return self.works(key, getattr(error.get("ctx", {}).get("error"), "works", example))
 
     def _wrong_name(self, key: Key, error: Any) -> Fault:
@@ -219,13 +221,25 @@ class Form:
         """Give faults (or warnings) their place and value, each once."""
         return [self._problem(fault, given, page) for fault in dict.fromkeys(faults) if fault.warning == warning]
 
+    def _value(self, values: Any, key: Key) -> tuple[Any, str | int]:
+        """Find the value at ``key`` and the name under which it stands: a map may be written as its usual value."""
+        value, name = values, key[0]
+        for index, part in enumerate(key):
+            inner = _step(value, part)
+            if inner is _ABSENT and not isinstance(value, (dict, list)) and self._is_short(key[:index], part):
+                return value, name
+            value, name = inner, part
+        return value, name
+
+    def _is_short(self, above: Key, part: str | int) -> bool:
+        declared = self.field_at(above)
+        return declared is not None and getattr(map_of(declared), "short", None) == part
+
     def _problem(self, fault: Fault, given: dict[str, Any], page: Page | None) -> Problem:
         top = str(fault.key[0])
         defaults = self.defaults()
-        value: Any = {**defaults, **given}
-        for part in fault.key:
-            value = _step(value, part)
-        hidden = names_a_secret(fault.key[-1]) and value is not _ABSENT
+        value, name = self._value({**defaults, **given}, fault.key)
+        hidden = names_a_secret(name) and value is not _ABSENT
         text = self.absent if value is _ABSENT else "(not shown)" if hidden else shown(value)
         on_page = plain({**defaults, **page.values}.get(top)) if page is not None else None
         # By their text, because a number that is none is not equal to itself.

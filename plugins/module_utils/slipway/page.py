@@ -18,13 +18,32 @@ from .errors import SlipwayError
 
 Key = tuple[str | int, ...]
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# A loader of its own, so that nobody else's gets what is added to it.
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
 _SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"://[^/@\s]+@")
 _LOOKS_SECRET = re.compile(r"pass|secret|token|credential|vault|private|[\w+/=]{24}", re.IGNORECASE)
 _SHOWN_LENGTH = 100
 # More keys than any page has; aliases of aliases reach any number in a few lines.
 _MOST_KEYS = 200_000
+
+
+class Respelt(int):
+    """A whole number that the page writes another way (``0755``, ``12:30``, ``1_000``), with its ``text``."""
+
+    text: str
+
+
+def _whole_number(loader: Any, node: Any) -> int:
+    number = int(loader.construct_yaml_int(node))
+    if node.value == str(number):
+        return number
+    respelt = Respelt(number)
+    respelt.text = node.value
+    return respelt
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 @dataclass(frozen=True)
@@ -118,6 +137,8 @@ def flow(value: Any) -> str:
         return "[" + ", ".join(flow(item) for item in value) + "]"
     if isinstance(value, str):
         return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Respelt):
+        return value.text
     return json.dumps(value, default=str)
 
 

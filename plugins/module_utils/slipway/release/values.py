@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from ..page import Respelt
+
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RATE = re.compile(r"(\d{1,9})\s*(?:/|per )\s*(s|sec|second|m|min|minute|h|hour|d|day)")
@@ -141,10 +143,21 @@ def amount(text: str) -> Decimal:
     return Decimal(match[1]) * (units[match[2]] if match[2] else 1)
 
 
+class _UnquotedError(ValueError):
+    """A text that YAML takes for something else; ``works`` is the text, where it is known."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__("must be a text, in quotes")
+        if text:
+            self.works = text
+
+
 def _written_text(value: Any) -> Any:
-    """Take a whole number for the text it is written as; ``yes`` and ``1.10`` would come out as something else."""
+    """Take a whole number for the text it is written as; ``yes``, ``1.10`` and ``0755`` would become another text."""
+    if isinstance(value, Respelt):
+        raise _UnquotedError(value.text)
     if isinstance(value, (bool, float)):
-        raise ValueError("must be a text, in quotes")  # noqa: TRY004, a TypeError would not become a message
+        raise _UnquotedError
     return str(value) if isinstance(value, int) else value
 
 
