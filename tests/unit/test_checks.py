@@ -324,6 +324,21 @@ def test_the_gateway_has_each_port_once() -> None:
     assert (problem.key, problem.works) == ("cluster_gateway.ports", "ports: [80, 443]")
 
 
+@pytest.mark.parametrize(
+    ("ports", "index", "what", "fix"),
+    [
+        ([80, 443, 10080], 2, "listens on 10080 in its pod, and so does 80", "ports: [80, 443]"),
+        ([15021], 0, "listens on 15021 in its pod, where Istio itself does", "ports: [80]"),
+    ],
+)
+def test_a_port_that_the_gateway_cannot_open_is_refused_before_there_is_one(
+    ports: list[int], index: int, what: str, fix: str
+) -> None:
+    (problem,) = page(cluster_gateway={"address": "", "ports": ports}).problems
+    assert (problem.key, problem.value, problem.works) == (f"cluster_gateway.ports[{index}]", str(ports[index]), fix)
+    assert what in problem.what
+
+
 def test_a_mesh_needs_addresses() -> None:
     assert page(**parts(metallb=False, istio=False)).problems == []
     (problem,) = page(**parts(metallb=False)).problems

@@ -77,9 +77,9 @@ def test_ports_of_the_gateway_have_listeners_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("ports", "message"),
     [
-        ([15021], "port 15021 of the gateway: Istio itself listens on 15021"),
+        ([15021], "port 15021 of the gateway listens on 15021 in its pod, where Istio itself does"),
         ([80, 80], "port 80 of the gateway is there twice"),
-        ([10080, 80], "port 80 of the gateway and 10080 both become 10080"),
+        ([10080, 80], "port 80 of the gateway listens on 10080 in its pod, and so does 10080"),
     ],
 )
 def test_ports_that_cannot_be_had_are_refused(ports: list[int], message: str) -> None:

@@ -100,6 +100,20 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], str, str, str]] = [
         "ports: [80]",
     ),
     (
+        {},
+        {"gateway_ports": [443]},
+        "gateway.ports[0]",
+        "is no port of the gateway, which has 443",
+        "cluster_gateway: {ports: [80, 443]} in group_vars/all/cluster.yml",
+    ),
+    (
+        {"gateway": {"tls": {}}},
+        {"gateway_ports": [80, 8080]},
+        "gateway.tls",
+        "needs port 443 of the gateway, which has 80, 8080",
+        "no tls, or cluster_gateway: {ports: [80, 443, 8080]}",
+    ),
+    (
         {"secrets": {"tokn": {"existing": True}}, "image_pull_secrets": ["tokn"]},
         {"secrets": ["token"]},
         "secrets.tokn",
@@ -173,6 +187,12 @@ def test_what_is_its_own_is_not_against_it(tmp_path: Path) -> None:
         "volumes": {"disk": {"size": "1Gi", "storage_class": "fast"}, "other": {"size": "1Gi"}},
     }
     assert made(tmp_path, environment, **values).objects
+
+
+def test_tls_of_another_gateway_needs_no_port_of_this_one(tmp_path: Path) -> None:
+    gateway = {"tls": {}, "use": "edge/shared"}
+    assert made(tmp_path, Environment.of({"gateway_ports": [80]}), gateway=gateway).steps
+    assert made(tmp_path, Environment.of({"gateway_ports": [80, 443]}), gateway={"tls": {}}).steps
 
 
 def test_facts_of_a_cluster_are_plain_values() -> None:

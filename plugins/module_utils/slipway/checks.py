@@ -11,6 +11,7 @@ from itertools import combinations, count
 from pathlib import Path
 
 from . import releases
+from .mesh import port_fault
 from .settings import ROOT, Check, Fault, Settings, address_range, works
 
 MIRROR_NUMBER = 10
@@ -303,6 +304,9 @@ def _gateway_can_answer(settings: Settings) -> Iterator[Fault]:
         if port in gateway.ports[:index]:
             ports = list(dict.fromkeys(gateway.ports))
             yield Fault(("cluster_gateway", "ports"), f"has {port} twice", works(("cluster_gateway", "ports"), ports))
+        elif fault := port_fault(port, gateway.ports[:index]):
+            rest = [other for other in gateway.ports if other != port] or [80]
+            yield Fault(("cluster_gateway", "ports", index), fault, works(("cluster_gateway", "ports"), rest))
     if not gateway.address or not settings.cluster_parts.istio:
         return
     address = Address(gateway.address)

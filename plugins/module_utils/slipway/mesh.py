@@ -37,26 +37,36 @@ ORDER = (
 )
 
 
+def port_fault(port: int, before: Sequence[int] = ()) -> str:
+    """Say why the gateway cannot have ``port`` beside those ``before`` it; empty: it can.
+
+    A Gateway names the Service's port (80), and istiod opens the pod's (10080). So no two may meet in the pod, and none
+    may take one of Istio's own.
+    """
+    if port in before:
+        return "is there twice"
+    target = _target(port)
+    if target in RESERVED_PORTS:
+        return f"listens on {target} in its pod, where Istio itself does"
+    same = next((other for other in before if _target(other) == target), None)
+    return "" if same is None else f"listens on {target} in its pod, and so does {same}"
+
+
+def _target(port: int) -> int:
+    return port + SHIFT if port < PRIVILEGED else port
+
+
 def service_ports(ports: Sequence[int]) -> list[dict[str, Any]]:
     """Give the gateway's Service a port for each of ``ports``, named after its protocol, on a listener of its own.
 
-    A Gateway names the Service's port (80), and istiod opens the pod's (10080). So no two may meet in the pod, and none
-    may take one of Istio's own. Raises SlipwayError that names the port.
+    Raises SlipwayError that names the port of which ``port_fault`` has something to say.
     """
-    taken: dict[int, int] = {}
     made = []
-    for port in ports:
-        target = port + SHIFT if port < PRIVILEGED else port
-        if target in RESERVED_PORTS:
-            raise SlipwayError(
-                f"port {port} of the gateway: Istio itself listens on {target} in its pod; take another."
-            )
-        if target in taken:
-            what = "is there twice" if taken[target] == port else f"and {taken[target]} both become {target} in its pod"
-            raise SlipwayError(f"port {port} of the gateway {what}; leave one of them out.")
-        taken[target] = port
+    for index, port in enumerate(ports):
+        if fault := port_fault(port, ports[:index]):
+            raise SlipwayError(f"port {port} of the gateway {fault}; leave it out, or take another.")
         name = f"{'https' if port in TLS_PORTS else 'http'}-{port}"
-        made.append({"name": name, "port": port, "protocol": "TCP", "targetPort": target})
+        made.append({"name": name, "port": port, "protocol": "TCP", "targetPort": _target(port)})
     return made
 
 

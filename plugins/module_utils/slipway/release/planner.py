@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -482,11 +482,7 @@ class _Planner:
             if owner and owner != self._group and not ours:
                 fix = "another host, or -e release_hosts=another.local"
                 yield Fault(key, f"is {host}, which release {owner} answers on", fix)
-        for index, port in enumerate(release.gateway.ports):
-            if environment.gateway_ports and port not in environment.gateway_ports:
-                known = ", ".join(map(str, environment.gateway_ports))
-                fix = works(("gateway", "ports"), [next(p for p in environment.gateway_ports if p != 443)])
-                yield Fault(("gateway", "ports", index), f"is no port of the gateway, which has {known}", fix)
+        yield from self._gateway_ports()
         for name, secret in release.secrets.items():
             if secret.existing and environment.secrets is not None and name not in environment.secrets:
                 known = f"{near(name, sorted(environment.secrets))}, or " if environment.secrets else ""
@@ -499,6 +495,20 @@ class _Planner:
                 yield Fault(("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix)
         yield from self._images()
         yield from self._taken(steps)
+
+    def _gateway_ports(self) -> Iterator[Fault]:
+        there, gateway = self.environment.gateway_ports, self.shape.release.gateway
+        if not there:
+            return
+        known = ", ".join(map(str, there))
+        plain = next((port for port in there if port != 443), None)
+        for index, port in enumerate(gateway.ports):
+            if port not in there:
+                fix = works(("gateway", "ports"), [plain]) if plain else _opened(there, port)
+                yield Fault(("gateway", "ports", index), f"is no port of the gateway, which has {known}", fix)
+        if gateway.tls and not gateway.use and 443 not in there:
+            what = f"needs port 443 of the gateway, which has {known}"
+            yield Fault(("gateway", "tls"), what, f"no tls, or {_opened(there, 443)}")
 
     def _images(self) -> Iterator[Fault]:
         """Find images that no registry has: those that nobody publishes, and that the mirror has not."""
@@ -555,6 +565,11 @@ class _Planner:
                 yield f"{tool} is not part of this cluster: {self.shape.tool_hosts[tool]} will answer 503"
         if not environment.monitoring and (release.alerts or any(s.metrics for s in self.shape.services.values())):
             yield "there is no monitoring in this cluster: alerts, dashboards and metrics are left out"
+
+
+def _opened(there: Iterable[int], port: int) -> str:
+    """Say how a cluster's gateway gets another port."""
+    return f"cluster_gateway: {{ports: {sorted([*there, port])}}} in group_vars/all/cluster.yml, then `make up`"
 
 
 def _hash_key(given: HashKey) -> dict[str, Any]:
