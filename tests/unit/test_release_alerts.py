@@ -66,6 +66,14 @@ def test_versions_are_known_by_subset_and_by_label(tmp_path: Path) -> None:
     assert 'version!~"v3|next"' in rule(made(tmp_path, alert, version_labels={"v2": "canary", "v3": "next"}))["expr"]
 
 
+def test_the_one_version_of_a_service_is_the_service(tmp_path: Path) -> None:
+    alert = {"when": "errors > 5%", "service": "front", "version": "v1"}
+    services = {"front": {"versions": {"v1": IMAGE}}}
+    expr = rule(made(tmp_path, alert, services=services, weights={}))["expr"]
+    assert 'service="front"' in expr
+    assert "version" not in expr
+
+
 def test_an_alert_says_whose_it_is_and_what_is_wrong(tmp_path: Path) -> None:
     alert = {"when": "errors > 5%", "for": "90s", "severity": "critical", "service": "model", "version": "v2"}
     found = rule(made(tmp_path, alert))

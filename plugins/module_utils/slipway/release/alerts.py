@@ -91,7 +91,8 @@ class Scope:
         labels = {"namespace": f'="{shape.namespace}"', "service": called}
         if service is None:
             labels["source"] = f'="{self.gateway}"'
-        if version:
+        # Series of requests that no subset was named for may have no version.
+        if service and version and shape.has_subsets(service):
             labels["version"] = _any_of(self._called(version))
         else:
             shadows = [name for each in services for shadow in shape.shadows(each) for name in self._called(shadow)]

@@ -261,7 +261,7 @@ class _Planner:
         """Say what the subsets of a service are. ``growing``: with those that the present routes may still lead to."""
         declared = self.shape.services[service]
         name = self.naming.of("destination_rule", service)
-        subsets = {v: self.shape.label(v) for v in declared.versions} if len(declared.versions) > 1 else {}
+        subsets = {v: self.shape.label(v) for v in declared.versions} if self.shape.has_subsets(service) else {}
         if growing:
             subsets = {**self.environment.subsets.get(name, {}), **subsets}
         values = {"subsets": subsets, "balancer": self._balancer(service, declared), "breaker": self._breaker(declared)}

@@ -197,7 +197,7 @@ class Rules:
         }
 
     def _subset(self, service: str, version: str) -> str:
-        return version if len(self.naming.shape.services[service].versions) > 1 else ""
+        return version if self.naming.shape.has_subsets(service) else ""
 
     def _common(self, service: str) -> dict[str, Any]:
         """Say what holds for every request to a service: copies, time-outs, retries, faults."""

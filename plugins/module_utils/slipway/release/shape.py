@@ -48,6 +48,10 @@ class Shape:
         """Tell whether requests to this service have to be told apart by version."""
         return len(self.users(service)) > 1
 
+    def has_subsets(self, service: str) -> bool:
+        """Tell whether routes name the version of ``service``: with one alone they lead to the service itself."""
+        return len(self.services[service].versions) > 1
+
     def serving(self, service: str, version: str) -> str:
         """Give the version of ``service`` that serves requests of the release's ``version``."""
         users = self.users(service)
