@@ -500,5 +500,17 @@ def test_dashboards_are_what_grafana_reads(name: str) -> None:
         assert all(target["expr"] for panel in board["panels"] for target in panel["targets"])
 
 
+def test_dashboards_with_long_names_are_two(tmp_path: Path) -> None:
+    name = "customer-notification-" + "x" * 18
+    values = {"name": name, "hosts": "a.b", "services": {"web": {"versions": {"v1": IMAGE}}}}
+    made = plan(load(page(tmp_path, values)))
+    data = one(made, "ConfigMap", f"{name}-dashboards")["data"]
+    found = {json.loads(text)["uid"] for text in data.values()}
+    assert len(found) == len(data) == 2
+    assert {len(uid) for uid in found} == {40}
+    short = plan(load(page(tmp_path, {**values, "name": "a"})))
+    assert json.loads(one(short, "ConfigMap", "a-dashboards")["data"]["versions.json"])["uid"] == "a-a-versions"
+
+
 def test_a_release_can_be_written_as_yaml(full: Plan) -> None:
     assert list(yaml.safe_load_all(yaml.safe_dump_all(full.objects))) == full.objects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -28,13 +29,20 @@ def document(scope: Scope, name: str, declared: Dashboard) -> str:
     versions = list(dict.fromkeys(v for service in shape.services.values() for v in service.versions))
     (made,) = render(
         "dashboard",
-        uid=f"{shape.namespace}-{release.name}-{name}"[:40],
+        uid=_uid(f"{shape.namespace}-{release.name}-{name}"),
         title=title(release.name, name, declared),
         tags=["slipway", release.name],
         versions=list(dict.fromkeys([*versions, *map(shape.label, versions)])),
         panels=list(panels(scope, declared)),
     )
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+
+
+def _uid(name: str) -> str:
+    """Give a name as Grafana takes it, which is 40 letters at most: a long one ends in what no other has."""
+    if len(name) <= 40:
+        return name
+    return f"{name[:31]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def panels(scope: Scope, declared: Dashboard) -> Iterator[dict[str, Any]]:
