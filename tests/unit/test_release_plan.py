@@ -70,6 +70,23 @@ def test_a_version_that_goes_is_routed_to_until_the_routes_are_new(tmp_path: Pat
     assert "retired" not in [step.name for step in same.steps]
 
 
+def test_a_rule_that_one_version_needs_no_more_stays_until_the_routes_are_new(tmp_path: Path) -> None:
+    live = Environment(subsets={"web": {"v1": "v1", "v2": "v2"}})
+    alone = {"web": {"versions": {"v1": IMAGE}}}
+    release = made(tmp_path, live, services=alone, weights={})
+    assert names(release, "DestinationRule") == set()
+    # What is not kept is pruned, and that comes after the routes.
+    assert "DestinationRule/shop/web" not in release.keep
+    assert at(one(release, "VirtualService", "shop-entry"), "spec/http/*/route/*/destination/subset") == []
+    broken = {"web": {**alone["web"], "circuit_breaking": {}}}
+    release = made(tmp_path, live, services=broken, weights={})
+    assert [step.name for step in release.steps if any(o["kind"] == "DestinationRule" for o in step.objects)] == [
+        "policies",
+        "retired",
+    ]
+    assert "DestinationRule/shop/web" in release.keep
+
+
 FAULTS: list[tuple[dict[str, Any], dict[str, Any], str, str, str]] = [
     (
         {},

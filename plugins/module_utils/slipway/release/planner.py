@@ -269,11 +269,14 @@ class _Planner:
         return {"name": name, "host": host, **values} if any(values.values()) else None
 
     def _destination_rules(self, *, retired: bool) -> Iterator[Object]:
-        """Make the subsets, or (``retired``) those that lose some once the routes are new."""
+        """Make the subsets, or (``retired``) those that lose some once the routes are new.
+
+        A rule that is not needed any more stays as it is until the routes are new, and is pruned then.
+        """
         for service in self.shape.services:
             grown = self._destination_rule(service, growing=True)
             final = self._destination_rule(service, growing=False)
-            wanted = (final if final != grown else None) if retired else grown
+            wanted = (final if final != grown else None) if retired else final and grown
             if wanted:
                 yield from self.make("destination-rule", **wanted)
 
