@@ -283,6 +283,23 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "has replicas and autoscaling",
         "one of the two",
     ),
+    (
+        [("services.front.versions.v2", {"image": IMAGE, "replicas": 0})],
+        "services.front.versions.v2.replicas",
+        "leaves v2 without pods, and its 10% of the clients",
+        "replicas: 1, or v2: 0 in weights",
+    ),
+    ([("services.back.replicas", 0)], "services.back.replicas", "leaves v1 without pods, and its 90%", "replicas: 1"),
+    (
+        [
+            ("services.front.autoscaling", {"min": 3, "max": 5}),
+            ("services.front.min_available", 2),
+            ("services.front.versions.v2", {"image": IMAGE, "replicas": 1}),
+        ],
+        "services.front.versions.v2",
+        "keeps 2 of 1 pods",
+        "replicas: 3",
+    ),
     ([("services.front.min_available", 1)], "services.front.versions.v1", "could never be drained", "replicas: 2"),
     (
         [("services.front.min_available", 3), ("services.front.replicas", 3)],
@@ -314,6 +331,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "sticky already hashes them",
         "no load_balancing",
     ),
+    ([("services.back.faults", {})], "services.back.faults", "must have a delay, an abort, or both", "faults: {delay:"),
     (
         [("services.back.faults", {"delay": {"time": "1s", "share": "101%"}})],
         "services.back.faults.delay.share",
@@ -397,6 +415,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "is no key of s",
         "key: K",
     ),
+    ([("dashboards", {"x": {"title": "t"}})], "dashboards.x", "must have something to show", "x: {shows: [traffic]}"),
     (
         [("dashboards", {"x": {"panels": [{"title": "t", "query": "sum("}]}})],
         "dashboards.x.panels[0].query",
@@ -532,6 +551,12 @@ def test_what_is_doubtful_is_told_and_works(
 FINE: list[list[tuple[str, Any]]] = [
     [("weights", {"v1": 100, "v2": 0})],
     [("services.back.versions", {"only": IMAGE})],
+    [("weights", {"v1": 100, "v2": 0}), ("services.front.versions.v2", {"image": IMAGE, "replicas": 0})],
+    [
+        ("services.front.autoscaling", {"min": 3, "max": 5}),
+        ("services.front.min_available", 2),
+        ("services.front.versions.v2", {"image": IMAGE, "replicas": 3}),
+    ],
     [("services.front.versions.v1", "registry:5000/a/b_c:1.0-x@sha256:" + "0" * 64)],
     [("services.front.config", {"A": "1"}), ("services.back.config", {"A": "1"}), ("names.config", "same")],
     [("services.front.metrics", "/metrics"), ("names.monitor", "one")],

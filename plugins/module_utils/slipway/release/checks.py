@@ -13,6 +13,7 @@ from .model import Metrics, Release, Service
 from .names import Naming
 from .shape import Shape
 from .values import amount, milliseconds, prometheus_time
+from .workload import autoscaling
 
 FORM = Form(Release, absent="(missing)")
 works = FORM.works
@@ -262,10 +263,10 @@ def _pods_add_up(shape: Shape) -> Iterator[Fault]:
     for service, declared in shape.services.items():
         for version, own in declared.versions.items():
             key: Key = ("services", service, "versions", version)
-            scaling = own.autoscaling or declared.autoscaling
+            scaling = autoscaling(declared, version)
             stays = own.min_available or declared.min_available
             pods = own.replicas if own.replicas is not None else declared.replicas
-            if scaling and pods is not None and (own.replicas is None or own.autoscaling):
+            if scaling and pods is not None:
                 yield Fault(key, "has replicas and autoscaling, and both would set the number", "one of the two")
             if scaling and scaling.min > scaling.max:
                 what = f"scales from {scaling.min} to {scaling.max}, which is fewer"
@@ -275,6 +276,18 @@ def _pods_add_up(shape: Shape) -> Iterator[Fault]:
                 what = f"keeps {stays} of {least} pods, so a node with one of them could never be drained"
                 fix = f"min_available: {least - 1}" if least > 1 else f"replicas: {stays + 1}"
                 yield Fault(key, what, fix)
+
+
+def _weights_have_pods(shape: Shape) -> Iterator[Fault]:
+    for service, declared in shape.services.items():
+        for version in shape.users(service):
+            own = declared.versions[version]
+            pods = own.replicas if own.replicas is not None else declared.replicas
+            weight = shape.release.weights.get(version, 0)
+            if pods == 0 and weight and autoscaling(declared, version) is None:
+                key: Key = ("services", service, *(("versions", version) if own.replicas is not None else ()))
+                what = f"leaves {version} without pods, and its {weight}% of the clients would be answered 503"
+                yield Fault((*key, "replicas"), what, f"replicas: 1, or {version}: 0 in weights")
 
 
 def _limits_are_above(shape: Shape) -> Iterator[Fault]:
@@ -503,6 +516,7 @@ _DETAILS: tuple[Rule, ...] = (
     _storage_is_known,
     _folders_are_apart,
     _pods_add_up,
+    _weights_have_pods,
     _limits_are_above,
     _ports_are_free,
     _sticky_can_tell,

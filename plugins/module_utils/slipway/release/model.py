@@ -340,6 +340,12 @@ class Faults(Map):
     delay: Delay | None = setting(None, "Requests made slow.", example={"time": "2s", "share": "5%"})
     abort: Abort | None = setting(None, "Requests answered with an error.", example={"status": 503, "share": "1%"})
 
+    @model_validator(mode="after")
+    def _something(self) -> Faults:
+        if self.delay is None and self.abort is None:
+            raise ValueError("must have a delay, an abort, or both")
+        return self
+
 
 class Metrics(Short):
     """Where Prometheus reads a service's metrics."""
@@ -703,6 +709,12 @@ class Dashboard(Map):
     panels: list[Panel] = setting(
         [], "More panels.", example=[{"title": "Cache", "query": "sum(rate(app_cache_lookups_total[1m]))"}]
     )
+
+    @model_validator(mode="after")
+    def _something(self) -> Dashboard:
+        if not self.shows and not self.panels:
+            raise ValueError("must have something to show: shows, panels, or both")
+        return self
 
 
 class Tool(Short):
