@@ -278,7 +278,11 @@ def test_ports_are_named_so_that_the_mesh_knows_them(full: Plan) -> None:
 
 
 def test_a_service_for_each_version_is_not_scraped_twice(full: Plan) -> None:
-    assert one(full, "Service", "web-v2")["spec"]["selector"] == {"app": "web", "version": "v2"}
+    assert one(full, "Service", "web-v2")["spec"]["selector"] == {
+        "app": "web",
+        "version": "v2",
+        "slipway.io/release": "full",
+    }
     monitor = one(full, "ServiceMonitor", "web")
     selector = monitor["spec"]["selector"]
     (expression,) = selector["matchExpressions"]
@@ -297,7 +301,7 @@ def test_a_service_for_each_version_is_not_scraped_twice(full: Plan) -> None:
 def test_only_those_may_call_whose_calls_name_it(full: Plan) -> None:
     gateway = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
     web = one(full, "AuthorizationPolicy", "web-v1")["spec"]
-    assert web["selector"] == {"matchLabels": {"app": "web", "version": "v1"}}
+    assert web["selector"] == {"matchLabels": {"app": "web", "version": "v1", "slipway.io/release": "full"}}
     assert at(web, "rules/0/from/0/source/principals/*") == [gateway, "cluster.local/ns/batch/sa/report"]
     assert at(web, "rules/0/from/1/source/namespaces/*") == ["tools"]
     scrape = web["rules"][1]
@@ -324,7 +328,8 @@ def test_whom_nobody_calls_lets_nobody_in(tmp_path: Path) -> None:
     services = {"web": {"versions": {"v1": IMAGE}}, "lone": {"versions": {"v1": IMAGE}}}
     made = plan(load(page(tmp_path, {"name": "a", "hosts": "a.b", "services": services})))
     spec = one(made, "AuthorizationPolicy", "lone-v1")["spec"]
-    assert spec == {"selector": {"matchLabels": {"app": "lone", "version": "v1"}}, "action": "ALLOW"}
+    labels = {"app": "lone", "version": "v1", "slipway.io/release": "a"}
+    assert spec == {"selector": {"matchLabels": labels}, "action": "ALLOW"}
 
 
 def test_an_open_release_has_no_rules_of_access(tmp_path: Path) -> None:
@@ -341,6 +346,38 @@ def test_policies_reach_the_pods_of_this_release_and_no_others(full: Plan) -> No
     assert one(full, "PeerAuthentication", "full")["spec"]["mtls"] == {"mode": "STRICT"}
     assert one(full, "Telemetry", "full")["spec"]["tracing"] == [{"randomSamplingPercentage": 10}]
     assert own.items() <= pod(full, "web-v1")["metadata"]["labels"].items()
+
+
+def selected(made: Plan) -> dict[str, dict[str, str]]:
+    """What each object says of the pods that it is about, but for Deployments, whose pods have an owner."""
+    found = {
+        identity(item): at(item, "spec/selector/matchLabels") or at(item, "spec/selector")
+        for item in made.objects
+        if item["kind"] in ("Service", "AuthorizationPolicy", "PeerAuthentication", "PodDisruptionBudget")
+    }
+    spread = "spec/template/spec/topologySpreadConstraints/*/labelSelector/matchLabels"
+    found |= {f"spread/{identity(item)}": at(item, spread) for item in made.objects}
+    return {name: labels for name, several in found.items() for labels in several}
+
+
+def test_a_service_of_the_same_name_in_another_release_of_the_namespace_is_another(tmp_path: Path) -> None:
+    ours = plan(load(page(tmp_path, {**FULL, "namespace": "shared", "alertmanager": None, "tools": {}})))
+    others = plan(load(page(tmp_path, {**FULL, "namespace": "shared", "name": "other"})))
+    theirs = [pod(others, name)["metadata"]["labels"] for name in names(others, "Deployment")]
+    chosen = selected(ours)
+    assert {name.partition("/")[0] for name in chosen} == {
+        *("Service", "AuthorizationPolicy", "PeerAuthentication", "PodDisruptionBudget", "spread")
+    }
+    for name, labels in chosen.items():
+        assert not any(labels.items() <= pods.items() for pods in theirs), name
+        assert any(
+            labels.items() <= pod(ours, each)["metadata"]["labels"].items() for each in names(ours, "Deployment")
+        )
+
+
+def test_the_selector_of_a_deployment_stays_as_clusters_have_it(full: Plan) -> None:
+    found = one(full, "Deployment", "web-v1")["spec"]["selector"]
+    assert found == {"matchLabels": {"app": "web", "version": "v1"}}
 
 
 def test_a_circuit_breaker_and_a_balancer(full: Plan) -> None:

@@ -242,9 +242,10 @@ class _Planner:
             ports = workload.ports(declared)
             labels = {**self.labels, "app": service, "slipway.io/service": service}
             name = self.naming.of("service", service)
-            yield from self.make("service", name, labels=labels, selector={"app": service}, ports=ports)
+            selector = workload.pods(self.shape, service)
+            yield from self.make("service", name, labels=labels, selector=selector, ports=ports)
             for version in declared.versions if declared.service_per_version else ():
-                own = {"app": service, "version": self.shape.label(version)}
+                own = workload.pods(self.shape, service, version)
                 name = self.naming.of("version_service", service, version)
                 yield from self.make("service", name, labels={**self.labels, **own}, selector=own, ports=ports)
         for tool, declared_tool in self.shape.release.tools.items():
@@ -313,7 +314,7 @@ class _Planner:
             yield from self.make(
                 "authorization-policy",
                 self.naming.of("policy", service, version),
-                selector={"app": service, "version": self.shape.label(version)},
+                selector=workload.pods(self.shape, service, version),
                 principals=self.access.principals(service, version),
                 namespaces=self.access.namespaces(service),
                 scrape=self._scrape(declared),
@@ -341,7 +342,7 @@ class _Planner:
                 yield from self.make("autoscaler", name, container=service, **values)
             least = workload.min_available(declared, version)
             if least:
-                selector = {"app": service, "version": self.shape.label(version)}
+                selector = workload.pods(self.shape, service, version)
                 yield from self.make("disruption-budget", name, least=least, selector=selector)
 
     def _routes(self) -> Iterator[Object]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .model import EnvValue, Probe, Probes, Resources, Service, VersionOf
 from .names import Naming
+from .shape import Shape
 from .values import amount, milliseconds, whole
 
 USER = 65532
@@ -51,6 +52,12 @@ def _chosen(declared: Service, version: str, name: str, otherwise: Any) -> Any:
     return otherwise
 
 
+def pods(shape: Shape, service: str, version: str = "") -> dict[str, str]:
+    """Give the labels by which pods of a service, or of one version, are told from those of any other release."""
+    of_version = {"version": shape.label(version)} if version else {}
+    return {"app": service, **of_version, "slipway.io/release": shape.release.name}
+
+
 def deployment(
     naming: Naming, service: str, version: str, labels: dict[str, str], revisions: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -62,6 +69,8 @@ def deployment(
     def chosen(name: str, otherwise: Any = None) -> Any:
         return _chosen(declared, version, name, otherwise)
 
+    own_pods = pods(shape, service, version)
+    # It cannot be changed on a cluster, and needs no more: a Deployment leaves pods alone that have an owner.
     selector = {"app": service, "version": shape.label(version)}
     data = config(declared, version)
     scaling = autoscaling(declared, version)
@@ -74,8 +83,7 @@ def deployment(
         "labels": {**labels, **selector},
         "selector": selector,
         "pod_labels": {
-            **selector,
-            "slipway.io/release": shape.release.name,
+            **own_pods,
             "traffic": "user" if own.shadow is None else "shadow",
             "sidecar.istio.io/inject": "true" if has_sidecar(declared, version) else "false",
         },
@@ -84,7 +92,7 @@ def deployment(
         ),
         # A field that the autoscaler sets is not ours.
         "replicas": None if scaling else replicas,
-        "spread": scaling is not None or replicas > 1,
+        "spread": own_pods if scaling is not None or replicas > 1 else None,
         "service_account": naming.of("service_account", service, version),
         "image_pull_secrets": [{"name": name} for name in shape.release.image_pull_secrets],
         "user": chosen("user", USER),
