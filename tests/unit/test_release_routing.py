@@ -352,7 +352,7 @@ def test_policies_of_a_service_hold_wherever_it_is_asked(tmp_path: Path) -> None
 
 def test_no_retries_is_said_in_so_many_words(tmp_path: Path) -> None:
     image = "example.org/app:1.0"
-    release = made(tmp_path, services={"model": {"versions": {"v1": image, "v2": image}, "retries": 0, "faults": {}}})
+    release = made(tmp_path, services={"model": {"versions": {"v1": image, "v2": image}, "retries": 0}})
     assert {str(item) for item in at(one(release, "VirtualService", "model"), "spec/http/*/retries")} == {
         "{'attempts': 0}"
     }

@@ -214,8 +214,8 @@ class Rules:
             common["timeout"] = seconds_text(declared.timeout)
         if declared.retries:
             common["retries"] = _retries(declared.retries)
-        if declared.faults and (fault := _fault(declared.faults)):
-            common["fault"] = fault
+        if declared.faults:
+            common["fault"] = _fault(declared.faults)
         return common
 
     def _rule(
