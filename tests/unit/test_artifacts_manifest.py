@@ -73,7 +73,7 @@ def test_what_the_bundle_has_not_is_said(name: str, says: str) -> None:
 
 
 def test_something_else_is_not_taken_for_a_manifest() -> None:
-    with pytest.raises(SlipwayError, match=r"not a bundle's manifest .*playbooks/artifacts\.yml"):
+    with pytest.raises(SlipwayError, match=r"not a bundle's manifest .*make bundle"):
         bundle_hosts({"format": 2})
 
 

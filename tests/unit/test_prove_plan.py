@@ -265,16 +265,18 @@ def test_the_load_of_an_alert_meets_the_version_that_it_is_about(
 
 
 @pytest.mark.parametrize(
-    ("services", "reason"),
-    [({}, "nothing makes every request meet front v2"), ({"front": PARKED}, "front v2 has no pods (replicas: 0)")],
+    ("values", "reason"),
+    [
+        ({}, "nothing makes every request meet front v2"),
+        ({"services": {"front": PARKED}, "weights": {"v1": 100, "v2": 0}}, "front v2 has no pods (replicas: 0)"),
+    ],
 )
 def test_an_alert_about_a_version_that_no_load_can_aim_at_is_configured(
-    tmp_path: Path, services: Json, reason: str
+    tmp_path: Path, values: Json, reason: str
 ) -> None:
     alert = {"when": "requests > 60/minute", "service": "front", "version": "v2"}
     found = claim(
-        prove.plan(facts(tmp_path, alerts={"Much": alert}, services=services, sticky={"hash": {"header": "x-user"}})),
-        "alert",
+        prove.plan(facts(tmp_path, alerts={"Much": alert}, sticky={"hash": {"header": "x-user"}}, **values)), "alert"
     )
     assert (found["state"], found["reason"]) == ("configured", reason)
     assert found["reads"] != []
