@@ -1,6 +1,6 @@
 """The phases: what runs, in which order, how long it may take, and what it needs to have passed before.
 
-The cheap ones come first, and two of them side by side. ``up`` to ``down`` share one cluster in one clean clone;
+The cheap ones come first, some of them side by side. ``up`` to ``down`` share one cluster in one clean clone;
 each of them is a file of tests/e2e.
 """
 
@@ -57,7 +57,7 @@ class Phase:
     tells: bool = False
     """Whether its last line belongs into the closing table."""
     beside: str = ""
-    """The phase right before this one that it runs side by side with: both want a processor each and no machines."""
+    """The phase right before this one that it runs side by side with: at most one of the two has machines."""
 
 
 def pytest(name: str, *arguments: str) -> tuple[str, ...]:
@@ -103,6 +103,7 @@ SHORT = (
     ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 300, *CONTRACTS),
     suite("rules", "promtool on rules, on their tests and on queries of dashboards", 900, "tests/rules"),
+    suite("machines", "power cycle, kills and neighbours of machines in containers", 900, "tests/machines"),
     suite(
         "artifacts",
         "downloads, images and builds, with a stand-in for upstream",
@@ -110,6 +111,7 @@ SHORT = (
         "tests/artifacts",
         *MEASURED,
         "--cov-append",
+        beside="machines",
     ),
     Phase(
         "coverage",
@@ -119,7 +121,6 @@ SHORT = (
         needs=("unit", "artifacts"),
         tells=True,
     ),
-    suite("machines", "power cycle, kills and neighbours of machines in containers", 900, "tests/machines"),
     suite("up", "make up in a clean clone, from no machines", 5400, "--capture=no", "tests/e2e/test_up.py"),
     suite(
         "again",
