@@ -94,7 +94,7 @@ def _range(text: str) -> str:
 
 def _no_number(value: Any) -> Any:
     # 1 is equal to true, and would pass for it.
-    if type(value) is int:
+    if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError("must be one of auto, true, false")
     return value
 
