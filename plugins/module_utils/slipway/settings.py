@@ -95,7 +95,7 @@ def _range(text: str) -> str:
 def _no_number(value: Any) -> Any:
     # 1 is equal to true, and would pass for it.
     if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError("must be one of auto, true, false")
+        raise ValueError("must be one of auto, true, false")  # noqa: TRY004, a TypeError would not become a message
     return value
 
 
