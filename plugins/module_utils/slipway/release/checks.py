@@ -13,7 +13,7 @@ from .model import Metrics, Release, Service
 from .names import Naming
 from .shape import Shape
 from .values import amount, milliseconds, prometheus_time
-from .workload import autoscaling
+from .workload import autoscaling, least_pods
 
 FORM = Form(Release, absent="(missing)")
 works = FORM.works
@@ -271,7 +271,7 @@ def _pods_add_up(shape: Shape) -> Iterator[Fault]:
             if scaling and scaling.min > scaling.max:
                 what = f"scales from {scaling.min} to {scaling.max}, which is fewer"
                 yield Fault(key, what, f"autoscaling: {{min: {scaling.max}, max: {scaling.min}}}")
-            least = scaling.min if scaling else 1 if pods is None else pods
+            least = least_pods(declared, version)
             if stays and stays >= least:
                 what = f"keeps {stays} of {least} pods, so a node with one of them could never be drained"
                 fix = f"min_available: {least - 1}" if least > 1 else f"replicas: {stays + 1}"
@@ -281,11 +281,10 @@ def _pods_add_up(shape: Shape) -> Iterator[Fault]:
 def _weights_have_pods(shape: Shape) -> Iterator[Fault]:
     for service, declared in shape.services.items():
         for version in shape.users(service):
-            own = declared.versions[version]
-            pods = own.replicas if own.replicas is not None else declared.replicas
             weight = shape.release.weights.get(version, 0)
-            if pods == 0 and weight and autoscaling(declared, version) is None:
-                key: Key = ("services", service, *(("versions", version) if own.replicas is not None else ()))
+            if weight and least_pods(declared, version) == 0:
+                own = declared.versions[version].replicas is not None
+                key: Key = ("services", service, *(("versions", version) if own else ()))
                 what = f"leaves {version} without pods, and its {weight}% of the clients would be answered 503"
                 yield Fault((*key, "replicas"), what, f"replicas: 1, or {version}: 0 in weights")
 

@@ -11,7 +11,6 @@ from typing import Any
 from . import alerts, limits, workload
 from .access import Access
 from .environment import Environment
-from .model import Service
 from .routing import Rules, fqdn
 from .values import milliseconds, whole
 
@@ -68,7 +67,7 @@ def _service(rules: Rules, service: str) -> Facts:
                 "account": naming.of("service_account", service, version),
                 "shadow": None if own.shadow is None else whole(own.shadow),
                 "sidecar": workload.has_sidecar(declared, version),
-                "replicas": _replicas(declared, version),
+                "replicas": workload.least_pods(declared, version),
             }
             for version, own in declared.versions.items()
         },
@@ -85,15 +84,6 @@ def _service(rules: Rules, service: str) -> Facts:
         # Of neither kind there is nothing to promise.
         made["faults"] = None
     return made
-
-
-def _replicas(declared: Service, version: str) -> int:
-    """Give the least number of pods that a version has."""
-    scaling = workload.autoscaling(declared, version)
-    if scaling:
-        return int(scaling.min)
-    numbers = (declared.versions[version].replicas, declared.replicas)
-    return next((number for number in numbers if number is not None), 1)
 
 
 def _routes(rules: Rules) -> Iterator[Facts]:

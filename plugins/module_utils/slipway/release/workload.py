@@ -133,6 +133,12 @@ def autoscaling(declared: Service, version: str) -> Any:
     return own.autoscaling or (declared.autoscaling if own.replicas is None else None)
 
 
+def least_pods(declared: Service, version: str) -> int:
+    """Give the number of pods that a version has at least; a parked one has none."""
+    scaling = autoscaling(declared, version)
+    return int(scaling.min if scaling else _chosen(declared, version, "replicas", 1))
+
+
 def min_available(declared: Service, version: str) -> int | None:
     """Give the number of pods that stay when nodes are drained."""
     found: int | None = _chosen(declared, version, "min_available", None)
