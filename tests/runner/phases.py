@@ -57,7 +57,8 @@ class Phase:
     tells: bool = False
     """Whether its last line belongs into the closing table."""
     beside: str = ""
-    """The phase right before this one that it runs side by side with: at most one of the two has machines."""
+    """The phase right before this one that it runs side by side with. At most one of a group has machines: waiting for
+    them takes no processor, of which the others want one each."""
 
 
 def pytest(name: str, *arguments: str) -> tuple[str, ...]:
@@ -101,9 +102,15 @@ SHORT = (
         *MEASURED,
         beside="lint",
     ),
+    suite(
+        "machines",
+        "power cycle, kills and neighbours of machines in containers",
+        900,
+        "tests/machines",
+        beside="unit",
+    ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 300, *CONTRACTS),
     suite("rules", "promtool on rules, on their tests and on queries of dashboards", 900, "tests/rules"),
-    suite("machines", "power cycle, kills and neighbours of machines in containers", 900, "tests/machines"),
     suite(
         "artifacts",
         "downloads, images and builds, with a stand-in for upstream",
@@ -111,7 +118,6 @@ SHORT = (
         "tests/artifacts",
         *MEASURED,
         "--cov-append",
-        beside="machines",
     ),
     Phase(
         "coverage",

@@ -173,7 +173,7 @@ def test_what_runs_side_by_side_stands_together_and_needs_nothing_of_each_other(
         if one.beside:
             assert one.beside == before.name
             assert before.name not in (*one.needs, *one.after)
-    assert [one.name for one in (*SHORT, *LONG) if one.beside] == ["unit", "artifacts"]
+    assert [one.name for one in (*SHORT, *LONG) if one.beside] == ["unit", "machines"]
 
 
 def test_what_needs_a_failed_phase_is_skipped_and_says_so() -> None:
