@@ -35,6 +35,10 @@ _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
 
 
+class _UnclearError(ValueError):
+    """Addresses that Python reads and that are refused all the same; the message says why."""
+
+
 def _network(text: str) -> str:
     try:
         ipaddress.IPv4Network(text)
@@ -52,7 +56,7 @@ def _network(text: str) -> str:
 def _with_a_length(text: str) -> str:
     # Python also takes a mask or no length at all, which neither kubeadm nor MetalLB can read.
     if not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", text):
-        raise ValueError(f"must be written with the length of its prefix, as in {ipaddress.IPv4Network(text)}")
+        raise _UnclearError(f"must be written with the length of its prefix, as in {ipaddress.IPv4Network(text)}")
     return text
 
 
@@ -76,18 +80,16 @@ def address_range(text: str) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Addre
         return network[0], network[-1]
     start, end = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
     if start > end:
-        raise ValueError(f"starts at {start}, which comes after its end {end}")
+        raise _UnclearError(f"starts at {start}, which comes after its end {end}")
     return start, end
 
 
 def _range(text: str) -> str:
     try:
         address_range(text)
-    except ipaddress.AddressValueError as exc:
-        raise ValueError("must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
+    except _UnclearError:
+        raise
     except ValueError as exc:
-        if "comes after" in str(exc) or "written with" in str(exc):
-            raise
         raise ValueError("must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
     return text
 
