@@ -102,7 +102,7 @@ def test_a_session_keeps_cookies_where_their_path_says(server: http.server.Threa
 
 def test_it_follows_no_redirect(server: http.server.ThreadingHTTPServer) -> None:
     (found,) = answers(job(server.server_port, {"path": "/moved"}))
-    assert found["status"] == 302
+    assert (found["status"], found["location"]) == (302, "http://192.0.2.1/")
     assert len(Handler.seen) == 1
 
 

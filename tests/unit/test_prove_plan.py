@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,9 @@ def test_a_page_that_redirects_is_asked_over_tls(tmp_path: Path) -> None:
     known = {"neighbours": [{"host": "other.local", "port": 80}], "away": ""}
     plan = prove.plan(made, known)
     steps = [step for item in plan["experiments"] for step in item["steps"]]
-    own = [step for step in steps if step["to"] == "gateway" and step["host"] != "other.local"]
+    sent_on = [step for item in asked(plan, "tls") for step in item["steps"] if step["port"] != 443]
+    assert {(step["host"], step["port"]) for step in sent_on} == set(product(("a.local", "b.local"), (80, 8080)))
+    own = [s for s in steps if s["to"] == "gateway" and s["host"] != "other.local" and s not in sent_on]
     assert {(step["port"], step["tls"]) for step in own} == {(443, True)}
     assert {step["host"] for step in own} == {"a.local", "b.local", "grafana.a.local"}
     assert not [step for step in steps if step not in own and "tls" in step]
@@ -149,8 +152,42 @@ def test_a_page_that_redirects_is_asked_over_tls(tmp_path: Path) -> None:
 
 def test_a_page_with_tls_that_does_not_redirect_is_asked_in_clear(tmp_path: Path) -> None:
     plan = prove.plan(facts(tmp_path, gateway={"tls": {}}, limits={"per_client": "10/minute"}))
-    steps = [step for item in plan["experiments"] for step in item["steps"] if step["to"] == "gateway"]
-    assert {(step["port"], "tls" in step) for step in steps} == {(80, False)}
+    steps = [s for item in plan["experiments"] if item not in asked(plan, "tls") for s in item["steps"]]
+    assert {(step["port"], "tls" in step) for step in steps if step["to"] == "gateway"} == {(80, False)}
+    (own,) = (step for item in asked(plan, "tls") for step in item["steps"])
+    assert (own["host"], own["port"], own["tls"]) == ("shop.local", 443, True)
+
+
+MOVED = {"status": 301, "location": "https://shop.local/sms?text=x"}
+
+
+@pytest.mark.parametrize(
+    ("secure", "clear", "seen"),
+    [
+        ({"status": 200}, MOVED, ""),
+        ({"status": 200}, {**MOVED, "location": "https://shop.local:443/"}, ""),
+        ({"status": 0, "error": "ConnectionResetError"}, MOVED, "shop.local:443 over TLS: 1 of 1 requests without"),
+        ({"status": 404}, MOVED, "shop.local:443 over TLS: of 1 requests not answered with 200: 1 x 404"),
+        ({"status": 200}, {"status": 200}, "shop.local:80 answered 200 instead of 301 to https"),
+        ({"status": 200}, {**MOVED, "status": 302}, "answered 302 to https://shop.local/sms"),
+        ({"status": 200}, {**MOVED, "location": "http://shop.local/"}, "answered 301 to http://shop.local/ instead"),
+        ({"status": 200}, {**MOVED, "location": "https://shop.local.example.org/"}, "instead of 301 to https"),
+        ({"status": 200}, {"status": 0, "error": "TimeoutError"}, "shop.local:80 answered TimeoutError instead"),
+    ],
+)  # fmt: skip
+def test_over_tls_it_answers_and_without_it_sends_there(tmp_path: Path, secure: Json, clear: Json, seen: str) -> None:
+    plan = prove.plan(facts(tmp_path, gateway={"tls": {"redirect": True}}))
+    answers = {
+        item["id"]: {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, **how}]}
+        for item, how in zip(asked(plan, "tls"), (secure, clear), strict=True)
+    }
+    report = prove.judge(plan, {"experiments": answers, "reads": {}})
+    (found,) = (each for each in report.verdicts if each.kind == "tls")
+    assert (found.state, seen in found.seen) == ("failed" if seen else "passed", True), found.seen
+
+
+def test_a_page_without_tls_claims_none(tmp_path: Path) -> None:
+    assert "tls" not in {each["kind"] for each in prove.plan(facts(tmp_path))["claims"]}
 
 
 def test_neighbours_and_tools_are_asked_by_a_client_over_the_limit(tmp_path: Path) -> None:

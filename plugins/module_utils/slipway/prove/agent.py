@@ -254,12 +254,14 @@ class Agent:
             "chain": answer.getheader("x-chain", ""),
             "cookies": answer.headers.get_all("set-cookie") or [],
         }
-        remaining = answer.getheader("x-ratelimit-remaining", "")
-        return {**got, **({"remaining": remaining} if remaining else {}), **_pods(body)}
+        for name, header in (("remaining", "x-ratelimit-remaining"), ("location", "location")):
+            if value := answer.getheader(header, ""):
+                got[name] = value
+        return {**got, **_pods(body)}
 
 
 def _secure() -> ssl.SSLContext:
-    """Give a context that takes any certificate: no claim is about it, and whose it is only the users may know."""
+    """Give a context that takes any certificate: no claim is about whose it is, which only the users may know."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -30,14 +30,16 @@ MOST_TOKENS = 300
 FEW = 60
 MOST_PER_SECOND = 5
 REPEATS = 10
+# Pairs of host and port that one claim asks.
+MOST_PLACES = 8
 # The gateway's port for https; its others are http.
 HTTPS = 443
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
 # Every kind of claim that a proof knows.
 KINDS = (
-    *("address", "share", "default", "sticky", "withdrawn", "override", "chain", "shadow", "limit", "mtls", "access"),
-    *("alert", "tool", "metrics", "timeout", "retries", "circuit-breaking", "faults"),
+    *("address", "share", "default", "sticky", "withdrawn", "override", "chain", "shadow", "limit", "tls", "mtls"),
+    *("access", "alert", "tool", "metrics", "timeout", "retries", "circuit-breaking", "faults"),
 )
 # Claims about which version answered.
 OF_VERSIONS = ("share", "default", "sticky", "withdrawn", "override", "chain", "shadow")
@@ -433,11 +435,23 @@ class _Planner:
             expect["main"].append(self._experiment([{**asked, "times": over}], clients=2, stage="limits"))
         changing = [{**asked, "headers": {"X-Forwarded-For": _documented(i)}} for i in range(over)]
         expect["forged"].append(self._experiment(changing, stage="limits"))
-        places = [(host, port) for port in self.ports for host in limit["hosts"]][1:8]
+        places = [(host, port) for port in self.ports for host in limit["hosts"]][1:MOST_PLACES]
         for host, port in places:
             step = {**asked, "host": host, "port": port, "times": over}
             expect["main"].append(self._experiment([step], stage="limits"))
         return expect
+
+    def _tls(self, _: Json) -> Json:
+        path = self._path(self.facts["routes"][0]["path"])
+        hosts = self.facts["hosts"][:MOST_PLACES]
+        places = [(host, port) for port in self.facts["ports"] if port != HTTPS for host in self.facts["hosts"]]
+        self._room(path, len(hosts) + MOST_PLACES)
+        secure = {self._experiment([self._step(path, host=host, port=HTTPS)]): host for host in hosts}
+        if not self.facts["redirect"]:
+            return {"secure": secure, "sent_on": {}}
+        clear = places[:MOST_PLACES]
+        sent_on = {self._experiment([self._step(path, host=host, port=port)]): [host, port] for host, port in clear}
+        return {"secure": secure, "sent_on": sent_on}
 
     def _mtls(self, claim: Json) -> Json:
         if claim["mode"] not in ("strict", "permissive"):

@@ -31,6 +31,7 @@ LOOK = {
     "chain": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: sourceLabels; what the app forwards",
     "shadow": "kubectl -n {namespace} get virtualservice -o yaml: mirrors of the service's rules",
     "limit": "kubectl -n istio-system get envoyfilter -o yaml: its virtual host (host:port), and numTrustedProxies 0",
+    "tls": "kubectl -n {namespace} get gateway -o yaml; kubectl -n istio-system get secret: the certificate",
     "mtls": "kubectl -n {namespace} get peerauthentication -o yaml",
     "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
     "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
@@ -436,6 +437,22 @@ class _Judge:
             if kept:
                 raise FailedError(f"{place}: a 429 sets the cookie {expect['cookie']}={kept[0]}")
         return f"{place}: {let} requests came through, the others got 429"
+
+    def _tls(self) -> str:
+        for name, host in self.expect["secure"].items():
+            try:
+                self._good(self._answers(name))
+            except FailedError as exc:
+                raise FailedError(f"{host}:443 over TLS: {exc}") from None
+        for name, (host, port) in self.expect["sent_on"].items():
+            for answer in self._answers(name):
+                where = answer.get("location", "")
+                if answer["status"] != 301 or not re.match(rf"https://{re.escape(host)}(:443)?/", where):
+                    got = answer["status"] or answer.get("error", "nothing")
+                    told = f"{got} to {where}" if where else got
+                    raise FailedError(f"{host}:{port} answered {told} instead of 301 to https")
+        text = f"over TLS {len(self.expect['secure'])} of {len(self.expect['secure'])} hosts answer"
+        return text + ("; without it there is 301 to https" if self.expect["sent_on"] else "")
 
     def _mtls(self) -> str:
         for name, service in self.expect["services"].items():

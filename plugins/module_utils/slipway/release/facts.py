@@ -27,6 +27,7 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "namespace": shape.namespace,
         "hosts": shape.hosts,
         "ports": ports,
+        "tls": bool(release.gateway.tls),
         "redirect": bool(release.gateway.tls and release.gateway.tls.redirect),
         "tools": shape.tool_hosts,
         "tool_services": {
@@ -218,6 +219,9 @@ def _claims(made: Facts) -> Iterator[Facts]:
     for limit in made["limits"]:
         about = f"{limit['rate']} per client" if limit["per"] == "client" else f"{limit['rate']} in all"
         yield {"kind": "limit", "title": f"{limit['path'] or 'all paths'}: {about}, then 429", "limit": limit}
+    if made["tls"]:
+        title = "port 443 answers over TLS" + (", and whoever comes without is sent there" if made["redirect"] else "")
+        yield {"kind": "tls", "title": title}
     yield {"kind": "mtls", "title": f"mutual TLS is {made['mtls']}", "mode": made["mtls"]}
     if made["access"]:
         yield {"kind": "access", "title": "only those may call whose calls name it", "access": made["access"]}
