@@ -10,9 +10,11 @@ description:
   - Runs C(kubeadm init) or C(kubeadm join) unless this machine is already in a cluster.
   - The machine remembers that a run began and that it ended. One that began and did not end (killed, power lost) is
     finished by the next call (which waits for a kubeadm that is still at work), with the checks of what it left behind itself switched off and nothing wiped.
+  - One that kubeadm's checks refused before it did anything is as if it had never begun.
   - The configuration may hold a token; it is written to a memory file system for root alone and removed afterwards.
 options:
   action: {description: What to do., type: str, required: true, choices: [init, join]}
+  node: {description: The name of this machine's node., type: str, required: true}
   config: {description: The kubeadm configuration., type: str, required: true}
   ignore_preflight_errors:
     description: Preflight checks that do not apply to this machine.
@@ -33,6 +35,7 @@ EXAMPLES = r"""
 - name: Join the cluster
   kubeadm_node:
     action: join
+    node: "{{ inventory_hostname }}"
     config: "{{ lookup('ansible.builtin.template', 'join.yml.j2') }}"
 """
 
@@ -59,7 +62,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import replace
-from ansible.module_utils.slipway.kubeadm import command, explain, is_refused_for_predecessor, without_secrets
+from ansible.module_utils.slipway.kubeadm import (
+    command,
+    explain,
+    is_refused_by_checks,
+    is_refused_for_predecessor,
+    without_secrets,
+)
 from ansible.module_utils.slipway.node import CA, KUBELET_CONF, RECORD, ca_sum, kubernetes_state, read
 
 RUN = "/run/slipway"
@@ -104,6 +113,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "action": {"type": "str", "required": True, "choices": ["init", "join"]},
+            "node": {"type": "str", "required": True},
             "config": {"type": "str", "required": True, "no_log": True},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 300},
@@ -136,6 +146,9 @@ def main() -> None:
             break
         left_behind = True
         time.sleep(PAUSE)
+    if code and not left_behind and is_refused_by_checks(out + err):
+        # What stands in the way is not ours: no later run may take it for what an interrupted one left behind.
+        os.unlink(record)
     if code:
         why = f"stopped after {module.params['timeout']} s\n" if code == 124 else ""
         module.fail_json(
@@ -143,7 +156,8 @@ def main() -> None:
             f"look at: {log}; journalctl -u kubelet; the next run goes on from here"
         )
     ca = ca_sum(read(f"/{CA}"))
-    save(record, json.dumps({"state": "done", "action": action, "ca": ca}) + "\n", 0o644)
+    done = {"state": "done", "action": action, "ca": ca, "node": module.params["node"]}
+    save(record, json.dumps(done) + "\n", 0o644)
     seconds = round(time.time() - began, 1)
     module.exit_json(changed=True, ansible_facts=facts(ca), resumed=state["interrupted"], seconds=seconds)
 

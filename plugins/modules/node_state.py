@@ -52,7 +52,7 @@ ansible_facts:
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
         dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), kubernetes (joined, controller, interrupted,
-        founding, foreign, etcd, sealed, ca, version, pod_cidr, registered, marked). V(registered) is whether the cluster has this node
+        founding, foreign, etcd, sealed, node, ca, version, pod_cidr, registered, marked). V(registered) is whether the cluster has this node
         with all that its kubelet and Flannel told of it, V(marked) whether as a controller; null when there was no telling.
       type: dict
       returned: always
@@ -89,6 +89,12 @@ def main() -> None:
         module.fail_json(
             msg="this machine is in a cluster that Slipway did not make (/etc/kubernetes/kubelet.conf is there, our record is not); "
             "run `kubeadm reset` on it if that cluster is to go, or take the machine out of group_vars/all/cluster.yml"
+        )
+    name, known_as = module.params["node"], node["kubernetes"]["node"]
+    if name and known_as and name != known_as:
+        module.fail_json(
+            msg=f"this machine is in the cluster as {known_as}, and nodes cannot be renamed; call it {known_as} in "
+            f"group_vars/all/cluster.yml, or take it out of the cluster first (kubectl delete node {known_as}; kubeadm reset on it)"
         )
     if not node["interface"]:
         seen = ", ".join(i["local"] for link in json.loads(out) for i in link.get("addr_info", []) if "local" in i)

@@ -108,7 +108,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "cluster_service_cidr: 10.96.0.0/12",
     ),
     (
-        {"cluster_pod_cidr": "10.100.0.0/16", "cluster_service_cidr": "10.96.0.0/12"},
+        {"cluster_pod_cidr": "10.200.0.0/16", "cluster_service_cidr": "10.96.0.0/12"},
         "cluster_service_cidr",
         "shares addresses with cluster_pod_cidr 10.100.0.0/16",
         "cluster_service_cidr: 10.112.0.0/12",
@@ -600,6 +600,41 @@ def test_a_cluster_that_stands_keeps_its_release() -> None:
     assert (problem.key, problem.works) == ("cluster_kubernetes_version", 'cluster_kubernetes_version: "1.37.0"')
     assert "the cluster runs 1.37.0" in problem.what
     assert here(version("1.37.0"), kubernetes_running="1.37.0").problems == []
+
+
+FOUNDED = {
+    "cluster_name": "slipway",
+    "cluster_api_endpoint": "api.slipway.internal:6443",
+    "cluster_pod_cidr": "10.244.0.0/16",
+    "cluster_service_cidr": "10.96.0.0/12",
+    "cluster_dns_domain": "cluster.local",
+}
+BALANCED = {**FOUNDED, "cluster_api_endpoint": "api.example.org:6443"}
+
+
+@pytest.mark.parametrize(
+    ("values", "founded", "works"),
+    [
+        ({}, FOUNDED, ""),
+        ({"cluster_name": "other"}, {}, ""),
+        ({"cluster_name": "other"}, FOUNDED, "cluster_name: slipway"),
+        ({"cluster_pod_cidr": "10.200.0.0/16"}, FOUNDED, "cluster_pod_cidr: 10.244.0.0/16"),
+        ({"cluster_service_cidr": "10.112.0.0/16"}, FOUNDED, "cluster_service_cidr: 10.96.0.0/12"),
+        ({"cluster_dns_domain": "k8s.local"}, FOUNDED, "cluster_dns_domain: cluster.local"),
+        ({"cluster_api_endpoint": "api.example.org"}, FOUNDED, 'cluster_api_endpoint: ""'),
+        ({"cluster_api_endpoint": "api.example.org"}, BALANCED, ""),
+        ({"cluster_api_endpoint": "api.example.org:6443"}, BALANCED, ""),
+        ({"cluster_api_endpoint": "api.example.org:443"}, BALANCED, "cluster_api_endpoint: api.example.org:6443"),
+        ({}, BALANCED, "cluster_api_endpoint: api.example.org:6443"),
+    ],
+)
+def test_a_cluster_that_stands_keeps_what_it_was_founded_with(
+    values: dict[str, Any], founded: dict[str, str], works: str
+) -> None:
+    found = here(values, founded=founded).problems
+    assert [problem.works for problem in found] == (
+        [f"{works}, or `make down` before it is made anew"] if works else []
+    )
 
 
 def test_any_release_passes_where_none_is_known() -> None:

@@ -66,7 +66,7 @@ def plugin(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def join(plugin: Any, *, check: bool = False, **more: Any) -> Ended:
-    return run_module(plugin, {"action": "join", "config": f"token: {TOKEN}\n", **more}, check=check)
+    return run_module(plugin, {"action": "join", "node": "node-1", "config": f"token: {TOKEN}\n", **more}, check=check)
 
 
 def test_a_machine_joins_and_its_record_says_so(plugin: Any, machine: Machine) -> None:
@@ -75,7 +75,7 @@ def test_a_machine_joins_and_its_record_says_so(plugin: Any, machine: Machine) -
     assert ended.result["ansible_facts"] == {"slipway_joined": True, "slipway_ca": "sum"}
     assert machine.lines[0][:4] == ["timeout", "300", "kubeadm", "join"]
     assert machine.lines[0][-1] == "--ignore-preflight-errors=Swap"
-    assert machine.record == {"state": "done", "action": "join", "ca": "sum"}
+    assert machine.record == {"state": "done", "action": "join", "ca": "sum", "node": "node-1"}
 
 
 def test_the_configuration_is_roots_alone_and_goes_in_any_case(plugin: Any, machine: Machine, tmp_path: Path) -> None:
@@ -132,6 +132,24 @@ def test_a_failure_names_kubeadms_errors_without_a_secret(plugin: Any, machine: 
     log = tmp_path / "log/kubeadm-join.log"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert TOKEN not in ended.msg + log.read_text() + json.dumps(ended.result)
+
+
+FOREIGN_PORT = "error execution phase preflight: [preflight] Some fatal errors occurred:\n\t[ERROR Port-10250]: in use"
+
+
+def test_what_kubeadms_checks_refuse_is_refused_by_the_next_run_too(
+    plugin: Any, machine: Machine, tmp_path: Path
+) -> None:
+    machine.answers = [(1, "", FOREIGN_PORT)]
+    assert "[ERROR Port-10250]: in use" in join(plugin).msg
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_a_run_that_goes_on_stays_one_that_goes_on_whatever_the_checks_say(plugin: Any, machine: Machine) -> None:
+    machine.state = {**NEW, "interrupted": True}
+    machine.answers = [(1, "", FOREIGN_PORT)]
+    assert join(plugin).failed
+    assert machine.record == {"state": "started", "action": "join"}
 
 
 def test_a_kubeadm_that_hangs_is_stopped_and_says_so(plugin: Any, machine: Machine) -> None:

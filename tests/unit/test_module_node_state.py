@@ -16,7 +16,7 @@ LINKS = [
     {"ifname": "lo", "addr_info": [{"local": "127.0.0.1"}]},
     {"ifname": "eth1", "addr_info": [{"local": "192.0.2.101"}, {}]},
 ]
-KUBERNETES = {"joined": False, "foreign": False, "pod_cidr": ""}
+KUBERNETES = {"node": "", "joined": False, "foreign": False, "pod_cidr": ""}
 NODE = {
     "os": "debian",
     "os_version": "12",
@@ -91,6 +91,15 @@ def test_another_system_is_refused_by_its_name(
 def test_role_host_looks_before_it_touches_anything() -> None:
     tasks = yaml.safe_load((ROOT / "roles/host/tasks/main.yml").read_text())
     assert tasks[0]["node_state"]["known_systems"] == "{{ __host_known_systems }}"
+
+
+@pytest.mark.parametrize(("name", "refused"), [("web-1", True), ("node-1", False), ("", False)])
+def test_a_node_keeps_its_name(plugin: Any, machine: Looks, name: str, refused: bool) -> None:
+    machine.node["kubernetes"] |= {"joined": True, "node": "node-1"}
+    ended = look(plugin, node=name)
+    assert ended.failed is refused
+    if refused:
+        assert "in the cluster as node-1, and nodes cannot be renamed; call it node-1 in" in ended.msg
 
 
 def test_a_machine_of_another_cluster_is_refused(plugin: Any, machine: Looks) -> None:

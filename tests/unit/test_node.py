@@ -118,7 +118,8 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
-NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed", "ca", "version", "pod_cidr"}
+NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed", "node", "ca", "version"}
+NOTHING |= {"pod_cidr"}
 PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
 SUM = hashlib.sha256(b"a").hexdigest()
 IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
@@ -146,6 +147,13 @@ def test_how_far_a_machine_is_in_a_cluster(tmp_path: Path, files: dict[str, str]
     state = node.kubernetes_state(lay(tmp_path, files))
     assert set(state) == NOTHING
     assert {name for name, value in state.items() if value} == true
+
+
+@pytest.mark.parametrize("kubelet", [True, False])
+def test_the_name_by_which_a_machine_joined(tmp_path: Path, kubelet: bool) -> None:
+    record = {"var/lib/slipway/kubeadm.json": '{"state": "done", "node": "node-1"}'}
+    state = node.kubernetes_state(lay(tmp_path, {**(KUBELET if kubelet else {}), **record}))
+    assert state["node"] == ("node-1" if kubelet else "")
 
 
 def placed(version: str) -> dict[str, str]:
@@ -270,7 +278,10 @@ def test_everything_together(tmp_path: Path) -> None:
         "packages_missing": ["nginx"],
         "clock": "ntpd",
         "hosts_template": "",
-        "kubernetes": {**dict.fromkeys(sorted(NOTHING), False), "ca": "", "version": "", "pod_cidr": ""},
+        "kubernetes": {
+            **dict.fromkeys(sorted(NOTHING), False),
+            **dict.fromkeys(("node", "ca", "version", "pod_cidr"), ""),
+        },
     }
     lay(
         tmp_path,

@@ -86,6 +86,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "vagrant/machines/ctrl/docker").mkdir(parents=True)
     (tmp_path / "vagrant/machines/ctrl/docker/id").write_text("abc")
     monkeypatch.setattr(surroundings, "running_kubernetes", lambda file: f"what {file.relative_to(tmp_path)} says")
+    monkeypatch.setattr(surroundings, "founded", lambda file: {"of": str(file.relative_to(tmp_path))})
     seen = surroundings.look_around(Settings(), state=tmp_path)
     assert (seen.provider, seen.with_mirror, seen.existing) == ("docker", True, frozenset({"ctrl"}))
     assert seen.memory_total is not None
@@ -96,6 +97,10 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     assert seen.cache_used() == 0
     assert seen.kubernetes_built == Settings().cluster_kubernetes_version
     assert seen.kubernetes_running == "what kubeconfig says"
+    assert seen.founded == {"of": "kubeconfig"}
+    # A cluster that does not answer is not waited for twice.
+    monkeypatch.setattr(surroundings, "running_kubernetes", lambda _: "")
+    assert surroundings.look_around(Settings(), state=tmp_path).founded == {}
 
 
 @pytest.mark.parametrize(
@@ -124,3 +129,47 @@ def test_the_release_of_a_cluster_that_stands(
     if text:
         (tmp_path / "kubeconfig").write_text(text)
     assert surroundings.running_kubernetes(tmp_path / "kubeconfig") == release
+
+
+KEPT = """apiVersion: kubeadm.k8s.io/v1beta4
+clusterName: slipway
+controlPlaneEndpoint: api.slipway.internal:6443
+networking: {dnsDomain: cluster.local, podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12}
+"""
+FOUNDED = {
+    "cluster_name": "slipway",
+    "cluster_api_endpoint": "api.slipway.internal:6443",
+    "cluster_pod_cidr": "10.244.0.0/16",
+    "cluster_service_cidr": "10.96.0.0/12",
+    "cluster_dns_domain": "cluster.local",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "found"),
+    [
+        ("k", (200, {"data": {"ClusterConfiguration": KEPT}}), FOUNDED),
+        ("k", (200, {"data": {"ClusterConfiguration": "clusterName: slipway"}}), {}),
+        ("k", (200, {"data": {"ClusterConfiguration": "]"}}), {}),
+        ("k", (404, {"message": "no"}), {}),
+        ("k", ApiError("refused"), {}),
+        (None, (200, {"data": {"ClusterConfiguration": KEPT}}), {}),
+    ],
+)
+def test_what_a_cluster_was_founded_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, answer: Any, found: dict[str, str]
+) -> None:
+    class FakeApi:
+        def __init__(self, kubeconfig: str, timeout: float) -> None:
+            assert (kubeconfig, timeout) == ("k", 2.0)
+
+        def request(self, method: str, path: str) -> Any:
+            assert (method, path) == ("GET", "/api/v1/namespaces/kube-system/configmaps/kubeadm-config")
+            if isinstance(answer, ApiError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(surroundings, "Api", FakeApi)
+    if text:
+        (tmp_path / "kubeconfig").write_text(text)
+    assert surroundings.founded(tmp_path / "kubeconfig") == found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import combinations, count
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class Surroundings:
     kubernetes_minors: frozenset[str] = frozenset()
     kubernetes_built: str = ""
     kubernetes_running: str = ""
+    founded: Mapping[str, str] = field(default_factory=dict)
 
 
 def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
@@ -508,6 +509,19 @@ def _kubernetes_stays(settings: Settings, around: Surroundings) -> Iterator[Faul
     if running and running != settings.cluster_kubernetes_version:
         what = f"the cluster runs {running}; another release would be an upgrade, for which there is no playbook yet"
         yield Fault(("cluster_kubernetes_version",), what, f'cluster_kubernetes_version: "{running}"')
+
+
+@_local_rule("cluster_name", "cluster_api_endpoint", "cluster_pod_cidr", "cluster_service_cidr", "cluster_dns_domain")
+def _founding_stays(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    for key, kept in around.founded.items():
+        asked = str(getattr(settings, key))
+        if key == "cluster_api_endpoint":
+            # What the page leaves out, group_vars/all/wiring.yml makes of the name, and of kubeadm's port.
+            kept = "" if kept == f"api.{around.founded['cluster_name']}.internal:6443" else kept  # noqa: PLW2901
+            asked = f"{asked}:6443" if asked and ":" not in asked else asked
+        if asked != kept:
+            what = f"a cluster keeps what it was founded with, and this one has {kept or 'none of its own'}"
+            yield Fault((key,), what, f"{works((key,), kept)}, or `make down` before it is made anew")
 
 
 @_local_rule("cluster_provider", "cluster_node_cidr")

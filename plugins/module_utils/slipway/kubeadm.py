@@ -70,6 +70,11 @@ def is_refused_for_predecessor(output: str) -> bool:
     return bool(STALE_NODE.search(output))
 
 
+def is_refused_by_checks(output: str) -> bool:
+    """Tell whether kubeadm's own checks ended the run before it did anything."""
+    return "[preflight] Some fatal errors occurred" in output
+
+
 def without_secrets(text: str) -> str:
     """Take bootstrap tokens and certificate keys out of kubeadm's output."""
     return SECRET.sub("********", text)

@@ -181,6 +181,7 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     ``interrupted``: a kubeadm run of ours began here and did not end; ``founding``: it was to found the cluster.
     ``foreign``: a kubelet has credentials, and no run of ours gave them to it.
     ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
+    ``node``: the name by which it joined, where that is known;
     ``ca``: the sum of the CA of the cluster that it joined; ``version``: the release that it runs there, that of the
     API server on a controller, else that of the kubelet; ``pod_cidr``: the network that its pods have addresses of.
     These are empty unless ``joined``.
@@ -205,6 +206,7 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "foreign": kubelet and not record,
         "etcd": os.path.isdir(os.path.join(root, "var/lib/etcd/member")),
         "sealed": bool(read(os.path.join(root, SEAL)).strip()),
+        "node": str(record.get("node", "")) if joined else "",
         "ca": ca if joined else "",
         "version": version if joined else "",
         "pod_cidr": pod_cidr(read(os.path.join(root, FLANNEL))) if joined else "",

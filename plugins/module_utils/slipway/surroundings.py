@@ -24,6 +24,7 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
     cache = default_root()
     total, available = memory()
     minors, built = kubernetes_releases(root / "artifacts")
+    running = running_kubernetes(state / "kubeconfig")
     return Surroundings(
         root=root,
         provider=provider,
@@ -38,7 +39,8 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
         virtualbox_networks=virtualbox_networks(Path(VIRTUALBOX_CONF)),
         kubernetes_minors=minors,
         kubernetes_built=built,
-        kubernetes_running=running_kubernetes(state / "kubeconfig"),
+        kubernetes_running=running,
+        founded=founded(state / "kubeconfig") if running else {},
     )
 
 
@@ -110,6 +112,27 @@ def running_kubernetes(kubeconfig: Path) -> str:
     except (OSError, ValueError, ApiError):
         return ""
     return str(answer.get("gitVersion", "")).removeprefix("v")
+
+
+def founded(kubeconfig: Path) -> dict[str, str]:
+    """Ask the cluster that an earlier run made what it was founded with, by the names of the settings.
+
+    It is what kubeadm keeps (ConfigMap kubeadm-config in kube-system); empty: there is none, or it does not answer.
+    """
+    path = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+    try:
+        _, answer = Api(kubeconfig.read_text(encoding="utf-8"), timeout=2.0).request("GET", path)
+        kept = yaml.safe_load(answer["data"]["ClusterConfiguration"])
+        networks = kept["networking"]
+        return {
+            "cluster_name": str(kept["clusterName"]),
+            "cluster_api_endpoint": str(kept["controlPlaneEndpoint"]),
+            "cluster_pod_cidr": str(networks["podSubnet"]),
+            "cluster_service_cidr": str(networks["serviceSubnet"]),
+            "cluster_dns_domain": str(networks["dnsDomain"]),
+        }
+    except (OSError, ValueError, ApiError, yaml.YAMLError, KeyError, TypeError):
+        return {}
 
 
 def _entry(file: Path, name: str) -> dict[str, Any]:
