@@ -108,7 +108,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "cluster_service_cidr: 10.96.0.0/12",
     ),
     (
-        {"cluster_pod_cidr": "10.200.0.0/16", "cluster_service_cidr": "10.96.0.0/12"},
+        {"cluster_pod_cidr": "10.100.0.0/16", "cluster_service_cidr": "10.96.0.0/12"},
         "cluster_service_cidr",
         "shares addresses with cluster_pod_cidr 10.100.0.0/16",
         "cluster_service_cidr: 10.112.0.0/12",
