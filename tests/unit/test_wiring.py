@@ -43,6 +43,11 @@ def seen(version: str = "", controller: bool = False, ca: str = "") -> dict[str,
     return {"slipway_node": {"kubernetes": {"version": version, "controller": controller, "ca": ca}}}
 
 
+@pytest.mark.parametrize(("mirrors", "there"), [(["mirror-1"], True), ([], False)])
+def test_what_is_built_is_built_for_a_mirror(mirrors: list[str], there: bool) -> None:
+    assert wired("artifacts_mirror", groups={**GROUPS, "mirror": mirrors}) is there
+
+
 @pytest.mark.parametrize(
     ("facts", "versions"),
     [

@@ -406,6 +406,22 @@ def _mirror_has_a_host(settings: Settings) -> Iterator[Fault]:
         yield Fault(("cluster_mirror",), what, "cluster_mirror: auto")
 
 
+@_rule("cluster_provider", "cluster_hosts", "cluster_mirror", "cluster_artifacts_from")
+def _what_is_built_has_a_mirror(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_artifacts_from != "source":
+        return
+    wanted = settings.cluster_mirror is not False
+    if settings.cluster_provider != "hosts":
+        lacking, mirror = not wanted, "cluster_mirror: auto"
+    else:
+        # A mirror that is said to be there and is not is a fault of cluster_mirror already.
+        lacking = settings.cluster_mirror is not True and all(host.role != "mirror" for host in settings.cluster_hosts)
+        mirror = "one of cluster_hosts with role: mirror" + ("" if wanted else " and cluster_mirror: auto")
+    if lacking:
+        what = "needs a mirror: nobody else has what is built here, and what publishers have has other sums"
+        yield Fault(("cluster_artifacts_from",), what, f"{mirror}, or cluster_artifacts_from: upstream")
+
+
 @_rule(*_NETWORK_USERS, "cluster_api_endpoint")
 def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
     key = ("cluster_api_endpoint",)
