@@ -413,11 +413,21 @@ def test_a_listed_release_has_what_it_needs() -> None:
         ({}, "192.168.56.90-192.168.56.99"),
         ({"cluster_node_cidr": "10.7.0.0/25"}, "10.7.0.90-10.7.0.99"),
         (hosts({"name": "ctrl", "address": "192.168.56.95", "role": "controller"}), "192.168.56.245-192.168.56.254"),
+        ({"cluster_api_endpoint": "192.168.56.95:6443"}, "192.168.56.245-192.168.56.254"),
+        ({"cluster_api_endpoint": "192.168.56.250"}, "192.168.56.90-192.168.56.99"),
+        ({"cluster_api_endpoint": "203.0.113.95:6443"}, "192.168.56.90-192.168.56.99"),
+        ({"cluster_api_endpoint": "api.example.org:6443"}, "192.168.56.90-192.168.56.99"),
     ],
 )
 def test_without_a_range_ten_free_addresses_are_taken(values: dict[str, Any], derived: str) -> None:
     settings = examine({**anywhere(values), "cluster_metallb_addresses": []}).accepted()
     assert balancer_addresses(settings) == [derived]
+
+
+def test_an_endpoint_in_a_range_is_one_fault_and_the_derived_range_leaves_it_out() -> None:
+    endpoint = {"cluster_api_endpoint": "192.168.56.95:6443"}
+    assert [problem.key for problem in page(**endpoint).problems] == ["cluster_api_endpoint"]
+    assert page(**endpoint, cluster_metallb_addresses=[]).problems == []
 
 
 @pytest.mark.parametrize("mirrored", ["auto", True])
