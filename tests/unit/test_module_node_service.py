@@ -149,6 +149,37 @@ def test_a_block_leaves_the_lines_of_others(plugin: Any, tmp_path: Path) -> None
     assert not write(plugin, spec).result["changed"]
 
 
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("theirs", [None, "", "theirs", "theirs\n"], ids=["absent", "empty", "cut short", "whole"])
+def test_an_empty_block_leaves_a_file_without_one_alone(
+    plugin: Any, tmp_path: Path, theirs: str | None, check: bool
+) -> None:
+    path = tmp_path / "home/.ssh/authorized_keys"
+    if theirs is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(theirs)
+        path.chmod(0o640)
+    ended = write(plugin, {"path": str(path), "block": True, "content": "", "mode": "0600"}, check=check, diff=True)
+    assert (ended.result["changed"], ended.result["written"], ended.result["diff"]) == (False, [], [])
+    if theirs is None:
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert (path.read_text(), mode(path)) == (theirs, 0o640)
+
+
+def test_an_empty_block_takes_out_the_one_that_is_there(plugin: Any, tmp_path: Path) -> None:
+    path = tmp_path / "authorized_keys"
+    path.write_text("theirs\n")
+    block = {"path": str(path), "block": True, "mode": "0600"}
+    write(plugin, {**block, "content": "ours"})
+    assert "ours" in path.read_text()
+    assert write(plugin, {**block, "content": ""}, check=True).result["written"] == [str(path)]
+    assert "ours" in path.read_text()
+    assert write(plugin, {**block, "content": ""}).result["written"] == [str(path)]
+    assert path.read_text() == "theirs\n"
+    assert not write(plugin, {**block, "content": ""}).result["changed"]
+
+
 def test_a_file_may_come_from_another_one_of_the_machine(plugin: Any, tmp_path: Path) -> None:
     source, path = tmp_path / "source", tmp_path / "target"
     source.write_text("as it is\n")
