@@ -121,7 +121,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import flush
-from ansible.module_utils.slipway.fetch import FetchError, ensure
+from ansible.module_utils.slipway.fetch import FetchError, ensure, make_folders
 from ansible.module_utils.slipway.node import read
 from ansible.module_utils.slipway.units import BEGIN, SHOWN, difference, parse_show, steps, with_block
 
@@ -155,13 +155,7 @@ def install(module: AnsibleModule) -> list[str]:
 
 def make_parents(path: str, owner: str, private: bool) -> None:
     """Make the folders above ``path`` that are missing, as their file's owner would have made them."""
-    missing = []
-    folder = os.path.dirname(path)
-    while not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    for new in reversed(missing):
-        os.mkdir(new, 0o700 if private else 0o755)
+    for new in make_folders(os.path.dirname(path), 0o700 if private else 0o755):
         shutil.chown(new, owner)
 
 

@@ -66,6 +66,13 @@ def write(plugin: Any, *files: dict[str, Any], check: bool = False, diff: bool =
     return run_module(plugin, {"files": list(files), **more}, check=check, diff=diff)
 
 
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -78,6 +85,16 @@ def test_a_file_is_written_once_with_its_folders(plugin: Any, tmp_path: Path) ->
     second = write(plugin, spec)
     assert (second.result["changed"], second.result["written"]) == (False, [])
     assert [entry.name for entry in path.parent.iterdir()] == ["file.conf"]
+
+
+@pytest.mark.usefixtures("strict_umask")
+@pytest.mark.parametrize(("file", "folder"), [("0644", 0o755), ("0600", 0o700)])
+def test_new_folders_are_as_open_as_their_file_behind_any_umask(
+    plugin: Any, tmp_path: Path, file: str, folder: int
+) -> None:
+    path = tmp_path / "usr/lib/agent.py"
+    write(plugin, {"path": str(path), "content": "x", "mode": file})
+    assert (mode(path.parent.parent), mode(path.parent), oct(mode(path))) == (folder, folder, f"0o{file[1:]}")
 
 
 def test_the_folder_of_a_private_file_is_private(plugin: Any, tmp_path: Path) -> None:
