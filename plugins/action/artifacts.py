@@ -21,6 +21,7 @@ ARGUMENTS = {
     "suites": {"type": "list", "elements": "str", "default": []},
     "upstream_prefix": {"type": "str", "default": "https://"},
     "registry_prefix": {"type": "str", "default": "https://"},
+    "mirror": {"type": "bool", "default": True},
     "folder": {"type": "path", "required": True},
     "state": {"type": "path", "required": True},
 }

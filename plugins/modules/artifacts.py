@@ -43,6 +43,10 @@ options:
     description: What is put before upstream's names of images.
     type: str
     default: https://
+  mirror:
+    description: Whether nodes get items from a mirror. Without one nothing may be built, as nodes could get it from nowhere; the task fails before it.
+    type: bool
+    default: true
   folder:
     description: The checkout's folder C(artifacts).
     type: path

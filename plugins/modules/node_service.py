@@ -57,7 +57,7 @@ options:
       source: {description: "A file on the machine whose text is taken instead of O(files[].content). Not shown either.", type: str}
       mode: {description: Permissions., type: str, default: "0644"}
       owner: {description: Owner of the file., type: str, default: root}
-      block: {description: Keep the rest of the file and manage only a marked block in it., type: bool, default: false}
+      block: {description: "Keep the rest of the file and manage only a marked block in it; without a text the block is taken out.", type: bool, default: false}
       substitute: {description: "Regular expressions, and what takes the place of their matches in the lines outside of the block.", type: dict, default: {}}
       keep: {description: "Never overwrite a file that has something in it (keys made once).", type: bool, default: false}
       only_over: {description: "Regular expression of what may be overwritten; a file that it does not match is left with a warning.", type: str, default: ""}
@@ -121,9 +121,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import flush
-from ansible.module_utils.slipway.fetch import FetchError, ensure
+from ansible.module_utils.slipway.fetch import FetchError, ensure, make_folders
 from ansible.module_utils.slipway.node import read
-from ansible.module_utils.slipway.units import SHOWN, difference, parse_show, steps, with_block
+from ansible.module_utils.slipway.units import BEGIN, SHOWN, difference, parse_show, steps, with_block
 
 UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
 DOWNLOADS = 3
@@ -155,13 +155,7 @@ def install(module: AnsibleModule) -> list[str]:
 
 def make_parents(path: str, owner: str, private: bool) -> None:
     """Make the folders above ``path`` that are missing, as their file's owner would have made them."""
-    missing = []
-    folder = os.path.dirname(path)
-    while not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    for new in reversed(missing):
-        os.mkdir(new, 0o700 if private else 0o755)
+    for new in make_folders(os.path.dirname(path), 0o700 if private else 0o755):
         shutil.chown(new, owner)
 
 
@@ -190,6 +184,9 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
         module.warn(f"{path} is somebody's own and was left as it is")
         return False
     elif spec["block"]:
+        if not content.strip() and BEGIN not in before.splitlines() and not spec["substitute"]:
+            # No block is wanted and none is there: the file is somebody else's alone.
+            return False
         after = with_block(before, content, spec["substitute"])
     else:
         after = content

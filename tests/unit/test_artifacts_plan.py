@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway.artifacts import plan
+from slipway.artifacts import engine, plan
 from slipway.artifacts.manifest import Manifest
+from slipway.errors import SlipwayError
 
 
 def settings(**changes: Any) -> plan.Settings:
@@ -96,3 +98,33 @@ def test_the_notice_names_the_hosts_and_what_is_wrong() -> None:
         "files are built from source: upstream cannot be reached (dl.k8s.io: HTTP 403)",
         "images come from upstream: all its hosts answer",
     ]
+
+
+BUILT = [plan.FileItem(name, "1", f"dl.k8s.io/{name}", "", None, "") for name in ("kubeadm", "kubelet", "kubectl")]
+SOURCE: dict[plan.Kind, plan.Way] = {"files": "source", "images": "source"}
+
+
+@pytest.mark.parametrize(
+    ("need", "ways", "names"),
+    [
+        (NEED._replace(files=BUILT), SOURCE, "kubeadm, kubelet, kubectl and 2 more"),
+        (NEED._replace(files=BUILT), {**SOURCE, "images": "upstream"}, "kubeadm, kubelet, kubectl"),
+        # What cannot be built is left out.
+        (NEED, SOURCE, "i, p"),
+        (NEED, {**SOURCE, "images": "upstream"}, ""),
+        (NEED._replace(files=BUILT), {"files": "upstream", "images": "upstream"}, ""),
+    ],
+)
+def test_what_would_be_built_for_nobody_is_named(
+    need: plan.Wanted, ways: dict[plan.Kind, plan.Way], names: str
+) -> None:
+    said = plan.built_for_nobody(need, ways)
+    assert said.startswith(f"{names} would be built here" if names else "")
+    assert bool(said) == bool(names)
+
+
+def test_nothing_is_built_for_nodes_that_have_no_mirror_to_get_it_from() -> None:
+    # These jobs cannot even be made.
+    jobs: Any = SimpleNamespace(settings=settings(source="source", mirror=False))
+    with pytest.raises(SlipwayError, match="What works: cluster_mirror: true"):
+        engine.choose(jobs, NEED, None, lambda _: None)

@@ -56,6 +56,10 @@ FINE: list[dict[str, Any]] = [
     hosts(CTRL, NODE, MIRROR),
     hosts(CTRL, NODE, MIRROR, cluster_mirror=True),
     hosts(CTRL, NODE, cluster_mirror=False),
+    hosts(CTRL, NODE, cluster_artifacts_from="upstream"),
+    hosts(CTRL, NODE, MIRROR, cluster_artifacts_from="source"),
+    {"cluster_artifacts_from": "source"},
+    {"cluster_artifacts_from": "source", "cluster_mirror": True},
     # hosts' own gateway is not known, so .1 is not reserved
     hosts(CTRL, cluster_metallb_addresses=["192.168.56.1-192.168.56.9"]),
     {"cluster_provider": "docker", "cluster_hosts": [CTRL, CTRL]},
@@ -243,6 +247,25 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     (hosts(CTRL, cluster_mirror=True), "cluster_mirror", "needs one host with role mirror", "cluster_mirror: auto"),
     (hosts(CTRL, MIRROR, cluster_mirror=False), "cluster_mirror", "store has the role mirror", "cluster_mirror: auto"),
+    # what is built here
+    (
+        {"cluster_artifacts_from": "source", "cluster_mirror": False},
+        "cluster_artifacts_from",
+        "needs a mirror: nobody else has what is built here",
+        "cluster_mirror: auto, or cluster_artifacts_from: upstream",
+    ),
+    (
+        hosts(CTRL, cluster_artifacts_from="source"),
+        "cluster_artifacts_from",
+        "needs a mirror",
+        "one of cluster_hosts with role: mirror, or cluster_artifacts_from: upstream",
+    ),
+    (
+        hosts(CTRL, cluster_artifacts_from="source", cluster_mirror=False),
+        "cluster_artifacts_from",
+        "needs a mirror",
+        "one of cluster_hosts with role: mirror and cluster_mirror: auto, or",
+    ),
     # the endpoint
     (
         {"cluster_api_endpoint": "192.168.56.10"},
@@ -289,7 +312,11 @@ def test_settings_that_cannot_work_are_refused(values: dict[str, Any], key: str,
 
 @pytest.mark.parametrize(
     ("values", "key", "works"),
-    [(v, k, w) for v, k, _, w in WRONG if w.startswith(("count:", "cluster_mirror:", "role: worker"))],
+    [
+        (v, k, w)
+        for v, k, _, w in WRONG
+        if w.startswith(("count:", "cluster_mirror:", "role: worker")) and ", or" not in w
+    ],
 )
 def test_what_is_said_to_work_works(values: dict[str, Any], key: str, works: str) -> None:
     name, _, text = works.partition(": ")
@@ -386,11 +413,21 @@ def test_a_listed_release_has_what_it_needs() -> None:
         ({}, "192.168.56.90-192.168.56.99"),
         ({"cluster_node_cidr": "10.7.0.0/25"}, "10.7.0.90-10.7.0.99"),
         (hosts({"name": "ctrl", "address": "192.168.56.95", "role": "controller"}), "192.168.56.245-192.168.56.254"),
+        ({"cluster_api_endpoint": "192.168.56.95:6443"}, "192.168.56.245-192.168.56.254"),
+        ({"cluster_api_endpoint": "192.168.56.250"}, "192.168.56.90-192.168.56.99"),
+        ({"cluster_api_endpoint": "203.0.113.95:6443"}, "192.168.56.90-192.168.56.99"),
+        ({"cluster_api_endpoint": "api.example.org:6443"}, "192.168.56.90-192.168.56.99"),
     ],
 )
 def test_without_a_range_ten_free_addresses_are_taken(values: dict[str, Any], derived: str) -> None:
     settings = examine({**anywhere(values), "cluster_metallb_addresses": []}).accepted()
     assert balancer_addresses(settings) == [derived]
+
+
+def test_an_endpoint_in_a_range_is_one_fault_and_the_derived_range_leaves_it_out() -> None:
+    endpoint = {"cluster_api_endpoint": "192.168.56.95:6443"}
+    assert [problem.key for problem in page(**endpoint).problems] == ["cluster_api_endpoint"]
+    assert page(**endpoint, cluster_metallb_addresses=[]).problems == []
 
 
 @pytest.mark.parametrize("mirrored", ["auto", True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,21 @@ def test_a_file_is_placed_once_with_its_mode(tmp_path: Path, kubelet: dict[str, 
     assert placed.read_bytes() == b"kubelet 1"
     assert placed.stat().st_mode & 0o777 == 0o755
     assert fetch.ensure([kubelet], record, 5, False, run) == []
+
+
+def test_programs_can_be_reached_behind_any_umask(tmp_path: Path) -> None:
+    source = tmp_path / "a.tgz"
+    sha256 = tar(source, {"plugins/deep/tool": b"t"})
+    folder, record = tmp_path / "opt/cni", tmp_path / "lib/slipway/record.json"
+    item = {"name": "a", "url": source.as_uri(), "sha256": sha256, "dest": str(folder), "mode": "0755", "archive": True}
+    before = os.umask(0o077)
+    try:
+        fetch.ensure([item], str(record), 5, False, run)
+    finally:
+        os.umask(before)
+    tool = folder / "plugins/deep/tool"
+    ways = [path for path in (*tool.parents, *record.parents) if path.is_relative_to(tmp_path) and path != tmp_path]
+    assert {oct(path.stat().st_mode & 0o777) for path in (tool, *ways)} == {"0o755"}
 
 
 def test_check_mode_names_what_is_missing_and_places_nothing(tmp_path: Path, kubelet: dict[str, Any]) -> None:

@@ -66,6 +66,13 @@ def write(plugin: Any, *files: dict[str, Any], check: bool = False, diff: bool =
     return run_module(plugin, {"files": list(files), **more}, check=check, diff=diff)
 
 
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -78,6 +85,16 @@ def test_a_file_is_written_once_with_its_folders(plugin: Any, tmp_path: Path) ->
     second = write(plugin, spec)
     assert (second.result["changed"], second.result["written"]) == (False, [])
     assert [entry.name for entry in path.parent.iterdir()] == ["file.conf"]
+
+
+@pytest.mark.usefixtures("strict_umask")
+@pytest.mark.parametrize(("file", "folder"), [("0644", 0o755), ("0600", 0o700)])
+def test_new_folders_are_as_open_as_their_file_behind_any_umask(
+    plugin: Any, tmp_path: Path, file: str, folder: int
+) -> None:
+    path = tmp_path / "usr/lib/agent.py"
+    write(plugin, {"path": str(path), "content": "x", "mode": file})
+    assert (mode(path.parent.parent), mode(path.parent), oct(mode(path))) == (folder, folder, f"0o{file[1:]}")
 
 
 def test_the_folder_of_a_private_file_is_private(plugin: Any, tmp_path: Path) -> None:
@@ -147,6 +164,37 @@ def test_a_block_leaves_the_lines_of_others(plugin: Any, tmp_path: Path) -> None
     assert lines[0] == "127.0.0.1 localhost"
     assert "192.0.2.1 node" in lines
     assert not write(plugin, spec).result["changed"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("theirs", [None, "", "theirs", "theirs\n"], ids=["absent", "empty", "cut short", "whole"])
+def test_an_empty_block_leaves_a_file_without_one_alone(
+    plugin: Any, tmp_path: Path, theirs: str | None, check: bool
+) -> None:
+    path = tmp_path / "home/.ssh/authorized_keys"
+    if theirs is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(theirs)
+        path.chmod(0o640)
+    ended = write(plugin, {"path": str(path), "block": True, "content": "", "mode": "0600"}, check=check, diff=True)
+    assert (ended.result["changed"], ended.result["written"], ended.result["diff"]) == (False, [], [])
+    if theirs is None:
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert (path.read_text(), mode(path)) == (theirs, 0o640)
+
+
+def test_an_empty_block_takes_out_the_one_that_is_there(plugin: Any, tmp_path: Path) -> None:
+    path = tmp_path / "authorized_keys"
+    path.write_text("theirs\n")
+    block = {"path": str(path), "block": True, "mode": "0600"}
+    write(plugin, {**block, "content": "ours"})
+    assert "ours" in path.read_text()
+    assert write(plugin, {**block, "content": ""}, check=True).result["written"] == [str(path)]
+    assert "ours" in path.read_text()
+    assert write(plugin, {**block, "content": ""}).result["written"] == [str(path)]
+    assert path.read_text() == "theirs\n"
+    assert not write(plugin, {**block, "content": ""}).result["changed"]
 
 
 def test_a_file_may_come_from_another_one_of_the_machine(plugin: Any, tmp_path: Path) -> None:

@@ -405,6 +405,19 @@ def test_the_password_is_in_a_secret_and_nowhere_else() -> None:
     assert mail["requireTLS"] is True
 
 
+def test_what_means_something_to_yaml_arrives_as_it_was_written() -> None:
+    given = {
+        "to": '"Ops, Team: night" <ops@example.org>',
+        "from": "'Cluster' <cluster@example.org> # lab",
+        "smarthost": "[2001:db8::25]:587",
+        "hello": "on",
+        "user": "{a: b}, *c",
+    }
+    _, config = rendered("mail", monitoring_mail=given, monitoring_mail_password="hunter2")
+    (mail,) = config["spec"]["receivers"][0]["emailConfigs"]
+    assert {**{key: mail[key] for key in given if key != "user"}, "user": mail["authUsername"]} == given
+
+
 def test_a_server_without_encryption_has_to_be_allowed() -> None:
     _, config = rendered("mail", monitoring_mail={**MAIL, "require_tls": False})
     (mail,) = config["spec"]["receivers"][0]["emailConfigs"]

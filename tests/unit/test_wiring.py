@@ -13,7 +13,8 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from slipway import debian
 from slipway.artifacts.local import LocalImage, record
-from slipway.settings import System
+from slipway.checks import balancer_addresses
+from slipway.settings import Settings, System
 
 ROOT = Path(__file__).parents[2]
 WIRING = ROOT / "group_vars/all/wiring.yml"
@@ -41,6 +42,19 @@ def wired(name: str, facts: dict[str, dict[str, Any]] | None = None, **values: A
 
 def seen(version: str = "", controller: bool = False, ca: str = "") -> dict[str, Any]:
     return {"slipway_node": {"kubernetes": {"version": version, "controller": controller, "ca": ca}}}
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"cluster_api_endpoint": "192.168.56.95:6443"}, {"cluster_node_cidr": "10.7.0.0/25"}]
+)
+def test_metallb_gets_the_range_that_was_checked(values: dict[str, Any]) -> None:
+    settings = Settings.model_validate({"cluster_metallb_addresses": [], **values})
+    assert wired("metallb_addresses", **settings.as_values()) == balancer_addresses(settings)
+
+
+@pytest.mark.parametrize(("mirrors", "there"), [(["mirror-1"], True), ([], False)])
+def test_what_is_built_is_built_for_a_mirror(mirrors: list[str], there: bool) -> None:
+    assert wired("artifacts_mirror", groups={**GROUPS, "mirror": mirrors}) is there
 
 
 @pytest.mark.parametrize(

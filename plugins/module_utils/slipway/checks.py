@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations, count
 from pathlib import Path
@@ -23,6 +24,8 @@ BALANCER_NUMBER = 90
 NODE_POD_PREFIX = 24
 # kube-apiserver takes no more than 2^20 Service addresses, and .10 of the network is the cluster's DNS.
 SERVICE_PREFIXES = (12, 28)
+
+ENDPOINT = "cluster_api_endpoint"
 
 # Not "mirror": Ansible warns of a host that is called as its group.
 MIRROR_NAME = "mirror-1"
@@ -148,6 +151,7 @@ _MACHINES = ("cluster_provider", "cluster_controllers", "cluster_workers", "clus
 _NETWORK_USERS = (
     *_MACHINES,
     "cluster_mirror",
+    "cluster_api_endpoint",
     "cluster_metallb_addresses",
     "cluster_pod_cidr",
     "cluster_service_cidr",
@@ -251,9 +255,11 @@ def _balancer_addresses_are_free(settings: Settings) -> Iterator[Fault]:
     network = Network(settings.cluster_node_cidr)
     taken = _taken(settings)
     example = works(("cluster_metallb_addresses",), [_free_range(network, taken)])
+    # Of an endpoint in a range its own rule tells.
+    owners = {address: owner for address, owner in taken.items() if owner != ENDPOINT}
     ranges = [address_range(text) for text in settings.cluster_metallb_addresses]
     for index, (first, last) in enumerate(ranges):
-        inside = [f"{owner} {address}" for address, owner in taken.items() if first <= address <= last]
+        inside = [f"{owner} {address}" for address, owner in owners.items() if first <= address <= last]
         earlier = [settings.cluster_metallb_addresses[i] for i in range(index) if _overlap(ranges[i], (first, last))]
         others = {key: address_range(getattr(settings, key)) for key in ("cluster_pod_cidr", "cluster_service_cidr")}
         foreign = [key for key, other in others.items() if _overlap(other, (first, last))]
@@ -339,6 +345,8 @@ def _taken(settings: Settings) -> dict[Address, str]:
         taken[network[GATEWAY_NUMBER]] = "the gateway"
     for member in members(settings, with_mirror=settings.cluster_mirror is not False):
         taken[Address(member.address)] = member.name
+    with suppress(ValueError):  # a name, or nothing
+        taken.setdefault(Address(settings.cluster_api_endpoint.partition(":")[0]), ENDPOINT)
     return taken
 
 
@@ -407,7 +415,23 @@ def _mirror_has_a_host(settings: Settings) -> Iterator[Fault]:
         yield Fault(("cluster_mirror",), what, "cluster_mirror: auto")
 
 
-@_rule(*_NETWORK_USERS, "cluster_api_endpoint")
+@_rule("cluster_provider", "cluster_hosts", "cluster_mirror", "cluster_artifacts_from")
+def _what_is_built_has_a_mirror(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_artifacts_from != "source":
+        return
+    wanted = settings.cluster_mirror is not False
+    if settings.cluster_provider != "hosts":
+        lacking, mirror = not wanted, "cluster_mirror: auto"
+    else:
+        # A mirror that is said to be there and is not is a fault of cluster_mirror already.
+        lacking = settings.cluster_mirror is not True and all(host.role != "mirror" for host in settings.cluster_hosts)
+        mirror = "one of cluster_hosts with role: mirror" + ("" if wanted else " and cluster_mirror: auto")
+    if lacking:
+        what = "needs a mirror: nobody else has what is built here, and what publishers have has other sums"
+        yield Fault(("cluster_artifacts_from",), what, f"{mirror}, or cluster_artifacts_from: upstream")
+
+
+@_rule(*_NETWORK_USERS)
 def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
     key = ("cluster_api_endpoint",)
     host, _, port = settings.cluster_api_endpoint.partition(":")

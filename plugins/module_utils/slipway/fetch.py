@@ -41,9 +41,28 @@ def load_record(path: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def make_folders(path: str, mode: int = 0o755) -> list[str]:
+    """Make ``path`` and the folders above it that are missing, and return them.
+
+    They have ``mode`` whatever the umask is: behind that of a hardened machine no service but root's finds its program.
+    """
+    missing = []
+    while path and not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    made = []
+    for new in reversed(missing):
+        # Another item of this very run may make the same folder.
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(new, mode)
+            os.chmod(new, mode)
+            made.append(new)
+    return made
+
+
 def save_record(path: str, record: Mapping[str, Any]) -> None:
     """Write the record so that a reader sees the old one or the new one, never half of it."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_folders(os.path.dirname(path))
     temporary = f"{path}.new"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(record, file, indent=1, sort_keys=True)
@@ -134,7 +153,7 @@ def install(item: Mapping[str, Any], timeout: float) -> dict[str, list[int]]:
     dest = item["dest"]
     archive = bool(item.get("archive"))
     folder = dest if archive else os.path.dirname(dest)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
+    make_folders(folder)
     sweep(folder)
     temporary = os.path.join(folder, f".slipway-{item['name']}-{os.getpid()}")
     placed = []
@@ -147,7 +166,7 @@ def install(item: Mapping[str, Any], timeout: float) -> dict[str, list[int]]:
             with tarfile.open(temporary) as tar:
                 for info, name in members(tar, item.get("strip", 0), item.get("only", [])):
                     target = os.path.join(folder, item.get("rename", {}).get(name, name))
-                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    make_folders(os.path.dirname(target))
                     with tar.extractfile(info) as source, open(f"{target}.new", "wb") as file:  # type: ignore[union-attr]
                         shutil.copyfileobj(source, file, CHUNK)
                     place(f"{target}.new", target, int(item["mode"], 8))

@@ -70,6 +70,9 @@ def run(settings: Settings, say: Say, *, check: bool = False) -> Outcome:
 def choose(jobs: Jobs, need: Wanted, previous: Manifest | None, say: Say) -> Chosen:
     """Pick the way of each kind and turn what is wanted into jobs."""
     ways = choose_ways(jobs, need, previous, say)
+    # Before the half hour that building takes: every node would refuse the publisher's bytes for their sum.
+    if not jobs.settings.mirror and (problem := plan.built_for_nobody(need, ways)):
+        raise SlipwayError(problem)
     missing: list[Missing] = []
     files = list(file_jobs(jobs, need, ways["files"], missing))
     images = list(image_jobs(jobs, need, ways, missing))

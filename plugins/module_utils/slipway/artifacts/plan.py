@@ -35,6 +35,7 @@ class Settings(BaseModel):
     suites: list[str]
     upstream_prefix: str = "https://"
     registry_prefix: str = "https://"
+    mirror: bool = True
     folder: Path
     state: Path
     cache: Path
@@ -178,6 +179,22 @@ def probe(urls: Mapping[Kind, Mapping[str, str]], timeout: float = PROBE_SECONDS
     silence = f"no answer within {2 * timeout:.0f} s"
     problems = {kind: {host: answers.get((kind, host), silence) for host in hosts} for kind, hosts in urls.items()}
     return {kind: {host: problem for host, problem in hosts.items() if problem} for kind, hosts in problems.items()}
+
+
+def built_for_nobody(need: Wanted, ways: Mapping[Kind, Way]) -> str:
+    """Say that without a mirror nobody gets what is going to be built; empty when nothing is."""
+    items: list[FileItem | ImageItem] = list(need.files) if ways["files"] == "source" else []
+    items += need.images if ways["images"] == "source" else []
+    names = [item.name for item in items if not item.unbuildable]
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"{', '.join(names[:3])}{more} would be built here, which nodes can only get from a mirror, and there is none "
+        f"(cluster_mirror: false, or hosts of which none has role: mirror).\n"
+        f"What works: cluster_mirror: true (with hosts: one of cluster_hosts with role: mirror, and "
+        f"cluster_mirror: auto), or cluster_artifacts_from: upstream where upstream answers."
+    )
 
 
 def notices(failed: Mapping[Kind, Mapping[str, str]]) -> Sequence[str]:
