@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from slipway import machines
+from slipway.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 # Where the script stops to say what it does and begins to do it.
@@ -125,3 +130,56 @@ def test_a_policy_of_the_machines_own_stays(setup: Setup) -> None:
     setup.policy.write_text(own)
     assert setup.install().returncode == 0
     assert setup.policy.read_text() == own
+
+
+def record(folder: Path, machine: str, provider: str, text: str = "4711") -> None:
+    file = folder / "machines" / machine / provider / "id"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("page", "known", "virtualbox", "expected"),
+    [
+        ("", {}, False, "docker"),
+        ("auto", {}, True, "virtualbox"),
+        # VirtualBox came after the machines.
+        ("auto", {"ctrl": "docker"}, True, "docker"),
+        ("libvirt", {"ctrl": "docker"}, True, "libvirt"),
+        ("auto", {"node-1": "docker", "ctrl": "libvirt", "ctrl-2": "virtualbox"}, False, "libvirt"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_setup_decides_on_the_provider_of_the_plan(
+    page: Any, known: dict[str, str], virtualbox: bool, expected: str, named: bool, setup: Setup
+) -> None:
+    setup.page.write_text(f"cluster_provider: {page}\n")
+    vagrant = setup.folder / "records" if named else setup.state / "vagrant"
+    for machine, name in known.items():
+        record(vagrant, machine, name)
+    # What Vagrant leaves of one that is gone.
+    record(vagrant, "a-1", "virtualbox", "")
+    if virtualbox:
+        setup.program("VBoxManage", "")
+        (setup.folder / "vboxdrv").touch()
+    ended = setup.run("provider", **({"VAGRANT_DOTFILE_PATH": str(vagrant)} if named else {}))
+    assert ended.stdout == f"{expected}\n", ended.stderr
+    if known:
+        settings = Settings(cluster_provider=page)
+        assert machines.decide_provider(settings, machines.records(vagrant)) == expected
+
+
+@pytest.mark.parametrize("name", ["libvirt-sock", "virtqemud-sock"])
+def test_libvirt_is_there_in_one_daemon_or_in_several(name: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.program("vagrant", "echo 'vagrant-libvirt (0.11.2, system)'")
+    (setup.folder / "libvirt").mkdir()
+    # A path of a socket has room for 107 characters.
+    monkeypatch.chdir(setup.folder)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.join("libvirt", name))
+        assert setup.run("provider").stdout == "libvirt\n"
+
+
+def test_the_checkouts_own_machines_are_in_vagrants_own_folder(setup: Setup) -> None:
+    record(setup.folder / "checkout/.vagrant", "ctrl", "libvirt")
+    assert setup.run("provider", SLIPWAY_STATE=f"{setup.folder}/checkout/.slipway").stdout == "libvirt\n"
