@@ -183,3 +183,10 @@ def test_libvirt_is_there_in_one_daemon_or_in_several(name: str, setup: Setup, m
 def test_the_checkouts_own_machines_are_in_vagrants_own_folder(setup: Setup) -> None:
     record(setup.folder / "checkout/.vagrant", "ctrl", "libvirt")
     assert setup.run("provider", SLIPWAY_STATE=f"{setup.folder}/checkout/.slipway").stdout == "libvirt\n"
+
+
+@pytest.mark.parametrize("kind", ["docker", "virtualbox", "libvirt", "hosts"])
+def test_what_copies_a_bundle_is_needed_where_none_is_mounted(kind: str, setup: Setup) -> None:
+    bare = 'have() { [ "$1" != rsync ]; }\nbuilds() { false; }\n'
+    ended = setup.run(f'{bare}find_missing {kind}\necho "${{packages[@]}}"')
+    assert ("rsync" in ended.stdout.split()) is (kind != "docker"), ended.stderr
