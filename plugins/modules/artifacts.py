@@ -43,6 +43,12 @@ options:
     description: What is put before upstream's names of images.
     type: str
     default: https://
+  environment:
+    description: >-
+      Environment to download and build in, over that of the run, for the proxy: V(http_proxy), V(https_proxy), V(no_proxy). An empty
+      value takes the variable away.
+    type: dict
+    default: {}
   folder:
     description: The checkout's folder C(artifacts).
     type: path

@@ -185,6 +185,25 @@ def test_the_checkouts_own_machines_are_in_vagrants_own_folder(setup: Setup) -> 
     assert setup.run("provider", SLIPWAY_STATE=f"{setup.folder}/checkout/.slipway").stdout == "libvirt\n"
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ('cluster_proxy: {http: "", https: "", no_proxy: []}', "http://mine:1"),
+        ("cluster_proxy: {https: 'https://page:1', http: \"https://other:1\"}", "https://page:1"),
+        (
+            "cluster_proxy:\n  http: http://other:1\n  # As below.\n  https: http://page:1 # ours\n  no_proxy: []",
+            "http://page:1",
+        ),
+        ("", "http://mine:1"),
+    ],
+)
+def test_upstream_is_asked_through_the_proxy_of_the_page(page: str, expected: str, setup: Setup) -> None:
+    setup.page.write_text(f"cluster_artifacts_from: auto\n{page}\ncluster_ssh_keys: []\n")
+    setup.program("python3", 'cat > /dev/null; echo "$https_proxy" > "$FAKE/used"')
+    assert setup.run("builds", HTTPS_PROXY="http://mine:1").returncode == 1
+    assert (setup.folder / "used").read_text().strip() == expected
+
+
 @pytest.mark.parametrize("kind", ["docker", "virtualbox", "libvirt", "hosts"])
 def test_what_copies_a_bundle_is_needed_where_none_is_mounted(kind: str, setup: Setup) -> None:
     bare = 'have() { [ "$1" != rsync ]; }\nbuilds() { false; }\n'
