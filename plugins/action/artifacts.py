@@ -10,7 +10,7 @@ from ansible.utils.display import Display
 from slipway.artifacts.cache import default_root
 from slipway.artifacts.engine import run
 from slipway.artifacts.plan import Settings
-from slipway.artifacts.process import die_with_parent
+from slipway.artifacts.process import die_with_parent, environment
 from slipway.errors import SlipwayError
 
 ARGUMENTS = {
@@ -22,6 +22,7 @@ ARGUMENTS = {
     "upstream_prefix": {"type": "str", "default": "https://"},
     "registry_prefix": {"type": "str", "default": "https://"},
     "mirror": {"type": "bool", "default": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
     "folder": {"type": "path", "required": True},
     "state": {"type": "path", "required": True},
 }
@@ -39,8 +40,9 @@ class ActionModule(ActionBase):
         # A new run goes on where a killed one stopped, so none may go on unseen.
         die_with_parent()
         try:
-            settings = Settings(cache=default_root(), **arguments)
-            outcome = run(settings, Display().display, check=self._task.check_mode)
+            with environment(arguments.pop("environment")):
+                settings = Settings(cache=default_root(), **arguments)
+                outcome = run(settings, Display().display, check=self._task.check_mode)
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
         result["changed"] = outcome.changed

@@ -47,6 +47,12 @@ options:
     description: Whether nodes get items from a mirror. Without one nothing may be built, as nodes could get it from nowhere; the task fails before it.
     type: bool
     default: true
+  environment:
+    description: >-
+      Environment to download and build in, over that of the run, for the proxy: V(http_proxy), V(https_proxy), V(no_proxy). An empty
+      value takes the variable away.
+    type: dict
+    default: {}
   folder:
     description: The checkout's folder C(artifacts).
     type: path

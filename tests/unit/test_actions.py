@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import os
+import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +16,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.template import trust_as_template
-from slipway.artifacts import local
+from slipway.artifacts import download, local, process
 from slipway.errors import SlipwayError
 
 from tests.support.api import ApiServer
@@ -337,6 +340,70 @@ def test_artifacts_are_got_as_the_settings_say(
         ("auto", tmp_path / "cache", False),
         ("upstream", tmp_path / "cache", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("page", "seen"),
+    [
+        # What the page says of one proxy holds for all of them.
+        (
+            {"http_proxy": "", "https_proxy": "http://page:1", "no_proxy": "a.org"},
+            ({"https": "http://page:1", "no": "a.org"}, {"https_proxy=http://page:1", "no_proxy=a.org"}),
+        ),
+        (
+            {},
+            (
+                {"https": "http://mine:1", "http": "http://mine:2"},
+                {"HTTPS_PROXY=http://mine:1", "http_proxy=http://mine:2"},
+            ),
+        ),
+    ],
+)
+def test_artifacts_go_by_the_proxy_of_the_page(
+    page: dict[str, str],
+    seen: tuple[dict[str, str], set[str]],
+    artifacts: tuple[Any, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugin, arguments = artifacts
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HTTPS_PROXY", "http://mine:1")
+    monkeypatch.setenv("http_proxy", "http://mine:2")
+    before = dict(os.environ)
+    found: list[Any] = []
+
+    def run(*_arguments: Any, **_more: Any) -> Any:
+        found.append(urllib.request.getproxies_environment())
+        process.run(["env"], log=tmp_path / "log", stop=threading.Event())
+        found.append({line for line in (tmp_path / "log").read_text().splitlines() if "_proxy=" in line.lower()})
+        return SimpleNamespace(changed=False, manifest=None)
+
+    monkeypatch.setattr(plugin, "run", run)
+    # urlopen has been in use by then.
+    urllib.request.install_opener(urllib.request.build_opener())
+    run_action(plugin, {**arguments, "environment": page} if page else arguments)
+    assert tuple(found) == seen
+    assert dict(os.environ) == before
+
+
+def test_downloads_go_through_the_proxy_of_the_page() -> None:
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.path.encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        with process.environment({"http_proxy": f"http://127.0.0.1:{proxy.server_port}"}):
+            assert (
+                download.read_text("http://upstream.invalid/sums", threading.Event()) == "http://upstream.invalid/sums"
+            )
+        proxy.shutdown()
 
 
 def test_artifacts_that_cannot_be_had_are_told_in_a_sentence(

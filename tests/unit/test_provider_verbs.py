@@ -299,13 +299,48 @@ def test_the_docker_that_setup_started_is_stopped(
     real = subprocess.run
 
     def run(command: list[str], **more: Any) -> Any:
-        return real(command[1:] if command[0] == "sudo" else command, **more)
+        return real(command[2:] if command[:2] == ["sudo", "--non-interactive"] else command, **more)
 
     monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert verb("stop-docker", plan, monkeypatch) == 0
     assert "stopping Docker" in capsys.readouterr().err
     assert not Path(plan["state"], "dockerd.pid").exists()
     assert dockerd.returncode == -signal.SIGTERM
+
+
+def test_a_docker_that_sudo_may_not_stop_is_told_with_the_command_for_it(
+    plan: Any, dockerd: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Docker(monkeypatch, {"ps": ""})
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    asked = sudo_asks(monkeypatch)
+    assert verb("stop-docker", plan, monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert said.endswith(f"a password is required. Stop it yourself, then run this again: {typed(dockerd.pid)}\n")
+    assert asked == [["sudo", "--non-interactive", "sh", "-c", f"kill {dockerd.pid}"]]
+    assert Path(plan["state"], "dockerd.pid").exists()
+
+
+def typed(pid: int) -> str:
+    return f"sudo sh -c 'kill {pid}'"
+
+
+def sudo_asks(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stand in for the sudo of somebody who has to type a password; gives what it was called with."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], *, check: bool, **_: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] != "sudo":
+            names = command[command.index("remove") + 1 :]
+            return subprocess.CompletedProcess(command, 0, "".join(f"Remv {name} [1.0]\n" for name in names), "")
+        asked.append(command)
+        if check:
+            raise subprocess.CalledProcessError(1, command)
+        return subprocess.CompletedProcess(command, 1, "", "sudo: a password is required\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return asked
 
 
 def test_a_docker_that_does_not_stop_is_told_and_stays_noted(
@@ -409,6 +444,24 @@ def test_packages_that_cannot_go_keep_the_list_of_them(
     assert purging("rest", left, monkeypatch) == 1
     assert "failed:\nE: dpkg was interrupted" in capsys.readouterr().err
     assert Path(left["state"], "packages").exists()
+
+
+def test_where_sudo_asks_for_a_password_all_but_the_packages_and_their_list_goes(
+    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    asked = sudo_asks(monkeypatch)
+    Path(left["state"], "log").mkdir()
+    Path(left["state"], "kubeconfig").touch()
+    for _ in range(2):
+        assert purging("rest", left, monkeypatch) == 1
+        assert "yourself: sudo apt-get remove --yes uidmap vagrant\n" in capsys.readouterr().err
+        assert asked.pop() == ["sudo", "--non-interactive", "apt-get", "remove", "--yes", "uidmap", "vagrant"]
+        assert not Path(left["cache"]).exists()
+        assert [path.name for path in Path(left["state"]).iterdir()] == ["packages"]
+    programs(monkeypatch)
+    assert purging("rest", left, monkeypatch) == 0
+    assert not Path(left["state"]).exists()
 
 
 def test_a_file_in_a_cache_elsewhere_goes_too(left: Any, monkeypatch: pytest.MonkeyPatch) -> None:

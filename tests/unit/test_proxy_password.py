@@ -35,7 +35,8 @@ def wired(role: str, variable: str) -> Any:
     loader.set_basedir(str(ROOT / "roles" / role / "tasks"))
     variables: dict[str, Any] = {}
     for path in (f"roles/{role}/defaults/main.yml", f"roles/{role}/vars/main.yml", "group_vars/all/wiring.yml"):
-        variables |= loader.load_from_file(str(ROOT / path), trusted_as_template=True)
+        if (ROOT / path).exists():
+            variables |= loader.load_from_file(str(ROOT / path), trusted_as_template=True)
     variables |= {
         **PAGE,
         "containerd_mirror": "",
@@ -66,6 +67,12 @@ def test_containerd_goes_by_the_proxy() -> None:
     assert lines["http_proxy"] == f'"{PROXY}"'
     assert "https_proxy" not in lines
     assert {"example.org", "192.0.2.0/24", "api.lab.internal"} <= set(lines["no_proxy"].strip('"').split(","))
+
+
+def test_this_machine_gets_artifacts_by_the_proxy_too() -> None:
+    found = wired("artifacts", "artifacts_environment")
+    assert (found["http_proxy"], found["https_proxy"]) == (PROXY, "")
+    assert "example.org" in found["no_proxy"].split(",")
 
 
 def test_no_play_puts_it_on_a_command_line() -> None:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -569,7 +569,12 @@ def stop_docker(state: Path, progress: Progress) -> None:
         if os.geteuid() == 0:
             os.kill(int(pid), signal.SIGTERM)
         else:
-            subprocess.run(["sudo", "sh", "-c", f"kill {int(pid)}"], check=True)
+            complaint = as_root(["sh", "-c", f"kill {int(pid)}"])
+            if complaint and _is_dockerd(pid):
+                raise SlipwayError(
+                    f"Docker (process {pid}), which `make setup` started, cannot be stopped: {complaint}. "
+                    f"Stop it yourself, then run this again: sudo sh -c 'kill {int(pid)}'"
+                )
         for _ in range(150):
             if not _is_dockerd(pid):
                 break
@@ -577,6 +582,17 @@ def stop_docker(state: Path, progress: Progress) -> None:
         else:
             raise SlipwayError(f"Docker (process {pid}) did not stop within 15 s.")
     note.unlink(missing_ok=True)
+
+
+def as_root(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """Run a command with root's rights; return what it complains of, empty when it went well."""
+    # Inside Ansible there is no terminal that sudo could ask for a password on.
+    sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    try:
+        ended = subprocess.run([*sudo, *command], capture_output=True, text=True, check=False, env=environment)
+    except FileNotFoundError as exc:
+        return f"{exc.filename} is not installed"
+    return "" if ended.returncode == 0 else ended.stderr.strip() or f"exit code {ended.returncode}"
 
 
 def _is_dockerd(pid: str) -> bool:

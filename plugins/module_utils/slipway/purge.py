@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .debian import Progress, docker
 from .errors import SlipwayError
-from .provider import docker_is_there
+from .provider import as_root, docker_is_there
 from .surroundings import folder_size
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Simulate = Callable[[Sequence[str]], set[str]]
 
+# Below the state folder: what setup installed.
+NOTE = "packages"
 IMAGES = "slipway-node"
 # A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
 CACHE_ENTRIES = (
@@ -50,7 +53,7 @@ def images() -> list[str]:
 
 def packages(plan: Plan, simulate: Simulate | None = None) -> list[str]:
     """Return the Debian packages that setup installed and that can go without taking others along."""
-    note = Path(plan["state"]) / "packages"
+    note = Path(plan["state"]) / NOTE
     wanted = sorted(set(note.read_text(encoding="utf-8").split())) if note.exists() else []
     while wanted:
         going = (simulate or _simulate)(wanted)
@@ -92,22 +95,38 @@ def remove_images(progress: Progress) -> None:
 
 
 def remove_rest(plan: Plan, progress: Progress) -> None:
-    """Remove packages, then folders: the list of packages is in one of them."""
-    names = packages(plan)
-    if names:
-        progress(f"removing {len(names)} Debian packages")
-        command = [*([] if os.geteuid() == 0 else ["sudo"]), "apt-get", "remove", "--yes", *names]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        if ended.returncode != 0:
-            raise SlipwayError(f"`{' '.join(command[:3])} …` failed:\n{ended.stderr.strip()}")
+    """Remove packages, then folders; where the packages stay, so does the list of them, for the next time."""
+    complaint = _remove_packages(packages(plan), progress)
+    state = Path(plan["state"])
     for folder in folders(plan):
         progress(f"removing {folder}")
-        if folder.is_dir():
-            _make_writable(folder)
-            shutil.rmtree(folder)
-        else:
-            folder.unlink()
+        kept = folder / NOTE if complaint and folder == state else None
+        for entry in [folder] if kept is None else sorted(set(folder.iterdir()) - {kept}):
+            _remove(entry)
+    if complaint:
+        left = shlex.quote(str(state))
+        raise SlipwayError(f"{complaint}\nThen remove the list of them, all that is left: rm -r {left}")
+
+
+def _remove_packages(names: list[str], progress: Progress) -> str:
+    """Remove Debian packages; return what to say where that fails."""
+    if not names:
+        return ""
+    progress(f"removing {len(names)} Debian packages")
+    command = ["apt-get", "remove", "--yes", *names]
+    complaint = as_root(command, {**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    if not complaint:
+        return ""
+    typed = shlex.join([*([] if os.geteuid() == 0 else ["sudo"]), *command])
+    return f"`{' '.join(command[:2])} …` failed:\n{complaint}\nThe packages stay. Remove them yourself: {typed}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        _make_writable(path)
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _make_writable(folder: Path) -> None:

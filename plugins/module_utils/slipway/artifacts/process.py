@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SlipwayError
@@ -37,6 +39,30 @@ def die_with_parent() -> None:
     """Ask Linux to end this process when the one that started it is gone, even by kill -9."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have ``variables``, such as https_proxy, hold here and in what is started; an empty one takes its name away."""
+    before = dict(os.environ)
+    try:
+        for name, value in variables.items():
+            # Programs differ in which of the two spellings goes first.
+            for spelling in (name.upper(), name.lower()):
+                os.environ.pop(spelling, None)
+            if value:
+                os.environ[name] = value
+        _look_for_proxies()
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        _look_for_proxies()
+
+
+def _look_for_proxies() -> None:
+    """Have urlopen read the environment, which it does once in a process."""
+    urllib.request.install_opener(urllib.request.build_opener())
 
 
 def run(

@@ -1,0 +1,211 @@
+"""scripts/setup: what it installs and notes, without touching this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway import machines
+from slipway.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+# Where the script stops to say what it does and begins to do it.
+MAIN = 'mkdir -p "$state/log"\n'
+PROGRAMS = {
+    "sudo": 'exec "$@"',
+    # Packages are lines of a file; apt is killed with the run, or fails, where a file says so.
+    "dpkg-query": """sed 's/^/ii  /' "$FAKE/installed" """,
+    "apt-get": """
+        echo "$*" >> "$FAKE/asked"
+        case $* in
+          *check*) [ ! -e "$FAKE/interrupted" ] ;;
+          *install*) cp "$POLICY" "$FAKE/policy" 2> /dev/null; echo gcc >> "$FAKE/installed"
+            if [ -e "$FAKE/kill" ]; then kill -9 "$(cat "$FAKE/pid")"; fi; [ ! -e "$FAKE/broken" ] ;;
+        esac""",
+    "dpkg": 'echo "dpkg $*" >> "$FAKE/asked"',
+}
+
+
+class Setup:
+    """The script's functions, with programs that only pretend and paths below a folder of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.policy = folder / "policy-rc.d"
+        self.page = folder / "cluster.yml"
+        self.page.write_text("cluster_provider: auto\n")
+        (self.state / "log").mkdir(parents=True)
+        (folder / "bin").mkdir()
+        (folder / "installed").write_text("bash\n")
+        for name, text in PROGRAMS.items():
+            self.program(name, text)
+
+    def program(self, name: str, text: str) -> None:
+        file = self.folder / "bin" / name
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+
+    def run(self, commands: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        functions, main, _ = (ROOT / "scripts/setup").read_text().partition(MAIN)
+        assert main
+        for path in ("/usr/sbin/policy-rc.d", "/run/", "/dev/vboxdrv"):
+            functions = functions.replace(path, f"{self.folder}/{path.rpartition('/')[2]}")
+        script = self.folder / "checkout/scripts/setup"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(f'{functions}\necho $$ > "$FAKE/pid"\n{commands}\n')
+        return subprocess.run(
+            ["bash", str(script)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                "PATH": f"{self.folder}/bin:/usr/bin:/bin",
+                "HOME": str(self.folder),
+                "FAKE": str(self.folder),
+                "POLICY": str(self.policy),
+                "SLIPWAY_STATE": str(self.state),
+                "SLIPWAY_PAGE": str(self.page),
+                **environment,
+            },
+        )
+
+    def install(self) -> subprocess.CompletedProcess[str]:
+        return self.run("finish_cut_off\nneed gcc 'builds runc'\ninstall_missing")
+
+    def noted(self) -> list[str]:
+        note = self.state / "packages"
+        return note.read_text().split() if note.exists() else []
+
+    def asked(self) -> str:
+        return (self.folder / "asked").read_text()
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+def test_packages_are_noted_and_start_nothing(setup: Setup) -> None:
+    ended = setup.install()
+    assert ended.returncode == 0, ended.stderr
+    assert setup.noted() == ["gcc"]
+    assert "exit 101" in (setup.folder / "policy").read_text()
+    assert not setup.policy.exists()
+
+
+def test_packages_of_an_apt_that_failed_are_noted(setup: Setup) -> None:
+    (setup.folder / "broken").touch()
+    ended = setup.install()
+    assert (ended.returncode, "apt-get install gcc failed" in ended.stderr) == (1, True)
+    assert setup.noted() == ["gcc"]
+    assert not setup.policy.exists()
+
+
+@pytest.mark.parametrize(("interrupted", "services"), [(False, False), (True, False), (True, True)])
+def test_a_run_that_was_killed_in_apt_is_finished_by_the_next(setup: Setup, interrupted: bool, services: bool) -> None:
+    (setup.folder / "kill").touch()
+    if services:
+        (setup.folder / "systemd/system").mkdir(parents=True)
+    assert setup.install().returncode == -9
+    assert setup.policy.exists() is not services
+    if interrupted:
+        (setup.folder / "interrupted").touch()
+    ended = setup.run("finish_cut_off")
+    assert ended.returncode == 0, ended.stderr
+    assert "was cut off" in ended.stdout
+    assert ("dpkg --configure -a" in setup.asked()) is interrupted
+    assert setup.noted() == ["gcc"]
+    assert not setup.policy.exists()
+    assert setup.run("finish_cut_off").stdout == ""
+    assert setup.noted() == ["gcc"]
+
+
+def test_a_policy_of_the_machines_own_stays(setup: Setup) -> None:
+    own = "#!/bin/sh\nexit 101\n"
+    setup.policy.write_text(own)
+    assert setup.install().returncode == 0
+    assert setup.policy.read_text() == own
+
+
+def record(folder: Path, machine: str, provider: str, text: str = "4711") -> None:
+    file = folder / "machines" / machine / provider / "id"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("page", "known", "virtualbox", "expected"),
+    [
+        ("", {}, False, "docker"),
+        ("auto", {}, True, "virtualbox"),
+        # VirtualBox came after the machines.
+        ("auto", {"ctrl": "docker"}, True, "docker"),
+        ("libvirt", {"ctrl": "docker"}, True, "libvirt"),
+        ("auto", {"node-1": "docker", "ctrl": "libvirt", "ctrl-2": "virtualbox"}, False, "libvirt"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_setup_decides_on_the_provider_of_the_plan(
+    page: Any, known: dict[str, str], virtualbox: bool, expected: str, named: bool, setup: Setup
+) -> None:
+    setup.page.write_text(f"cluster_provider: {page}\n")
+    vagrant = setup.folder / "records" if named else setup.state / "vagrant"
+    for machine, name in known.items():
+        record(vagrant, machine, name)
+    # What Vagrant leaves of one that is gone.
+    record(vagrant, "a-1", "virtualbox", "")
+    if virtualbox:
+        setup.program("VBoxManage", "")
+        (setup.folder / "vboxdrv").touch()
+    ended = setup.run("provider", **({"VAGRANT_DOTFILE_PATH": str(vagrant)} if named else {}))
+    assert ended.stdout == f"{expected}\n", ended.stderr
+    if known:
+        settings = Settings(cluster_provider=page)
+        assert machines.decide_provider(settings, machines.records(vagrant)) == expected
+
+
+@pytest.mark.parametrize("name", ["libvirt-sock", "virtqemud-sock"])
+def test_libvirt_is_there_in_one_daemon_or_in_several(name: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.program("vagrant", "echo 'vagrant-libvirt (0.11.2, system)'")
+    (setup.folder / "libvirt").mkdir()
+    # A path of a socket has room for 107 characters.
+    monkeypatch.chdir(setup.folder)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.join("libvirt", name))
+        assert setup.run("provider").stdout == "libvirt\n"
+
+
+def test_the_checkouts_own_machines_are_in_vagrants_own_folder(setup: Setup) -> None:
+    record(setup.folder / "checkout/.vagrant", "ctrl", "libvirt")
+    assert setup.run("provider", SLIPWAY_STATE=f"{setup.folder}/checkout/.slipway").stdout == "libvirt\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ('cluster_proxy: {http: "", https: "", no_proxy: []}', "http://mine:1"),
+        ("cluster_proxy: {https: 'https://page:1', http: \"https://other:1\"}", "https://page:1"),
+        (
+            "cluster_proxy:\n  http: http://other:1\n  # As below.\n  https: http://page:1 # ours\n  no_proxy: []",
+            "http://page:1",
+        ),
+        ("", "http://mine:1"),
+    ],
+)
+def test_upstream_is_asked_through_the_proxy_of_the_page(page: str, expected: str, setup: Setup) -> None:
+    setup.page.write_text(f"cluster_artifacts_from: auto\n{page}\ncluster_ssh_keys: []\n")
+    setup.program("python3", 'cat > /dev/null; echo "$https_proxy" > "$FAKE/used"')
+    assert setup.run("builds", HTTPS_PROXY="http://mine:1").returncode == 1
+    assert (setup.folder / "used").read_text().strip() == expected
+
+
+@pytest.mark.parametrize("kind", ["docker", "virtualbox", "libvirt", "hosts"])
+def test_what_copies_a_bundle_is_needed_where_none_is_mounted(kind: str, setup: Setup) -> None:
+    bare = 'have() { [ "$1" != rsync ]; }\nbuilds() { false; }\n'
+    ended = setup.run(f'{bare}find_missing {kind}\necho "${{packages[@]}}"')
+    assert ("rsync" in ended.stdout.split()) is (kind != "docker"), ended.stderr
