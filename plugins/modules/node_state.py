@@ -51,7 +51,7 @@ ansible_facts:
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
         dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
-        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), kubernetes (joined, controller, interrupted,
+        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), kubernetes (joined, controller, interrupted,
         founding, foreign, etcd, sealed, node, ca, version, pod_cidr, registered, marked). V(registered) is whether the cluster has this node
         with all that its kubelet and Flannel told of it, V(marked) whether as a controller; null when there was no telling.
       type: dict
@@ -59,6 +59,7 @@ ansible_facts:
 """
 
 import json
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.kubeapi import find_node
@@ -104,6 +105,8 @@ def main() -> None:
         )
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""
     found = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
+    # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
+    node["user"] = os.environ.get("SUDO_USER") or "root"
     node["kubernetes"] |= registration(found, bool(node["kubernetes"]["pod_cidr"]))
     module.exit_json(changed=False, ansible_facts={"slipway_node": node})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins import loader as plugins
 from ansible.template import Templar, trust_as_template
@@ -20,6 +21,7 @@ MACHINE: dict[str, Any] = {
     "os_codename": "bookworm",
     "os_name": "Debian GNU/Linux 12 (bookworm)",
     "packages_missing": [],
+    "user": "debian",
 }
 
 
@@ -80,6 +82,14 @@ def test_names_stand_in_every_file_that_they_are_read_from() -> None:
             (pattern,) = file["substitute"]
             assert re.sub(pattern, file["substitute"][pattern], "127.0.1.1\tnode-1") == "192.0.2.101\tnode-1"
             assert not re.search(pattern, "127.0.1.10 node-1")
+
+
+@pytest.mark.parametrize(("values", "user"), [({}, "debian"), ({"ansible_user": "me"}, "me")])
+def test_keys_are_registered_for_who_logs_in(values: dict[str, Any], user: str) -> None:
+    files = {file["path"]: file for file in on("__host_files", host_ssh_keys=["ssh-ed25519 AAAA"], **values)}
+    assert files[f"~{user}/.ssh/authorized_keys"]["owner"] == user
+    own = yaml.safe_load((ROLE.parents[1] / "group_vars/controllers.yml").read_text())
+    assert on("given", given=trust_as_template(own["tools_users"]), **values) == ["root", user]
 
 
 @pytest.mark.parametrize(

@@ -186,3 +186,13 @@ def test_a_card_that_cannot_be_asked_is_named(probe: Any, monkeypatch: pytest.Mo
     ended = ask(probe)
     assert ended.failed
     assert "on eth1: No such device" in ended.msg
+
+
+@pytest.mark.parametrize(("sudo", "user"), [("debian", "debian"), (None, "root")])
+def test_who_logged_in_is_known_though_root_looks(
+    sudo: str | None, user: str, plugin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    if sudo:
+        monkeypatch.setenv("SUDO_USER", sudo)
+    assert look(plugin).result["ansible_facts"]["slipway_node"]["user"] == user
