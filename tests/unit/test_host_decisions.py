@@ -69,7 +69,7 @@ def test_one_daemon_keeps_the_time(machine: dict[str, Any], missing: list[str], 
 @pytest.mark.parametrize(("keys", "content"), [([], ""), (["ssh-rsa A", "ssh-rsa B"], "ssh-rsa A\nssh-rsa B")])
 def test_keys_that_are_registered_no_longer_are_taken_out(keys: list[str], content: str) -> None:
     (file,) = (file for file in on("__host_files", host_ssh_keys=keys) if file["path"].endswith("/authorized_keys"))
-    assert (file["path"], file["block"], file["content"]) == ("~root/.ssh/authorized_keys", True, content)
+    assert (file["path"], file["block"], file["content"]) == ("~debian/.ssh/authorized_keys", True, content)
 
 
 def test_names_stand_in_every_file_that_they_are_read_from() -> None:
