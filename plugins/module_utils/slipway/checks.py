@@ -537,11 +537,11 @@ def _kubernetes_stays(settings: Settings, around: Surroundings) -> Iterator[Faul
 
 @_local_rule("cluster_name", "cluster_api_endpoint", "cluster_pod_cidr", "cluster_service_cidr", "cluster_dns_domain")
 def _founding_stays(settings: Settings, around: Surroundings) -> Iterator[Fault]:
-    for key, kept in around.founded.items():
-        asked = str(getattr(settings, key))
+    for key, value in around.founded.items():
+        kept, asked = value, str(getattr(settings, key))
         if key == "cluster_api_endpoint":
             # What the page leaves out, group_vars/all/wiring.yml makes of the name, and of kubeadm's port.
-            kept = "" if kept == f"api.{around.founded['cluster_name']}.internal:6443" else kept  # noqa: PLW2901
+            kept = "" if value == f"api.{around.founded['cluster_name']}.internal:6443" else value
             asked = f"{asked}:6443" if asked and ":" not in asked else asked
         if asked != kept:
             what = f"a cluster keeps what it was founded with, and this one has {kept or 'none of its own'}"

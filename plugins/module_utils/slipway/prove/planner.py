@@ -444,12 +444,10 @@ class _Planner:
     def _tls(self, _: Json) -> Json:
         path = self._path(self.facts["routes"][0]["path"])
         hosts = self.facts["hosts"][:MOST_PLACES]
-        places = [(host, port) for port in self.facts["ports"] if port != HTTPS for host in self.facts["hosts"]]
-        self._room(path, len(hosts) + MOST_PLACES)
+        ports = [port for port in self.facts["ports"] if port != HTTPS] if self.facts["redirect"] else []
+        clear = [(host, port) for port in ports for host in hosts][:MOST_PLACES]
+        self._room(path, len(hosts) + len(clear))
         secure = {self._experiment([self._step(path, host=host, port=HTTPS)]): host for host in hosts}
-        if not self.facts["redirect"]:
-            return {"secure": secure, "sent_on": {}}
-        clear = places[:MOST_PLACES]
         sent_on = {self._experiment([self._step(path, host=host, port=port)]): [host, port] for host, port in clear}
         return {"secure": secure, "sent_on": sent_on}
 
