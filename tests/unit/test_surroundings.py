@@ -103,6 +103,25 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     assert surroundings.look_around(Settings(), state=tmp_path).founded == {}
 
 
+def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, asked: str, answer: Any) -> Path:
+    """Have a cluster that gives ``answer`` when it is asked for that path; return its kubeconfig, there with a text."""
+
+    class FakeApi:
+        def __init__(self, kubeconfig: str, timeout: float) -> None:
+            assert (kubeconfig, timeout) == ("k", 2.0)
+
+        def request(self, method: str, path: str) -> Any:
+            assert (method, path) == ("GET", asked)
+            if isinstance(answer, ApiError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(surroundings, "Api", FakeApi)
+    if text:
+        (folder / "kubeconfig").write_text(text)
+    return folder / "kubeconfig"
+
+
 @pytest.mark.parametrize(
     ("text", "answer", "release"),
     [
@@ -115,20 +134,8 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
 def test_the_release_of_a_cluster_that_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, answer: Any, release: str
 ) -> None:
-    class FakeApi:
-        def __init__(self, kubeconfig: str, timeout: float) -> None:
-            assert (kubeconfig, timeout) == ("k", 2.0)
-
-        def request(self, method: str, path: str) -> Any:
-            assert (method, path) == ("GET", "/version")
-            if isinstance(answer, ApiError):
-                raise answer
-            return answer
-
-    monkeypatch.setattr(surroundings, "Api", FakeApi)
-    if text:
-        (tmp_path / "kubeconfig").write_text(text)
-    assert surroundings.running_kubernetes(tmp_path / "kubeconfig") == release
+    kubeconfig = cluster(tmp_path, monkeypatch, text, "/version", answer)
+    assert surroundings.running_kubernetes(kubeconfig) == release
 
 
 KEPT = """apiVersion: kubeadm.k8s.io/v1beta4
@@ -159,17 +166,6 @@ FOUNDED = {
 def test_what_a_cluster_was_founded_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, answer: Any, found: dict[str, str]
 ) -> None:
-    class FakeApi:
-        def __init__(self, kubeconfig: str, timeout: float) -> None:
-            assert (kubeconfig, timeout) == ("k", 2.0)
-
-        def request(self, method: str, path: str) -> Any:
-            assert (method, path) == ("GET", "/api/v1/namespaces/kube-system/configmaps/kubeadm-config")
-            if isinstance(answer, ApiError):
-                raise answer
-            return answer
-
-    monkeypatch.setattr(surroundings, "Api", FakeApi)
-    if text:
-        (tmp_path / "kubeconfig").write_text(text)
-    assert surroundings.founded(tmp_path / "kubeconfig") == found
+    asked = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+    kubeconfig = cluster(tmp_path, monkeypatch, text, asked, answer)
+    assert surroundings.founded(kubeconfig) == found

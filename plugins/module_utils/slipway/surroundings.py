@@ -107,11 +107,7 @@ def kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
 
 def running_kubernetes(kubeconfig: Path) -> str:
     """Ask the cluster that an earlier run made which release it runs; empty: there is none, or it does not answer."""
-    try:
-        _, answer = Api(kubeconfig.read_text(encoding="utf-8"), timeout=2.0).request("GET", "/version")
-    except (OSError, ValueError, ApiError):
-        return ""
-    return str(answer.get("gitVersion", "")).removeprefix("v")
+    return str(_answer(kubeconfig, "/version").get("gitVersion", "")).removeprefix("v")
 
 
 def founded(kubeconfig: Path) -> dict[str, str]:
@@ -119,9 +115,8 @@ def founded(kubeconfig: Path) -> dict[str, str]:
 
     It is what kubeadm keeps (ConfigMap kubeadm-config in kube-system); empty: there is none, or it does not answer.
     """
-    path = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+    answer = _answer(kubeconfig, "/api/v1/namespaces/kube-system/configmaps/kubeadm-config")
     try:
-        _, answer = Api(kubeconfig.read_text(encoding="utf-8"), timeout=2.0).request("GET", path)
         kept = yaml.safe_load(answer["data"]["ClusterConfiguration"])
         networks = kept["networking"]
         return {
@@ -131,7 +126,15 @@ def founded(kubeconfig: Path) -> dict[str, str]:
             "cluster_service_cidr": str(networks["serviceSubnet"]),
             "cluster_dns_domain": str(networks["dnsDomain"]),
         }
-    except (OSError, ValueError, ApiError, yaml.YAMLError, KeyError, TypeError):
+    except (yaml.YAMLError, KeyError, TypeError):
+        return {}
+
+
+def _answer(kubeconfig: Path, path: str) -> dict[str, Any]:
+    """Ask the cluster of ``kubeconfig``; empty: there is none, or it does not answer."""
+    try:
+        return Api(kubeconfig.read_text(encoding="utf-8"), timeout=2.0).request("GET", path)[1]
+    except (OSError, ValueError, ApiError):
         return {}
 
 
