@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -117,31 +117,58 @@ def begin(phase: Phase, output: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def run_phases(phases: Mapping[str, Phase], screen: Screen) -> Generator[Outcome]:
-    """Run ``phases``, by their places, side by side, each to its end or its limit; give each as it ends."""
-    with contextlib.ExitStack() as end:
-        began = time.monotonic()
-        running: dict[str, subprocess.Popen[bytes]] = {}
-        end.callback(lambda: stop(list(running.values())))
-        for place, phase in phases.items():
-            for name in phase.reports:
-                (REPORT / name).unlink(missing_ok=True)
-            screen.say(f"{place} {phase.name}: {phase.what}")
-            running[place] = begin(phase, end.enter_context(log(phase.name).open("wb")))
-        while running:
-            seconds = time.monotonic() - began
-            for place, process in list(running.items()):
-                status = process.poll()
-                late = status is None and seconds > phases[place].limit
+@dataclass(frozen=True)
+class Started:
+    """A phase that is under way."""
+
+    place: str
+    phase: Phase
+    process: subprocess.Popen[bytes]
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+class Running:
+    """The phases that are under way, each with its own log, clock and limit."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.started: list[Started] = []
+
+    def start(self, place: str, phase: Phase) -> None:
+        """Start ``phase``; ``place`` says where in the order it stands."""
+        for name in phase.reports:
+            (REPORT / name).unlink(missing_ok=True)
+        self.screen.say(f"{place} {phase.name}: {phase.what}")
+        with log(phase.name).open("wb") as output:
+            self.started.append(Started(place, phase, begin(phase, output), time.monotonic()))
+
+    def wait(self, names: Collection[str]) -> Generator[Outcome]:
+        """Give what became of each phase as it ends or is over its limit, until none of ``names`` is under way."""
+        while any(one.phase.name in names for one in self.started):
+            for one in list(self.started):
+                status = one.process.poll()
+                late = status is None and one.seconds > one.phase.limit
                 if late:
-                    stop([process])
+                    stop([one.process])
                 if late or status is not None:
-                    del running[place]
-                    yield ended(phases[place], time.monotonic() - began, -1 if late else status or 0)
-            if running:
-                names = {place: phases[place].name for place in running}
-                screen.show(*(f"{at} {name} {seconds:4.0f} s  {last_line(log(name))}" for at, name in names.items()))
+                    self.started.remove(one)
+                    yield ended(one.phase, one.seconds, -1 if late else status or 0)
+            if self.started:
+                self.screen.show(
+                    *(
+                        f"{one.place} {one.phase.name} {one.seconds:4.0f} s  {last_line(log(one.phase.name))}"
+                        for one in self.started
+                    )
+                )
                 time.sleep(0.5)
+
+    def close(self) -> None:
+        """End what still runs."""
+        stop([one.process for one in self.started])
 
 
 def ended(phase: Phase, seconds: float, status: int) -> Outcome:
@@ -215,6 +242,21 @@ def left_out(phase: Phase, chosen: set[str], done: Mapping[str, str], passed: Ma
     return None
 
 
+def free_memory() -> float:
+    """GB of memory that programs could have now, as the kernel estimates it."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)
+    return int(found[1]) * 1024 / 1e9 if found else 0.0
+
+
+def in_turn(phases: Sequence[Phase], screen: Screen) -> list[Phase]:
+    """The phases in order; what runs along with others comes last and alone where there is no memory for that."""
+    free = free_memory()
+    short = [phase for phase in phases if phase.along > free]
+    for phase in short:
+        screen.say(f"{phase.name} comes last: beside others it needs {phase.along} GB of memory, {free:.1f} are free")
+    return [*(phase for phase in phases if phase not in short), *(replace(phase, along=0) for phase in short)]
+
+
 def outcomes(phases: Sequence[Phase], resume: bool, screen: Screen) -> Generator[Outcome]:
     """Run ``phases`` in order and give what became of each; of those side by side, whichever ends first comes first."""
     now = tree()
@@ -222,16 +264,16 @@ def outcomes(phases: Sequence[Phase], resume: bool, screen: Screen) -> Generator
     passed: dict[str, float] = known.get("phases", {}) if known.get("tree") == now else {}
     chosen = {phase.name for phase in phases}
     done: dict[str, str] = {}
-    for group in groups(phases):
-        to_run: dict[str, Phase] = {}
-        for place, phase in group:
-            if (outcome := left_out(phase, chosen, done, passed)) is None:
-                to_run[place] = phase
-            else:
-                done[phase.name] = outcome.result
-                yield outcome
-        with contextlib.closing(run_phases(to_run, screen)) as run:
-            for outcome in run:
+    with contextlib.closing(Running(screen)) as running:
+        # After the last group comes what still runs along.
+        for group in [*groups(in_turn(phases, screen)), []]:
+            for place, phase in group:
+                if (outcome := left_out(phase, chosen, done, passed)) is None:
+                    running.start(place, phase)
+                else:
+                    done[phase.name] = outcome.result
+                    yield outcome
+            for outcome in running.wait({phase.name for _, phase in group if not phase.along} if group else chosen):
                 done[outcome.phase.name] = outcome.result
                 if outcome.result == "passed":
                     passed[outcome.phase.name] = outcome.seconds
@@ -331,7 +373,8 @@ def main() -> int:
                 screen.say(f"      {outcome.phase.name} {outcome.result} in {outcome.seconds:.0f} s{why}")
     except KeyboardInterrupt:
         interrupted = True
-    rows.sort(key=lambda row: phases.index(row.phase))
+    order = [phase.name for phase in phases]
+    rows.sort(key=lambda row: order.index(row.phase.name))
     total = junit.Count()
     for row in rows:
         total.add(row.count)

@@ -1,7 +1,7 @@
 """The phases: what runs, in which order, how long it may take, and what it needs to have passed before.
 
-The cheap ones come first, some of them side by side. ``up`` to ``down`` share one cluster in one clean clone;
-each of them is a file of tests/e2e.
+The cheap ones come first, some of them side by side. ``up`` and ``again`` to ``kill`` share one cluster in one clean
+clone; each of them is a file of tests/e2e.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ class Phase:
     beside: str = ""
     """The phase right before this one that it runs side by side with. At most one of a group has machines: waiting for
     them takes no processor, of which the others want one each."""
+    along: int = 0
+    """GB of free memory with which the phases that follow run, in their turn, while this one still does: both have
+    machines, and wait for them more than they work. With less it comes last; at 0 nothing begins before it ends."""
 
 
 def pytest(name: str, *arguments: str) -> tuple[str, ...]:
@@ -128,6 +131,18 @@ SHORT = (
         tells=True,
     ),
     suite("up", "make up in a clean clone, from no machines", 5400, "--capture=no", "tests/e2e/test_up.py"),
+    Phase(
+        "molecule",
+        "each role alone, twice, on live machines",
+        (
+            str(Path(sys.executable).parent / "molecule"),
+            "test",
+            *(word for name in SCENARIOS for word in ("--scenario-name", name)),
+        ),
+        5400,
+        along=14,
+        reports=tuple(f"molecule-{name}.xml" for name in SCENARIOS),
+    ),
     suite(
         "again",
         "a second make up and --check change nothing",
@@ -156,17 +171,6 @@ SHORT = (
     suite("down", "make down leaves nothing", 600, "--capture=no", "tests/e2e/test_down.py", after=("up",)),
     suite(
         "kill", "kill -9 half-way, then a plain make up", 1200, "--capture=no", "tests/e2e/test_kill.py", needs=("up",)
-    ),
-    Phase(
-        "molecule",
-        "each role alone, twice, on live machines",
-        (
-            str(Path(sys.executable).parent / "molecule"),
-            "test",
-            *(word for name in SCENARIOS for word in ("--scenario-name", name)),
-        ),
-        5400,
-        reports=tuple(f"molecule-{name}.xml" for name in SCENARIOS),
     ),
 )
 

@@ -80,6 +80,31 @@ def test_phases_side_by_side_run_at_the_same_time(tmp_path: Path) -> None:
     assert results(first, second) == {"first": "passed", "second": "passed"}
 
 
+def test_phases_follow_one_that_runs_along_in_their_turn_and_its_end_is_waited_for(tmp_path: Path) -> None:
+    """The first ends only once the third has begun, and that one not before the second has ended."""
+    met, order = tmp_path / "met", tmp_path / "order"
+    wait = f"for _ in $(seq 200); do [ -e {met} ] && exec sleep 0.2; sleep 0.05; done; exit 1"
+    first = phase("first", ("sh", "-c", wait), along=1)
+    second = phase("second", ("sh", "-c", f"sleep 0.2; echo second >> {order}"))
+    third = phase("third", ("sh", "-c", f"echo third >> {order}; touch {met}"), needs=("second",))
+    assert results(first, second, third) == {"second": "passed", "third": "passed", "first": "passed"}
+    assert order.read_text().split() == ["second", "third"]
+
+
+def test_what_runs_along_comes_last_and_alone_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.runner.__main__.free_memory", lambda: 7.5)
+    order = tmp_path / "order"
+    phases = [
+        phase(name, ("sh", "-c", f"sleep {seconds}; echo {name} >> {order}"), along=along)
+        for name, seconds, along in (("large", 0, 8), ("small", 0.5, 7), ("other", 0, 0))
+    ]
+    assert results(*phases)["large"] == "passed"
+    assert order.read_text().split() == ["other", "small", "large"]
+    assert "large comes last: beside others it needs 8 GB of memory, 7.5 are free" in capsys.readouterr().out
+
+
 def test_of_phases_side_by_side_each_has_its_own_log_result_and_limit(tmp_path: Path) -> None:
     slow = phase("slow", ("sh", "-c", "echo of slow; sleep 60"), limit=1)
     bad = phase("bad", ("sh", "-c", "echo of bad; exit 3"), beside="slow")
@@ -103,14 +128,15 @@ def test_a_phase_runs_alone_where_its_neighbour_does_not(monkeypatch: pytest.Mon
     assert again == {"first": "passed before", "second": "passed"}
 
 
+@pytest.mark.parametrize(("of_one", "of_two"), [({}, {"beside": "one"}), ({"along": 1}, {})], ids=["beside", "along"])
 def test_an_interrupted_run_ends_every_phase_and_all_they_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_one: dict[str, Any], of_two: dict[str, Any]
 ) -> None:
     """Each phase is a shell that waits for a child of its own and writes down when it is asked to end."""
     script = "trap 'echo asked >> {0}; exit 1' INT; sh -c 'echo $$ > {0}; exec sleep 60'"
     files = [tmp_path / "one", tmp_path / "two"]
-    one = phase("one", ("sh", "-c", script.format(files[0])))
-    two = phase("two", ("sh", "-c", script.format(files[1])), beside="one")
+    one = phase("one", ("sh", "-c", script.format(files[0])), **of_one)
+    two = phase("two", ("sh", "-c", script.format(files[1])), **of_two)
 
     def interrupt(seconds: float) -> None:
         REAL_SLEEP(seconds)
@@ -174,6 +200,9 @@ def test_what_runs_side_by_side_stands_together_and_needs_nothing_of_each_other(
             assert one.beside == before.name
             assert before.name not in (*one.needs, *one.after)
     assert [one.name for one in (*SHORT, *LONG) if one.beside] == ["unit", "machines"]
+    along = {one.name for one in (*SHORT, *LONG) if one.along}
+    assert along == {"molecule"}
+    assert not [one.name for one in (*SHORT, *LONG) if along & {*one.needs, *one.after, one.beside}]
 
 
 def test_what_needs_a_failed_phase_is_skipped_and_says_so() -> None:

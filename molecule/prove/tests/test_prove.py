@@ -94,8 +94,9 @@ def test_the_converged_release_was_proved(report: Path) -> None:
 
 
 def test_a_proof_passes_again_and_leaves_nothing(kube: Kube, report: Path) -> None:
+    """Here with one claim: converging it twice has proved all of them twice."""
     started = time.monotonic()
-    code, said = play()
+    code, said = play(*only("share"))
     assert code == 0, said
     assert time.monotonic() - started < SECONDS
     assert f"{NAME}: " in said
