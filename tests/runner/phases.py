@@ -140,7 +140,7 @@ SHORT = (
             *(word for name in SCENARIOS for word in ("--scenario-name", name)),
         ),
         5400,
-        along=14,
+        along=10,
         reports=tuple(f"molecule-{name}.xml" for name in SCENARIOS),
     ),
     suite(

@@ -83,7 +83,7 @@ def test_phases_side_by_side_run_at_the_same_time(tmp_path: Path) -> None:
 def test_phases_follow_one_that_runs_along_in_their_turn_and_its_end_is_waited_for(tmp_path: Path) -> None:
     """The first ends only once the third has begun, and that one not before the second has ended."""
     met, order = tmp_path / "met", tmp_path / "order"
-    wait = f"for _ in $(seq 200); do [ -e {met} ] && exec sleep 0.2; sleep 0.05; done; exit 1"
+    wait = f"for _ in $(seq 200); do [ -e {met} ] && exec sleep 2; sleep 0.05; done; exit 1"
     first = phase("first", ("sh", "-c", wait), along=1)
     second = phase("second", ("sh", "-c", f"sleep 0.2; echo second >> {order}"))
     third = phase("third", ("sh", "-c", f"echo third >> {order}; touch {met}"), needs=("second",))
