@@ -249,9 +249,9 @@ def free_memory() -> float:
 
 
 def in_turn(phases: Sequence[Phase], screen: Screen) -> list[Phase]:
-    """The phases in order; what runs along with others comes last and alone where there is no memory for that."""
+    """The phases in order; one that others would run along with comes last where there is no memory for that."""
     free = free_memory()
-    short = [phase for phase in phases if phase.along > free]
+    short = [phase for phase in phases[:-1] if phase.along > free]
     for phase in short:
         screen.say(f"{phase.name} comes last: beside others it needs {phase.along} GB of memory, {free:.1f} are free")
     return [*(phase for phase in phases if phase not in short), *(replace(phase, along=0) for phase in short)]
