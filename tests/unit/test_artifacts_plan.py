@@ -52,9 +52,9 @@ def test_a_name_that_takes_forever_to_look_up_counts_as_not_there(monkeypatch: p
 
     monkeypatch.setattr(plan, "reachable", reachable)
     started = time.monotonic()
-    failed = plan.probe({"files": {"slow.org": "https://slow.org", "quick.org": "https://quick.org"}}, timeout=0.1)
-    assert failed == {"files": {"slow.org": "no answer within 0 s"}}
-    assert time.monotonic() - started < 5
+    failed = plan.probe({"files": {"slow.org": "https://slow.org", "quick.org": "https://quick.org"}}, timeout=0.5)
+    assert failed == {"files": {"slow.org": "no answer within 1 s"}}
+    assert time.monotonic() - started < 20
 
 
 def manifest(*sources: str) -> Manifest:
