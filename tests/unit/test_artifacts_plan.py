@@ -54,7 +54,7 @@ def test_a_name_that_takes_forever_to_look_up_counts_as_not_there(monkeypatch: p
     started = time.monotonic()
     failed = plan.probe({"files": {"slow.org": "https://slow.org", "quick.org": "https://quick.org"}}, timeout=0.5)
     assert failed == {"files": {"slow.org": "no answer within 1 s"}}
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 5
 
 
 def manifest(*sources: str) -> Manifest:
