@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from slipway.surroundings import memory
+
 from . import junit
 from .long import LONG
 from .phases import FAST, REPORT, ROOT, SHORT, Phase
@@ -242,15 +244,9 @@ def left_out(phase: Phase, chosen: set[str], done: Mapping[str, str], passed: Ma
     return None
 
 
-def free_memory() -> float:
-    """GB of memory that programs could have now, as the kernel estimates it."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)
-    return int(found[1]) * 1024 / 1e9 if found else 0.0
-
-
 def in_turn(phases: Sequence[Phase], screen: Screen) -> list[Phase]:
     """The phases in order; one that others would run along with comes last where there is no memory for that."""
-    free = free_memory()
+    free = (memory()[1] or 0) * 2**20 / 1e9
     short = [phase for phase in phases[:-1] if phase.along > free]
     for phase in short:
         screen.say(f"{phase.name} comes last: beside others it needs {phase.along} GB of memory, {free:.1f} are free")

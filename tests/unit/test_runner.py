@@ -94,14 +94,16 @@ def test_phases_follow_one_that_runs_along_in_their_turn_and_its_end_is_waited_f
 def test_what_runs_along_comes_last_and_alone_where_memory_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tests.runner.__main__.free_memory", lambda: 7.5)
+    monkeypatch.setattr("tests.runner.__main__.memory", lambda: (16000, 7152))
     order = tmp_path / "order"
-    phases = [
-        phase(name, ("sh", "-c", f"sleep {seconds}; echo {name} >> {order}"), along=along)
-        for name, seconds, along in (("large", 0, 8), ("small", 0.5, 7), ("other", 0, 0))
-    ]
-    assert results(*phases)["large"] == "passed"
-    assert order.read_text().split() == ["other", "small", "large"]
+    said = f"echo {{}} >> {order}"
+    large = phase("large", ("sh", "-c", said.format("large")), along=8)
+    small = phase("small", ("sh", "-c", said.format("small")), along=7)
+    # Ends only after small has begun, which therefore runs along.
+    wait = f"for _ in $(seq 200); do grep -qs small {order} && break; sleep 0.05; done; "
+    other = phase("other", ("sh", "-c", wait + said.format("other")))
+    assert results(large, small, other) == {"large": "passed", "small": "passed", "other": "passed"}
+    assert order.read_text().split() == ["small", "other", "large"]
     assert "large comes last: beside others it needs 8 GB of memory, 7.5 are free" in capsys.readouterr().out
 
 
