@@ -1,8 +1,8 @@
 """A release on its way from one page to another, looked at whenever something could go wrong. No cluster, no time.
 
-A cluster is what a plan has applied. The stages of the next page's transition are gone through one by one. Within a stage
-nothing is assumed about time: each proxy may have learned any of the states in it, and pods of the old and of the new
-template may be Ready, or only the old ones. Between stages everything is learned, as ``settle`` sees to.
+A cluster is what a plan has applied. The stages of the next page's transition are gone through one by one. Within a
+stage nothing is assumed about time: each proxy may have learned any of the states in it, and pods of the old and of the
+new template may be Ready, or only the old ones. Between stages everything is learned, as ``settle`` sees to.
 """
 
 from __future__ import annotations
@@ -62,7 +62,14 @@ class Cluster:
 
     def environment(self, name: str, namespace: str) -> Environment:
         spaces = [item for item in self.objects.values() if item["kind"] == "Namespace"]
-        found = Found(name, namespace, list(self.objects.values()), namespaces=spaces, orphans=self.orphans)
+        found = Found(
+            name,
+            namespace,
+            list(self.objects.values()),
+            namespaces=spaces,
+            orphans=self.orphans,
+            storage_classes=["fast"],
+        )
         return environment(found)
 
     def micro(self, stage: Stage) -> Iterator[Cluster]:
@@ -79,7 +86,6 @@ class Cluster:
         yield self.copy()
         for item in stage.remove:
             self.objects.pop(identity(item), None)
-        if stage.remove:
             yield self.copy()
         if stage.orphans:
             self.orphans = []
@@ -154,7 +160,7 @@ class Change:
                 stays = identity(item) in {identity(one) for one in [*last.objects.values(), *last.orphans]}
                 taken = identity(item).replace("Deployment", "ReplicaSet", 1) in map(identity, last.orphans)
                 # While it is rolled out either the old pods are there or the new ones: both have to do.
-                yield Pods(item["metadata"]["name"], item, frozenset(of), same and stays or taken)
+                yield Pods(item["metadata"]["name"], item, frozenset(of), (same and stays) or taken)
                 if not same and not taken:
                     yield Pods(item["metadata"]["name"], new, frozenset({"after"}), sure=False)
         for item in last.objects.values():
@@ -212,7 +218,7 @@ class Change:
         """See that a destination has pods that are Ready, of its own version alone."""
         service, _, subset = to.partition(":")
         selected = [pod for pod in pods if _in_subset(moment, service, subset, pod.labels)]
-        # Of each Deployment that is rolled out both templates have to be selected, as one of the two may be there alone.
+        # Of a Deployment that is rolled out both templates have to be selected: one of them may be there alone.
         names = {pod.name for pod in selected if pod.sure}
         rolling = {pod.name for pod in pods if not pod.sure}
         for name in rolling:
@@ -259,10 +265,10 @@ class Change:
         for made in (self.before, self.after):
             there = Cluster({identity(item): item for item in made.objects})
             for item in made.objects:
-                if item["kind"] == "Deployment" and labels_of(item)["slipway.io/version"] == pod.version:
-                    if labels_of(item)["app"] == pod.service:
-                        found = self._routed_call(there, labels_of(item), callee)
-                        allowed |= set(found.shares) if found else set()
+                labels = labels_of(item) if item["kind"] == "Deployment" else {}
+                if (labels.get("app"), labels.get("slipway.io/version")) == (pod.service, pod.version):
+                    found = self._routed_call(there, labels, callee)
+                    allowed |= set(found.shares) if found else set()
         for to in answer.shares:
             self._serves(where, moment, pods, to)
             service, _, subset = to.partition(":")
@@ -278,9 +284,9 @@ class Change:
         hosts = {made.facts["services"][callee]["host"] for made in (self.before, self.after)
                  if callee in made.facts["services"]}  # fmt: skip
         for item in moment.objects.values():
-            if item["kind"] == "VirtualService" and item["spec"]["hosts"][0] in hosts:
-                if item["spec"]["gateways"] == ["mesh"]:
-                    return answered(item, item["spec"]["hosts"][0], "/", {}, labels)
+            of_mesh = item["kind"] == "VirtualService" and item["spec"]["gateways"] == ["mesh"]
+            if of_mesh and item["spec"]["hosts"][0] in hosts:
+                return answered(item, item["spec"]["hosts"][0], "/", {}, labels)
         return None
 
     def _copies(self, name: str, moments: list[Cluster], pods: list[Pods], users: set[tuple[str, str]]) -> None:
@@ -322,12 +328,19 @@ def _routed(moment: Cluster, host: str, path: str, headers: dict[str, str]) -> A
         for item in moment.objects.values()
         if item["kind"] == "VirtualService" and host in item["spec"]["hosts"] and item["spec"]["gateways"] != ["mesh"]
     ]
-    # Of two the gateway takes the older one's rules first; either way it has to be right.
+    # Of two Gateways for a host the older one counts.
+    gateways = [
+        item["metadata"]["name"]
+        for item in moment.objects.values()
+        if item["kind"] == "Gateway" and any(host in server["hosts"] for server in item["spec"]["servers"])
+    ]
+    found = [
+        item for item in found if gateways[:1] == [name for name in item["spec"]["gateways"] if name in gateways[:1]]
+    ]
     answers = [answered(item, host, path, headers, {}) for item in found]
     served = [answer for answer in answers if answer.status != 404]
-    for item in found:
-        if not any(f"Gateway/{item['metadata']['namespace']}/{name}" in moment.objects for name in item["spec"]["gateways"]):
-            return Answer("", {}, status=404)
+    if not found and host:
+        return Answer("", {}, status=404)
     return served[0] if served else (answers[0] if answers else None)
 
 

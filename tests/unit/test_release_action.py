@@ -145,7 +145,10 @@ def test_a_check_of_a_cluster_that_is_still_to_be_made_plans_all_of_it(
     made = planned(path, kubeconfig=nowhere, pending=True)
     assert {"Namespace//shop", "Service/shop/web", "Deployment/shop/web-v1"} <= changed(made)
     assert made["secrets_due"] == ["token"]
-    assert (made["stages"].get("retire", []), made["warnings"][-1][:38]) == ([], "there is no cluster with a mesh yet th")
+    assert (made["stages"].get("retire", []), made["warnings"][-1][:38]) == (
+        [],
+        "there is no cluster with a mesh yet th",
+    )
     # What is wrong with the page is said all the same, and what this machine lacks.
     monkeypatch.delenv("SHOP_TOKEN")
     with pytest.raises(SettingsError, match="SHOP_TOKEN is not set"):

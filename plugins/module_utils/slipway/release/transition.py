@@ -215,7 +215,10 @@ class _Transition:
         workloads = self.workloads()
         late = [item for item in workloads.apply if self.waits_for_what_it_calls(item)]
         yield replace(workloads, apply=[item for item in workloads.apply if item not in late])
-        yield Stage("reach", [self.without_new_copies(item) for item in self.wanted_calls() if self.is_new(item)] if late else [])
+        yield Stage(
+            "reach",
+            [self.without_new_copies(item) for item in self.wanted_calls() if self.is_new(item)] if late else [],
+        )
         yield Stage("callers", late)
         yield Stage("calls", calls, list(self.renamed_calls()))
         yield Stage("users", [*self.beside_entries(), *users], [i for i in self.rest() if self.leads_users(i)])
@@ -395,7 +398,8 @@ class _Transition:
 
     def peers(self) -> tuple[list[Object], list[Object]]:
         """Sort what says whether pods take plain requests: laxer now, stricter later."""
-        now, later = [], []
+        now: list[Object] = []
+        later: list[Object] = []
         for item in self.wanted("PeerAuthentication"):
             before = self.live.get(identity(item))
             stricter = before is not None and before["spec"].get("mtls", {}).get("mode") == "PERMISSIVE"
@@ -522,10 +526,15 @@ class _Transition:
         return item if grown == item["spec"]["http"] else {**item, "spec": {**item["spec"], "http": grown}}
 
     def _leaving(self) -> Iterator[dict[str, str]]:
-        """Give the pods, by their labels, whose version is not to answer users any more."""
+        """Give the pods, by their labels, whose version answers users and is not to any more."""
         for labels in self.pods:
-            if not self.answers_users(labels.get("app", ""), self.version_of(labels)):
+            service, version = labels.get("app", ""), self.version_of(labels)
+            if not self.answers_users(service, version) and (service not in self.services or self.reached(labels)):
                 yield labels
+
+    def reached(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether users may reach these pods now."""
+        return self.version_of(labels) in self.users(labels.get("app", ""))
 
     def _only_leaving(self, name: str) -> Iterator[Object]:
         """Give what makes a rule for all callers one for those whose version goes, each with its own."""
