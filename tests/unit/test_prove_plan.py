@@ -42,7 +42,8 @@ def asked(plan: Json, kind: str) -> list[Json]:
     return [item for item in plan["experiments"] if item["claim"] == claim(plan, kind)["id"]]
 
 
-TRIES = {"attempts": 2, "reasons": ["5xx"]}
+TRIES = {"attempts": 2, "reasons": ["5xx"], "methods": "all"}
+ALIKE = {"test_header": True, "roles": {"front": "model", "back": "model"}}
 SPEAKING = {"test_header": True, "roles": {"front": "frontend", "back": "model"}}
 
 
@@ -118,6 +119,8 @@ def test_clients_of_a_hash_differ_in_what_is_hashed(tmp_path: Path, key: Json, w
         ({"services": {"back": {"timeout": "2s"}}}, {}, "timeout", "configured", "does not obey x-slipway-test"),
         ({"services": {"back": {"timeout": "60s"}}}, SPEAKING, "timeout", "configured", "longer than the test header"),
         ({"services": {"back": {"retries": 0}}}, SPEAKING, "retries", "configured", "asks again only after"),
+        ({"services": {"back": {"retries": 2}}}, SPEAKING, "retries", "configured", "the program of its caller picks"),
+        ({"services": {"back": {"retries": TRIES}}}, ALIKE, "retries", "configured", "back and front are both model"),
         ({"services": {"front": {"circuit_breaking": {}}}}, {}, "circuit-breaking", "configured", "from users"),
         ({"services": {"back": {"faults": ABORT}}}, {}, "faults", "configured", "alone"),
         ({"mtls": "permissive"}, {}, "mtls", "asked", ""),
@@ -212,7 +215,7 @@ def test_a_total_limit_is_reached_by_many_clients_at_the_end(tmp_path: Path) -> 
     ("values", "kind", "good", "bad", "seen"),
     [
         ({"timeout": "2s"}, "timeout", {"status": 504, "ms": 2010.0}, {"status": 200, "ms": 4010.0}, "came with 200"),
-        ({"retries": 2}, "retries", {"status": 200}, {"status": 503}, "5 x 503"),
+        ({"retries": TRIES}, "retries", {"status": 200}, {"status": 503}, "5 x 503"),
     ],
 )
 def test_policies_of_an_app_that_obeys_the_test_header(
@@ -222,6 +225,44 @@ def test_policies_of_an_app_that_obeys_the_test_header(
     assert "at=model" in asked(plan, kind)[0]["steps"][0]["headers"]["x-slipway-test"]
     assert verdict(plan, kind, good).state == "passed"
     assert seen in verdict(plan, kind, bad).seen
+
+
+def test_a_get_is_asked_again_and_a_post_is_not(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path, services={"front": {"retries": 2}}), SPEAKING)
+    claims = [each for each in plan["claims"] if each["kind"] == "retries"]
+    assert [each["title"] for each in claims] == ["front has retries", "front gets a POST once"]
+    sent = {item["claim"]: item["steps"][0] for item in plan["experiments"]}
+    assert [sent[each["id"]].get("method") for each in claims] == [None, "POST"]
+    assert all("status=503;first=1;at=frontend" in str(sent[each["id"]]["headers"]) for each in claims)
+
+    def judged(get: Json, post: Json) -> list[tuple[str, str]]:
+        seen = {
+            item["id"]: {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, **how}] * 5}
+            for each, how in zip(claims, (get, post), strict=True)
+            for item in plan["experiments"]
+            if item["claim"] == each["id"]
+        }
+        found = prove.judge(plan, {"experiments": seen, "reads": {}}).verdicts
+        return [(each.state, each.seen) for each in found if each.kind == "retries"]
+
+    assert judged({"status": 200}, {"status": 503}) == [
+        ("passed", "5 requests that failed once were answered"),
+        ("passed", "5 POSTs that failed were not sent again"),
+    ]
+    assert judged({"status": 503}, {"status": 400}) == [
+        ("failed", "of 5 requests not answered with 200: 5 x 503"),
+        ("failed", "5 of 5 POSTs that got 503 were sent again: 400"),
+    ]
+    assert judged({"status": 200}, {"status": 0, "error": "TimeoutError"})[1][0] == "failed"
+
+
+def test_no_promise_about_a_post_where_the_page_wants_it_repeated(tmp_path: Path) -> None:
+    for retries in (0, TRIES, {"attempts": 2, "reasons": ["connect-failure"]}):
+        made = facts(tmp_path, services={"front": {"retries": retries}})
+        assert [each["title"] for each in made["claims"] if each["kind"] == "retries"] == ["front has retries"]
+    grpc = facts(tmp_path, services={"back": {"protocol": "grpc", "retries": 2}})
+    assert grpc["services"]["back"]["retries"]["reasons"][-2:] == ["cancelled", "unavailable"]
+    assert [each["title"] for each in grpc["claims"] if each["kind"] == "retries"] == ["back has retries"]
 
 
 def test_faults_are_counted(tmp_path: Path) -> None:

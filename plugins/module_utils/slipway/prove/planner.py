@@ -1,9 +1,10 @@
 """From the claims of a release to requests, readings and what is expected of them. Plain data in, plain data out.
 
 An experiment: ``clients`` clients, each going through ``steps`` one after the other (``to``, ``port``, ``host``,
-``path``, ``headers``, ``cookies``, ``times``, ``tls`` at the port for https), from ``sources`` ([first, how many],
-indices of addresses), as ``by`` (``addresses``, or the name of a client pod), with a cookie jar where ``session`` is
-set, and ``pace`` seconds between two requests of a client. A read is something that the runner looks up in the cluster.
+``path``, ``headers``, ``cookies``, ``times``, ``tls`` at the port for https, ``method`` if not GET), from ``sources``
+([first, how many], indices of addresses), as ``by`` (``addresses``, or the name of a client pod), with a cookie jar
+where ``session`` is set, and ``pace`` seconds between two requests of a client. A read is something that the runner
+looks up in the cluster.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ MOST_PLACES = 8
 HTTPS = 443
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
+# What the hop that is made to fail answers with.
+FAILED = 503
 # Every kind of claim that a proof knows.
 KINDS = (
     *("address", "share", "default", "sticky", "withdrawn", "override", "chain", "shadow", "limit", "tls", "mtls"),
@@ -569,6 +572,11 @@ class _Planner:
         role = self.environment.roles.get(service, "")
         if not self.environment.test_header or not role:
             raise NotExercisedError(f"{service} does not obey {TEST_HEADER}")
+        beside = {hop for chain in self.facts["chains"] if service in chain["hops"] for hop in chain["hops"]} - {
+            service
+        }
+        if other := next((hop for hop in sorted(beside) if self.environment.roles.get(hop) == role), None):
+            raise NotExercisedError(f"{service} and {other} are both {role} to {TEST_HEADER}")
         chains = (chain["path"] for chain in self.facts["chains"] if service in chain["hops"])
         entries = (route["path"] for route in self.facts["routes"] if route["service"] == service)
         route = next(chains, None) or next(entries, None)
@@ -598,15 +606,22 @@ class _Planner:
         return {"service": claim["service"], "seconds": seconds, "delay": seconds + 2}
 
     def _retries(self, claim: Json) -> Json:
-        _, path, role = self._reached(claim["service"])
-        policy = claim["policy"]
+        service, policy, method = claim["service"], claim["policy"], claim.get("method", "GET")
+        _, path, role = self._reached(service)
         if not _tries_again(policy):
             raise NotExercisedError("it asks again only after faults that a request cannot bring about")
-        for hop, before in self._before(claim["service"]):
+        own = [route["path"] for route in self.facts["routes"] if route["service"] == service]
+        if policy["methods"] and not own:
+            called = "by a method that the program of its caller picks"
+            raise NotExercisedError(f"{service} is called {called}; {', '.join(policy['methods'])} are asked again")
+        path = next((known for known in map(self._path, own) if "?" in known), path)
+        for hop, before in [] if own else self._before(service):
             if _tries_again(before["retries"]):
                 raise NotExercisedError(f"{hop}, on the way there, would try again in its place")
-        self._many(5, self._step(path, headers={TEST_HEADER: f"status=503;first=1;at={role}"}), stage="last")
-        return {"service": claim["service"], "attempts": policy["attempts"]}
+        header = {TEST_HEADER: f"status={FAILED};first=1;at={role}"}
+        # One that no GET is answered with, should it be sent twice: the app finds no text in what has no body.
+        self._many(5, self._step(path, headers=header, method=method if method != "GET" else None), stage="last")
+        return {"service": service, "attempts": policy["attempts"], "method": method, "failed": FAILED}
 
     def _circuit_breaking(self, claim: Json) -> Json:
         self._held(claim["service"])

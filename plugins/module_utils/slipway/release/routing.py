@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from . import retries
 from .model import Route
 from .names import Naming
 from .values import milliseconds, seconds_text, whole
@@ -63,7 +64,7 @@ class Rules:
     def entry(self) -> list[Rule]:
         """Make the rules of the hosts: path by path, the longest first."""
         shape = self.naming.shape
-        return [rule for path, route in shape.routes.items() for rule in self._path(path, route)]
+        return list(retries.by_method(rule for path, route in shape.routes.items() for rule in self._path(path, route)))
 
     def _path(self, path: str, route: Route) -> Iterator[Rule]:
         shape = self.naming.shape
@@ -130,9 +131,10 @@ class Rules:
         """List the names of the rules in which a hash picks the version."""
         shape = self.naming.shape
         return [
-            self._name(f"{path}:hash")
+            self._name(f"{path}:hash{half}")
             for path, route in shape.routes.items()
             if shape.minds(route.to) and route.version is None and self.undecided(shape.versions) == "hash"
+            for half in retries.names(shape.services[route.to])
         ]
 
     def mesh(self, service: str) -> list[Rule]:
@@ -156,7 +158,7 @@ class Rules:
         elif rules or common or shape.is_split(service):
             to = {**self._to(service, shape.default(service)), "request_set": {}}
             rules.append(self._rule(f"{service}:default", [], [to], common))
-        return rules if shape.callers(service) or shape.services[service].callers else []
+        return list(retries.by_method(rules)) if shape.callers(service) or shape.services[service].callers else []
 
     def _from_version(self, service: str, version: str) -> Iterator[dict[str, Any]]:
         """Yield how calls of a version are known: by the caller's label, or by the header it passes on."""
@@ -212,8 +214,7 @@ class Rules:
             common["mirrors"] = mirrors
         if declared.timeout:
             common["timeout"] = seconds_text(declared.timeout)
-        if declared.retries:
-            common["retries"] = _retries(declared.retries)
+        common |= retries.common(declared)
         if declared.faults:
             common["fault"] = _fault(declared.faults)
         return common
@@ -242,15 +243,6 @@ def _rewritten(path: str, wanted: str) -> dict[str, str]:
     if not new:
         return {"match": f"^{literal(path)}/?(.*)$", "rewrite": r"/\1"}
     return {"match": f"^{literal(path)}(.*)$", "rewrite": rf"{new}\1"}
-
-
-def _retries(retries: Any) -> dict[str, Any]:
-    if not retries.attempts:
-        return {"attempts": 0}
-    made: dict[str, Any] = {"attempts": retries.attempts, "retryOn": ",".join(retries.reasons)}
-    if retries.per_try:
-        made["perTryTimeout"] = seconds_text(retries.per_try)
-    return made
 
 
 def _fault(faults: Any) -> dict[str, Any]:
