@@ -349,6 +349,29 @@ def test_the_load_of_an_alert_meets_the_version_that_it_is_about(
         ({"services": {"front": PARKED}, "weights": {"v1": 100, "v2": 0}}, "front v2 has no pods (replicas: 0)"),
     ],
 )
+@pytest.mark.parametrize(
+    ("alert", "faults", "state"),
+    [
+        ("errors > 5%", {"abort": {"status": 503, "share": "30%"}}, "asked"),
+        ("5xx > 2.5%", {"abort": {"status": 500, "share": "5%"}}, "asked"),
+        ({"when": "errors > 5%", "service": "front"}, {"abort": {"status": 503, "share": "30%"}}, "asked"),
+        ({"when": "errors > 5%", "service": "back"}, {"abort": {"status": 503, "share": "30%"}}, "configured"),
+        # Too near to the value, no error, none at all.
+        ("errors > 5%", {"abort": {"status": 503, "share": "6%"}}, "configured"),
+        ("errors > 5%", {"abort": {"status": 404, "share": "30%"}}, "configured"),
+        ("errors > 5%", {"delay": {"time": "1s", "share": "30%"}}, "configured"),
+    ],
+)
+def test_an_alert_about_errors_is_exercised_where_the_page_puts_enough_in(
+    tmp_path: Path, alert: Any, faults: Json, state: str
+) -> None:
+    plan = prove.plan(facts(tmp_path, alerts={"Errors": alert}, services={"front": {"faults": faults}}))
+    assert claim(plan, "alert")["state"] == state
+    assert [(item["clients"], item["pace"]) for item in asked(plan, "alert")] == (
+        [(2, 1.0)] if state == "asked" else []
+    )
+
+
 def test_an_alert_about_a_version_that_no_load_can_aim_at_is_configured(
     tmp_path: Path, values: Json, reason: str
 ) -> None:

@@ -141,7 +141,7 @@ def test_a_hash_picks_the_version_where_there_is_something_to_pick(tmp_path: Pat
     (patch,) = one(release, "EnvoyFilter", "shop-hash")["spec"]["configPatches"]
     name = patch["match"]["routeConfiguration"]["vhost"]["route"]["name"]
     assert patch["patch"]["value"] == {"route": {"weighted_clusters": {"use_hash_policy": True}}}
-    assert ask(release, "shop.local/").rule == name == "shop/shop:/:hash"
+    assert ask(release, "shop.local/").rule == name == "shop/shop:front:/:hash"
     balancer = at(one(release, "DestinationRule", "front"), "spec/trafficPolicy/loadBalancer")
     assert balancer == [{"consistentHash": {"httpHeaderName": "x-user"}}]
     assert at(one(release, "DestinationRule", "back"), "spec/trafficPolicy") == []
@@ -161,7 +161,7 @@ def test_a_hash_can_be_of_a_cookie_that_is_there_or_of_the_address(
 def test_without_two_weights_the_hash_finds_no_rule(tmp_path: Path) -> None:
     release = made(tmp_path, sticky={"hash": {"header": "x-user"}}, weights={"v1": 100, "v2": 0})
     assert "shop-hash" not in names(release, "EnvoyFilter")
-    assert ask(release, "shop.local/").rule == "shop/shop:/:weights"
+    assert ask(release, "shop.local/").rule == "shop/shop:front:/:weights"
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -409,7 +409,18 @@ def test_both_methods_go_the_same_way(tmp_path: Path) -> None:
         assert get.shares
     hashed = one(release, "EnvoyFilter", "shop-hash")["spec"]["configPatches"]
     named = {patch["match"]["routeConfiguration"]["vhost"]["route"]["name"] for patch in hashed}
-    assert named == {"shop/shop:/:hash", "shop/shop:/:hash:again"}
+    assert named == {"shop/shop:front:/:hash", "shop/shop:front:/:hash:again"}
+
+
+def test_a_rule_is_called_after_the_service_that_it_leads_to(tmp_path: Path) -> None:
+    """A request whose rule finds nothing there is counted by that name alone."""
+    release = made(
+        tmp_path, routes={"/": "front", "/api": "back"}, names={"service": "{service}-svc"}, override={"header": "x-v"}
+    )
+    for item in (item for item in release.objects if item["kind"] == "VirtualService"):
+        for rule in item["spec"]["http"]:
+            (host,) = {to["destination"]["host"].partition(".")[0] for to in rule["route"]}
+            assert rule["name"].startswith(f"shop/shop:{host}:")
 
 
 def test_rules_are_two_only_where_what_is_repeated_goes_by_the_method(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ KINDS = (
 )
 # Claims about which version answered.
 OF_VERSIONS = ("share", "default", "sticky", "withdrawn", "override", "chain", "shadow")
+# Load for an alert about errors, of which the faults of the page make enough.
+ABORTED_PER_SECOND = 2.0
 # How long an alert may take beyond its own ``for``, in seconds.
 PATIENCE = 90
 
@@ -506,10 +508,7 @@ class _Planner:
         expect = {**alert, "within": alert["for"] + PATIENCE, "mail": None}
         if claim["mail"]:
             expect["mail"] = {**claim["mail"], "seen": "read" if self.environment.mail_sink else "handed over"}
-        match = re.fullmatch(r"\s*requests\s*>\s*([\d.]+)\s*/\s*(s|m|h)\w*\s*", alert["when"] or "")
-        if match is None:
-            raise NotExercisedError("only a load of requests is made on purpose; its rule is loaded and silent")
-        rate = float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]] * 1.5
+        rate = self._load(alert)
         seconds = alert["for"] + PATIENCE
         if rate > 10:
             raise NotExercisedError(f"{alert['when']} is more load than a proof should make")
@@ -524,6 +523,21 @@ class _Planner:
             raise NotExercisedError(f"{alert['when']} would take {clients} clients at once to stay below the limits")
         self._experiment([step], clients=clients, pace=pace, parallel=64, stage="alerts")
         return expect
+
+    def _load(self, alert: Json) -> float:
+        """Give the requests in a second that make an alert fire."""
+        match = re.fullmatch(r"\s*requests\s*>\s*([\d.]+)\s*/\s*(s|m|h)\w*\s*", alert["when"] or "")
+        if match:
+            return float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]] * 1.5
+        match = re.fullmatch(r"\s*(?:errors|5xx)\s*>\s*([\d.]+)\s*%\s*", alert["when"] or "")
+        if match:
+            # Faults that the page puts in are errors that any request meets.
+            service = self._way_to(alert["service"], alert["version"])[0]["service"]
+            abort = (self.facts["services"][service]["faults"] or {}).get("abort")
+            own = alert["service"] in (None, service)
+            if own and abort and abort["status"] >= 500 and abort["share"] >= 2 * float(match[1]):
+                return ABORTED_PER_SECOND
+        raise NotExercisedError("only a load of requests is made on purpose; its rule is loaded and silent")
 
     def _way_to(self, service: str | None, version: str | None) -> tuple[Json, Json]:
         """Give a route to a service, and what makes each request there meet that version of it."""

@@ -73,9 +73,9 @@ class Rules:
         versions = shape.versions if shape.minds(service) else []
         for how, version, condition in self._conditions(versions):
             match = [{**each, **condition} for each in _paths(path)]
-            yield self._rule(f"{path}:{how}", match, [self._to(service, version)], common)
+            yield self._rule(f"{service}:{path}:{how}", match, [self._to(service, version)], common)
         how, destinations = self._undecided(service, route, versions)
-        yield self._rule(f"{path}:{how}", _paths(path), destinations, common)
+        yield self._rule(f"{service}:{path}:{how}", _paths(path), destinations, common)
 
     def _conditions(self, versions: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield how a request can say its version, in the order in which it counts."""
@@ -131,7 +131,7 @@ class Rules:
         """List the names of the rules in which a hash picks the version."""
         shape = self.naming.shape
         return [
-            self._name(f"{path}:hash{half}")
+            self._name(f"{route.to}:{path}:hash{half}")
             for path, route in shape.routes.items()
             if shape.minds(route.to) and route.version is None and self.undecided(shape.versions) == "hash"
             for half in retries.names(shape.services[route.to])
@@ -225,7 +225,10 @@ class Rules:
         return {"name": self._name(name), "match": match, "route": route, **common}
 
     def _name(self, name: str) -> str:
-        return f"{self.naming.shape.namespace}/{self.naming.shape.release.name}:{name}"
+        """Write the name of a rule, that of its Service first: by it a request is counted that finds no cluster."""
+        service, _, rest = name.partition(":")
+        shape = self.naming.shape
+        return f"{shape.namespace}/{shape.release.name}:{self.naming.of('service', service)}:{rest}"
 
 
 def _paths(path: str) -> list[dict[str, Any]]:
