@@ -343,13 +343,6 @@ def test_the_load_of_an_alert_meets_the_version_that_it_is_about(
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ({}, "nothing makes every request meet front v2"),
-        ({"services": {"front": PARKED}, "weights": {"v1": 100, "v2": 0}}, "front v2 has no pods (replicas: 0)"),
-    ],
-)
-@pytest.mark.parametrize(
     ("alert", "faults", "state"),
     [
         ("errors > 5%", {"abort": {"status": 503, "share": "30%"}}, "asked"),
@@ -372,6 +365,13 @@ def test_an_alert_about_errors_is_exercised_where_the_page_puts_enough_in(
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({}, "nothing makes every request meet front v2"),
+        ({"services": {"front": PARKED}, "weights": {"v1": 100, "v2": 0}}, "front v2 has no pods (replicas: 0)"),
+    ],
+)
 def test_an_alert_about_a_version_that_no_load_can_aim_at_is_configured(
     tmp_path: Path, values: Json, reason: str
 ) -> None:
