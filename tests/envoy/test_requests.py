@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import re
+import socket
 import threading
 import time
 import urllib.request
@@ -35,6 +36,15 @@ class Service(http.server.BaseHTTPRequestHandler):
         type(self).asked += 1
         if self.path.startswith("/slow"):
             threading.Event().wait(0.5)
+        if self.path.startswith("/stream"):
+            self.send_response(200)
+            self.send_header("content-type", GRPC["content-type"])
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"1\r\nx\r\n")
+            self.wfile.flush()
+            threading.Event().wait(3)
+            return
         status = 503 if self.path.startswith("/again") and type(self).asked % 2 else 200
         self.send_response(status)
         if self.headers.get("content-type") == GRPC["content-type"]:
@@ -125,6 +135,28 @@ def ask(port: int, path: str, headers: dict[str, str] | None = None) -> int:
         return answer.status
 
 
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def left(port: int, path: str) -> None:
+    """Begin a call of gRPC over HTTP/2, and leave it once its answer has begun."""
+    sent = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "shop.local", **GRPC}
+    words = ((name.encode(), value.encode()) for name, value in sent.items())
+    packed = b"".join(bytes([0, len(name)]) + name + bytes([len(value)]) + value for name, value in words)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 5, 1, packed))
+        heard, read = set[tuple[int, int]](), b""
+        while (0, 1) not in heard:
+            read += connection.recv(65536)
+            while len(read) >= 9 and len(read) >= 9 + int.from_bytes(read[:3], "big"):
+                heard.add((read[3], int.from_bytes(read[5:9], "big")))
+                read = read[9 + int.from_bytes(read[:3], "big") :]
+        connection.sendall(frame(3, 0, 1, (8).to_bytes(4, "big")))
+        # So that the proxy reads that before the connection ends.
+        time.sleep(0.3)
+
+
 def counts(admin: int, name: str) -> Counter[tuple[str, ...]]:
     """Read a counter by the values of its labels."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -147,34 +179,50 @@ def named(version: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("path", "headers", "version", "code", "status"),
+    ("path", "headers", "version", "code", "status", "flags"),
     [
-        ("/", None, "v1", "200", ""),
-        ("/nobody", None, "nobody", "503", ""),
-        ("/refused", None, "refused", "503", ""),
-        ("/slow", None, "v1", "504", ""),
-        ("/a.B/0", GRPC, "v1", "200", "0"),
-        ("/a.B/14", GRPC, "v1", "200", "14"),
-        ("/a.B/13", GRPC, "v1", "200", "13"),
-        ("/nobody", GRPC, "nobody", "200", "14"),
+        ("/", None, "v1", "200", "", "-"),
+        ("/nobody", None, "nobody", "503", "", "UH"),
+        ("/refused", None, "refused", "503", "", "UF"),
+        ("/slow", None, "v1", "504", "", "UT"),
+        ("/a.B/0", GRPC, "v1", "200", "0", "-"),
+        ("/a.B/14", GRPC, "v1", "200", "14", "-"),
+        ("/a.B/13", GRPC, "v1", "200", "13", "-"),
+        ("/nobody", GRPC, "nobody", "200", "14", "UH"),
     ],
 )
 def test_an_answer_is_counted_for_whom_it_was_asked_whoever_gave_it(
-    proxy: tuple[int, int], path: str, headers: dict[str, str] | None, version: str, code: str, status: str
+    proxy: tuple[int, int],
+    path: str,
+    headers: dict[str, str] | None,
+    version: str,
+    code: str,
+    status: str,
+    flags: str,
 ) -> None:
     seen = counted(proxy, "envoy_slipway_requests", (path, headers))
-    assert seen == Counter({(named(version), code, status): 1})
+    assert seen == Counter({(named(version), code, status, flags): 1})
+
+
+def test_who_leaves_is_told_from_a_call_that_failed(proxy: tuple[int, int]) -> None:
+    port, admin = proxy
+    before = counts(admin, "envoy_slipway_requests")
+    left(port, "/stream")
+    ((labels, count),) = (counts(admin, "envoy_slipway_requests") - before).items()
+    # Envoy makes the status up: it never came.
+    assert (labels[:3], count) == ((named("v1"), "200", "2"), 1)
+    assert labels[3] in ("DC", "DR")
 
 
 def test_a_fault_is_counted_for_the_version_that_was_picked(proxy: tuple[int, int]) -> None:
     seen = counted(proxy, "envoy_slipway_requests", *[("/abort", None)] * 40)
-    assert set(seen) == {(named("v1"), "503", ""), (named("v2"), "503", "")}
+    assert set(seen) == {(named("v1"), "503", "", "FI"), (named("v2"), "503", "", "FI")}
     assert seen.total() == 40
 
 
 def test_what_was_tried_again_is_counted_as_it_ended(proxy: tuple[int, int]) -> None:
     seen = counted(proxy, "envoy_slipway_requests", *[("/again", None)] * 6)
-    assert seen == Counter({(named("v1"), "200", ""): 6})
+    assert seen == Counter({(named("v1"), "200", "", "-"): 6})
 
 
 @pytest.mark.parametrize(("headers", "code", "status"), [(None, "503", ""), (GRPC, "200", "14")])

@@ -99,7 +99,7 @@ OUTBOUND = "cluster.outbound|8080|v2|reviews.default.svc.cluster.local;"
         ("team8.http_local_rate_limit.ok", True),
         ("http.outbound_0.0.0.0_10080;.downstream_rq_4xx", True),
         (
-            f"slipway.requests.cluster_name.{OUTBOUND[8:-1]}.response_code.503.grpc_response_status.",
+            f"slipway.requests.cluster_name.{OUTBOUND[8:-1]}.response_code.503.grpc_response_status..response_flags.FI",
             True,
         ),
         ("slipway.request_time.cluster_name.outbound|8080|v2|reviews.default.svc.cluster.local", True),

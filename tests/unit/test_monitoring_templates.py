@@ -340,6 +340,25 @@ def test_a_call_of_grpc_has_the_code_that_http_has_for_its_status(
 
 
 @pytest.mark.parametrize(
+    ("flags", "status", "code"),
+    [
+        ("DC", "2", "499"),
+        ("DR", "2", "499"),
+        ("UT,DC", "14", "499"),
+        ("UR", "2", "500"),
+        ("-", "2", "500"),
+        ("DC", "0", "200"),
+    ],
+)
+def test_who_left_a_call_of_grpc_has_seen_no_error(flags: str, status: str, code: str) -> None:
+    labels = {"response_code": "200", "grpc_response_status": status, "response_flags": flags}
+    for name, more in (("istio_requests_total", ISTIO), ("envoy_slipway_requests", {"cluster_name": HOST})):
+        made = series(name, {**more, **labels})
+        assert made is not None
+        assert made["code"] == code
+
+
+@pytest.mark.parametrize(
     "rule",
     [
         "shop/hello:frontend:/:weights",
