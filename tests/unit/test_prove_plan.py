@@ -256,6 +256,13 @@ def test_a_get_is_asked_again_and_a_post_is_not(tmp_path: Path) -> None:
     assert judged({"status": 200}, {"status": 0, "error": "TimeoutError"})[1][0] == "failed"
 
 
+def test_what_is_made_to_fail_is_told_from_faults_of_the_page(tmp_path: Path) -> None:
+    services = {"front": {"faults": ABORT}, "back": {"retries": 2}}
+    plan = prove.plan(facts(tmp_path, services=services, routes={"/": "front", "/sms": "back"}), SPEAKING)
+    steps = [step for each in plan["experiments"] for step in each["steps"] if "headers" in step]
+    assert {step["headers"]["x-slipway-test"].partition(";")[0] for step in steps} == {"status=502"}
+
+
 def test_no_promise_about_a_post_where_the_page_wants_it_repeated(tmp_path: Path) -> None:
     for retries in (0, TRIES, {"attempts": 2, "reasons": ["connect-failure"]}):
         made = facts(tmp_path, services={"front": {"retries": retries}})
@@ -360,9 +367,18 @@ def test_an_alert_about_errors_is_exercised_where_the_page_puts_enough_in(
 ) -> None:
     plan = prove.plan(facts(tmp_path, alerts={"Errors": alert}, services={"front": {"faults": faults}}))
     assert claim(plan, "alert")["state"] == state
+    assert claim(plan, "alert")["expect"].get("within") == (435 if state == "asked" else None)
     assert [(item["clients"], item["pace"]) for item in asked(plan, "alert")] == (
         [(2, 1.0)] if state == "asked" else []
     )
+
+
+def test_errors_are_made_where_the_faults_are(tmp_path: Path) -> None:
+    services = {"front": {"faults": {"abort": {"status": 503, "share": "30%"}}}, "other": {"versions": {"v1": IMAGE}}}
+    routes = {"/": "front", "/sms": "other"}
+    plan = prove.plan(facts(tmp_path, alerts={"Errors": "errors > 5%"}, services=services, routes=routes))
+    (item,) = asked(plan, "alert")
+    assert item["steps"][0]["path"].startswith("/analyze?")
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ MOST_PLACES = 8
 HTTPS = 443
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
-# What the hop that is made to fail answers with.
-FAILED = 503
+# What a hop that is made to fail answers with: one of these, which any of the reasons for another try means.
+FAILED = (503, 502, 504)
 # Every kind of claim that a proof knows.
 KINDS = (
     *("address", "share", "default", "sticky", "withdrawn", "override", "chain", "shadow", "limit", "tls", "mtls"),
@@ -46,7 +46,7 @@ KINDS = (
 )
 # Claims about which version answered.
 OF_VERSIONS = ("share", "default", "sticky", "withdrawn", "override", "chain", "shadow")
-# Load for an alert about errors, of which the faults of the page make enough.
+# Load for an alert about errors, of which the faults of the page make enough; a share shows once other requests end.
 ABORTED_PER_SECOND = 2.0
 # How long an alert may take beyond its own ``for``, in seconds.
 PATIENCE = 90
@@ -505,14 +505,14 @@ class _Planner:
         if not self.environment.monitoring:
             raise SkippedError("there is no monitoring in this cluster")
         self._read("alert", name=alert["name"], stage="alerts")
-        expect = {**alert, "within": alert["for"] + PATIENCE, "mail": None}
+        seconds = alert["for"] + PATIENCE + (STAGES["clients"] if self._aborting(alert) else 0)
+        expect = {**alert, "within": seconds, "mail": None}
         if claim["mail"]:
             expect["mail"] = {**claim["mail"], "seen": "read" if self.environment.mail_sink else "handed over"}
         rate = self._load(alert)
-        seconds = alert["for"] + PATIENCE
         if rate > 10:
             raise NotExercisedError(f"{alert['when']} is more load than a proof should make")
-        route, forced = self._way_to(alert["service"], alert["version"])
+        route, forced = self._way_to(self._aborting(alert) or alert["service"], alert["version"])
         # Each of these clients stays below every limit per client.
         buckets = [limit["bucket"] for limit in self._limits_on(route["path"])]
         gains = [float(bucket["fill_interval"].rstrip("s")) / bucket["tokens_per_fill"] for bucket in buckets]
@@ -529,15 +529,19 @@ class _Planner:
         match = re.fullmatch(r"\s*requests\s*>\s*([\d.]+)\s*/\s*(s|m|h)\w*\s*", alert["when"] or "")
         if match:
             return float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]] * 1.5
-        match = re.fullmatch(r"\s*(?:errors|5xx)\s*>\s*([\d.]+)\s*%\s*", alert["when"] or "")
-        if match:
-            # Faults that the page puts in are errors that any request meets.
-            service = self._way_to(alert["service"], alert["version"])[0]["service"]
-            abort = (self.facts["services"][service]["faults"] or {}).get("abort")
-            own = alert["service"] in (None, service)
-            if own and abort and abort["status"] >= 500 and abort["share"] >= 2 * float(match[1]):
-                return ABORTED_PER_SECOND
+        if self._aborting(alert):
+            return ABORTED_PER_SECOND
         raise NotExercisedError("only a load of requests is made on purpose; its rule is loaded and silent")
+
+    def _aborting(self, alert: Json) -> str | None:
+        """Name the service at whose paths the faults of the page make twice the errors that an alert is about."""
+        match = re.fullmatch(r"\s*(?:errors|5xx)\s*>\s*([\d.]+)\s*%\s*", alert["when"] or "")
+        for service in (route["service"] for route in self.facts["routes"]) if match else ():
+            abort = (self.facts["services"][service]["faults"] or {}).get("abort") or {"status": 0}
+            enough = abort["status"] >= 500 and match and abort["share"] >= 2 * float(match[1])
+            if enough and alert["service"] in (None, service):
+                return str(service)
+        return None
 
     def _way_to(self, service: str | None, version: str | None) -> tuple[Json, Json]:
         """Give a route to a service, and what makes each request there meet that version of it."""
@@ -632,10 +636,12 @@ class _Planner:
         for hop, before in [] if own else self._before(service):
             if _tries_again(before["retries"]):
                 raise NotExercisedError(f"{hop}, on the way there, would try again in its place")
-        header = {TEST_HEADER: f"status={FAILED};first=1;at={role}"}
+        # Not what the release answers with on purpose.
+        failed = next((status for status in FAILED if status not in self._tolerated()), FAILED[0])
+        header = {TEST_HEADER: f"status={failed};first=1;at={role}"}
         # One that no GET is answered with, should it be sent twice: the app finds no text in what has no body.
         self._many(5, self._step(path, headers=header, method=method if method != "GET" else None), stage="last")
-        return {"service": service, "attempts": policy["attempts"], "method": method, "failed": FAILED}
+        return {"service": service, "attempts": policy["attempts"], "method": method, "failed": failed}
 
     def _circuit_breaking(self, claim: Json) -> Json:
         self._held(claim["service"])
