@@ -425,6 +425,10 @@ def test_limits_and_the_gateways_answers() -> None:
     assert made is not None
     assert made["__name__"] == "envoy_http_local_rate_limit"
     assert (made["limiter"], made["outcome"]) == ("http_local_rate_limiter", "rate_limited")
+    # A release called so is no count of requests.
+    made = series("envoy_slipway_request_time_x_http_local_rate_limit_ok", {})
+    assert made is not None
+    assert (made["limiter"], made["outcome"]) == ("slipway_request_time_x", "ok")
     made = series("envoy_http_downstream_rq", {"response_code_class": "4xx"})
     assert made is not None
     assert made["class"] == "4xx"
