@@ -106,7 +106,7 @@ def test_a_policy_is_held_against_the_routes(kind: str, wanted: Any, held: Json,
 def test_each_method_has_its_own_retries_and_shadows_have_none(others: Json | None, found: bool) -> None:
     by_method = {"prefix": "/", "headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": "GET"}}}]}
     to = {"cluster": f"outbound|80|v1|{HOST}"}
-    ways = [
+    ways: list[Json] = [
         {"match": by_method, "route": {**to, "retry_policy": TWICE}, "name": "shop/shop:back:/:weights:again"},
         {"match": {"prefix": "/"}, "route": {**to, **({"retry_policy": others} if others else {})}},
         {"match": {"prefix": "/"}, "route": to, "name": "shop/shop:back:shadow:front:v3"},
