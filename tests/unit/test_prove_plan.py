@@ -43,7 +43,6 @@ def asked(plan: Json, kind: str) -> list[Json]:
 
 
 TRIES = {"attempts": 2, "reasons": ["5xx"], "methods": "all"}
-ALIKE = {"test_header": True, "roles": {"front": "model", "back": "model"}}
 SPEAKING = {"test_header": True, "roles": {"front": "frontend", "back": "model"}}
 
 
@@ -120,7 +119,6 @@ def test_clients_of_a_hash_differ_in_what_is_hashed(tmp_path: Path, key: Json, w
         ({"services": {"back": {"timeout": "60s"}}}, SPEAKING, "timeout", "configured", "longer than the test header"),
         ({"services": {"back": {"retries": 0}}}, SPEAKING, "retries", "configured", "asks again only after"),
         ({"services": {"back": {"retries": 2}}}, SPEAKING, "retries", "configured", "the program of its caller picks"),
-        ({"services": {"back": {"retries": TRIES}}}, ALIKE, "retries", "configured", "back and front are both model"),
         ({"services": {"front": {"circuit_breaking": {}}}}, {}, "circuit-breaking", "configured", "from users"),
         ({"services": {"back": {"faults": ABORT}}}, {}, "faults", "configured", "alone"),
         ({"mtls": "permissive"}, {}, "mtls", "asked", ""),
