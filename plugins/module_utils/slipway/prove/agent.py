@@ -243,7 +243,7 @@ class Agent:
             connection.connect()
             if step.get("tls") and connection.sock:
                 connection.sock = self.secure.wrap_socket(connection.sock, server_hostname=step["host"])
-            connection.request("GET", path, headers=headers)
+            connection.request(step.get("method", "GET"), path, headers=headers)
             # http.client follows no redirect.
             answer = connection.getresponse()
             body = answer.read(MOST_BODY)

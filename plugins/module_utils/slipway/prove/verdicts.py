@@ -522,6 +522,19 @@ class _Judge:
 
     def _retries(self) -> str:
         answers = self._answers(self.claim["experiments"][0])
+        if self.expect["method"] != "GET":
+            more = [answer["status"] for answer in answers if answer["status"] not in (0, self.expect["failed"])]
+            if more:
+                method, failed = self.expect["method"], self.expect["failed"]
+                raise FailedError(
+                    f"{len(more)} of {len(answers)} {method}s that got {failed} were sent again: {more[0]}"
+                )
+            lost = [answer for answer in answers if not answer["status"]]
+            if lost:
+                raise FailedError(
+                    f"{len(lost)} of {len(answers)} requests without an answer: {lost[0].get('error', '')}"
+                )
+            return f"{len(answers)} {self.expect['method']}s that failed were not sent again"
         self._good(answers)
         return f"{len(answers)} requests that failed once were answered"
 

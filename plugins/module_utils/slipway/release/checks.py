@@ -8,7 +8,7 @@ from typing import Any
 
 from ..form import Fault, Form
 from ..page import Key, flow, names_a_secret
-from . import alerts, names, promql
+from . import alerts, names, promql, retries
 from .model import Metrics, Release, Service
 from .names import Naming
 from .shape import Shape
@@ -474,13 +474,33 @@ def _mail_can_go(shape: Shape) -> Iterator[Fault]:
 
 def _times_fit(shape: Shape) -> Iterator[Fault]:
     for service, declared in shape.services.items():
-        retries, most = declared.retries, declared.timeout
-        if not (most and retries and retries.per_try and retries.attempts):
+        again, most = declared.retries, declared.timeout
+        if not (most and again and again.per_try and again.attempts):
             continue
-        if milliseconds(retries.per_try) >= milliseconds(most):
+        if milliseconds(again.per_try) >= milliseconds(most):
             what = f"is not shorter than timeout {most}, which all tries share: no second try would come"
-            shorter = prometheus_time(f"{max(1, milliseconds(most) // (retries.attempts + 1))}ms")
+            shorter = prometheus_time(f"{max(1, milliseconds(most) // (again.attempts + 1))}ms")
             yield Fault(("services", service, "retries", "per_try"), what, f"per_try: {shorter}")
+
+
+def _reasons_fit(shape: Shape) -> Iterator[Fault]:
+    for service, declared in shape.services.items():
+        if declared.retries is None:
+            continue
+        key = ("services", service, "retries")
+        grpc = declared.protocol == "grpc"
+        given = declared.retries.reasons or []
+        wrong = [reason for reason in given if reason in (retries.HTTP if grpc else retries.GRPC)]
+        if wrong:
+            belongs = "HTTP" if grpc else "gRPC"
+            what = f"{wrong[0]} tells of {belongs}, and {service} has protocol: {declared.protocol}"
+            kept = [reason for reason in given if reason not in wrong]
+            usual = retries.usual(declared.protocol)
+            fix = works((*key, "reasons"), kept or [reason for reason in usual if reason not in retries.UNSENT])
+            yield Fault((*key, "reasons"), what, fix if grpc else f"{fix}, or protocol: grpc")
+        if grpc and "methods" in declared.retries.model_fields_set:
+            what = "says nothing here: each call of gRPC is a POST, so reasons alone decide"
+            yield Fault((*key, "methods"), what, works((*key, "reasons"), list(retries.reasons(declared))))
 
 
 def _secrets_are_used(shape: Shape) -> Iterator[Fault]:
@@ -527,6 +547,7 @@ _DETAILS: tuple[Rule, ...] = (
     _alerts_can_fire,
     _mail_can_go,
     _times_fit,
+    _reasons_fit,
     _secrets_are_used,
     _names_are_good,
 )

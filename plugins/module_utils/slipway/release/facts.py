@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import alerts, limits, workload
+from . import alerts, limits, retries, workload
 from .access import Access
 from .environment import Environment
 from .routing import Rules, fqdn
@@ -78,7 +78,8 @@ def _service(rules: Rules, service: str) -> Facts:
         metrics = declared.metrics
         port = metrics.port or declared.port
         made["metrics"] = {"path": metrics.path, "port": port, "interval": metrics.interval}
-    for name in ("timeout", "retries", "circuit_breaking", "load_balancing", "faults"):
+    made["retries"] = retries.facts(declared)
+    for name in ("timeout", "circuit_breaking", "load_balancing", "faults"):
         value = getattr(declared, name)
         made[name] = value if value is None or isinstance(value, str) else value.model_dump(mode="json")
     if made["faults"] and not any(made["faults"].values()):
@@ -253,7 +254,10 @@ def _claims_of_services(made: Facts) -> Iterator[Facts]:
         for policy in ("timeout", "retries", "circuit_breaking", "faults"):
             if service[policy]:
                 title = f"{name} has {policy.replace('_', ' ')}"
-                yield {"kind": policy.replace("_", "-"), "title": title, "service": name, "policy": service[policy]}
+                about = {"kind": policy.replace("_", "-"), "service": name, "policy": service[policy]}
+                yield {**about, "title": title}
+                if policy == "retries" and service[policy]["attempts"] and service[policy]["methods"]:
+                    yield {**about, "title": f"{name} gets a POST once", "method": "POST"}
         if service["metrics"]:
             title = f"Prometheus reads {name}'s metrics"
             yield {"kind": "metrics", "title": title, "service": name, "metrics": service["metrics"]}

@@ -45,6 +45,8 @@ Label = Annotated[str, Field(pattern=rf"^{LABEL}$", max_length=63)]
 ObjectName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 Version = Annotated[str, Field(pattern=rf"^{LABEL}$", max_length=63)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=200)]
+HttpReason = Literal["5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx"]
+GrpcReason = Literal["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"]
 MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
 
 
@@ -261,13 +263,18 @@ class Retries(Short):
 
     attempts: int = setting(..., "Times it asks again; 0: never.", unit="times", example=2, ge=0, le=10)
     per_try: Duration | None = setting(None, "Time that each may take.", example="2s")
-    reasons: list[Literal["5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx"]] = (
-        setting(
-            ["connect-failure", "refused-stream", "gateway-error"],
-            "What it asks again after.",
-            example=["gateway-error"],
-            min_length=1,
-        )
+    reasons: list[Literal[HttpReason, GrpcReason]] | None = setting(
+        None,
+        "What it asks again after; without it connect-failure, refused-stream and gateway-error, for grpc "
+        "connect-failure, refused-stream, cancelled and unavailable.",
+        example=["gateway-error"],
+        min_length=1,
+    )
+    methods: Literal["safe", "idempotent", "all"] = setting(
+        "safe",
+        "Which requests it repeats after an answer or a broken connection. safe: GET, HEAD, OPTIONS, TRACE; "
+        "idempotent: PUT and DELETE too; all: others too, which may then be done twice. Else while nothing was sent.",
+        example="idempotent",
     )
 
 
