@@ -41,6 +41,7 @@ class ActionModule(ActionBase):
     def _wait(self, arguments: dict[str, Any]) -> None:
         from slipway.cluster import Cluster
         from slipway.errors import SlipwayError
+        from slipway.holdups import hints
         from slipway.objects import Applier, NotRolledOutError
 
         namespace = arguments["namespace"]
@@ -51,7 +52,8 @@ class ActionModule(ActionBase):
         try:
             Applier(Cluster(Path(arguments["kubeconfig"]))).rolled_out(wanted, arguments["timeout"])
         except NotRolledOutError as exc:
+            works = "".join(f"\n    would work: {hint}" for hint in hints(exc.message, namespace))
             raise SlipwayError(
-                f"{exc.message}\nThe routes are as they were: what served before serves on.\n"
+                f"{exc.message}{works}\nThe routes are as they were: what served before serves on.\n"
                 f"look at: kubectl --namespace {namespace} get pods; kubectl --namespace {namespace} get events"
             ) from exc

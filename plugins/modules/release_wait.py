@@ -7,8 +7,9 @@ DOCUMENTATION = r"""
 module: release_wait
 short_description: Wait until the workloads of a release are rolled out
 description:
-  - Waits until all pods of the Deployments are of their present template and can serve. An image that cannot be pulled, or a
-    container that fails again and again, ends the wait early, with the words of its pod.
+  - Waits until all pods of the Deployments are of their present template and can serve. What holds them up ends the wait early, in
+    the cluster's own words. That is an image that cannot be pulled, a quota, Pod Security, a claim that nobody can provide, a
+    folder that is not there, a node that is too small, and a container that fails again and again, with the last lines of its log.
   - Changes nothing. Runs on the computer that runs Ansible.
 options:
   kubeconfig:

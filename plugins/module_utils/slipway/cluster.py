@@ -47,6 +47,16 @@ class Cluster(Api):
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
         """Give the status and the object of an answer. Raises BusyError where no answer comes."""
+        return self._answer(path, method, body, accept, _object)
+
+    def text(self, path: str) -> str:
+        """Read what is no object, as a log. Raises SlipwayError."""
+        status, said = self._answer(path, "GET", None, "*/*", lambda _, text: text.decode(errors="replace"))
+        if status != 200:
+            raise SlipwayError(f"reading {path} is answered with {status}: {said[:200]}")
+        return said
+
+    def _answer(self, path: str, method: str, body: Any, accept: str, read: Callable[[int, bytes], T]) -> tuple[int, T]:
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         headers = {"Accept": accept or "application/json", "Content-Type": kind}
         text = json.dumps(body) if body is not None else None
@@ -60,7 +70,7 @@ class Cluster(Api):
             try:
                 connection.request(method, path, text, headers)
                 with connection.getresponse() as answer:
-                    return answer.status, _object(answer.status, answer.read())
+                    return answer.status, read(answer.status, answer.read())
             except (OSError, ValueError, http.client.HTTPException) as exc:
                 connection.close()
                 self.mine.connection = None

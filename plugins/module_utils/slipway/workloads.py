@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import holdups
+from .holdups import NONE, Signs
+
 Object = Mapping[str, Any]
 
 # A pod in this state gets no further by itself.
@@ -43,14 +46,15 @@ def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wante
         if name not in states:
             faults.append(f"{name} is not there")
         elif not available(states[name], least):
-            faults.append(f"{name} is not Available: {reason(name, pods)}")
+            refused = holdups.refused(states[name]).removeprefix("!")
+            faults.append(f"{name} is not Available: {refused or reason(name, pods)}")
     return faults
 
 
-def reason(name: str, pods: Iterable[Object]) -> str:
+def reason(name: str, pods: Iterable[Object], signs: Signs = NONE) -> str:
     """Say what the pods of the workload ``name`` know of why it is not there yet."""
     own = [pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{name}-")]
-    return "; ".join(_troubles(own) or _starting(own)) or "its pods are starting"
+    return "; ".join(_troubles(own, signs) or _starting(own)) or "its pods are starting"
 
 
 def rolled_out(item: Object) -> bool:
@@ -68,44 +72,81 @@ def rolled_out(item: Object) -> bool:
     )
 
 
-def stuck(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) -> str:
+def stuck(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object], signs: Signs = NONE) -> str:
     """Say what holds up pods of the newest template of a Deployment or DaemonSet, or a Pod; empty: nothing does.
 
-    The sets and pods are those of its namespace. Whether it lasts is for the caller to see (``PATIENCE``); what begins
-    with ``!`` needs no patience.
+    The sets, pods and signs are those of its namespace. Whether it lasts is for the caller to see (``PATIENCE``); what
+    begins with ``!`` needs no patience.
     """
-    metadata, status = item["metadata"], item.get("status") or {}
+    metadata, status, pods = item["metadata"], item.get("status") or {}, list(pods)
     if item["kind"] == "Pod":
         # Nobody makes it anew, as is done for the pods of a Deployment.
-        return cannot_start(item) or (f"!pod {metadata['name']} has ended{_ends(item)}" if _failed(item) else "")
+        failed = f"!pod {metadata['name']} has ended{_ends(item)}" if _failed(item) else ""
+        return cannot_start(item, signs) or failed or holdups.kept_back(item, pods, signs)
     if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
         # What its controller shows is still about the template before.
         return ""
-    carried = metadata.get("annotations") or {}
+    sets = _newest_sets(item, replica_sets)
+    own = _of_newest_template(item, sets, pods)
+    owners = sets if item["kind"] == "Deployment" else [item]
+    held = [
+        *(cannot_start(pod, signs) for pod in own),
+        *(holdups.kept_back(pod, pods, signs) for pod in own),
+        *(holdups.refused(owner, pods, signs) for owner in owners),
+        "" if owners else holdups.setless(item, pods),
+    ]
+    return next((words for words in held if words.startswith("!")), "") or next(filter(None, held), "")
+
+
+def crashed(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) -> tuple[Object, str, bool] | None:
+    """Give a pod of the newest template, its container that ended with a failure, and whether that was its last start.
+
+    None: no container has.
+    """
+    own = [item] if item["kind"] == "Pod" else _of_newest_template(item, _newest_sets(item, replica_sets), pods)
+    for pod in own:
+        for container in _statuses(pod):
+            state, last = container.get("state") or {}, container.get("lastState") or {}
+            if (state.get("terminated") or {}).get("exitCode"):
+                return pod, str(container["name"]), False
+            ended = last.get("terminated") or {}
+            if ended.get("exitCode") or (ended and (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"):
+                return pod, str(container["name"]), True
+    return None
+
+
+def _newest_sets(item: Object, replica_sets: Iterable[Object]) -> list[Object]:
+    """Give the ReplicaSets of a Deployment's present template."""
+    metadata = item["metadata"]
+    revision = (metadata.get("annotations") or {}).get(_REVISION)
+    return [
+        one
+        for one in replica_sets
+        if item["kind"] == "Deployment"
+        and metadata["name"] in _owners(one)
+        and (one["metadata"].get("annotations") or {}).get(_REVISION) == revision
+    ]
+
+
+def _of_newest_template(item: Object, sets: Iterable[Object], pods: Iterable[Object]) -> list[Object]:
     if item["kind"] == "Deployment":
-        newest = {
-            one["metadata"]["name"]
-            for one in replica_sets
-            if metadata["name"] in _owners(one)
-            and (one["metadata"].get("annotations") or {}).get(_REVISION) == carried.get(_REVISION)
-        }
-        own = [pod for pod in pods if newest & _owners(pod)]
-    else:
-        annotation, label = _GENERATION
-        own = [
-            pod
-            for pod in pods
-            if metadata["name"] in _owners(pod)
-            and (pod["metadata"].get("labels") or {}).get(label) in (None, carried.get(annotation))
-        ]
-    return next(filter(None, map(cannot_start, own)), "")
+        newest = {one["metadata"]["name"] for one in sets}
+        return [pod for pod in pods if newest & _owners(pod)]
+    metadata = item["metadata"]
+    annotation, label = _GENERATION
+    generation = (metadata.get("annotations") or {}).get(annotation)
+    return [
+        pod
+        for pod in pods
+        if metadata["name"] in _owners(pod) and (pod["metadata"].get("labels") or {}).get(label) in (None, generation)
+    ]
 
 
 def _owners(item: Object) -> set[str]:
     return {one["name"] for one in item["metadata"].get("ownerReferences") or []}
 
 
-def cannot_start(pod: Object) -> str:
+def cannot_start(pod: Object, signs: Signs = NONE) -> str:
     """Say why a pod does not start, in the words of its state; empty: nothing holds it up. ``!``: for good."""
     if pod["metadata"].get("deletionTimestamp"):
         return ""
@@ -120,10 +161,13 @@ def cannot_start(pod: Object) -> str:
         if reason in _HOPELESS:
             return f"!{what}"
         if reason in _PULLS:
-            return what
+            beside = holdups.beside(pod, signs)
+            return f"{what} ({beside})" if beside else what
         if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES:
             ended = (container.get("lastState") or {}).get("terminated") or {}
+            why = ended.get("reason", "Error")
             code = f", last with {ended['exitCode']}" if "exitCode" in ended else ""
+            code += f" ({why})" if code and why not in ("Error", "Completed") else ""
             said = f": {ended['message'].strip()}" if ended.get("message") else ""
             what = f"container {container['name']} has failed {container['restartCount']} times{code}{said}"
             return f"!pod {name}: {what}"
@@ -191,7 +235,7 @@ def available(deployment: Object, least: int | None = None) -> bool:
     )
 
 
-def _troubles(pods: Iterable[Object]) -> list[str]:
+def _troubles(pods: Iterable[Object], signs: Signs) -> list[str]:
     troubles = []
     for pod in pods:
         if pod["metadata"].get("deletionTimestamp"):
@@ -208,7 +252,8 @@ def _troubles(pods: Iterable[Object]) -> list[str]:
             if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
                 troubles.append(f"{name} {waiting['reason']}: {waiting.get('message', '')}".strip(": "))
             elif "running" in state and not container.get("ready"):
-                troubles.append(f"{name} runs and is not ready")
+                probe = holdups.unhealthy(pod, signs)
+                troubles.append(f"{name} runs and is not ready" + (f" ({probe})" if probe else ""))
     return troubles
 
 
