@@ -42,6 +42,20 @@ def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
 
 # Changes of the page, the key that is named, part of the reason, part of what would work.
 BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
+    # callers without the mesh's proxy
+    (
+        [("services.back.callers", ["batch/one", "plain"])],
+        "services.back.callers[1]",
+        "is whoever comes without mTLS, whose connections mtls: strict closes",
+        "mtls: permissive",
+    ),
+    (
+        [("mtls", "permissive"), ("services.back.callers", ["legacy/*"])],
+        "mtls",
+        "is answered 403 (legacy/* is the pods there that have the mesh's proxy)",
+        'callers: ["legacy/*", plain] at back',
+    ),
+    ([("mtls", "permissive")], "mtls", "lets nobody in", "callers: [plain] at front"),
     # versions and weights
     ([("weights", {"v1": 90, "v2": 20})], "weights", "sum to 110, not to 100", "{v1: 80, v2: 20}"),
     ([("weights", {"v1": 60, "v2": 60})], "weights", "sum to 120", "{v1: 40, v2: 60}"),
@@ -574,6 +588,8 @@ FINE: list[list[tuple[str, Any]]] = [
     [("services.back.metrics", {"exports": ["app_seconds"]}), ("alerts.X", {"promql": "app_seconds_bucket > 0 or up"})],
     [("alerts.X", {"promql": '{__name__=~"app_.*"} > 0'})],
     [("access", "open"), ("mtls", "permissive")],
+    [("services.back.callers", ["legacy/*", "plain"]), ("mtls", "permissive")],
+    [("services.front.sidecar", False), ("services.back.sidecar", False), ("mtls", "permissive")],
     [("dashboards", {})],
     [("image_pull_secrets", ["registry"])],
 ]

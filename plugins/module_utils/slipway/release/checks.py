@@ -9,11 +9,12 @@ from typing import Any
 from ..form import Fault, Form
 from ..page import Key, flow, names_a_secret
 from . import alerts, names, promql
+from .access import PLAIN
 from .model import Metrics, Release, Service
 from .names import Naming
 from .shape import Shape
 from .values import amount, milliseconds, prometheus_time
-from .workload import autoscaling, least_pods
+from .workload import autoscaling, has_sidecar, least_pods
 
 FORM = Form(Release, absent="(missing)")
 works = FORM.works
@@ -147,6 +148,32 @@ def _calls_lead_somewhere(shape: Shape) -> Iterator[Fault]:
         without = [name for name in shape.services[circle[-2]].calls if name != circle[-1]]
         what = f"goes round in a circle: {' → '.join(circle)}; a version could follow it for ever"
         yield Fault(key, what, works(key[:3], without))
+
+
+def _plain_callers_are_known(shape: Shape) -> Iterator[Fault]:
+    release = shape.release
+    naming_it = {service: own.callers for service, own in shape.services.items() if PLAIN in own.callers}
+    for service, callers in naming_it.items():
+        key: Key = ("services", service, "callers", callers.index(PLAIN))
+        if release.mtls == "strict":
+            yield Fault(key, "is whoever comes without mTLS, whose connections mtls: strict closes", "mtls: permissive")
+    guarded = [s for s, own in shape.services.items() if any(has_sidecar(own, version) for version in own.versions)]
+    if release.mtls == "permissive" and release.access == "calls" and guarded and not set(naming_it) & set(guarded):
+        wide = [(s, text) for s in guarded for text in shape.services[s].callers if text.endswith("/*")]
+        service, text = wide[0] if wide else (guarded[0], "")
+        what = "lets nobody in: whoever comes without mTLS shows no identity, and is answered 403"
+        what += f" ({text} is the pods there that have the mesh's proxy)" if text else ""
+        fix = f"callers: {flow([*shape.services[service].callers, PLAIN])} at {service}, which lets in everybody who "
+        yield Fault(("mtls",), what, f"{fix}comes without it, or mtls: strict")
+    for service, declared in shape.services.items():
+        bare = [version for version in declared.versions if not has_sidecar(declared, version)]
+        for other in declared.calls if bare else ():
+            theirs = shape.services[other]
+            closed = release.mtls == "strict" or (release.access == "calls" and PLAIN not in theirs.callers)
+            if closed and any(has_sidecar(theirs, version) for version in theirs.versions):
+                what = f"has no sidecar in {', '.join(bare)}, so its calls come without mTLS and {other} refuses them"
+                fix = f"sidecar: true, or mtls: permissive and callers: {flow([*theirs.callers, PLAIN])} at {other}"
+                yield Fault(("services", service), what, fix, warning=True)
 
 
 def _routes_lead_somewhere(shape: Shape) -> Iterator[Fault]:
@@ -512,6 +539,7 @@ _DETAILS: tuple[Rule, ...] = (
     _everything_is_reached,
     _carriers_forward,
     _shadows_have_someone,
+    _plain_callers_are_known,
     _storage_is_known,
     _folders_are_apart,
     _pods_add_up,

@@ -386,11 +386,12 @@ class Service(Workload):
         min_length=1,
     )
     calls: Texts = setting([], "Services that it calls.", example=["model"])
-    callers: list[Annotated[str, Field(pattern=rf"^({LABEL}|\{{namespace\}})/({LABEL}|\*)$")]] = setting(
+    callers: list[Annotated[str, Field(pattern=rf"^(({LABEL}|\{{namespace\}})/({LABEL}|\*)|plain)$")]] = setting(
         [],
-        "Who else may call it: namespace/serviceaccount, or namespace/* for all; {namespace} is the release's own.",
+        "Who else may call it: namespace/serviceaccount, or namespace/* for all; {namespace} is the release's own. "
+        "plain, with mtls: permissive: everybody who comes without the mesh's proxy, from wherever that is.",
         example=["batch/reporter"],
-        rule="must be namespace/serviceaccount, or namespace/*",
+        rule="must be namespace/serviceaccount, namespace/*, or plain",
     )
     follows: Literal["caller", "weights"] = setting(
         "caller",
@@ -777,7 +778,9 @@ class Release(Map):
         "calls", "Who may call a service. calls: whose calls name it; open: everybody in the cluster.", example="calls"
     )
     mtls: Literal["strict", "permissive"] = setting(
-        "strict", "strict: pods take nothing that is not encrypted by the mesh; permissive: that too.", example="strict"
+        "strict",
+        "strict: pods take nothing that is not encrypted by the mesh; permissive: that too, from whom access lets in.",
+        example="strict",
     )
     tracing: Percent | None = setting(
         None, "Share of the requests to trace; without it what the mesh says.", example="10%"

@@ -317,6 +317,7 @@ class _Planner:
                 selector=workload.pods(self.shape, service, version),
                 principals=self.access.principals(service, version),
                 namespaces=self.access.namespaces(service),
+                plain=self.access.plain(service),
                 scrape=self._scrape(declared),
             )
 
