@@ -120,7 +120,9 @@ class EnvValue(Short):
     short = "value"
 
     value: Text | None = setting(None, "The value itself.", example="debug")
-    secret: Label | None = setting(None, "Name of an entry of secrets.", example="api-token", rule=_LABEL_RULE)
+    secret: Label | None = setting(
+        None, "Name of an entry of secrets.", example="api-token", rule=_LABEL_RULE, names="Secret"
+    )
     key: Variable | None = setting(None, "Key in that Secret.", example="TOKEN", rule="must be the key of a Secret")
     field: str | None = setting(
         None,
@@ -537,6 +539,7 @@ class Tls(Map):
         "Secret with the certificate, in the gateway's namespace.",
         example="slipway-gateway-tls",
         rule=_LABEL_RULE,
+        names="Secret",
     )
     redirect: bool = setting(False, "Are clients of http sent to https?", example=True)
 
@@ -645,7 +648,7 @@ class Alert(Short):
 class SecretKey(Map):
     """A value in a Secret."""
 
-    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=_LABEL_RULE)
+    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=_LABEL_RULE, names="Secret")
     key: Variable = setting(..., "Key in it.", example="password", rule="must be the key of a Secret")
 
 
