@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -187,8 +186,8 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
 
 def _difference(item: dict[str, Any], before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, str]:
     """Give what Ansible shows with --diff."""
+    from slipway.difference import written
     from slipway.release import identity
 
     name = identity(item)
-    texts = ["" if side is None else yaml.safe_dump(side, sort_keys=True, width=10**6) for side in (before, after)]
-    return {"before": texts[0], "after": texts[1], "before_header": name, "after_header": name}
+    return {"before": written(before), "after": written(after), "before_header": name, "after_header": name}
