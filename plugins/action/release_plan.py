@@ -97,7 +97,9 @@ class ActionModule(ActionBase):
         planned = plan(spec, environment(found, **settled) if cluster else Environment.of(settled))
         spec.refuse(faults)
         objects = [item for step in planned.steps for item in step.objects]
-        changes = cluster.changes(found, objects) if cluster else [(item, None, item) for item in objects]
+        changes = [(item, None, item) for item in objects]
+        if cluster:
+            changes = self._changes(cluster, found, objects, planned, spec)
         pairs = [(item, before) for item, before, _ in changes]
         faults, adopted = strangers(pairs, found.whose, planned.places, adopt=spec.release.adopt)
         spec.refuse(faults)
@@ -133,6 +135,17 @@ class ActionModule(ActionBase):
             "facts": planned.facts,
             "warnings": [*planned.warnings, *adopted, *([] if cluster else [PENDING])],
         }
+
+    def _changes(self, cluster: Any, found: Any, objects: list[Any], planned: Any, spec: Any) -> Any:
+        """Ask what an apply would change; what is refused is said of the page, where it comes from there."""
+        from slipway.release.refusals import faults
+        from slipway.release_cluster import RefusedError
+
+        try:
+            return cluster.changes(found, objects)
+        except RefusedError as exc:
+            spec.refuse(faults(exc.refused, planned.places, spec))
+            raise
 
     def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
         """Look at the cluster; None and an empty look where it, or its mesh, is still to be made."""
