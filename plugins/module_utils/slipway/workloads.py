@@ -24,6 +24,8 @@ _PULLS = (
 # Seconds that such a state has to last, and starts that a container may fail.
 PATIENCE = 20.0
 _CRASHES = 3
+# The program could not even be started, as one that the image does not have.
+_NEVER_BEGAN = ("StartError", "ContainerCannotRun")
 # What tells the ReplicaSet of a Deployment's present template, and the pods of a DaemonSet's.
 _REVISION = "deployment.kubernetes.io/revision"
 _GENERATION = ("deprecated.daemonset.template.generation", "pod-template-generation")
@@ -163,13 +165,15 @@ def cannot_start(pod: Object, signs: Signs = NONE) -> str:
         if reason in _PULLS:
             beside = holdups.beside(pod, signs)
             return f"{what} ({beside})" if beside else what
-        if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES:
-            ended = (container.get("lastState") or {}).get("terminated") or {}
-            why = ended.get("reason", "Error")
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        why = ended.get("reason", "Error")
+        starts = 1 if why in _NEVER_BEGAN else _CRASHES
+        if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= starts:
             code = f", last with {ended['exitCode']}" if "exitCode" in ended else ""
             code += f" ({why})" if code and why not in ("Error", "Completed") else ""
             said = f": {ended['message'].strip()}" if ended.get("message") else ""
-            what = f"container {container['name']} has failed {container['restartCount']} times{code}{said}"
+            often = "once" if container["restartCount"] == 1 else f"{container['restartCount']} times"
+            what = f"container {container['name']} has failed {often}{code}{said}"
             return f"!pod {name}: {what}"
     return ""
 
