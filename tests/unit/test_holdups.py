@@ -65,12 +65,20 @@ def pod(message: str = "", **more: Any) -> Object:
         (pod(), ""),
         (pod("0/3: 3 Insufficient memory."), "pod web-1-x: no node takes it: 0/3: 3 Insufficient memory."),
         (pod("1 untolerated taint {gpu: }."), "pod web-1-x: no node takes it: 1 untolerated taint {gpu: }."),
-        (pod("0/2: 1 Insufficient cpu, 1 had untolerated taint {node.kubernetes.io/not-ready: }."), ""),
         (pod("0/2: 2 Insufficient cpu.", metadata={"name": "web-1-x", "deletionTimestamp": "now"}), ""),
     ],
 )  # fmt: skip
-def test_a_pod_without_a_node_is_told_unless_a_node_is_coming(thing: Object, said: str) -> None:
+def test_a_pod_without_a_node_is_told_in_the_schedulers_words(thing: Object, said: str) -> None:
     assert holdups.kept_back(thing) == said
+
+
+@pytest.mark.parametrize(("ready", "told"), [("True", True), ("False", False), ("Unknown", False)])
+def test_a_node_that_comes_may_take_it(ready: str, told: bool) -> None:
+    nodes = [{"status": {"conditions": [{"type": "Ready", "status": state}]}} for state in ("True", ready)]
+    words = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s)."
+    assert bool(holdups.kept_back(pod(words), [], Signs((), (), tuple(nodes)))) is told
+    new: Object = {"status": {}}
+    assert holdups.kept_back(pod(words), [], Signs((), (), (new,))) == ""
 
 
 def test_pods_that_end_make_room() -> None:

@@ -17,10 +17,6 @@ _FOR_GOOD = re.compile(
     r"violates PodSecurity|failed quota: \S+: must specify|only supports? .*access mode|unsupported access mode",
     re.IGNORECASE,
 )
-# A node that is about to come, or to come back.
-_NODE_ON_ITS_WAY = re.compile(
-    r"node\.kubernetes\.io/(not-ready|unreachable|network-unavailable)|node\.cloudprovider\.kubernetes\.io/uninitialized"
-)
 # What pods that are ending give back.
 _ROOM = re.compile(r"exceeded quota|Insufficient |Too many pods|free ports")
 # istiod makes it in every namespace as soon as it is there itself.
@@ -31,10 +27,14 @@ _PULL_SECRET = "FailedToRetrieveImagePullSecret"  # noqa: S105, the reason of an
 
 @dataclass(frozen=True)
 class Signs:
-    """What a namespace has beside its pods: ``events`` that are warnings, and ``claims`` of storage."""
+    """What a namespace has beside its pods: ``events`` that are warnings, and ``claims`` of storage.
+
+    ``nodes`` are the cluster's, where a pod finds none.
+    """
 
     events: tuple[Object, ...] = ()
     claims: tuple[Object, ...] = ()
+    nodes: tuple[Object, ...] = ()
 
     def of(self, item: Object, reasons: Iterable[str]) -> list[Object]:
         """Give the events of an object with one of these reasons, the newest first."""
@@ -45,6 +45,10 @@ class Signs:
             if uid and (event.get("involvedObject") or {}).get("uid") == uid and event.get("reason") in wanted
         ]
         return sorted(found, key=_seen, reverse=True)
+
+    def node_comes(self) -> bool:
+        """Tell whether a node is not Ready: new, or about to come back. The scheduler names no taints."""
+        return any(condition(node, "Ready").get("status") != "True" for node in self.nodes)
 
     def names_claims(self) -> bool:
         """Tell whether a claim is warned of."""
@@ -100,6 +104,11 @@ def _room_comes(words: str, pods: Iterable[Object]) -> bool:
     return bool(_ROOM.search(words)) and any(pod["metadata"].get("deletionTimestamp") for pod in pods)
 
 
+def finds_no_node(pod: Object) -> bool:
+    """Tell whether the scheduler has said that no node takes a pod."""
+    return condition(pod, "PodScheduled").get("status") == "False"
+
+
 def kept_back(pod: Object, pods: Iterable[Object] = (), signs: Signs = NONE) -> str:
     """Say what keeps a pod from starting any container: no node, no volume, no network; empty: nothing does."""
     if pod["metadata"].get("deletionTimestamp"):
@@ -117,7 +126,8 @@ def _place(pod: Object, pods: Iterable[Object], signs: Signs) -> str:
         return ""
     event = next((_said(event) for event in signs.of(pod, ("FailedScheduling",))), "")
     words = str(scheduled.get("message") or event or "no reason given")
-    if (pod.get("status") or {}).get("nominatedNodeName") or _NODE_ON_ITS_WAY.search(words) or _room_comes(words, pods):
+    nominated = (pod.get("status") or {}).get("nominatedNodeName")
+    if nominated or signs.node_comes() or _room_comes(words, pods):
         # Others make room for it, or a node comes.
         return ""
     waits = f"; claims that are not bound: {', '.join(claims)}" if claims else ""
@@ -177,7 +187,7 @@ _HINTS = (
         "kubectl --namespace {} create secret docker-registry, under the name that image_pull_secrets has",
     ),
     (r"no node takes it.*Insufficient", "smaller resources or fewer replicas on the page, or more nodes"),
-    (r"no node takes it.*(untolerated )?taint", "a node without that taint: kubectl describe nodes"),
+    (r"no node takes it(?!.*Insufficient).* taint", "a node without that taint: kubectl describe nodes"),
 )
 
 

@@ -22,7 +22,7 @@ import yaml
 from . import last_words, workloads
 from .cluster import MANAGER, BusyError, Cluster, Object, stripped
 from .errors import SlipwayError
-from .holdups import NONE, Signs
+from .holdups import NONE, Signs, finds_no_node
 
 try:
     from yaml import CSafeLoader as Loader
@@ -348,7 +348,7 @@ class Applier:
             now = time.monotonic()
             late = now - began >= seconds
             if late or now - looked >= _SIGNS:
-                signs, looked = {space: self._signs(space) for space in _spaces(waiting)}, now
+                signs, looked = {space: self._signs(space, pods[space]) for space in _spaces(waiting)}, now
             held = {
                 identity(item): workloads.stuck(item, sets[space], pods[space], signs.get(space, NONE))
                 for item in waiting
@@ -367,16 +367,17 @@ class Applier:
                 raise NotRolledOutError("\n".join([f"not rolled out within {seconds:g} s:", *faults]))
             time.sleep(_PAUSE)
 
-    def _signs(self, namespace: str) -> Signs:
-        """Read the warnings of a namespace, and its claims where one is warned of."""
+    def _signs(self, namespace: str, pods: Iterable[Object]) -> Signs:
+        """Read the warnings of a namespace, its claims where one is warned of, and the nodes where a pod finds none."""
         place = f"/api/v1/namespaces/{namespace}"
         try:
             signs = Signs(tuple(self.cluster.items(f"{place}/events?fieldSelector=type%3DWarning") or []))
             claims = self.cluster.items(f"{place}/persistentvolumeclaims") if signs.names_claims() else []
+            nodes = self.cluster.items("/api/v1/nodes") if any(map(finds_no_node, pods)) else []
         except SlipwayError:
             # They only tell more; what is waited for is asked anew in a moment.
             return NONE
-        return Signs(signs.events, tuple(claims or []))
+        return Signs(signs.events, tuple(claims or []), tuple(nodes or []))
 
     def _with_last_words(
         self,
