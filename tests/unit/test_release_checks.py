@@ -90,7 +90,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "{v1: 90, v2: 10}",
     ),
     ([("version_labels", {"v2": "v1"})], "services.front.versions.v2", "has the label v1", "{v2: v2}"),
-    ([("version_labels", {"v9": "x"})], "version_labels.v9", "no service has", "v2: stable"),
+    ([("version_labels", {"v9": "x"})], "version_labels.v9", "no service has", "v2: x"),
     (
         [("services.front.versions.v1", {})],
         "services.front.versions.v1",
@@ -569,6 +569,23 @@ OWN: list[tuple[list[tuple[str, Any]], str, str]] = [
     ([("override.header", {"name": "x", "values": {"v2": ".*"}})], "override.header.values.v2", "v2: B"),
     ([("override.cookie", {"name": "x", "values": {"v2": "can[a-z]+"}})], "override.cookie.values.v2", "v2: cana"),
     ([("namespase", "Shop")], "namespase", "namespace: hello"),
+    (
+        [("services.back.metrics", GONE), ("alerts.X", {"promql": "app_up > 1"})],
+        "alerts.X.promql",
+        "when: errors > 5%",
+    ),
+    (
+        [("services.back.metrics", GONE), ("dashboards.d", {"panels": [{"title": "A", "query": "sum("}]})],
+        "dashboards.d.panels[0].query",
+        'query: sum(slipway:requests:rate1m{namespace="shop"})',
+    ),
+    (
+        [("services.back.metrics", {"exports": ["orders_total"]}), ("alerts.X", {"promql": "sum("})],
+        "alerts.X.promql",
+        "promql: sum(rate(orders_total[1m])) > 5",
+    ),
+    ([("alerts.X", {"when": "errors > 5%", "version": "v2"})], "alerts.X.version", "service: front"),
+    ([("hosts", ["shop", "a.b"])], "hosts[0]", "hosts: [shop.local, a.b]"),
 ]
 
 

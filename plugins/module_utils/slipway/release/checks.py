@@ -105,7 +105,7 @@ def _labels_differ(shape: Shape) -> Iterator[Fault]:
     for version in shape.release.version_labels:
         if version not in known:
             what = "is a version that no service has"
-            yield Fault(("version_labels", version), what, f"{near(version, sorted(known))}: stable")
+            yield Fault(("version_labels", version), what, f"{near(version, sorted(known))}: {shape.label(version)}")
     for service, declared in shape.services.items():
         seen: dict[str, str] = {}
         for version in declared.versions:
@@ -389,7 +389,8 @@ def _hosts_are_apart(shape: Shape) -> Iterator[Fault]:
     every += [(("tools", name, "host"), host) for name, host in shape.tool_hosts.items()]
     for key, host in every:
         if "." not in host:
-            yield Fault(key, "is a host without a dot, which no client resolves", works(("hosts",), [f"{host}.local"]))
+            hosts = [each if "." in each else f"{each}.local" for each in release.hosts]
+            yield Fault(key, "is a host without a dot, which no client resolves", works(("hosts",), hosts))
         elif host in seen:
             yield Fault(key, f"is {host}, which stands at {seen[host]} too", f"one of the two, or another-{host}")
         seen[host] = ".".join(map(str, key))
@@ -456,7 +457,7 @@ def _alerts_can_fire(shape: Shape) -> Iterator[Fault]:
             elif reason := alerts.unknown_series(str(alert.promql), exported, bool(scraped)):
                 yield Fault((*key, "promql"), reason, "when: errors > 5%")
         except promql.PromqlError as exc:
-            yield Fault((*key, "promql"), f"is not PromQL: {exc}", "promql: sum(rate(app_requests_total[1m])) > 5")
+            yield Fault((*key, "promql"), f"is not PromQL: {exc}", f"promql: {_rate(shape)} > 5")
         except ValueError as exc:
             yield Fault((*key, "when"), str(exc), f"when: {alerts.example(str(alert.when))}")
     for dashboard, declared in release.dashboards.items():
@@ -467,12 +468,23 @@ def _alerts_can_fire(shape: Shape) -> Iterator[Fault]:
                 reason = f"is not PromQL: {exc}"
             if reason:
                 where = ("dashboards", dashboard, "panels", index, "query")
-                yield Fault(where, reason, "query: sum(rate(app_requests_total[1m]))")
+                yield Fault(where, reason, f"query: {_rate(shape)}")
+
+
+def _rate(shape: Shape) -> str:
+    """Write a query that this release has series for: of its own metrics where it has some."""
+    scraped = [service.metrics for service in shape.services.values() if service.metrics]
+    named = [name for metrics in scraped for name in metrics.exports if name.endswith("_total")]
+    if named or any(not metrics.exports for metrics in scraped):
+        return f"sum(rate({(named or ['app_requests_total'])[0]}[1m]))"
+    return f'sum(slipway:requests:rate1m{{namespace="{shape.namespace}"}})'
 
 
 def _alert_version(shape: Shape, key: Key, alert: Any) -> Iterator[Fault]:
     if alert.service is None:
-        yield Fault((*key, "version"), "belongs to a service, and none is named", "service: frontend")
+        having = [service for service, declared in shape.services.items() if alert.version in declared.versions]
+        fix = f"service: {(having or list(shape.services))[0]}"
+        yield Fault((*key, "version"), "belongs to a service, and none is named", fix)
     elif alert.version not in shape.services[alert.service].versions:
         fix = f"version: {near(alert.version, shape.services[alert.service].versions)}"
         yield Fault((*key, "version"), f"is no version of {alert.service}", fix)
