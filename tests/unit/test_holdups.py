@@ -85,6 +85,9 @@ def test_pods_that_end_make_room() -> None:
     going = {"metadata": {"name": "old", "deletionTimestamp": "now"}}
     assert holdups.kept_back(pod("0/2: 2 Insufficient cpu."), [going]) == ""
     assert holdups.kept_back(pod("0/2: 2 had untolerated taint {gpu: }."), [going])
+    assert holdups.kept_back(pod("0/2: 2 Insufficient cpu."), [going], Signs(late=True))
+    assert holdups.refused(failing(QUOTA), [going]) == ""
+    assert holdups.refused(failing(QUOTA), [going], Signs(late=True))
 
 
 def test_claims_that_are_not_bound_are_named() -> None:
@@ -93,6 +96,30 @@ def test_claims_that_are_not_bound_are_named() -> None:
     thing["spec"]["volumes"] = [{"persistentVolumeClaim": {"claimName": "disk"}}, {"emptyDir": {}}]
     said = holdups.kept_back(thing, [], Signs((), (claim,)))
     assert said.endswith("unbound immediate PersistentVolumeClaims; claims that are not bound: disk")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "goes_on"),
+    [
+        # At 12:00:40, tried again and again, each time after twice as long.
+        ("12:00:00", "12:00:31", True),
+        ("12:00:39", "12:00:39", True),
+        ("12:00:20", "12:00:20", False),
+        # It was mounted after two seconds, and what takes its time since is something else.
+        ("12:00:00", "12:00:02", False),
+    ],
+)
+def test_what_failed_once_and_went_on_is_no_reason(first: str, last: str, goes_on: bool) -> None:
+    event = {"reason": "FailedMount", "message": "no such folder", "involvedObject": {"uid": "pod"}}
+    event |= {"firstTimestamp": f"2026-01-01T{first}Z", "lastTimestamp": f"2026-01-01T{last}Z"}
+    now = 1767268840.0
+    thing = pod(spec={"nodeName": "node-1"})
+    assert bool(holdups.kept_back(thing, [], Signs((event,), now=now))) is goes_on
+    # When time is up all is told.
+    assert holdups.kept_back(thing, [], Signs((event,), now=now, late=True))
+    new = {key: value for key, value in event.items() if not key.endswith("Timestamp")}
+    new["eventTime"] = f"2026-01-01T{last}.250000Z"
+    assert bool(holdups.kept_back(thing, [], Signs((new,), now=now))) is (last in ("12:00:39", "12:00:31"))
 
 
 def test_a_mesh_that_starts_is_no_reason() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -278,8 +280,9 @@ def test_pods_that_will_never_start_end_the_wait_early(cluster: FakeCluster, mon
         applier.rolled_out([item("Deployment", "none", "apps/v1")], 0.05)
 
 
-def event(reason: str, message: str, uid: str, kind: str = "Pod", at: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+def event(reason: str, message: str, uid: str, kind: str = "Pod", ago: float = 0) -> dict[str, Any]:
     involved = {"kind": kind, "uid": uid}
+    at = datetime.fromtimestamp(time.time() - ago, UTC).isoformat().replace("+00:00", "Z")
     return {"metadata": {}, "reason": reason, "message": message, "involvedObject": involved, "lastTimestamp": at}
 
 
@@ -321,7 +324,8 @@ def test_pods_that_are_refused_are_told_by_their_replica_set(cluster: FakeCluste
     assert told(cluster) == said
     # Pods that end give back what is missing: until they have, it is only told when time is up.
     cluster.store["pods"] = {"items": [{"metadata": {"name": "old", "deletionTimestamp": "now"}}]}
-    assert told(cluster, seconds=0.3).startswith("not rolled out within 0.3 s:")
+    late = "not rolled out within 0.3 s:\nDeployment/apps/web: its pods are refused: exceeded quota: few, used: pods=2"
+    assert told(cluster, seconds=0.3) == late
     failure["message"] = 'pods "web-1-" is forbidden: violates PodSecurity "restricted:latest"'
     assert 'violates PodSecurity "restricted:latest"' in told(cluster, patience=None)
 
@@ -332,9 +336,9 @@ def test_a_volume_that_cannot_be_mounted_is_told_by_the_pods_event(cluster: Fake
     pod["spec"]["nodeName"] = "node-1"
     message = 'MountVolume.SetUp failed for volume "disk" : hostPath type check failed: /none is not a directory'
     events = [
-        event("FailedMount", message, "pod"),
-        event("FailedMount", "of the pod before it", "another", at="2026-01-01T00:00:09Z"),
-        event("FailedMount", "timed out waiting for the condition", "pod", at="2026-01-01T00:02:00Z"),
+        event("FailedMount", message, "pod", ago=2),
+        event("FailedMount", "of the pod before it", "another", ago=1),
+        event("FailedMount", "timed out waiting for the condition", "pod"),
     ]
     cluster.store["events"] = {"items": events}
     assert told(cluster) == f"Deployment/apps/web cannot start: pod web-1-x: FailedMount: {message}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 Object = Mapping[str, Any]
@@ -21,6 +22,8 @@ _FOR_GOOD = re.compile(
 _ROOM = re.compile(r"exceeded quota|Insufficient |Too many pods|free ports")
 # istiod makes it in every namespace as soon as it is there itself.
 _MESH_STARTS = "istio-ca-root-cert"
+# Seconds that clocks may differ, and that a try may take.
+_MARGIN = 5.0
 _OF_MOUNTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox")
 _PULL_SECRET = "FailedToRetrieveImagePullSecret"  # noqa: S105, the reason of an event
 
@@ -29,12 +32,15 @@ _PULL_SECRET = "FailedToRetrieveImagePullSecret"  # noqa: S105, the reason of an
 class Signs:
     """What a namespace has beside its pods: ``events`` that are warnings, and ``claims`` of storage.
 
-    ``nodes`` are the cluster's, where a pod finds none.
+    ``nodes`` are the cluster's, where a pod finds none. ``now``: seconds since 1970, 0 for not known. ``late``: nothing
+    passes any more, so all is told.
     """
 
     events: tuple[Object, ...] = ()
     claims: tuple[Object, ...] = ()
     nodes: tuple[Object, ...] = ()
+    now: float = 0.0
+    late: bool = False
 
     def of(self, item: Object, reasons: Iterable[str]) -> list[Object]:
         """Give the events of an object with one of these reasons, the newest first."""
@@ -44,7 +50,18 @@ class Signs:
             for event in self.events
             if uid and (event.get("involvedObject") or {}).get("uid") == uid and event.get("reason") in wanted
         ]
-        return sorted(found, key=_seen, reverse=True)
+        return sorted(found, key=_last, reverse=True)
+
+    def lasting(self, item: Object, reasons: Iterable[str]) -> list[Object]:
+        """Give those of them that go on: what is tried again waits twice as long each time, and says so each time.
+
+        So a failure that was told for the last time before the latter half of its time has passed.
+        """
+        found = self.of(item, reasons)
+        if not found or self.late or not self.now:
+            return found
+        since, last = min(map(_first, found)), max(map(_last, found))
+        return found if self.now - last <= (self.now - since) / 2 + _MARGIN else []
 
     def node_comes(self) -> bool:
         """Tell whether a node is not Ready: new, or about to come back. The scheduler names no taints."""
@@ -58,9 +75,18 @@ class Signs:
 NONE = Signs()
 
 
-def _seen(event: Object) -> str:
+def _last(event: Object) -> float:
     series = event.get("series") or {}
-    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or "")
+    return _seconds(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime"))
+
+
+def _first(event: Object) -> float:
+    return _seconds(event.get("firstTimestamp") or event.get("eventTime") or event.get("lastTimestamp"))
+
+
+def _seconds(stamp: object) -> float:
+    """Read a time as the API writes it; 0: there is none."""
+    return datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).timestamp() if stamp else 0.0
 
 
 def _said(event: Object) -> str:
@@ -84,19 +110,19 @@ def refused(owner: Object, pods: Iterable[Object] = (), signs: Signs = NONE) -> 
     status = owner.get("status") or {}
     if not words and int(status.get("currentNumberScheduled") or 0) < int(status.get("desiredNumberScheduled") or 0):
         words = next((_said(event) for event in signs.of(owner, ("FailedCreate",))), "")
-    return _unless_room_comes("its pods are refused", words, pods)
+    return _unless_room_comes("its pods are refused", words, pods, signs)
 
 
-def setless(deployment: Object, pods: Iterable[Object] = ()) -> str:
+def setless(deployment: Object, pods: Iterable[Object] = (), signs: Signs = NONE) -> str:
     """Say why a Deployment has no ReplicaSet of its newest template; empty: it is still to be made."""
     progress = condition(deployment, "Progressing")
     failed = progress.get("status") == "False" and progress.get("reason") == "ReplicaSetCreateError"
     words = str(progress.get("message") or progress["reason"]) if failed else ""
-    return _unless_room_comes("its ReplicaSet is refused", words, pods)
+    return _unless_room_comes("its ReplicaSet is refused", words, pods, signs)
 
 
-def _unless_room_comes(what: str, words: str, pods: Iterable[Object]) -> str:
-    return "" if not words or _room_comes(words, pods) else _marked(f"{what}: {words}")
+def _unless_room_comes(what: str, words: str, pods: Iterable[Object], signs: Signs) -> str:
+    return "" if not words or (_room_comes(words, pods) and not signs.late) else _marked(f"{what}: {words}")
 
 
 def _room_comes(words: str, pods: Iterable[Object]) -> bool:
@@ -127,7 +153,7 @@ def _place(pod: Object, pods: Iterable[Object], signs: Signs) -> str:
     event = next((_said(event) for event in signs.of(pod, ("FailedScheduling",))), "")
     words = str(scheduled.get("message") or event or "no reason given")
     nominated = (pod.get("status") or {}).get("nominatedNodeName")
-    if nominated or signs.node_comes() or _room_comes(words, pods):
+    if not signs.late and (nominated or signs.node_comes() or _room_comes(words, pods)):
         # Others make room for it, or a node comes.
         return ""
     waits = f"; claims that are not bound: {', '.join(claims)}" if claims else ""
@@ -142,7 +168,7 @@ def _claims(pod: Object, signs: Signs) -> dict[str, str]:
     for claim in signs.claims:
         name = claim["metadata"]["name"]
         if name in names and (claim.get("status") or {}).get("phase") != "Bound":
-            told = next((_said(event) for event in signs.of(claim, ("ProvisioningFailed", "FailedBinding"))), "")
+            told = next((_said(event) for event in signs.lasting(claim, ("ProvisioningFailed", "FailedBinding"))), "")
             found[name] = f"claim {name} is not bound: {told}" if told else ""
     return found
 
@@ -155,7 +181,7 @@ def _mounts(pod: Object, signs: Signs) -> str:
     ):
         # What was missing before is there.
         return ""
-    events = [event for event in signs.of(pod, _OF_MOUNTS) if _MESH_STARTS not in _said(event)]
+    events = [event for event in signs.lasting(pod, _OF_MOUNTS) if _MESH_STARTS not in _said(event)]
     # The kubelet's summary names volumes and no reason.
     events.sort(key=lambda event: "timed out waiting for the condition" in _said(event))
     return next((f"{event['reason']}: {_said(event)}" for event in events), "")

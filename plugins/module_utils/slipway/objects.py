@@ -348,7 +348,8 @@ class Applier:
             now = time.monotonic()
             late = now - began >= seconds
             if late or now - looked >= _SIGNS:
-                signs, looked = {space: self._signs(space, pods[space]) for space in _spaces(waiting)}, now
+                signs = {space: self._signs(space, pods[space], late=late) for space in _spaces(waiting)}
+                looked = now
             held = {
                 identity(item): workloads.stuck(item, sets[space], pods[space], signs.get(space, NONE))
                 for item in waiting
@@ -367,7 +368,7 @@ class Applier:
                 raise NotRolledOutError("\n".join([f"not rolled out within {seconds:g} s:", *faults]))
             time.sleep(_PAUSE)
 
-    def _signs(self, namespace: str, pods: Iterable[Object]) -> Signs:
+    def _signs(self, namespace: str, pods: Iterable[Object], *, late: bool) -> Signs:
         """Read the warnings of a namespace, its claims where one is warned of, and the nodes where a pod finds none."""
         place = f"/api/v1/namespaces/{namespace}"
         try:
@@ -376,8 +377,8 @@ class Applier:
             nodes = self.cluster.items("/api/v1/nodes") if any(map(finds_no_node, pods)) else []
         except SlipwayError:
             # They only tell more; what is waited for is asked anew in a moment.
-            return NONE
-        return Signs(signs.events, tuple(claims or []), tuple(nodes or []))
+            return Signs(late=late)
+        return Signs(signs.events, tuple(claims or []), tuple(nodes or []), time.time(), late)
 
     def _with_last_words(
         self,
@@ -392,7 +393,8 @@ class Applier:
         for fault in faults:
             item = names[next(name for name in names if fault.startswith((f"{name}:", f"{name} ")))]
             (space,) = _spaces([item])
-            found = workloads.crashed(item, sets[space], pods[space])
+            failed = workloads.crashed(item, sets[space], pods[space])
+            found = next((one for one in failed if one[0]["metadata"]["name"] in fault), None)
             told.append(self._last_words(fault, space, *found) if found else fault)
         return told
 

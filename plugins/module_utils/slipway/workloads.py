@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,26 +95,23 @@ def stuck(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object], 
         *(cannot_start(pod, signs) for pod in own),
         *(holdups.kept_back(pod, pods, signs) for pod in own),
         *(holdups.refused(owner, pods, signs) for owner in owners),
-        "" if owners else holdups.setless(item, pods),
+        "" if owners else holdups.setless(item, pods, signs),
     ]
     return next((words for words in held if words.startswith("!")), "") or next(filter(None, held), "")
 
 
-def crashed(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) -> tuple[Object, str, bool] | None:
-    """Give a pod of the newest template, its container that ended with a failure, and whether that was its last start.
-
-    None: no container has.
-    """
+def crashed(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) -> Iterator[tuple[Object, str, bool]]:
+    """Give pods of the newest template with a container that has failed, and whether it was started anew since."""
     own = [item] if item["kind"] == "Pod" else _of_newest_template(item, _newest_sets(item, replica_sets), pods)
     for pod in own:
         for container in _statuses(pod):
             state, last = container.get("state") or {}, container.get("lastState") or {}
             if (state.get("terminated") or {}).get("exitCode"):
-                return pod, str(container["name"]), False
+                yield pod, str(container["name"]), False
+                continue
             ended = last.get("terminated") or {}
             if ended.get("exitCode") or (ended and (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"):
-                return pod, str(container["name"]), True
-    return None
+                yield pod, str(container["name"]), True
 
 
 def _newest_sets(item: Object, replica_sets: Iterable[Object]) -> list[Object]:
