@@ -586,6 +586,8 @@ OWN: list[tuple[list[tuple[str, Any]], str, str]] = [
     ),
     ([("alerts.X", {"when": "errors > 5%", "version": "v2"})], "alerts.X.version", "service: front"),
     ([("hosts", ["shop", "a.b"])], "hosts[0]", "hosts: [shop.local, a.b]"),
+    ([("secrets", {"my_token": {"existing": True}})], "secrets.my_token", "my-token"),
+    ([("image_pull_secrets", ["My_Registry"])], "image_pull_secrets[0]", "image_pull_secrets: [my-registry]"),
 ]
 
 

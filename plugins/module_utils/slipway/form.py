@@ -145,7 +145,8 @@ class Form:
         """Say in our own words what pydantic found. With what was ``given`` a fix is made of that where it can be."""
         found = self._fault(error)
         key, secret = found.key, holds_a_secret(str(error["input"]))
-        secret = secret or (any(map(names_a_secret, key[-2:])) and not self._only_names(key, error["input"]))
+        named = error["loc"][-1:] == ("[key]",) or self._only_names(key, error["input"])
+        secret = secret or (any(map(names_a_secret, key[-2:])) and not named)
         if given is None or not key or secret:
             return found
         if error["type"] == "extra_forbidden":

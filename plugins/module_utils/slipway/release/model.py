@@ -204,7 +204,9 @@ class Workload(Map):
     config_mount: Folder | None = setting(
         None, "Folder in which the ConfigMap also appears as files.", example="/etc/app"
     )
-    secrets: Texts = setting([], "Entries of secrets whose keys become environment variables.", example=["api-token"])
+    secrets: Texts = setting(
+        [], "Entries of secrets whose keys become environment variables.", example=["api-token"], names="Secret"
+    )
     mounts: dict[Label, Folder] = setting(
         {},
         "Entries of volumes or secrets, and the folder where each appears.",
@@ -821,7 +823,11 @@ class Release(Map):
         rule=_LABEL_RULE,
     )  # fmt: skip
     image_pull_secrets: list[Label] = setting(
-        [], "Secrets that registries ask for, in the namespace.", example=["registry"], rule=_LABEL_RULE
+        [],
+        "Secrets that registries ask for, in the namespace.",
+        example=["registry"],
+        rule=_LABEL_RULE,
+        names="Secret",
     )
     chain_header: HeaderName = setting(
         "x-version",
