@@ -128,7 +128,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
     ([("services.front.protocol", "tcp")], "services.front.protocol", "must be one of http, http2, grpc", "http"),
     ([("services.front.port", 15006)], "services.front.port", "a port of the mesh's own proxy", "port: 8080"),
     ([("services.front.port", 0)], "services.front.port", "must be at least 1 port number", "port: 8080"),
-    ([("services.front.port", "80")], "services.front.port", "must be a whole number, without quotes", "port: 8080"),
+    ([("services.front.port", "80")], "services.front.port", "must be a whole number, without quotes", "port: 80"),
     ([("services.back.metrics", {"port": 15020})], "services.back.metrics", "a port of the mesh's own", "8080"),
     (
         [("services.back.service_port", 9090), ("services.back.metrics", {"port": 9090})],
@@ -585,6 +585,8 @@ OWN: list[tuple[list[tuple[str, Any]], str, str]] = [
         "promql: sum(rate(orders_total[1m])) > 5",
     ),
     ([("alerts.X", {"when": "errors > 5%", "version": "v2"})], "alerts.X.version", "service: front"),
+    ([("services.front.sidecar", "false")], "services.front.sidecar", "sidecar: false"),
+    ([("services.front.replicas", "3")], "services.front.replicas", "replicas: 3"),
     ([("hosts", ["shop", "a.b"])], "hosts[0]", "hosts: [shop.local, a.b]"),
     ([("secrets", {"my_token": {"existing": True}})], "secrets.my_token", "my-token"),
     ([("image_pull_secrets", ["My_Registry"])], "image_pull_secrets[0]", "image_pull_secrets: [my-registry]"),
@@ -666,9 +668,11 @@ def test_an_expression_where_text_is_compared_is_refused(tmp_path: Path, value: 
 
 def test_of_a_secret_nothing_is_made(tmp_path: Path) -> None:
     values = changed(("secrets", {"s": {"keys": {"K": {"environment": "my secret value"}}}}), ("hosts", ["://a:b@c"]))
+    values["services"]["front"]["args"] = ["--db=postgres://me:hunter2@db", 5]
     told = "".join(problem.works for problem in problems(page(tmp_path, values)))
     assert "secret value" not in told
     assert "a:b" not in told
+    assert "hunter2" not in told
 
 
 # Changes of the page, the key, and part of the warning: it can be released all the same.

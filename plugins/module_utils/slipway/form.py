@@ -155,8 +155,9 @@ class Form:
             return replace(found, works=self.works((*key[:-1], near), repairs.value_at(given, key))) if own else found
         if error["type"] in _NOTHING_OWN:
             return found
-        works = self._own(key, error, given, page.written if page else {})
-        return replace(found, works=works, override="") if works else found
+        on_page = page is not None and key[0] in given and given[str(key[0])] is page.values.get(str(key[0]))
+        works = self._own(key, error, given, page.written if page and on_page else {})
+        return replace(found, works=works) if works else found
 
     def _own(self, key: Key, error: Any, given: Mapping[str, Any], written: Mapping[Key, str]) -> str:
         """Make a line that would work, or a name, of what is there; empty where nothing comes of it."""
@@ -169,6 +170,8 @@ class Form:
             return ""
         if isinstance(key[-1], int):
             key = key[:-1]
+            if any(holds_a_secret(str(item)) for item in repairs.value_at(given, key)):
+                return ""
             value = repairs.repaired_list(self.model, given, key, written)
         else:
             told = getattr(error.get("ctx", {}).get("error"), "works", None)

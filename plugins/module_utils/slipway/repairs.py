@@ -9,8 +9,10 @@ import copy
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from .page import Key
@@ -112,6 +114,10 @@ def _values(value: Any, written: str | None, choices: tuple[Any, ...]) -> Iterat
         texts = [choice for choice in choices if isinstance(choice, str)]
         yield from difflib.get_close_matches(value, texts, n=1)
         yield from _texts(value)
+        with suppress(yaml.YAMLError, ValueError):
+            # A number or a truth value that has quotes.
+            unquoted = yaml.safe_load(value)
+            yield from [unquoted] if isinstance(unquoted, (bool, int, float)) else []
     elif isinstance(value, (bool, int, float)):
         # YAML has taken it for something else; the page has the text.
         yield written if written is not None else str(value).lower() if isinstance(value, bool) else str(value)
