@@ -267,7 +267,7 @@ def test_an_ingress_that_no_controller_sees_to_is_told(
     made = report(ingresses=[thing], ingress_classes=classes)
     (row,) = rows(made, "addresses")
     assert (row["service"], row["hosts"], row["state"]) == ("Ingress shop/web", "web.local", state)
-    told = f"Ingress shop/web leads nowhere: no controller sees to it ({why}); a page in releases/"
+    told = f"Ingress shop/web leads nowhere: no controller sees to it ({why}); here a page in releases/"
     assert [problem.startswith(told) for problem in made.problems] == ([True] if why else [])
 
 
@@ -292,6 +292,11 @@ def test_an_alertmanager_that_nobody_sees_to_is_told(thing: dict[str, Any], stat
     assert [row["state"] for row in rows(made, "instances")] == states
     told = f"Alertmanager shop/mine does not run as it says: {why}; look at:"
     assert [problem.startswith(told) for problem in made.problems] == ([True] if why else [])
+
+
+def test_a_prometheus_that_nobody_sees_to_says_where_it_would_be_seen() -> None:
+    made = report(instances=[{**instance(), "kind": "Prometheus"}])
+    assert "needs its namespace in monitoring_instance_namespaces" in made.problems[0]
 
 
 def test_a_target_that_is_down_is_told_with_its_error() -> None:

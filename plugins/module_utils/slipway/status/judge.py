@@ -240,7 +240,7 @@ def _ingress(ingress: Object, facts: Facts) -> tuple[Row, str]:
         else "it has no class, and there is no default"
     )
     why = f"nothing has taken up its class {named}" if named in known else why
-    fix = "a page in releases/, or a Gateway and a VirtualService, leads to it"
+    fix = "here a page in releases/, or a Gateway with a VirtualService, leads requests to a Service"
     return Row(row.cells, "wrong"), f"{where} leads nowhere: no controller sees to it ({why}); {fix}"
 
 
@@ -333,6 +333,7 @@ def _instances(facts: Facts) -> tuple[Section, list[str]]:
         why = str(reconciled.get("message") or reconciled.get("reason") or "")
         if not reconciled:
             why = "no operator has looked at it"
+            why += ", which needs its namespace in monitoring_instance_namespaces" * (instance["kind"] == "Prometheus")
         elif reconciled.get("status") == "True":
             why = "no operator has looked at it since it was changed"
         rows.append(Row((instance["kind"], where, why), "note" if young else "wrong"))
