@@ -53,6 +53,19 @@ def test_the_reason_of_a_deployment_says_that_its_pods_are_refused() -> None:
     assert workloads.unready([web], [], ["web"]) == [f"web is not Available: its pods are refused: {QUOTA}"]
 
 
+def test_the_reason_of_a_deployment_says_what_the_cluster_warns_of() -> None:
+    web = {"metadata": {"name": "web"}, "spec": {}}
+    waits = [{"name": "web", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    status = {"containerStatuses": waits}
+    one = {"metadata": {"name": "web-1-x", "uid": "pod"}, "spec": {"nodeName": "a"}, "status": status}
+    event = {"reason": "FailedMount", "message": 'secret "s" not found', "involvedObject": {"uid": "pod"}}
+    said = 'web is not Available: pod web-1-x: FailedMount: secret "s" not found'
+    assert workloads.unready([web], [one], ["web"], [event]) == [said]
+    assert workloads.unready([web], [one], ["web"]) == [
+        "web is not Available: web-1-x is starting on a (web ContainerCreating)"
+    ]
+
+
 def pod(message: str = "", **more: Any) -> Object:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     status = {"conditions": [condition] if message else []}

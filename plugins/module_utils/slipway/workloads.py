@@ -40,8 +40,11 @@ def all_available(deployments: Iterable[Object], wanted: Wanted) -> bool:
     return all(name in states and available(states[name], least) for name, least in _leasts(wanted).items())
 
 
-def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wanted) -> list[str]:
-    """Say of each wanted Deployment that is not Available why, as far as its pods know."""
+def unready(
+    deployments: Iterable[Object], pods: Iterable[Object], wanted: Wanted, events: Iterable[Object] = ()
+) -> list[str]:
+    """Say of each wanted Deployment that is not Available why, as far as its pods and the ``events`` know."""
+    signs, pods = Signs(tuple(events), late=True), list(pods)
     states = {item["metadata"]["name"]: item for item in deployments}
     faults = []
     for name, least in _leasts(wanted).items():
@@ -49,14 +52,16 @@ def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wante
             faults.append(f"{name} is not there")
         elif not available(states[name], least):
             refused = holdups.refused(states[name]).removeprefix("!")
-            faults.append(f"{name} is not Available: {refused or reason(name, pods)}")
+            faults.append(f"{name} is not Available: {refused or reason(name, pods, signs)}")
     return faults
 
 
 def reason(name: str, pods: Iterable[Object], signs: Signs = NONE) -> str:
     """Say what the pods of the workload ``name`` know of why it is not there yet."""
+    pods = list(pods)
     own = [pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{name}-")]
-    return "; ".join(_troubles(own, signs) or _starting(own)) or "its pods are starting"
+    held = [words.removeprefix("!") for pod in own if (words := holdups.kept_back(pod, pods, signs))]
+    return "; ".join(_troubles(own, signs) or held or _starting(own)) or "its pods are starting"
 
 
 def rolled_out(item: Object) -> bool:
