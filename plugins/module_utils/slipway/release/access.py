@@ -70,9 +70,7 @@ class Access:
     def plain(self, service: str) -> bool:
         """Tell whether those may call a service who show no identity: nothing else can be told of them."""
         release = self.naming.shape.release
-        return release.mtls == "permissive" and (
-            release.access == "open" or PLAIN in release.services[service].callers
-        )
+        return release.mtls == "permissive" and (release.access == "open" or PLAIN in release.services[service].callers)
 
     def table(self) -> list[dict[str, Any]]:
         """List every allowed call, version by version; empty where everybody may call."""
