@@ -189,6 +189,9 @@ def test_a_dashboard_that_would_not_be_shown_is_refused_wherever_it_comes_from()
         "key.endsWith('.json'))",
         "object.data[key].trim().startsWith('{') && object.data[key].trim().endsWith('}'))",
     ]
+    (filled,) = policy["variables"]
+    assert filled["expression"].startswith("has(object.data) ? object.data.filter(")
+    assert all(validation["expression"].startswith("variables.filled.all(") for validation in policy["validations"])
     binding = one("ValidatingAdmissionPolicyBinding", "monitoring-dashboards")["spec"]
     assert binding == {"policyName": "monitoring-dashboards", "validationActions": ["Deny"]}
 

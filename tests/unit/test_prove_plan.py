@@ -121,7 +121,7 @@ def test_clients_of_a_hash_differ_in_what_is_hashed(tmp_path: Path, key: Json, w
         ({"services": {"back": {"retries": 2}}}, SPEAKING, "retries", "configured", "the program of its caller picks"),
         ({"services": {"front": {"circuit_breaking": {}}}}, {}, "circuit-breaking", "configured", "from users"),
         ({"services": {"back": {"faults": ABORT}}}, {}, "faults", "configured", "alone"),
-        ({"mtls": "permissive"}, {}, "mtls", "asked", ""),
+        ({"mtls": "permissive", "access": "open"}, {}, "mtls", "asked", ""),
         ({"routes": {"/api": "front"}}, {}, "chain", "configured", "do not lead to /api"),
         ({"routes": {"/api": "front"}}, {"paths": {"/api": "/api/x"}}, "chain", "asked", ""),
     ],
@@ -295,12 +295,36 @@ def test_faults_of_neither_kind_are_no_claim(tmp_path: Path) -> None:
         ("strict", {"status": 0, "error": "RemoteDisconnected: closed"}, "passed"),
         ("strict", {"status": 0, "error": "TimeoutError"}, "failed"),
         ("strict", {"status": 200}, "failed"),
-        ("permissive", {"status": 403}, "passed"),
+        ("permissive", {"status": 200}, "passed"),
+        ("permissive", {"status": 404}, "passed"),
+        ("permissive", {"status": 403}, "failed"),
         ("permissive", {"status": 0, "error": "ConnectionResetError"}, "failed"),
     ],
 )
 def test_mutual_tls(tmp_path: Path, mode: str, answer: Json, state: str) -> None:
-    assert verdict(prove.plan(facts(tmp_path, mtls=mode)), "mtls", answer).state == state
+    plan = prove.plan(facts(tmp_path, mtls=mode, access="open"))
+    assert verdict(plan, "mtls", answer).state == state
+
+
+@pytest.mark.parametrize(
+    ("front", "back", "state", "said"),
+    [
+        (403, 200, "passed", "back let a client without mutual TLS in; front answer it 403"),
+        (403, 403, "failed", "back answered 403 to a client without mutual TLS; callers lets it in"),
+        (200, 200, "failed", "front answered 200 to a client without mutual TLS; callers has no plain"),
+    ],
+)
+def test_a_client_without_mutual_tls_gets_in_where_callers_say_so(
+    tmp_path: Path, front: int, back: int, state: str, said: str
+) -> None:
+    plan = prove.plan(facts(tmp_path, mtls="permissive", services={"back": {"callers": ["legacy/*", "plain"]}}))
+    seen = {}
+    for item in asked(plan, "mtls"):
+        status = front if item["steps"][0]["host"].startswith("front.") else back
+        seen[item["id"]] = {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, "status": status}] * 3}
+    report = prove.judge(plan, {"experiments": seen, "reads": {}})
+    found = next(each for each in report.verdicts if each.kind == "mtls")
+    assert (found.state, said in found.seen) == (state, True), found.seen
 
 
 @pytest.mark.parametrize(
@@ -462,7 +486,8 @@ def test_surroundings_that_nobody_knows_are_refused() -> None:
 
 
 def test_pods_without_a_proxy_are_not_asked_what_only_a_proxy_does(tmp_path: Path) -> None:
-    plan = prove.plan(facts(tmp_path, mtls="permissive", services={"back": {"sidecar": False}}))
+    services = {"front": {"callers": ["plain"]}, "back": {"sidecar": False}}
+    plan = prove.plan(facts(tmp_path, mtls="permissive", services=services))
     hosts = {
         step["host"].partition(".")[0]
         for kind in ("mtls", "access")
@@ -485,7 +510,7 @@ POLICIES = {"timeout": "5s", "retries": 2, "circuit_breaking": {}, "faults": ABO
 def test_a_policy_that_no_proxy_of_ours_has_is_configured_and_not_read(
     tmp_path: Path, policy: str, front: Json
 ) -> None:
-    jobs = {**OUTSIDE, policy: POLICIES[policy]}
+    jobs = {**OUTSIDE, "callers": ["batch/reporter", "plain"], policy: POLICIES[policy]}
     services = {"front": front, "jobs": jobs}
     plan = prove.plan(facts(tmp_path, services=services, mtls="permissive", routes={"/": "back"}), SPEAKING)
     found = verdict(plan, policy.replace("_", "-"), {})

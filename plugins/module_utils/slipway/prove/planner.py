@@ -459,7 +459,7 @@ class _Planner:
     def _mtls(self, claim: Json) -> Json:
         if claim["mode"] not in ("strict", "permissive"):
             raise NotExercisedError("the release does not ask for it")
-        expect: Json = {"mode": claim["mode"], "services": {}}
+        expect: Json = {"mode": claim["mode"], "plain": claim["plain"], "services": {}}
         for name in self.facts["services"]:
             if self._guarded(name):
                 self.pods["plain"] = {"sidecar": False, "labels": {}}

@@ -455,6 +455,7 @@ class _Judge:
         return text + ("; without it there is 301 to https" if self.expect["sent_on"] else "")
 
     def _mtls(self) -> str:
+        plain = set(self.expect["plain"])
         for name, service in self.expect["services"].items():
             for answer in self._answers(name):
                 heard, error = answer["status"] != 0, answer.get("error", "")
@@ -464,8 +465,14 @@ class _Judge:
                     raise FailedError(f"{service} could not be asked: {error}")
                 if self.expect["mode"] == "permissive" and not heard:
                     raise FailedError(f"{service} does not answer a client without mutual TLS: {error}")
-        said = "close the connection of" if self.expect["mode"] == "strict" else "answer"
-        return f"{len(self.expect['services'])} services {said} a client without mutual TLS"
+                if self.expect["mode"] == "permissive" and (answer["status"] == 403) is (service in plain):
+                    may = "callers lets it in" if service in plain else "callers has no plain"
+                    raise FailedError(f"{service} answered {answer['status']} to a client without mutual TLS; {may}")
+        asked = set(self.expect["services"].values())
+        if self.expect["mode"] == "strict":
+            return f"{len(asked)} services close the connection of a client without mutual TLS"
+        refusing = f"; {', '.join(sorted(asked - plain))} answer it 403" if asked - plain else ""
+        return f"{', '.join(sorted(asked & plain)) or 'none'} let a client without mutual TLS in{refusing}"
 
     def _access(self) -> str:
         for name, service in self.expect["refused"].items():

@@ -43,6 +43,7 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "shadows": list(_shadows(rules)),
         "limits": _limits(rules, environment, ports),
         "mtls": release.mtls,
+        "plain": [service for service in shape.services if access.plain(service)],
         "access": access.table(),
         "alerts": _alerts(rules, environment),
         "mail": {"to": release.mail.to, "server": release.mail.server} if release.mail else None,
@@ -223,7 +224,7 @@ def _claims(made: Facts) -> Iterator[Facts]:
     if made["tls"]:
         title = "port 443 answers over TLS" + (", and whoever comes without is sent there" if made["redirect"] else "")
         yield {"kind": "tls", "title": title}
-    yield {"kind": "mtls", "title": f"mutual TLS is {made['mtls']}", "mode": made["mtls"]}
+    yield {"kind": "mtls", "title": f"mutual TLS is {made['mtls']}", "mode": made["mtls"], "plain": made["plain"]}
     if made["access"]:
         yield {"kind": "access", "title": "only those may call whose calls name it", "access": made["access"]}
     for alert in made["alerts"]:

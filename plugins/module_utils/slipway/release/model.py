@@ -122,7 +122,9 @@ class EnvValue(Short):
     short = "value"
 
     value: Text | None = setting(None, "The value itself.", example="debug")
-    secret: Label | None = setting(None, "Name of an entry of secrets.", example="api-token", rule=_LABEL_RULE)
+    secret: Label | None = setting(
+        None, "Name of an entry of secrets.", example="api-token", rule=_LABEL_RULE, names="Secret"
+    )
     key: Variable | None = setting(None, "Key in that Secret.", example="TOKEN", rule="must be the key of a Secret")
     field: str | None = setting(
         None,
@@ -204,7 +206,9 @@ class Workload(Map):
     config_mount: Folder | None = setting(
         None, "Folder in which the ConfigMap also appears as files.", example="/etc/app"
     )
-    secrets: Texts = setting([], "Entries of secrets whose keys become environment variables.", example=["api-token"])
+    secrets: Texts = setting(
+        [], "Entries of secrets whose keys become environment variables.", example=["api-token"], names="Secret"
+    )
     mounts: dict[Label, Folder] = setting(
         {},
         "Entries of volumes or secrets, and the folder where each appears.",
@@ -393,11 +397,12 @@ class Service(Workload):
         min_length=1,
     )
     calls: Texts = setting([], "Services that it calls.", example=["model"])
-    callers: list[Annotated[str, Field(pattern=rf"^({LABEL}|\{{namespace\}})/({LABEL}|\*)$")]] = setting(
+    callers: list[Annotated[str, Field(pattern=rf"^(({LABEL}|\{{namespace\}})/({LABEL}|\*)|plain)$")]] = setting(
         [],
-        "Who else may call it: namespace/serviceaccount, or namespace/* for all; {namespace} is the release's own.",
+        "Who else may call it: namespace/serviceaccount, or namespace/* for all; {namespace} is the release's own. "
+        "plain, with mtls: permissive: everybody who comes without the mesh's proxy, from wherever that is.",
         example=["batch/reporter"],
-        rule="must be namespace/serviceaccount, or namespace/*",
+        rule="must be namespace/serviceaccount, namespace/*, or plain",
     )
     follows: Literal["caller", "weights"] = setting(
         "caller",
@@ -543,6 +548,7 @@ class Tls(Map):
         "Secret with the certificate, in the gateway's namespace.",
         example="slipway-gateway-tls",
         rule=_LABEL_RULE,
+        names="Secret",
     )
     redirect: bool = setting(False, "Are clients of http sent to https?", example=True)
 
@@ -651,7 +657,7 @@ class Alert(Short):
 class SecretKey(Map):
     """A value in a Secret."""
 
-    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=_LABEL_RULE)
+    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=_LABEL_RULE, names="Secret")
     key: Variable = setting(..., "Key in it.", example="password", rule="must be the key of a Secret")
 
 
@@ -784,7 +790,9 @@ class Release(Map):
         "calls", "Who may call a service. calls: whose calls name it; open: everybody in the cluster.", example="calls"
     )
     mtls: Literal["strict", "permissive"] = setting(
-        "strict", "strict: pods take nothing that is not encrypted by the mesh; permissive: that too.", example="strict"
+        "strict",
+        "strict: pods take nothing that is not encrypted by the mesh; permissive: that too, from whom access lets in.",
+        example="strict",
     )
     tracing: Percent | None = setting(
         None, "Share of the requests to trace; without it what the mesh says.", example="10%"
@@ -828,7 +836,11 @@ class Release(Map):
         rule=_LABEL_RULE,
     )  # fmt: skip
     image_pull_secrets: list[Label] = setting(
-        [], "Secrets that registries ask for, in the namespace.", example=["registry"], rule=_LABEL_RULE
+        [],
+        "Secrets that registries ask for, in the namespace.",
+        example=["registry"],
+        rule=_LABEL_RULE,
+        names="Secret",
     )
     chain_header: HeaderName = setting(
         "x-version",

@@ -306,6 +306,7 @@ class _Planner:
                 selector=workload.pods(self.shape, service, version),
                 principals=self.access.principals(service, version),
                 namespaces=self.access.namespaces(service),
+                plain=self.access.plain(service),
                 scrape=self._scrape(declared),
             )
 
@@ -562,6 +563,10 @@ class _Planner:
                     f"limit {limit['rate']}: each of {pods} gateway pods counts for itself, so up to "
                     f"{bucket['max_tokens'] * pods} come through at once"
                 )
+        there = environment.secrets
+        for name in release.image_pull_secrets if there is not None else ():
+            if name not in (there or ()) and name not in release.secrets:
+                yield f"image_pull_secrets: namespace {self.namespace} has no Secret {name}, so pulls go without it"
         for tool in release.tools:
             if tool in environment.missing_tools:
                 yield f"{tool} is not part of this cluster: {self.shape.tool_hosts[tool]} will answer 503"
