@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
                 "alertmanager": {"type": "str", "default": ""},
                 "quiet": {"type": "int", "default": 180},
                 "note": {"type": "str", "default": ""},
+                "change": {"type": "dict", "default": {}},
             }
         )
         from slipway.errors import SlipwayError
@@ -44,6 +45,7 @@ class ActionModule(ActionBase):
 
     def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway import prove
+        from slipway.prove.beside import joined
         from slipway.prove.look import MONITORING
         from slipway.prove.reads import Reads
         from slipway.prove.report import write
@@ -67,7 +69,7 @@ class ActionModule(ActionBase):
         )
         runner = Runner(plan, arguments["targets"], pods.send, reads, quiet=arguments["quiet"], tell=self._tell)
         observations = runner.observations()
-        report = prove.judge(plan, observations)
+        report = joined(prove.judge(plan, observations), arguments["change"])
         folder = Path(arguments["folder"]) / plan["release"]
         keep(folder, plan=plan, observations=observations)
         code = write(report, folder)

@@ -10,6 +10,7 @@ description:
   - Names every failure with its machine, phase and step.
   - Prints how long each phase (play) took and how many of its tasks ran anywhere, where any did.
   - Prints the lines that a play left under the statistic C(slipway).
+  - Writes when each step began into the file that a task names as its result C(slipway_steps), until one names none.
 options:
   report:
     description: File that gets the times of all phases and tasks as JSON.
@@ -70,6 +71,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.phases: list[dict[str, Any]] = []
         self.failures: list[tuple[str, str, str, str]] = []
+        self.steps = ""
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         keep_private(constants.DEFAULT_LOG_PATH)
@@ -105,11 +107,16 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._ran()
+        self.steps = str(result._result.get("slipway_steps", self.steps))
 
     def _ran(self) -> None:
         """Mark the present task as one that at least one machine carried out."""
         if self.phases and self.phases[-1]["tasks"]:
-            self.phases[-1]["tasks"][-1]["ran"] = True
+            task = self.phases[-1]["tasks"][-1]
+            if self.steps and not task["ran"]:
+                with contextlib.suppress(OSError), open(self.steps, "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"name": task["name"], "began": task["began"]}) + "\n")
+            task["ran"] = True
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._ran()

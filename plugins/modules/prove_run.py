@@ -53,6 +53,10 @@ options:
     description: File that is taken away when every claim holds, empty for none.
     type: str
     default: ""
+  change:
+    description: What clients met while the release changed, as M(prove_change) gives it; a claim of its own in the report.
+    type: dict
+    default: {}
 author: The Slipway authors
 attributes:
   check_mode: {support: none}

@@ -561,7 +561,7 @@ def test_an_action_takes_what_its_documentation_says(name: str) -> None:
 
     plugin = load("action", name)
 
-    def spec(_self: Any, argument_spec: dict[str, Any]) -> None:
+    def spec(_self: Any, argument_spec: dict[str, Any], **_more: Any) -> None:
         raise Given(argument_spec)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -160,3 +160,23 @@ def test_a_machine_that_is_gone_is_named_with_what_to_look_at(run: Run) -> None:
 def test_a_run_without_a_task_says_only_what_plays_left(run: Run) -> None:
     run.play("Nothing")
     assert run.end("done") == "done"
+
+
+def test_a_task_can_have_the_beginnings_of_later_steps_written_down(callback: Any, tmp_path: Path) -> None:
+    told, steps = callback.CallbackModule(), tmp_path / "steps"
+
+    def task(name: str, **result: Any) -> None:
+        told.v2_playbook_on_task_start(SimpleNamespace(_role=None, get_name=lambda: name), is_conditional=False)
+        if result is not None:
+            told.v2_runner_on_ok(SimpleNamespace(_result=result))
+
+    told.v2_playbook_on_play_start(SimpleNamespace(get_name=lambda: "play"))
+    task("before")
+    task("names it", slipway_steps=str(steps))
+    task("first")
+    told.v2_playbook_on_task_start(SimpleNamespace(_role=None, get_name=lambda: "skipped"), is_conditional=False)
+    task("second")
+    told.v2_runner_on_ok(SimpleNamespace(_result={}))
+    task("ends it", slipway_steps="")
+    task("after")
+    assert [json.loads(line)["name"] for line in steps.read_text().splitlines()] == ["first", "second", "ends it"]

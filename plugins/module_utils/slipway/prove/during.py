@@ -193,7 +193,8 @@ def read(lines: Iterable[str], steps: Iterable[str], *, mark: float, end: float)
             seen[name] = said.get(name) or seen[name]
     for answer in seen["answers"]:
         answer.update(words[answer.pop("word")])
-    begun = [json.loads(line) for line in steps]
+    # Steps of roles; those of the playbook around them only keep the books.
+    begun = [each for each in map(json.loads, steps) if " : " in each["name"]]
     seen["steps"] = [[each["name"], round(each["began"] - epoch, 2)] for each in begun]
     return {**seen, "mark": round(mark - epoch, 3), "end": round(end - epoch, 3)}
 
