@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.prove import beside, during, hold, stream
+from slipway.prove import agent, beside, during, hold, stream
 from slipway.prove.given import KINDS, live, promised
 from slipway.release import load
 from slipway.release import plan as planned
@@ -204,9 +204,9 @@ def test_without_clients_nothing_is_changed(tmp_path: Path, place: Place) -> Non
 def test_a_target_behind_another_network_is_refused() -> None:
     said: list[Any] = []
     job = {"target": "192.0.2.1", "check_route": True}
-    real = stream.agent.checked
+    real = agent.checked
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream.agent, "checked", lambda job: real(job, lambda _: '[{"gateway": "10.0.2.2"}]'))
+        patch.setattr(agent, "checked", lambda job: real(job, lambda _: '[{"gateway": "10.0.2.2"}]'))
         assert stream.main(io.StringIO(json.dumps(job) + "\n"), said.append) == 3
     assert said == [{"refused": "192.0.2.1 is behind 10.0.2.2: no request is sent there"}]
 

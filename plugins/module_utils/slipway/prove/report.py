@@ -88,6 +88,14 @@ def change(picture: Json) -> str:
 
     begin, end = picture["change"]
     parts = [_box(x(begin), top, max(1.0, x(end) - x(begin)), bottom - top, "during")]
+    numbered = -WIDTH
+    for number, (name, began) in enumerate(picture["steps"], 1):
+        line = _line(x(began), top - 4, x(began), bottom, "call thin")
+        parts.append(f"<g><title>{escape(name)}, {began:.1f} s</title>{line}</g>")
+        if x(began) - numbered >= 14:
+            # Of steps that follow at once the first one's number stands for all.
+            parts.append(_text(x(began), 10, number, "small", "middle"))
+            numbered = x(began)
     for index, (name, row) in enumerate(versions.items()):
         y = top + tall * index + 20 + high
         parts += [_text(PAD, y - high - 6, name), _line(PAD, y, WIDTH - PAD, y, "axis")]
@@ -104,12 +112,6 @@ def change(picture: Json) -> str:
         # As many marks as can be told apart.
         places = sorted({round(x(at)) for at in times})
         parts += [f'<circle cx="{place}" cy="{y:g}" r="3" class="{kind}"/>' for place in places]
-    for number, (name, began) in enumerate(picture["steps"], 1):
-        line = _line(x(began), top - 4, x(began), bottom, "call thin")
-        parts += [
-            f"<g><title>{escape(name)}, {began:.1f} s</title>{line}</g>",
-            _text(x(began), 10, number, "small", "middle"),
-        ]
     parts += [
         _text(PAD, bottom + 14, "0 s", "small"),
         _text(WIDTH - PAD, bottom + 14, f"{seconds:.0f} s", "small", "end"),
