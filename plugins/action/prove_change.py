@@ -56,6 +56,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{exc}; see `make status`") from None
         return result
 
+    def _folder(self, arguments: dict[str, Any], of: dict[str, Any]) -> Path:
+        from slipway.prove.report import place
+
+        return place(Path(arguments["folder"]), of["release"], of["namespace"])
+
     def _planned(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway.prove import PROGRAM
         from slipway.prove.beside import PROGRAM as STREAM
@@ -64,7 +69,7 @@ class ActionModule(ActionBase):
         from slipway.status.collect import Api
 
         facts = arguments["facts"]
-        folder = Path(arguments["folder"]) / facts["release"]
+        folder = self._folder(arguments, facts)
         given = {name: arguments[name] for name in ("paths", "tells")}
         found = looked(Api(Path(arguments["kubeconfig"])), facts, folder, away=way, **given)
         programs = {"program": PROGRAM, "stream": STREAM}
@@ -78,7 +83,7 @@ class ActionModule(ActionBase):
         if plan["by"] == "addresses" and not program.is_file():
             raise AnsibleActionFail(f"{program} is not there; `make up` puts it there, else -e prove_kubectl=…")
         pods = Kubectl(program, Path(arguments["kubeconfig"]), arguments["namespace"])
-        folder = Path(arguments["folder"]) / plan["release"]
+        folder = self._folder(arguments, plan)
         # The parent of a task's process is the run itself.
         run = os.getppid()
         begin(plan, arguments["target"], folder, pod=pods.held("addresses"), pid=run, environment=pods.environment)
@@ -90,7 +95,7 @@ class ActionModule(ActionBase):
         from slipway.prove.terminal import failures, summary
 
         plan = arguments["plan"]
-        folder = Path(arguments["folder"]) / plan["release"]
+        folder = self._folder(arguments, plan)
         change = end(plan, folder)
         if not change:
             return {"change": {}, "lines": [], "slipway_steps": ""}

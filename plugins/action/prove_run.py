@@ -28,11 +28,11 @@ class ActionModule(ActionBase):
                 "kubeconfig": {"type": "path", "required": True},
                 "kubectl": {"type": "path", "required": True},
                 "folder": {"type": "path", "required": True},
+                "change": {"type": "dict", "default": {}},
                 "sink": {"type": "list", "elements": "str", "default": []},
                 "alertmanager": {"type": "str", "default": ""},
                 "quiet": {"type": "int", "default": 180},
                 "note": {"type": "str", "default": ""},
-                "change": {"type": "dict", "default": {}},
             }
         )
         from slipway.errors import SlipwayError
@@ -45,12 +45,12 @@ class ActionModule(ActionBase):
 
     def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway import prove
-        from slipway.prove.beside import joined
         from slipway.prove.look import MONITORING
         from slipway.prove.reads import Reads
         from slipway.prove.report import write
         from slipway.prove.run import Kubectl, Runner, keep
         from slipway.prove.terminal import failures, summary
+        from slipway.prove.verdicts import joined
         from slipway.status.collect import Api
 
         plan, program = arguments["plan"], Path(arguments["kubectl"])
@@ -69,9 +69,10 @@ class ActionModule(ActionBase):
         )
         runner = Runner(plan, arguments["targets"], pods.send, reads, quiet=arguments["quiet"], tell=self._tell)
         observations = runner.observations()
-        report = joined(prove.judge(plan, observations), arguments["change"])
+        report = prove.judge(plan, observations)
         folder = Path(arguments["folder"]) / plan["release"]
         keep(folder, plan=plan, observations=observations)
+        report = joined(report, arguments["change"])
         code = write(report, folder)
         lines = summary(report, folder)
         if code:

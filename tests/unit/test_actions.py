@@ -581,7 +581,12 @@ def test_a_stream_is_told_by_the_proof_that_follows_or_fails_itself(
 def test_a_stream_is_planned_with_what_its_pod_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
     monkeypatch.setattr("slipway.prove.beside.looked", lambda *_given, **_more: {"plan": {}, "clients": {}})
-    arguments = {"state": "planned", "facts": {"release": "shop"}, "kubeconfig": "/none", "folder": str(tmp_path)}
+    arguments = {
+        "state": "planned",
+        "facts": {"release": "shop", "namespace": "shop"},
+        "kubeconfig": "/none",
+        "folder": str(tmp_path),
+    }
     result = run_action(load("action", "prove_change"), arguments)
     assert "agent" in result["stream"]
     assert "def namespace" in result["program"]

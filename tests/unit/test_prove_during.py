@@ -13,7 +13,7 @@ from slipway.release import Plan, load
 from slipway.release import plan as planned
 from slipway.release_apply import owner
 
-from tests.support.release import page
+from tests.support.release import RELEASES, page, shipped
 
 Json = dict[str, Any]
 IMAGE = "example.org/app:1"
@@ -92,6 +92,21 @@ def test_a_page_says_the_same_as_what_it_makes_of_a_cluster(tmp_path: Path, give
     assert before.services == now.services
     assert before.hashed == now.hashed
     assert (before.ports, before.aborts, before.limits, before.hosts) == (now.ports, now.aborts, now.limits, now.hosts)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RELEASES.glob("*.yml")))
+def test_so_does_each_page_of_the_repository(name: str) -> None:
+    release = shipped(name)
+    objects: dict[str, list[Json]] = {kind: [] for kind in KINDS}
+    for item in release.objects:
+        objects.setdefault(item["kind"], []).append(item)
+    before, now = live(release.facts, objects), promised(release.facts)
+    assert before
+    assert (before.entries, before.kept) == (now.entries, now.kept)
+    assert before.calls >= now.calls
+    assert before.services == now.services
+    plan = during.watch(release.facts, before, now, tells=True)
+    assert plan["state"] == "asked"
 
 
 def test_who_has_no_weight_or_gets_copies_is_given_to_nobody(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from .look import (
     role_of,
 )
 from .run import keep
-from .verdicts import Report, Verdict
+from .verdicts import Report, joined
 
 Json = dict[str, Any]
 
@@ -94,8 +94,8 @@ def _tells(facts: Json, deployments: Iterable[Json]) -> bool:
     for item in deployments:
         labels = ((item["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
         found.setdefault(str(labels.get("app", "")), []).append(role_of(item))
-    services = {route["service"] for route in facts["routes"]}
-    return all(found.get(service) and all(found[service]) for service in services & set(found))
+    known = {route["service"] for route in facts["routes"]} & set(found)
+    return bool(known) and all(all(found[service]) for service in known)
 
 
 def begin(
@@ -189,14 +189,6 @@ def _until(folder: Path, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until and not any('"held"' in line for line in _lines(folder / hold.LOG)[-1:]):
         time.sleep(hold.PAUSE)
-
-
-def joined(report: Report, change: Json) -> Report:
-    """Put the claim about a change before those about what came of it."""
-    if not change:
-        return report
-    verdicts = [Verdict(**change["verdict"]), *report.verdicts]
-    return replace(report, verdicts=verdicts, pictures={**report.pictures, "change": change["picture"]})
 
 
 def alone(plan: Json, change: Json) -> Report:
