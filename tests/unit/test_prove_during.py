@@ -273,8 +273,13 @@ def test_a_call_to_a_version_that_is_not_the_callers_is_one_too(shifted: Crowd) 
 
 
 def test_a_pod_of_nobody_is_one_too(grown: Crowd) -> None:
-    grown.asks("v1", pods=["other-5d4f-abcde", "back-v1-5d4f-abcde"])
+    grown.asks("v7", pods=["other-5d4f-abcde", "back-v1-5d4f-abcde"])
     assert grown.verdict()[0] == "failed"
+
+
+def test_a_pod_whose_deployment_is_gone_says_what_it_is(grown: Crowd) -> None:
+    grown.asks("v1", pods=["old-name-5d4f-abcde", "back-v1-5d4f-abcde"])
+    assert grown.verdict()[0] == "passed"
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ class _Judge:
         self.counted = [answer for answer in counted if not self._cut(answer)]
         self.failures = [answer for answer in self.counted if self._failed(answer)]
         self.good = [answer for answer in self.counted if 200 <= answer["status"] < 300]
-        self.told = bool(plan["tells"]) and any(self.hops[id(answer)] for answer in self.good)
+        self.tells = bool(plan["tells"]) and any(self.hops[id(answer)] for answer in self.good)
         self.foreign = [(answer, name) for answer in self.good for name in self._foreign(answer)]
         self.moved = self._moved()
 
@@ -280,17 +280,16 @@ class _Judge:
         if answer["status"] != 200 or not (answer.get("chain") or answer.get("pods")):
             return
         order = [[service, None] for service in self.plan["paths"][answer["path"]]["order"]]
-        now, before = (
-            verdicts.hops(
-                {"services": {name: {"versions": versions} for name, versions in services.items()},
-                 "signatures": {"": {"": order}}},
-                "",
-                answer,
-            )
-            for services in self.plan["services"]
-        )  # fmt: skip
-        for new, old in zip(now, before, strict=True):
-            yield old if "?" in new else new
+        ways = [self._told(services, order, answer) for services in self.plan["services"]]
+        # Pods of a Deployment that is gone already still say what they are.
+        ways.append(self._told(self.plan["services"][0], order, {**answer, "pods": []}))
+        for index, first in enumerate(ways[0]):
+            found = (way[index] for way in ways if index < len(way))
+            yield next((hop for hop in found if "?" not in hop), first)
+
+    def _told(self, services: Json, order: list[list[str | None]], answer: Json) -> list[Hop]:
+        known = {name: {"versions": versions} for name, versions in services.items()}
+        return verdicts.hops({"services": known, "signatures": {"": {"": order}}}, "", answer)
 
     def _split(self) -> set[str]:
         """Find the services of which more than one version may answer."""
@@ -305,7 +304,7 @@ class _Judge:
     def name(self, answer: Json) -> str:
         """Name what an answer is from: its first hop that may differ."""
         hops = self.hops[id(answer)]
-        if self.told and hops:
+        if self.tells and hops:
             service, version = next((hop for hop in hops if hop[0] in self.split), hops[0])
             return f"{service} {version}"
         return str(answer["got"] or answer["sent"] or "answered")
@@ -313,8 +312,8 @@ class _Judge:
     def _foreign(self, answer: Json) -> Iterator[str]:
         """Give what an answer is from, and neither page gives anybody."""
         path = self.plan["paths"][answer["path"]]
-        hops = self.hops[id(answer)] if self.told else []
-        if not self.told and answer["got"] and answer["got"] not in path["values"]:
+        hops = self.hops[id(answer)] if self.tells else []
+        if not self.tells and answer["got"] and answer["got"] not in path["values"]:
             yield f"cookie {answer['got']}"
         for index, hop in enumerate(hops):
             # What comes behind it follows from it.
@@ -334,7 +333,7 @@ class _Judge:
             if client >= self.plan["sessions"]:
                 continue
             kept = path["kept"].get(answer["sent"]) if answer["sent"] else None
-            hops = self.hops[id(answer)] if self.told else []
+            hops = self.hops[id(answer)] if self.tells else []
             if kept is not None:
                 other = any(service in kept and version not in kept[service] for service, version in hops)
                 if other or (answer["got"] and answer["got"] != answer["sent"]):
@@ -376,7 +375,7 @@ class _Judge:
         if faults:
             return "failed", f"of {about} {'; '.join([*faults, *remarks])}"
         known = sorted({self.name(answer) for answer in self.good})
-        met = f"they met {', '.join(known)}" if self.told else ""
+        met = f"they met {', '.join(known)}" if self.tells else ""
         keeps = any(path["kept"] for path in self.plan["paths"]) or bool(self.plan["hash"])
         stayed = "nobody was moved without need" if keeps else ""
         return "passed", "; ".join(filter(None, [f"{about}: none failed", met, stayed, *remarks]))
@@ -419,7 +418,7 @@ class _Judge:
             yield f"{made} aborted, as the page's faults say"
         for place, text in self.silent.items():
             yield f"{self.plan['paths'][place]['path']} did not answer before it either ({text})"
-        if not self.told:
+        if not self.tells:
             by = "by the sticky cookie alone" if self.plan["cookie"] else "nothing says"
             yield f"which version answered is told {by}" if self.plan["cookie"] else f"{by} which version answered"
 
