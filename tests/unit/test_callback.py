@@ -76,9 +76,9 @@ class Run:
             else:
                 self.told.v2_runner_on_failed(SimpleNamespace(_host=host, _result=outcome))
 
-    def end(self, *lines: str) -> str:
+    def end(self, *lines: str, met: str = "") -> str:
         stats = SimpleNamespace(
-            custom={"_run": {"slipway": list(lines)}},
+            custom={"_run": {"slipway": list(lines), "slipway_met": [met] if met else []}},
             processed={"node-0": 1},
             summarize=lambda host: {"ok": 1, "host": host},
         )
@@ -134,11 +134,12 @@ def test_the_report_keeps_every_phase_and_task(run: Run, tmp_path: Path, monkeyp
 def test_a_failure_is_named_with_its_machine_phase_and_step(run: Run, result: dict[str, str], text: str) -> None:
     run.play("Prepare nodes")
     run.task("Set the name", None, result)
-    said = run.end("kubectl works now")
+    said = run.end("kubectl works now", met="what clients met")
     assert "FAILED on node-1, phase Prepare nodes, step: Set the name\n  " + text in said
     assert "the same command goes on from there" in said
     assert "password" not in said
     assert "kubectl works now" not in said
+    assert said.index("what clients met") < said.index("FAILED on")
 
 
 def test_a_failure_that_the_playbook_allows_is_no_failure(run: Run) -> None:

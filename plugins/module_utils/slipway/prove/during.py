@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -193,8 +194,8 @@ def read(lines: Iterable[str], steps: Iterable[str], *, mark: float, end: float)
             seen[name] = said.get(name) or seen[name]
     for answer in seen["answers"]:
         answer.update(words[answer.pop("word")])
-    # Steps of roles; those of the playbook around them only keep the books.
-    begun = [each for each in map(json.loads, steps) if " : " in each["name"]]
+    # What the role release does; what is around it only keeps the books.
+    begun = [each for each in map(json.loads, steps) if re.match(r"release : .*\|", each["name"])]
     seen["steps"] = [[each["name"], round(each["began"] - epoch, 2)] for each in begun]
     return {**seen, "mark": round(mark - epoch, 3), "end": round(end - epoch, 3)}
 
