@@ -418,9 +418,19 @@ def test_an_answer_that_the_end_of_the_stream_cut_off_is_no_failure(grown: Crowd
     assert grown.verdict()[0] == "passed"
 
 
+def test_a_first_word_that_comes_late_does_not_move_the_times() -> None:
+    """What comes out of a pod is a moment on its way; the quickest line says best when the stream has begun."""
+    lines = [
+        '{"begun": true, "at": 0.0, "epoch": 101.5}',
+        '[1.0, 4.0, 0, 0, 200, 0, "", ""]',
+        '{"held": 0, "epoch": 100.0}',
+    ]
+    assert during.read(lines, [], mark=102.0, end=109.0)["mark"] == 2.0
+
+
 def test_what_a_stream_says_is_read_with_the_steps_of_the_run() -> None:
     lines = [
-        '{"begun": true, "at": 0.5, "epoch": 100.5}',
+        '{"begun": true, "at": 0.5, "epoch": 100.0}',
         '{"word": 1, "chain": "front=v1", "pods": ["front-v1-x-y"]}',
         '[0.1, 4.0, 0, 0, 200, 1, "", "v1"]',
         '[0.2, 1.0, 1, 0, 0, 0, "", "", "ConnectionRefusedError"]',

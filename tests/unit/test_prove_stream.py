@@ -260,6 +260,15 @@ def test_no_client_asks_more_often_than_its_limit_allows(place: Place) -> None:
         assert all(later - earlier > 0.7 for earlier, later in zip(sorted(times), sorted(times)[1:], strict=False))
 
 
+def test_the_quickest_line_says_when_a_stream_has_begun(tmp_path: Path) -> None:
+    script = "import time; time.sleep(1); print('{\"begun\": true, \"at\": 0}'); print('[0.9, 50.0, 0, 0, 200, 0]')"
+    began = time.time()
+    assert hold.hold(tmp_path, os.getpid(), [sys.executable, "-c", script], "{}") == 0
+    first, _, last = lines(tmp_path)
+    assert first["epoch"] > began + 0.9
+    assert began - 0.1 < last["epoch"] < first["epoch"] - 0.9
+
+
 # --- what is planned of a cluster
 
 

@@ -187,7 +187,7 @@ def read(lines: Iterable[str], steps: Iterable[str], *, mark: float, end: float)
             seen["answers"].append({**answer, "error": said[8] if len(said) > 8 else ""})
             continue
         if "epoch" in said:
-            epoch = said["epoch"] - said.get("at", 0.0)
+            epoch = min(epoch, said["epoch"])
         if "word" in said:
             words[said["word"]] = {"chain": said["chain"], "pods": said["pods"]}
         for name in ("ended", "refused", "error", "late"):

@@ -37,24 +37,35 @@ def begun(pid: int) -> str:
     return "" if not fields or fields[0] == "Z" else fields[19]
 
 
-def copied(lines: IO[str], log: Path) -> None:
-    """Copy what the command says into the log, its first line with the time of this machine."""
-    with log.open("w", encoding="utf-8") as file:
-        for number, line in enumerate(lines):
-            file.write(line if number else _stamped(line))
-            file.flush()
+class Copy:
+    """Copies what a command says into a log, its first line with the time of this machine.
 
+    ``epoch``: when the stream's own time began. Lines are a while on their way; the quickest one says it best.
+    """
 
-def _stamped(line: str) -> str:
-    try:
-        return json.dumps({**json.loads(line), "epoch": round(time.time(), 3)}) + "\n"
-    except (ValueError, TypeError):
-        return line
+    def __init__(self, log: Path) -> None:
+        self.log, self.epoch = log, float("inf")
+
+    def carry_out(self, lines: IO[str]) -> None:
+        with self.log.open("w", encoding="utf-8") as file:
+            for number, line in enumerate(lines):
+                file.write(self._stamped(line, first=not number))
+                file.flush()
+
+    def _stamped(self, line: str, *, first: bool) -> str:
+        try:
+            said = json.loads(line)
+            at = said[0] + said[1] / 1000 if isinstance(said, list) else said["at"]
+        except (ValueError, TypeError, KeyError, IndexError):
+            return line
+        self.epoch = min(self.epoch, round(time.time() - at, 3))
+        return json.dumps({**said, "epoch": self.epoch}) + "\n" if first and isinstance(said, dict) else line
 
 
 def hold(folder: Path, pid: int, command: Sequence[str], job: str) -> int:
     """Run ``command`` with ``job`` as its first line until it is enough; its exit code."""
     since, until = begun(pid), time.monotonic() + MOST_SECONDS
+    copy = Copy(folder / LOG)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -63,7 +74,7 @@ def hold(folder: Path, pid: int, command: Sequence[str], job: str) -> int:
         said: list[str] = []
         errors = process.stderr
         threads = [
-            threading.Thread(target=copied, args=(process.stdout, folder / LOG), daemon=True),
+            threading.Thread(target=copy.carry_out, args=(process.stdout,), daemon=True),
             threading.Thread(target=lambda: said.extend(errors), daemon=True),
         ]
         for thread in threads:
@@ -85,7 +96,8 @@ def hold(folder: Path, pid: int, command: Sequence[str], job: str) -> int:
             thread.join(GRACE)
     with (folder / LOG).open("a", encoding="utf-8") as file:
         lines = [line.strip() for line in said if line.strip()]
-        file.write(json.dumps({"held": process.returncode, "error": lines[-1] if lines else ""}) + "\n")
+        last = {"held": process.returncode, "error": lines[-1] if lines else ""}
+        file.write(json.dumps(last | ({"epoch": copy.epoch} if copy.epoch < float("inf") else {})) + "\n")
     return process.returncode or 0
 
 
