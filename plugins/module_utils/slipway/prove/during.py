@@ -22,7 +22,7 @@ from .verdicts import Verdict
 Json = dict[str, Any]
 
 KIND = "change"
-TITLE = "nothing is lost while it changes, and nobody meets what is not theirs"
+TITLE = "while it changes all are answered, by what is theirs"
 # Requests a second and in all; clients that come back; paths that are asked in turns.
 RATE, MOST_REQUESTS, SESSIONS, MOST_PATHS = 20.0, 18000, 40, 4
 # Below this many a second a stream shows nothing.
