@@ -48,6 +48,7 @@ class Place:
         made = planned(load(page(folder, given)))
         self.facts, self.shop, self.status = made.facts, Shop(made.facts), 200
         self.asked: list[str] = []
+        self.slow = 0.0
         self.objects: dict[str, list[Json]] = {kind: [] for kind in KINDS}
         for item in made.objects:
             if item["kind"] in self.objects:
@@ -59,6 +60,7 @@ class Place:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 place.asked.append(self.client_address[0])
+                time.sleep(place.slow)
                 if not place.status:
                     self.connection.close()
                     return
@@ -78,6 +80,7 @@ class Place:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        vars(self.server)["handle_error"] = lambda *_: None
         self.plan["port"] = self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -258,6 +261,15 @@ def test_no_client_asks_more_often_than_its_limit_allows(place: Place) -> None:
     assert len(by_client) == 8
     for times in by_client.values():
         assert all(later - earlier > 0.7 for earlier, later in zip(sorted(times), sorted(times)[1:], strict=False))
+
+
+def test_who_had_to_wait_for_others_comes_back_all_the_same(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While answers are slow no more are asked for at once than the bound allows; nobody is lost by it."""
+    monkeypatch.setattr(stream, "MOST_PARALLEL", 2)
+    place.slow = 0.3
+    answers, last = carried_out(place, seconds=6, sessions=4)
+    assert last["late"] > 20
+    assert {each[2] for each in answers if each[2] < 4 and each[0] > 3} == {0, 1, 2, 3}
 
 
 def test_the_quickest_line_says_when_a_stream_has_begun(tmp_path: Path) -> None:

@@ -90,8 +90,12 @@ class Stream:
                 if now >= self.asker.end or self.sent >= self.most:
                     reason = "time" if now >= self.asker.end else "requests"
                     break
+                if not waiting.acquire(blocking=False):
+                    self.late += 1
+                    continue
                 client = self._next(now)
-                if client is None or not waiting.acquire(blocking=False):
+                if client is None:
+                    waiting.release()
                     self.late += 1
                     continue
                 self.sent += 1
