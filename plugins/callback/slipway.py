@@ -9,7 +9,7 @@ short_description: Failures, times per phase and the next step at the end of a r
 description:
   - Names every failure with its machine, phase and step.
   - Prints how long each phase (play) took and how many of its tasks ran anywhere, where any did.
-  - Prints the lines that a play left under the statistic C(slipway), where nothing failed, and under C(slipway_met).
+  - Prints the lines that a play left under the statistic C(slipway), where nothing failed, and under C(clients_met).
   - Writes when each step began into the file that a task names as its result C(slipway_steps), until one names none.
 options:
   report:
@@ -149,7 +149,7 @@ class CallbackModule(CallbackBase):
                 show(f"{phase['name']:<24}{phase['ended'] - phase['began']:>9.1f}{carried_out(phase):>7}")
             total = ran[-1]["ended"] - self.phases[0]["began"]
             show(f"{'all':<24}{total:>9.1f}{sum(carried_out(phase) for phase in ran):>7}")
-        for line in stats.custom.get("_run", {}).get("slipway_met", []):
+        for line in stats.custom.get("_run", {}).get("clients_met", []):
             show(line)
         for host, where, task, text in self.failures:
             show("")

@@ -78,7 +78,7 @@ class Run:
 
     def end(self, *lines: str, met: str = "") -> str:
         stats = SimpleNamespace(
-            custom={"_run": {"slipway": list(lines), "slipway_met": [met] if met else []}},
+            custom={"_run": {"slipway": list(lines), "clients_met": [met] if met else []}},
             processed={"node-0": 1},
             summarize=lambda host: {"ok": 1, "host": host},
         )
