@@ -61,7 +61,8 @@ def looked(
         (folder / name).unlink(missing_ok=True)
     objects = {kind: api.items(listed(kind, facts["namespace"])) for kind in KINDS}
     before, now = live(facts, objects), promised(facts)
-    namespace = client_namespace(facts["release"], facts["namespace"], "slipway-during")
+    of_proofs = client_namespace(facts["release"], facts["namespace"])
+    namespace = of_proofs.replace("slipway-prove", "slipway-during", 1)[:63].rstrip("-")
     made: Json = {"plan": during.watch(facts, before, now, paths=paths), "target": "", "clients": {}}
     made |= {"namespace": namespace, "stale": False}
     if made["plan"]["state"] != "asked":

@@ -115,10 +115,10 @@ def look(
     )
 
 
-def client_namespace(release: str, namespace: str, kind: str = "slipway-prove") -> str:
+def client_namespace(release: str, namespace: str) -> str:
     """Name the namespace of a release's client pods: the same in every run, which finds what another left."""
     whose = release if namespace in ("default", release) else f"{release}-{namespace}"
-    return f"{kind}-{whose}"[:63].rstrip("-")
+    return f"slipway-prove-{whose}"[:63].rstrip("-")
 
 
 def _named(item: Mapping[str, Any]) -> tuple[str, str]:
