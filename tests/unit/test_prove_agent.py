@@ -259,7 +259,7 @@ def test_jobs_name_the_link_by_the_release_and_what_runs_beside_has_its_own() ->
     plan = {"experiments": [], "stages": [], "beside": ["alerts"], "sources": 9, "release": "shop", "namespace": "shop"}
     jobs = [prove.job(plan, stage, "addresses", {}) for stage in ("clients", "last", "alerts")]
     other = prove.job({**plan, "release": "other"}, "clients", "addresses", {})
-    assert [each["network"] for each in jobs] == ["198.18.0.0/16", "198.18.0.0/16", "198.19.0.0/16"]
+    assert [each["network"] for each in jobs] == ["198.18.0.0/16", "198.18.0.0/16", "198.19.0.0/17"]
     links = [each["link"] for each in (*jobs, other)]
     assert links[0] == links[1]
     assert len(set(links)) == 3

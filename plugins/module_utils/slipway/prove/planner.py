@@ -243,16 +243,9 @@ class _Planner:
         self._room(step["path"], count)
         return self._experiment([{**step, "times": each}], clients=math.ceil(count / each), **more)
 
-    def _route_of(self, path: str) -> str:
-        fits = (r["path"] for r in self.facts["routes"] if r["path"] == "/" or f"{path}/".startswith(r["path"] + "/"))
-        return next(fits, "")
-
     def _path(self, route: str) -> str:
         """Give a path below a route that the whole chain answers, with a text that no cache knows."""
-        if route in self.environment.paths:
-            return self.environment.paths[route]
-        task = next((task for task in TASKS if self._route_of(task) == route), None)
-        return f"{task}?text=prove+{{nonce}}+{{n}}" if task else route
+        return asked_at(route, [each["path"] for each in self.facts["routes"]], self.environment.paths)
 
     def _signatures(self, route: Json) -> dict[str, list[list[str | None]]]:
         """Give for each version the hops that its requests meet: [service, version or None where any may]."""
@@ -667,6 +660,20 @@ class _Planner:
                 expect[name]["seconds"] = _seconds(expect[name]["time"])
         self._experiment([self._step(self._path(routes[0]))], clients=max(rules), sources=max(rules))
         return {**expect, "n": max(rules)}
+
+
+def asked_at(route: str, routes: Iterable[str], paths: Mapping[str, str]) -> str:
+    """Give the path to ask for one of ``routes``: what ``paths`` names, else a task of the example app below it."""
+    if route in paths:
+        return paths[route]
+    known = list(routes)
+    task = next((task for task in TASKS if covering(task, known) == route), None)
+    return f"{task}?text=prove+{{nonce}}+{{n}}" if task else route
+
+
+def covering(path: str, routes: Iterable[str]) -> str:
+    """Give the first of ``routes`` that answers a path, empty where none does; a page has the longest first."""
+    return next((own for own in routes if own == "/" or f"{path}/".startswith(f"{own}/")), "")
 
 
 def callers(held: Json, service: str) -> tuple[bool, list[str]]:

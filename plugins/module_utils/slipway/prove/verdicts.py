@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Json = dict[str, Any]
@@ -79,6 +79,14 @@ class Report:
             "claims": [asdict(verdict) for verdict in self.verdicts],
             "pictures": self.pictures,
         }
+
+
+def joined(report: Report, change: Json) -> Report:
+    """Put the claim about a change before those about what came of it."""
+    if not change:
+        return report
+    verdicts = [Verdict(**change["verdict"]), *report.verdicts]
+    return replace(report, verdicts=verdicts, pictures={**report.pictures, "change": change["picture"]})
 
 
 class FailedError(Exception):
