@@ -113,13 +113,11 @@ def _together(entry: Hop, calls: Iterable[tuple[Hop, Hop]]) -> dict[str, set[str
 
 
 def _hash(given: Mapping[str, Any]) -> Json | None:
-    """Write what a hash goes by, the same way for a page and for a DestinationRule."""
-    if header := given.get("header") or given.get("httpHeaderName"):
-        return {"header": header}
-    cookie = given.get("cookie") or (given.get("httpCookie") or {}).get("name")
-    if cookie:
-        return {"cookie": cookie}
-    return {"address": True} if given.get("address") or given.get("useSourceIp") else None
+    """Write what a hash goes by, the same way for a page and for a policy of Envoy."""
+    for key, name in (("header", "header_name"), ("cookie", "name")):
+        if found := given.get(key):
+            return {key: found[name] if isinstance(found, Mapping) else found}
+    return {"address": True} if given.get("address") or given.get("connection_properties") else None
 
 
 def live(facts: Json, objects: Objects) -> Given | None:
@@ -216,11 +214,11 @@ class _Live:
             for rule in route["spec"].get("http") or []:
                 status = ((rule.get("fault") or {}).get("abort") or {}).get("httpStatus")
                 made.aborts |= {int(status)} if status else set()
-        entered = {service for entries in made.entries.values() for service, _ in entries}
-        for rule in self.objects["DestinationRule"]:
-            policy = rule["spec"].get("trafficPolicy") or {}
-            if self._named(rule["spec"]["host"]) in entered:
-                made.hashed = made.hashed or _hash((policy.get("loadBalancer") or {}).get("consistentHash") or {})
+        for item in self.objects["EnvoyFilter"]:
+            for patch in item["spec"].get("configPatches") or []:
+                route = ((patch.get("patch") or {}).get("value") or {}).get("route") or {}
+                for policy in route.get("hash_policy") or []:
+                    made.hashed = made.hashed or _hash(policy)
         made.limits = list(_limits(self.objects["EnvoyFilter"]))
         return made
 
