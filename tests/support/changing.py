@@ -231,6 +231,21 @@ class Pods:
         return min(number for _, number in self.seen)
 
 
+def _names(tasks: list[dict[str, Any]]) -> Iterator[str]:
+    """Names of tasks in a file, those in blocks included."""
+    for task in tasks:
+        if "block" in task:
+            yield from _names(task["block"])
+        elif "name" in task:
+            yield str(task["name"])
+
+
+def steps(root: Path = ROOT) -> list[str]:
+    """Names of the role's tasks that put a release there, in the order of the files."""
+    files = sorted((root / "roles/release/tasks").glob("*.yml"), key=lambda path: (path.stem != "main", path.stem))
+    return [name for path in files if path.stem != "absent" for name in _names(yaml.safe_load(path.read_text()) or [])]
+
+
 def source_of_model(place: Place) -> str:
     """Where the newest pod of the model has its model from: made, or found where one before had left it."""
     text = place.kube.text("logs", place.where, "--selector=app=api", "--container=api", "--tail=-1")

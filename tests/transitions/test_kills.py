@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.support.changing import TASK, Place, placed
-from tests.support.lab import ROOT
+from tests.support.changing import TASK, Place, placed, steps
 from tests.support.releases import Stage
 from tests.support.transitions import KILLED
 
@@ -18,21 +15,6 @@ from tests.support.transitions import KILLED
 AT_A_TASK = 0.4
 # Shares of the time that a run takes which is not killed, for what one task does in several steps.
 SHARES = (0.35, 0.5, 0.65, 0.8, 0.95)
-
-
-def names(tasks: list[dict[str, Any]]) -> Iterator[str]:
-    """Names of tasks in a file, those in blocks included."""
-    for task in tasks:
-        if "block" in task:
-            yield from names(task["block"])
-        elif "name" in task:
-            yield str(task["name"])
-
-
-def steps() -> list[str]:
-    """Names of the role's tasks that put a release there, in the order of the files."""
-    files = sorted((ROOT / "roles/release/tasks").glob("*.yml"), key=lambda path: (path.stem != "main", path.stem))
-    return [name for path in files if path.stem != "absent" for name in names(yaml.safe_load(path.read_text()) or [])]
 
 
 @dataclass

@@ -14,7 +14,8 @@ from slipway.release import load as load_page
 from slipway.release import plan
 
 from tests.support import transitions
-from tests.support.changing import release_name
+from tests.support.changing import release_name, steps
+from tests.support.checkout import Standing
 from tests.support.load import (
     Allowed,
     Answer,
@@ -277,3 +278,29 @@ def test_calls_go_to_the_callers_own_version_where_there_is_one() -> None:
     shadow = allowed(transitions.shadowed("web", "100%"))
     assert shadow.users == {"v1"}
     assert shadow.calls == {(("web", "v1"), ("api", "v1"))}
+
+
+# --- where they are played
+
+
+def test_steps_are_the_tasks_that_put_a_release_there_those_in_blocks_too(tmp_path: Path) -> None:
+    folder = tmp_path / "roles/release/tasks"
+    folder.mkdir(parents=True)
+    (folder / "absent.yml").write_text("- name: Absent\n")
+    (folder / "present.yml").write_text("- name: Block\n  block: [{name: First}, {name: Second}]\n- name: Third\n")
+    (folder / "main.yml").write_text("- name: Plan\n")
+    assert steps(tmp_path) == ["Plan", "First", "Second", "Third"]
+    assert len(steps()) > 3
+
+
+def test_a_cluster_that_stands_is_neither_made_nor_taken_away(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="has no cluster"):
+        Standing(tmp_path)
+    (tmp_path / ".slipway").mkdir()
+    (tmp_path / ".slipway/kubeconfig").touch()
+    standing = Standing(tmp_path, root=tmp_path / "tree")
+    assert (standing.path, standing.kube.config) == (tmp_path / "tree", tmp_path / ".slipway/kubeconfig")
+    assert standing.variables == {"slipway_state": str(tmp_path / ".slipway")}
+    for wrong in (standing.fresh, standing.remove):
+        with pytest.raises(AssertionError, match="stands"):
+            wrong()
