@@ -145,6 +145,9 @@ class Place:
             found += [f"after: {fault}" for fault in judge(late, allowed(row.after), leaves, marks)]
         if row.header:
             found += rehashed(answers, row.before["weights"], row.after["weights"])
+        for fault in found:
+            # In full: pytest shortens what it compares.
+            print(f"  {fault}", flush=True)
         return found
 
     @contextmanager

@@ -148,6 +148,7 @@ class Load:
     hands: int = 10
     answers: list[Answer] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
+    _began: float | None = None
 
     def __enter__(self) -> Self:
         self._end, self._began = threading.Event(), time.monotonic()
@@ -163,13 +164,14 @@ class Load:
 
     @property
     def now(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self._began
+        """Seconds since it began; none before that."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
     def mark(self, what: str) -> float:
         """Note what happens at this moment, for those who read the faults."""
         at = self.now
-        self.marks.append((at, what))
+        if self._began is not None:
+            self.marks.append((at, what))
         return at
 
     def steady(self, seconds: float) -> None:
