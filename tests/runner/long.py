@@ -44,7 +44,7 @@ LONG: tuple[Phase, ...] = (
     suite(
         "transitions",
         "changes of a release under load, killed at each step too: no request fails, nobody meets what is not theirs",
-        9000,
+        12600,
         *files("transitions", "changes", "data", "tls", "crashes", "kills"),
     ),
     suite(
