@@ -9,7 +9,7 @@ import pytest
 from tests.support import scene
 
 # Folders whose tests have machines.
-LIVE = {"e2e", "faults", "machines", "molecule", "releases"}
+LIVE = {"e2e", "faults", "machines", "molecule", "releases", "transitions"}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
-from tests.support.checkout import Checkout
-from tests.support.releases import DOCUMENTED, HELLO, Stage
+from tests.support.releases import DOCUMENTED, HELLO, Stage, made
 
 # As shipped: with the 2 GiB of the other labs, five releases and a proof's clients are too much for a worker.
 WORKERS = {"count": 2, "cpus": 2, "memory": 6144}
@@ -18,16 +16,8 @@ PARTS = dict.fromkeys(("metallb", "istio", "storage", "metrics_server", "monitor
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
     """A cluster made from nothing."""
-    made = Checkout("releases")
-    made.fresh(cluster_parts=PARTS, cluster_workers=WORKERS)
-    try:
-        made.make("up", timeout=5400).expect()
-        there = Stage(made, yaml.safe_load(made.page.read_text()))
-        there.prepare()
+    with made("releases", cluster_parts=PARTS, cluster_workers=WORKERS) as there:
         yield there
-    finally:
-        made.make("down")
-        made.remove()
 
 
 @pytest.fixture

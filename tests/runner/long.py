@@ -42,6 +42,12 @@ LONG: tuple[Phase, ...] = (
         *files("releases", "documents", "more", "side_by_side", "proofs"),
     ),
     suite(
+        "transitions",
+        "changes of a release under load, killed at each step too: no request fails, nobody meets what is not theirs",
+        12600,
+        *files("transitions", "changes", "data", "tls", "crashes", "kills"),
+    ),
+    suite(
         "envoy",
         "limits of a plan in the artifact's Envoy: 500 addresses, and what the filters cost",
         600,

@@ -162,10 +162,11 @@ SHORT = (
     ),
     suite(
         "prove",
-        "a second release beside the first, both proved by requests; what is broken is named",
+        "a second release beside the first, both proved by requests; what is broken is named; changes lose nothing",
         1800,
         "--capture=no",
         "tests/e2e/test_prove.py",
+        "tests/e2e/test_changes.py",
         needs=("up",),
     ),
     suite("down", "make down leaves nothing", 600, "--capture=no", "tests/e2e/test_down.py", after=("up",)),

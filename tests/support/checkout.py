@@ -23,6 +23,14 @@ RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+f
 PLAY = re.compile(r"^PLAY \[(.*?)\]", re.MULTILINE)
 
 
+# Called with each line that a command prints, and its process.
+OnLine = Callable[[str, subprocess.Popen[str]], None]
+
+
+def ignored(_line: str, _process: subprocess.Popen[str]) -> None:
+    """What becomes of lines that nobody waits for: they are in the log."""
+
+
 @dataclass
 class Run:
     """A command that has ended."""
@@ -69,6 +77,8 @@ class Checkout:
         """The page as it was when the clone was made."""
         self.untracked: set[str] = set()
         """Files that the clone was made with and that git does not have yet."""
+        self.variables: dict[str, Any] = {}
+        """What every play of it is given."""
 
     def fresh(self, **settings: Any) -> None:
         """Clone anew what is in the tree now (uncommitted changes as well) and give it a page of its own."""
@@ -119,7 +129,7 @@ class Checkout:
         *,
         timeout: float = 3600,
         environment: dict[str, str] | None = None,
-        on_line: Callable[[str, subprocess.Popen[str]], None] = lambda _line, _process: None,
+        on_line: OnLine = ignored,
     ) -> Run:
         """Run a command and call ``on_line`` with each line and the process, which leads a group of its own."""
         print(f"$ {' '.join(command)}", flush=True)
@@ -167,6 +177,25 @@ class Checkout:
     def left(self) -> dict[str, list[str]]:
         """What docker still holds of the cluster, by kind; only kinds with something in them."""
         return {kind: names for kind, names in left_behind(self.name).items() if names}
+
+
+class Standing(Checkout):
+    """This very tree, and a cluster that somebody's ``make up`` has made; neither is made nor taken away here."""
+
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        super().__init__("standing", root)
+        self.path = root
+        self.page = folder / "group_vars/all/cluster.yml"
+        self.state = folder / ".slipway"
+        assert (self.state / "kubeconfig").is_file(), f"{folder} has no cluster: there is no .slipway/kubeconfig in it"
+        self.kube = Kube(self.state)
+        self.variables = {"slipway_state": str(self.state)}
+
+    def fresh(self, **settings: Any) -> None:
+        raise AssertionError(f"a cluster that stands is not made anew: {self.state}, {settings}")
+
+    def remove(self) -> None:
+        raise AssertionError(f"a cluster that stands is not taken away: {self.state}")
 
 
 def kill(process: subprocess.Popen[str]) -> None:

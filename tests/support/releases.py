@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .checkout import Checkout, Run
+import yaml
+
+from .checkout import Checkout, OnLine, Run, ignored
 from .kube import Kube, eventually
 
 Json = dict[str, Any]
@@ -41,20 +44,29 @@ class Stage:
         self.parts = [name for name, on in page["cluster_parts"].items() if on]
         self.mail = {"release_mail": {"server": f"mail.{SINK}.svc.{page['cluster_dns_domain']}:2525", "tls": False}}
 
-    def prepare(self) -> None:
+    def prepare(self, *, mail: bool = True) -> None:
         """Put the images of the examples on the mirror, tell the nodes, and put the mail sink into the cluster."""
         parts = ["kubernetes", "flannel", "mirror", "tools", *self.parts, "apps"]
         wanted = json.dumps({"artifacts_parts": parts})
         books = (f"playbooks/{name}.yml" for name in ("artifacts", "mirror", "nodes"))
         self.checkout.playbook(*books, "-e", wanted, timeout=3600).expect()
-        self.checkout.make("mail-sink", timeout=900, SMTP_PASSWORD=PASSWORD).expect()
+        if mail:
+            self.checkout.make("mail-sink", timeout=900, SMTP_PASSWORD=PASSWORD).expect()
 
-    def play(self, book: str, page: str, *arguments: str, timeout: float = 1200, **given: Any) -> Run:
+    def play(
+        self,
+        book: str,
+        page: str,
+        *arguments: str,
+        timeout: float = 1200,
+        on_line: OnLine = ignored,
+        **given: Any,
+    ) -> Run:
         """Play a book for a page (a name of releases/, or a path); ``given`` are variables."""
         path = page if "/" in page else f"releases/{page}.yml"
-        variables = json.dumps({**self.mail, **given, "release": path})
+        variables = json.dumps({**self.checkout.variables, **self.mail, **given, "release": path})
         command = (".venv/bin/ansible-playbook", book, "-e", variables, *arguments)
-        return self.checkout.run(*command, timeout=timeout, **SECRETS)
+        return self.checkout.watch(command, timeout=timeout, environment=SECRETS, on_line=on_line)
 
     def release(self, page: str, *arguments: str, **given: Any) -> Run:
         """Release a page while clients use it; what that changes is proved, unless ``prove`` says otherwise."""
@@ -99,6 +111,21 @@ class Stage:
         for claim in self.claims(name):
             if claim["kind"] == "alert" and name in MAILED and claim["state"] == "passed":
                 assert "mail read" in claim["seen"]
+
+
+@contextmanager
+def made(purpose: str, *, mail: bool = True, **settings: Any) -> Iterator[Stage]:
+    """A cluster from nothing as a stage, with these settings on its page; it is gone at the end."""
+    checkout = Checkout(purpose)
+    checkout.fresh(**settings)
+    try:
+        checkout.make("up", timeout=5400).expect()
+        stage = Stage(checkout, yaml.safe_load(checkout.page.read_text()))
+        stage.prepare(mail=mail)
+        yield stage
+    finally:
+        checkout.make("down")
+        checkout.remove()
 
 
 def rolled_out(kube: Kube, namespace: str, deployment: str) -> None:

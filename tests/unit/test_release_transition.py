@@ -13,7 +13,7 @@ from slipway.page import SettingsError
 from slipway.release.transition import MEANWHILE, _Transition, due, kept_claims, refusals, transition
 
 from tests.support.release import at
-from tests.support.transitions import Change, Cluster, Page, change, planned, released
+from tests.support.moments import Change, Cluster, Page, change, planned, released
 
 IMAGE = "example.org/app:1.0"
 

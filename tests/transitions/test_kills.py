@@ -1,0 +1,79 @@
+"""A run that is killed, at any step, costs nobody anything; the same command then ends where it would have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.support.changing import TASK, Place, placed, steps
+from tests.support.checkout import Run
+from tests.support.releases import Stage
+from tests.support.transitions import KILLED, Row, going
+
+# Seconds after a task's first line: it is in the middle of it, or between two of its objects.
+AT_A_TASK = 0.4
+# Shares of the time that a run takes which is not killed, for what one task does in several steps.
+SHARES = (0.35, 0.5, 0.65, 0.8, 0.95)
+BACK = replace(
+    KILLED,
+    before=KILLED.after,
+    after=KILLED.before,
+    leaves=" ".join(sorted(going(KILLED.after, KILLED.before))),
+)
+
+
+@dataclass
+class Whole:
+    """What a change comes to that is not killed."""
+
+    row: Row
+    run: Run
+    objects: set[str]
+
+
+@dataclass
+class There:
+    """A release that is changed to and fro, so that what one test ends with is what the next begins with."""
+
+    place: Place
+    next: list[Whole]
+
+
+@pytest.fixture(scope="module")
+def there(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
+    """Both changes, unkilled."""
+    with placed(stage, KILLED, tmp_path_factory.mktemp("killed")) as place:
+        wholes = []
+        for row in (KILLED, BACK):
+            run = place.apply(row.after).expect()
+            wholes.append(Whole(row, run, place.objects()))
+        yield There(place, wholes)
+
+
+@pytest.mark.parametrize(
+    ("task", "share"),
+    [*((name, 0.0) for name in steps()), *(("", share) for share in SHARES)],
+    ids=lambda value: (value if isinstance(value, str) else f"{value:.2f}") or "at",
+)
+def test_the_same_command_goes_on_from_there(there: There, task: str, share: float) -> None:
+    place, here = there.place, f"{TASK}release : {task}]"
+    whole = next((each for each in there.next if not task or here in each.run.output), None)
+    if whole is None:
+        pytest.skip("neither change has anything to do there")
+    row = whole.row
+    # Nothing to do, unless the test before has failed or only the other change comes to this task.
+    place.apply(row.before).expect()
+    place.answers(row.before)
+    place.loaded()
+    there.next.sort(key=lambda each: each is whole)
+    with place.changing():
+        killed = place.cut(row.after, task=here if task else "", after=share * whole.run.seconds or AT_A_TASK)
+        again = place.apply(row.after)
+    assert killed.status == -9, f"the run had ended before it was killed:\n{killed.output[-1000:]}"
+    assert not task or here in killed.output
+    assert place.faults(row) == []
+    again.expect()
+    assert place.objects() == whole.objects
+    assert place.apply(row.after).expect().total("changed") == 0
