@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from slipway.page import SettingsError
 from slipway.release.transition import MEANWHILE, _Transition, due, kept_claims, refusals, transition
 
-from tests.support.release import at
 from tests.support.moments import Change, Cluster, Page, change, planned, released
+from tests.support.release import at
 
 IMAGE = "example.org/app:1.0"
 
