@@ -36,9 +36,10 @@ class Cluster(cluster.Cluster):
             lambda: self.items("/api/v1/services", metadata=True),
             lambda: self.get(address("v1", "Service", gateway_namespace, gateway)),
             lambda: self.get(address("apps/v1", "Deployment", gateway_namespace, gateway)),
+            lambda: self.items(address("v1", "Secret", gateway_namespace), metadata=True),
             *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
         ]
-        namespaces, secrets, classes, services, service, deployment, *kinds = self.many(lambda one: one(), asked)
+        namespaces, secrets, classes, services, service, deployment, held, *kinds = self.many(lambda one: one(), asked)
         missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
         if strange:
@@ -57,6 +58,7 @@ class Cluster(cluster.Cluster):
             services=services or [],
             gateway_service=service,
             gateway_deployment=deployment,
+            certificates={item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in held or []},
         )
 
     def changes(self, found: Found, objects: Iterable[Object]) -> list[tuple[Object, Object | None, Object]]:

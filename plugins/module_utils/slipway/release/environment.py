@@ -61,6 +61,10 @@ class Environment:
     # Secrets in the release's namespace and StorageClasses of the cluster.
     secrets: frozenset[str] | None = None
     storage_classes: frozenset[str] | None = None
+    # TLS certificates beside the gateway: name of the Secret → names that it is for; and those that whoever applies the
+    # release can have renewed, with more names.
+    certificates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    renewable: frozenset[str] = frozenset()
     # Subsets that DestinationRules of the release have now: name of the rule → {subset: label}.
     subsets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
