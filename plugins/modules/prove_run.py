@@ -8,7 +8,7 @@ module: prove_run
 short_description: Ask a release what its page promises, and judge the answers
 description:
   - Sends the requests of a plan from client pods that are there already, looks up what the plan wants to know of the cluster, and writes
-    RV(report), C(report.json), the plan and what was seen into a folder of the release's name.
+    RV(report), C(report.json), the plan and what was seen into a folder of the release's.
   - Fails when a claim does not hold, and says which, what was expected, what was seen and where to look.
   - Changes nothing in the cluster. Runs on the computer that runs Ansible.
 options:
@@ -51,6 +51,10 @@ options:
     default: 180
   note:
     description: File that is taken away when every claim holds, empty for none.
+    type: str
+    default: ""
+  authority:
+    description: Certificate (PEM) of the cluster's authority, which is trusted beside those that this machine trusts.
     type: str
     default: ""
 author: The Slipway authors

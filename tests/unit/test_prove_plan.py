@@ -186,6 +186,38 @@ def test_over_tls_it_answers_and_without_it_sends_there(tmp_path: Path, secure: 
     assert (found.state, seen in found.seen) == ("failed" if seen else "passed", True), found.seen
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "seen"),
+    [
+        ({}, "passed", "2 hosts answer, with a certificate"),
+        ({"shop.local": {"status": 0, "error": "certificate: Hostname mismatch"}}, "failed",
+         "shop.local:443: browsers refuse the certificate: Hostname mismatch"),
+        ({"grafana.shop.local": {"status": 0, "error": "certificate: self-signed"}}, "failed",
+         "grafana.shop.local:443: browsers refuse the certificate: self-signed"),
+        ({"grafana.shop.local": {"status": 302}}, "passed", ""),
+        ({"grafana.shop.local": {"status": 0, "error": "TimeoutError"}}, "failed", "shop.local:443 over TLS: Time"),
+        ({"other.local on shop.local": {"status": 404}}, "failed",
+         "a connection for shop.local that a browser uses for other.local too answers 404 instead of 421"),
+        ({"shop.local on other.local": {"status": 200}}, "failed", "for shop.local too answers 200 instead of 421"),
+    ],
+)  # fmt: skip
+def test_over_tls_it_is_as_browsers_want_it(tmp_path: Path, answer: Json, state: str, seen: str) -> None:
+    plan = prove.plan(facts(tmp_path, gateway={"tls": {}}, tools=GRAFANA), {"elsewhere": ["other.local"]})
+    answers = {}
+    for item in asked(plan, "tls"):
+        (step,) = item["steps"]
+        assert (step["port"], step["tls"], "verify" in step) == (443, True, "server" not in step)
+        name = f"{step['host']} on {step['server']}" if "server" in step else step["host"]
+        told = {"status": 421 if "server" in step else 200, **answer.get(name, {})}
+        answers[item["id"]] = {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, **told}]}
+    report = prove.judge(plan, {"experiments": answers, "reads": {}})
+    (found,) = (each for each in report.verdicts if each.kind == "tls")
+    assert (found.state, seen in found.seen) == (state, True), found.seen
+    made = prove.job(plan, "clients", "addresses", {"gateway": "192.0.2.1"}, authorities="PEM")
+    assert made["authorities"] == "PEM"
+    assert "authorities" not in prove.job(plan, "copies", "addresses", {"gateway": "192.0.2.1"}, authorities="PEM")
+
+
 def test_a_page_without_tls_claims_none(tmp_path: Path) -> None:
     assert "tls" not in {each["kind"] for each in prove.plan(facts(tmp_path))["claims"]}
 

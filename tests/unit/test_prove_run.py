@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import ssl
 import sys
 import threading
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.prove import run
+from slipway.mesh_tls import renew
+from slipway.prove import jobs, run
 from slipway.prove.reads import Reads
-from slipway.prove.report import write
+from slipway.prove.report import place, write
 from slipway.prove.terminal import WIDTH, failures, summary
 from slipway.release import load
 from slipway.release import plan as planned
@@ -285,3 +288,19 @@ def test_plan_and_observations_are_kept_for_another_look(tmp_path: Path) -> None
     run.keep(tmp_path / "shop", plan={"a": 1}, observations={"b": 2})
     assert json.loads((tmp_path / "shop/plan.json").read_text()) == {"a": 1}
     assert json.loads((tmp_path / "shop/observations.json").read_text()) == {"b": 2}
+
+
+def test_trusted_is_the_clusters_authority_beside_those_of_this_machine(tmp_path: Path) -> None:
+    renew(tmp_path, ["shop.local"], "Authority", dt.datetime.now(dt.UTC))
+    own, without = jobs.authorities(tmp_path / "ca.crt"), jobs.authorities(tmp_path / "none.crt")
+    assert (tmp_path / "ca.crt").read_text() in own
+    assert own.count("BEGIN CERTIFICATE") == without.count("BEGIN CERTIFICATE") + 1
+    ssl.create_default_context(cadata=own)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "expected"),
+    [("default", "shop"), ("shop", "shop"), ("two", "shop.two"), ("shop-two", "shop.shop-two")],
+)
+def test_a_report_has_a_place_by_name_and_namespace(tmp_path: Path, namespace: str, expected: str) -> None:
+    assert place(tmp_path, "shop", namespace) == tmp_path / expected

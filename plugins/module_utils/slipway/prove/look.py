@@ -18,12 +18,14 @@ from ..mesh import address_of
 from ..release_apply import MANAGED, owner
 from ..release_apply import hosts as hosts_of
 from ..status.judge import condition
-from .planner import KINDS
+from .planner import HTTPS, KINDS
 
 Json = dict[str, Any]
 
 GATEWAY_NAMESPACE, GATEWAY = "istio-system", "istio-ingressgateway"
 MONITORING = "monitoring"
+# The gateway's pods, as Gateways name them.
+INGRESS = {"istio": "ingressgateway"}
 # Whose the client pods are: no release's.
 MANAGER = "slipway-prove"
 # A Service with it is a mail server of our own whose port ``http`` gives the mails that it got (see docs/prove.md).
@@ -95,6 +97,7 @@ def look(
         **spoken,
         "tells": tells or all(route["service"] in spoken["roles"] for route in facts["routes"]),
         "neighbours": neighbours(facts, gateways, routes),
+        "elsewhere": elsewhere(facts, gateways),
         "missing_tools": missing_tools(facts["tool_services"], services),
         "monitoring": (MONITORING, "prometheus") in services,
         "mail_sink": sink is not None,
@@ -190,6 +193,21 @@ def neighbours(facts: Json, gateways: Iterable[Json], routes: Iterable[Json]) ->
         if host in ports and host not in own and "*" not in host
     }
     return [{"host": host, "port": port} for host, port in sorted(found.items())][:MOST_NEIGHBOURS]
+
+
+def elsewhere(facts: Json, gateways: Iterable[Json]) -> list[str]:
+    """List hosts that the gateway answers for over TLS on connections of their own: those of other Gateways."""
+    own = {*facts["hosts"], *facts["tools"].values()}
+    found: set[str] = set()
+    for gateway in gateways:
+        spec = gateway.get("spec") or {}
+        if spec.get("selector", INGRESS) != INGRESS:
+            continue
+        for server in spec.get("servers") or []:
+            hosts = {host.rpartition("/")[2] for host in server.get("hosts") or []}
+            if int(server["port"]["number"]) == HTTPS and str(server["port"].get("protocol", "")).upper() == "HTTPS":
+                found |= set() if hosts & own else hosts
+    return sorted(host for host in found if "*" not in host)[:MOST_NEIGHBOURS]
 
 
 def missing_tools(tools: Mapping[str, str], services: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:

@@ -54,9 +54,9 @@ class Surroundings:
     ``tells``: answers say which versions took part, as those of the example app do in x-chain and in their JSON.
     ``test_header``: the app obeys x-slipway-test. ``roles``: what the app calls itself in a service. ``paths``: for a
     route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
-    this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read. ``away``:
-    why the user's machine may not ask the gateway, empty when it may; None when that is no claim. ``skip``: kinds of
-    claims that nobody wants to have looked at.
+    this gateway: ``host``, ``port``. ``elsewhere``: hosts that have TLS connections of their own there. ``mail_sink``:
+    mail goes to a server of our own, where it can be read. ``away``: why the user's machine may not ask the gateway,
+    empty when it may; None when that is no claim. ``skip``: kinds of claims that nobody wants to have looked at.
     """
 
     tells: bool = True
@@ -64,6 +64,7 @@ class Surroundings:
     roles: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     neighbours: tuple[Mapping[str, Any], ...] = ()
+    elsewhere: tuple[str, ...] = ()
     missing_tools: frozenset[str] = frozenset()
     monitoring: bool = True
     mail_sink: bool = False
@@ -79,6 +80,7 @@ class Surroundings:
             raise TypeError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
         made = dict(values)
         made["neighbours"] = tuple(values.get("neighbours", ()))
+        made["elsewhere"] = tuple(values.get("elsewhere", ()))
         made["missing_tools"] = frozenset(values.get("missing_tools", ()))
         made["skip"] = frozenset(values.get("skip", ()))
         return cls(**made)
@@ -447,9 +449,18 @@ class _Planner:
         ports = [port for port in self.facts["ports"] if port != HTTPS] if self.facts["redirect"] else []
         clear = [(host, port) for port in ports for host in hosts][:MOST_PLACES]
         self._room(path, len(hosts) + len(clear))
-        secure = {self._experiment([self._step(path, host=host, port=HTTPS)]): host for host in hosts}
+        trusted = {"port": HTTPS, "verify": True}
+        secure = {self._experiment([self._step(path, host=host, **trusted)]): host for host in hosts}
+        tools = list(self.facts["tools"].values())[:MOST_PLACES]
+        named = {self._experiment([self._step("/", host=host, **trusted)]): host for host in tools}
         sent_on = {self._experiment([self._step(path, host=host, port=port)]): [host, port] for host, port in clear}
-        return {"secure": secure, "sent_on": sent_on}
+        # Browsers use one connection for all hosts of its certificate: what is for another one must be told so.
+        pairs = [pair for host in self.environment.elsewhere for pair in ((self.host, host), (host, self.host))]
+        misdirected = {
+            self._experiment([self._step("/", host=host, port=HTTPS, server=server)]): [server, host]
+            for server, host in pairs
+        }
+        return {"secure": secure, "named": named, "sent_on": sent_on, "misdirected": misdirected}
 
     def _mtls(self, claim: Json) -> Json:
         if claim["mode"] not in ("strict", "permissive"):

@@ -21,6 +21,11 @@ PAGE = Path(__file__).with_name("report.html.j2")
 WIDTH, PAD = 360.0, 8.0
 
 
+def place(folder: Path, release: str, namespace: str) -> Path:
+    """Give the folder of a release's report: the same page in another namespace has one of its own."""
+    return folder / (release if namespace in ("default", release) else f"{release}.{namespace}")
+
+
 def write(report: Report, folder: Path) -> int:
     """Write ``report.json`` and ``report.html`` into ``folder``; 0 when everything passed or 1, for the exit code."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -50,13 +50,17 @@ TARGETS = 85.0
 
 @dataclass
 class Runner:
-    """``quiet``: seconds that alerts may take to be loaded and silent, before any request."""
+    """``quiet``: seconds that alerts may take to be loaded and silent, before any request.
+
+    ``authorities``: whose certificates are trusted, PEM.
+    """
 
     plan: Json
     targets: Mapping[str, str]
     send: Send
     reads: Reads
     quiet: float = 180.0
+    authorities: str = ""
     tell: Callable[[str], None] = lambda _: None
     now: Callable[[], float] = time.monotonic
     said: list[Json] = field(default_factory=list)
@@ -106,7 +110,8 @@ class Runner:
         if not senders:
             return
         with ThreadPoolExecutor(len(senders)) as pool:
-            jobs = [(by, job(self.plan, name, by, self.targets, now=epoch)) for by in senders]
+            more: Json = {"now": epoch, "authorities": self.authorities}
+            jobs = [(by, job(self.plan, name, by, self.targets, **more)) for by in senders]
             self.said += pool.map(lambda each: self.send(each[0], each[1], stop), jobs)
 
     def _alerts(self, name: str, senders: Sequence[str], epoch: float, stop: threading.Event) -> None:

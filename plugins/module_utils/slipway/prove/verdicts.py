@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from .agent import UNTRUSTED
+
 Json = dict[str, Any]
 State = Literal["passed", "failed", "configured", "skipped"]
 
@@ -31,13 +33,16 @@ LOOK = {
     "chain": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: sourceLabels; what the app forwards",
     "shadow": "kubectl -n {namespace} get virtualservice -o yaml: mirrors of the service's rules",
     "limit": "kubectl -n istio-system get envoyfilter -o yaml: its virtual host (host:port), and numTrustedProxies 0",
-    "tls": "kubectl -n {namespace} get gateway -o yaml; kubectl -n istio-system get secret: the certificate",
+    "tls": "kubectl -n {namespace} get gateway -o yaml; kubectl -n istio-system get secret,envoyfilter: certificate "
+    "and slipway-misdirected; prove_authority is the authority that is trusted",
     "mtls": "kubectl -n {namespace} get peerauthentication -o yaml",
     "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
     "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
     "tool": "kubectl get virtualservice -A; the tool's pods",
     "metrics": "kubectl -n {namespace} get servicemonitor -o yaml; Prometheus, page Targets",
 }
+# What tells a browser to ask again on a connection of its own.
+MISDIRECTED = 421
 ELSEWHERE = "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: {kind} of {service}"
 
 
@@ -439,20 +444,43 @@ class _Judge:
         return f"{place}: {let} requests came through, the others got 429"
 
     def _tls(self) -> str:
-        for name, host in self.expect["secure"].items():
+        expect = self.expect
+        for name, host in {**expect["secure"], **expect["named"]}.items():
+            self._trusted(name, host)
+        for name, host in expect["secure"].items():
             try:
                 self._good(self._answers(name))
             except FailedError as exc:
                 raise FailedError(f"{host}:443 over TLS: {exc}") from None
-        for name, (host, port) in self.expect["sent_on"].items():
+        for name, (server, host) in expect["misdirected"].items():
             for answer in self._answers(name):
-                where = answer.get("location", "")
-                if answer["status"] != 301 or not re.match(rf"https://{re.escape(host)}(:443)?/", where):
+                if answer["status"] != MISDIRECTED:
                     got = answer["status"] or answer.get("error", "nothing")
-                    told = f"{got} to {where}" if where else got
-                    raise FailedError(f"{host}:{port} answered {told} instead of 301 to https")
-        text = f"over TLS {len(self.expect['secure'])} of {len(self.expect['secure'])} hosts answer"
-        return text + ("; without it there is 301 to https" if self.expect["sent_on"] else "")
+                    what = f"a connection for {server} that a browser uses for {host} too answers {got}"
+                    raise FailedError(f"{what} instead of {MISDIRECTED}")
+        for name, (host, port) in expect["sent_on"].items():
+            self._sent_on(name, host, port)
+        text = f"{len(expect['secure']) + len(expect['named'])} hosts answer, with a certificate that browsers take"
+        if expect["misdirected"]:
+            text += f"; {MISDIRECTED} on a connection for another host"
+        return text + ("; without TLS there is 301 to https" if expect["sent_on"] else "")
+
+    def _trusted(self, name: str, host: str) -> None:
+        """Refuse a host whose certificate a browser refuses, or that answers nothing over TLS."""
+        for answer in self._answers(name):
+            error = str(answer.get("error", "no answer"))
+            if error.startswith(UNTRUSTED):
+                raise FailedError(f"{host}:443: browsers refuse the {error}")
+            if not answer["status"] and name in self.expect["named"]:
+                raise FailedError(f"{host}:443 over TLS: {error}")
+
+    def _sent_on(self, name: str, host: str, port: int) -> None:
+        for answer in self._answers(name):
+            where = answer.get("location", "")
+            if answer["status"] != 301 or not re.match(rf"https://{re.escape(host)}(:443)?/", where):
+                got = answer["status"] or answer.get("error", "nothing")
+                told = f"{got} to {where}" if where else got
+                raise FailedError(f"{host}:{port} answered {told} instead of 301 to https")
 
     def _mtls(self) -> str:
         for name, service in self.expect["services"].items():
