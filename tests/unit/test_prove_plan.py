@@ -496,3 +496,118 @@ def test_a_small_limit_is_tried_from_five_addresses() -> None:
     tried = [each for each in planned["experiments"] if each["id"] in names]
     sources = [first + number for each in tried for first, count in [each["sources"]] for number in range(count)]
     assert len(set(sources)) == len(sources) == 5
+
+
+SHADOW, SILENT, SOME = ({"image": IMAGE, "shadow": share} for share in ("100%", 0, "50%"))
+
+
+def copies(plan: Json, title: str, got: int) -> prove.Verdict:
+    """Judge the shadow whose claim begins so, when its pods got that many requests and users all they asked for."""
+    (found,) = (each for each in plan["claims"] if each["title"].startswith(title))
+    answer = {"client": 0, "step": 0, "at": 0.0, "ms": 1.0, "status": 200, "chain": "f=v1,b=v1"}
+    seen = {
+        item["id"]: {"answers": [answer] * item["clients"]} for item in plan["experiments"] if item["stage"] == "copies"
+    }
+    reads = {read: {"before": 5, "after": 5 + got, "source": "proxy"} for read in found["reads"]}
+    report = prove.judge(plan, {"experiments": seen, "reads": reads})
+    return next(each for each in report.verdicts if each.id == found["id"])
+
+
+def test_shadows_on_one_path_are_counted_in_the_same_requests(tmp_path: Path) -> None:
+    services = {
+        "front": {"versions": {**VERSIONS, "v3": SHADOW}},
+        "back": {"versions": {**VERSIONS, "v3": SILENT, "v4": SHADOW, "v5": SOME}},
+    }
+    plan = prove.plan(facts(tmp_path, services=services))
+    (item,) = (item for item in plan["experiments"] if item["stage"] == "copies")
+    sent = item["clients"]
+    assert sent >= 400
+    for title, got in (("front v3", sent), ("back v4", sent), ("back v5", sent // 2), ("back v3", sent)):
+        assert copies(plan, title, got).state == "passed", copies(plan, title, got)
+        assert copies(plan, title, 2 * sent).state == "failed"
+        assert copies(plan, title, 0).state == "failed"
+
+
+def test_shadows_on_two_paths_are_counted_in_the_requests_of_both(tmp_path: Path) -> None:
+    services = {
+        "front": {"versions": {**VERSIONS, "v3": SHADOW}},
+        "side": {"calls": ["back"], "versions": {"v1": IMAGE}},
+    }
+    services["back"] = {"versions": {**VERSIONS, "v4": SHADOW}}
+    services["side"]["versions"] = {"v1": IMAGE, "v2": IMAGE, "v5": SHADOW}
+    routes = {"/": "front", "/side": "side"}
+    made = facts(tmp_path, services=services, routes=routes)
+    plan = prove.plan(made, {"paths": {"/": "/a?n={n}", "/side": "/side/b"}})
+    assert [item["clients"] for item in plan["experiments"] if item["stage"] == "copies"] == [40, 40]
+    for title, expected in (("front v3", 40), ("side v5", 40), ("back v4", 80)):
+        assert copies(plan, title, expected).state == "passed", copies(plan, title, expected)
+        assert copies(plan, title, 120 - expected).state == "failed"
+
+
+@pytest.mark.parametrize(("got", "state"), [(40, "passed"), (0, "failed"), (80, "failed")])
+def test_a_version_that_gets_no_copies_gets_the_calls_of_its_own_shadow(tmp_path: Path, got: int, state: str) -> None:
+    services = {"front": {"versions": {**VERSIONS, "v3": SHADOW}}, "back": {"versions": {**VERSIONS, "v3": SILENT}}}
+    found = copies(prove.plan(facts(tmp_path, services=services)), "back v3", got)
+    assert found.state == state
+    if state == "failed":
+        assert found.seen == f"{got} requests, calls of other shadows included, of 40 of users instead of 40"
+
+
+def test_a_version_that_nobody_calls_gets_nothing(tmp_path: Path) -> None:
+    parked = {"image": IMAGE, "shadow": "100%", "replicas": 0}
+    services = {"front": {"versions": {**VERSIONS, "v3": parked}}, "back": {"versions": {**VERSIONS, "v3": SILENT}}}
+    plan = prove.plan(facts(tmp_path, services=services))
+    assert copies(plan, "back v3", 0).state == "passed"
+    assert copies(plan, "back v3", 40).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("roles", "attempts", "replicas", "state", "reason"),
+    [
+        ({"front": "frontend", "back": "model"}, 2, 1, "asked", ""),
+        ({"front": "service", "back": "service"}, 2, 1, "configured", "front on the way is a service too: x-slipway"),
+        ({"front": "frontend", "back": "model"}, 2, 3, "configured", "each of 3 pods fails once, and it asks again 2"),
+    ],
+)
+def test_retries_are_seen_where_the_header_makes_that_hop_fail_alone(
+    tmp_path: Path, roles: Json, attempts: int, replicas: int, state: str, reason: str
+) -> None:
+    back = {"retries": {**TRIES, "attempts": attempts}, "replicas": replicas}
+    found = claim(
+        prove.plan(facts(tmp_path, services={"back": back}), {"test_header": True, "roles": roles}), "retries"
+    )
+    assert found["state"] == state
+    assert reason in found["reason"]
+    assert found["reads"] == ["policy.back.retries"]
+
+
+def test_a_hop_that_cannot_be_told_on_one_path_is_asked_on_another(tmp_path: Path) -> None:
+    services = {"back": {"retries": TRIES}, "side": {"calls": ["back"], "versions": VERSIONS}}
+    roles = {"test_header": True, "roles": {"front": "model", "side": "frontend", "back": "model"}}
+    made = facts(tmp_path, services=services, routes={"/": "front", "/side": "side"})
+    plan = prove.plan(made, {**roles, "paths": {"/": "/a?n={n}", "/side": "/side/b"}})
+    assert {step["path"] for item in asked(plan, "retries") for step in item["steps"]} == {"/side/b"}
+
+
+@pytest.mark.parametrize("kind", ["share", "sticky", "chain"])
+def test_a_path_that_the_app_refuses_is_named_with_the_way_to_ask_another(tmp_path: Path, kind: str) -> None:
+    plan = prove.plan(facts(tmp_path))
+    found = verdict(plan, kind, {"status": 400, "said": "text is missing"})
+    assert "/sms?text=prove+{nonce}+{n} is answered 400, which says 'text is missing'" in found.seen
+    assert found.look == (
+        """the app may answer other paths: -e '{"prove_paths": {"/": "/a-path-that-it-answers"}}' """
+        "names the one to ask for /"
+    )
+    assert "virtualservice" in verdict(plan, kind, {"status": 503, "said": "x"}).look
+    assert "virtualservice" in verdict(plan, kind, {"status": 403}).look
+    # Without a word it may be the gateway that knows no route.
+    look = verdict(plan, kind, {"status": 404}).look
+    assert "virtualservice" in look
+    assert "prove_paths" in look
+
+
+def test_a_path_that_some_requests_get_through_is_no_wrong_one(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path))
+    count = asked(plan, "share")[0]["clients"]
+    answers = [{"status": 400 if number % 2 else 200, "chain": "f=v1"} for number in range(count)]
+    assert "virtualservice" in verdict(plan, "share", answers).look

@@ -112,6 +112,8 @@ class _Planner:
         self.next_source = 0
         self.requests = 0
         self.claim: Json = {}
+        # Experiments that make copies, by their route: all shadows that its requests lead to are counted in them.
+        self.copying: dict[str, str] = {}
         self.together = max(1, sum(stats.intervals(shares) for shares in self._random()))
 
     def made(self) -> Json:
@@ -163,7 +165,9 @@ class _Planner:
             self.claim["expect"] = self._expected(claim)
         except (NotExercisedError, SkippedError) as exc:
             for name in self.claim["experiments"]:
-                del self.experiments[name]
+                # One of another claim's, which this one only reads, stays.
+                if self.experiments[name]["claim"] == self.claim["id"]:
+                    del self.experiments[name]
             self.requests = before
             self.claim |= {"experiments": [], "reason": str(exc)}
             self.claim["state"] = "configured" if isinstance(exc, NotExercisedError) else "skipped"
@@ -385,25 +389,74 @@ class _Planner:
         return expect
 
     def _shadow(self, claim: Json) -> Json:
-        shadow, percent = claim["shadow"], claim["shadow"]["percent"]
-        if not self._run([(shadow["service"], shadow["version"])]):
+        shadow = claim["shadow"]
+        if not self._runs(shadow):
             raise NotExercisedError(f"{shadow['version']} has no pods (replicas: 0)")
-        found = [c for c in self.facts["chains"] if shadow["service"] in c["hops"]]
-        at = [r["path"] for r in self.facts["routes"] if r["service"] == shadow["service"]]
-        paths = [path for path in dict.fromkeys([*(c["path"] for c in found), *at]) if "?" in self._path(path)]
-        if not paths:
+        sent = self._copied()
+        routes = [route for route in sent if self._leads(route, shadow["service"])]
+        if not routes:
             raise NotExercisedError(f"no path is known that leads to {shadow['service']}")
-        rule = stats.design(_share(percent), self.together) if 0 < percent < 100 else None
-        count = rule.n if rule else 40
-        path = self._path(paths[0])
-        self._room(path, count)
-        sources = math.ceil(count / self._per_source(path))
-        self._experiment([self._step(path)], clients=count, sources=sources, stage="copies")
+        expect: Json = {"routes": {self._copies(route, sent[route]): route for route in routes}}
         metrics = self.facts["services"][shadow["service"]]["metrics"]
         self._read("copies", service=shadow["service"], version=shadow["version"], stage="copies",
                    deployment=self._deployment(shadow))  # fmt: skip
-        bounds = [rule.accepted["hit"].low, rule.accepted["hit"].high] if rule else None
-        return {**shadow, "route": paths[0], "n": count, "accepted": bounds, "scraped": bool(metrics)}
+        low, high, ways = self._copies_of(shadow, sent)
+        expect |= {"n": sum(sent[route] for route in routes), "accepted": [low, high], "ways": ways}
+        return {**shadow, **expect, "scraped": bool(metrics)}
+
+    def _runs(self, where: Json) -> bool:
+        return self._run([(where["service"], where["version"])])
+
+    def _leads(self, route: str, service: str) -> bool:
+        """Tell whether requests for a route reach a service, in whatever version."""
+        chains = (chain["hops"] for chain in self.facts["chains"] if chain["path"] == route)
+        first = (each["service"] for each in self.facts["routes"] if each["path"] == route)
+        return service in {*first, *itertools.chain.from_iterable(chains)}
+
+    def _copied(self) -> dict[str, int]:
+        """Say how many requests for which route all shadows together need."""
+        sent: dict[str, int] = {}
+        for shadow in filter(self._runs, self.facts["shadows"]):
+            percent = shadow["percent"]
+            count = stats.design(_share(percent), self.together).n if 0 < percent < 100 else 40
+            leading = (r["path"] for r in self.facts["routes"] if self._leads(r["path"], shadow["service"]))
+            route = next(filter(self._known, leading), None)
+            if route is not None:
+                sent[route] = max(sent.get(route, 0), count)
+        return sent
+
+    def _known(self, route: str) -> bool:
+        """Tell whether a path is known for a route that the whole chain answers."""
+        return route in self.environment.paths or "?" in self._path(route)
+
+    def _copies(self, route: str, count: int) -> str:
+        """Send the requests of which copies are counted, once for all shadows that they lead to."""
+        name = self.copying.get(route, "")
+        if name in self.experiments:
+            self.claim["experiments"].append(name)
+            return name
+        path = self._path(route)
+        self._room(path, count)
+        sources = math.ceil(count / self._per_source(path))
+        self.copying[route] = self._experiment([self._step(path)], clients=count, sources=sources, stage="copies")
+        return self.copying[route]
+
+    def _copies_of(self, shadow: Json, sent: Mapping[str, int]) -> tuple[int, int, int]:
+        """Give the least and the most requests that a shadow gets: copies of users', and calls of other shadows.
+
+        The third: of how many kinds they are. Each call of a shadow goes to the same version, whatever its share.
+        """
+        percent, count = shadow["percent"], sum(sent[r] for r in sent if self._leads(r, shadow["service"]))
+        low = high = count if percent == 100 else 0
+        if 0 < percent < 100:
+            bounds = stats.accepted(count, percent / 100, stats.FALSE_ALARM / self.together)
+            low, high = bounds.low, bounds.high
+        ways = int(percent > 0)
+        for caller in filter(self._runs, self.facts["shadows"]):
+            if caller["version"] == shadow["version"] and caller["calls"].get(shadow["service"]):
+                least, most, more = self._copies_of(caller, sent)
+                low, high, ways = low + least, high + most, ways + more
+        return low, high, ways
 
     def _deployment(self, where: Json) -> str:
         return str(self.facts["services"][where["service"]]["versions"][where["version"]]["deployment"])
@@ -580,12 +633,23 @@ class _Planner:
         role = self.environment.roles.get(service, "")
         if not self.environment.test_header or not role:
             raise NotExercisedError(f"{service} does not obey {TEST_HEADER}")
-        chains = (chain["path"] for chain in self.facts["chains"] if service in chain["hops"])
-        entries = (route["path"] for route in self.facts["routes"] if route["service"] == service)
-        route = next(chains, None) or next(entries, None)
-        if route is None or "?" not in self._path(route):
+        found = [route["path"] for route in self.facts["routes"] if self._leads(route["path"], service)]
+        known = [route for route in found if self._known(route)]
+        if not known:
             raise NotExercisedError(f"no path is known that leads to {service}")
-        return route, self._path(route), role
+        for route in known:
+            alike = self._alike(route, service, role)
+            if not alike:
+                return route, self._path(route), role
+        raise NotExercisedError(f"{alike[0]} on the way is a {role} too: {TEST_HEADER} would hit both")
+
+    def _alike(self, route: str, service: str, role: str) -> list[str]:
+        """Name the other services that a request for a route meets and that go by the same role."""
+        return [
+            other
+            for other in self.facts["services"]
+            if other != service and self.environment.roles.get(other) == role and self._leads(route, other)
+        ]
 
     def _before(self, service: str) -> Iterator[tuple[str, Json]]:
         """Give the services that a request for this one meets first, with what is said of each."""
@@ -616,6 +680,9 @@ class _Planner:
         for hop, before in self._before(claim["service"]):
             if _tries_again(before["retries"]):
                 raise NotExercisedError(f"{hop}, on the way there, would try again in its place")
+        pods = max(own["replicas"] for own in self.facts["services"][claim["service"]]["versions"].values())
+        if pods > policy["attempts"]:
+            raise NotExercisedError(f"each of {pods} pods fails once, and it asks again {policy['attempts']} times")
         self._many(5, self._step(path, headers={TEST_HEADER: f"status=503;first=1;at={role}"}), stage="last")
         return {"service": claim["service"], "attempts": policy["attempts"]}
 
