@@ -33,6 +33,7 @@ class ActionModule(ActionBase):
                 "quiet": {"type": "int", "default": 180},
                 "note": {"type": "str", "default": ""},
                 "authority": {"type": "str", "default": ""},
+                "limiter": {"type": "dict", "default": {}},
             }
         )
         from slipway.errors import SlipwayError
@@ -45,8 +46,11 @@ class ActionModule(ActionBase):
 
     def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway import prove
+        from slipway.cluster import Cluster
+        from slipway.objects import Applier
         from slipway.prove.jobs import authorities
         from slipway.prove.look import MONITORING
+        from slipway.prove.past import Past
         from slipway.prove.reads import Reads
         from slipway.prove.report import place, write
         from slipway.prove.run import Kubectl, Runner, keep
@@ -70,6 +74,8 @@ class ActionModule(ActionBase):
         # Without a name it is a folder, and so no file of an authority.
         trusted = authorities(Path(arguments["authority"]))
         more = {"quiet": arguments["quiet"], "authorities": trusted, "tell": self._tell}
+        if arguments["limiter"]:
+            more["past"] = Past(Applier(Cluster(Path(arguments["kubeconfig"]))), arguments["limiter"], reads.gateways)
         runner = Runner(plan, arguments["targets"], pods.send, reads, **more)
         observations = runner.observations()
         report = prove.judge(plan, observations)

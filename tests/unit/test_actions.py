@@ -527,7 +527,13 @@ def test_a_kubectl_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def planned(monkeypatch: pytest.MonkeyPatch, experiments: list[dict[str, str]]) -> dict[str, Any]:
     found = SimpleNamespace(
-        environment={}, node="node-1", targets={"gateway": "192.0.2.90"}, namespace="slipway-prove", stale=[], sink=None
+        environment={},
+        node="node-1",
+        targets={"gateway": "192.0.2.90"},
+        namespace="slipway-prove",
+        stale=[],
+        sink=None,
+        limiter=None,
     )
     monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
     monkeypatch.setattr("slipway.prove.look.look", lambda *_arguments, **_more: found)

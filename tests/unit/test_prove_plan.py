@@ -232,12 +232,13 @@ def test_neighbours_and_tools_are_asked_by_a_client_over_the_limit(tmp_path: Pat
 def test_a_total_limit_is_reached_by_many_clients_at_the_end(tmp_path: Path) -> None:
     plan = prove.plan(facts(tmp_path, limits={"total": "20/minute"}))
     (item,) = asked(plan, "limit")
-    assert (item["stage"], item["clients"] > 20) == ("last", True)
+    assert (item["stage"], item["clients"] > 20) == ("total", True)
     let = [{"status": 200, "at": 0.1 * n} for n in range(20)]
     rest = [{"status": 429, "at": 2 + 0.01 * n} for n in range(item["clients"] - 20)]
     assert verdict(plan, "limit", let + rest).state == "passed"
     assert verdict(plan, "limit", {"status": 200}).state == "failed"
     assert "requests failed: 503" in verdict(plan, "limit", {"status": 503}).seen
+    assert "not one of" in verdict(plan, "limit", {"status": 429}).seen
 
 
 @pytest.mark.parametrize(
@@ -529,12 +530,11 @@ def test_shadows_on_one_path_are_counted_in_the_same_requests(tmp_path: Path) ->
 
 
 def test_shadows_on_two_paths_are_counted_in_the_requests_of_both(tmp_path: Path) -> None:
-    services = {
+    services: Json = {
         "front": {"versions": {**VERSIONS, "v3": SHADOW}},
-        "side": {"calls": ["back"], "versions": {"v1": IMAGE}},
+        "side": {"calls": ["back"], "versions": {**VERSIONS, "v5": SHADOW}},
+        "back": {"versions": {**VERSIONS, "v4": SHADOW}},
     }
-    services["back"] = {"versions": {**VERSIONS, "v4": SHADOW}}
-    services["side"]["versions"] = {"v1": IMAGE, "v2": IMAGE, "v5": SHADOW}
     routes = {"/": "front", "/side": "side"}
     made = facts(tmp_path, services=services, routes=routes)
     plan = prove.plan(made, {"paths": {"/": "/a?n={n}", "/side": "/side/b"}})
@@ -611,3 +611,27 @@ def test_a_path_that_some_requests_get_through_is_no_wrong_one(tmp_path: Path) -
     count = asked(plan, "share")[0]["clients"]
     answers = [{"status": 400 if number % 2 else 200, "chain": "f=v1"} for number in range(count)]
     assert "virtualservice" in verdict(plan, "share", answers).look
+
+
+def test_a_way_past_the_limit_for_all_lets_every_claim_be_asked_but_that_limits_own(tmp_path: Path) -> None:
+    limits = {"per_client": "10/minute", "total": "20/minute"}
+    override = {"header": "x-version", "cookie": "use"}
+    made = facts(tmp_path, limits=limits, override=override, tools=GRAFANA)
+    held = {each["kind"]: each["state"] for each in prove.plan(made)["claims"]}
+    assert {held["share"], held["sticky"], held["override"]} == {"configured"}
+    plan = prove.plan(made, {"past": True, "neighbours": [{"host": "other.local", "port": 80}]})
+    assert {each["state"] for each in plan["claims"]} == {"asked"}
+    assert plan["requests"] <= MOST_REQUESTS
+    for item in plan["experiments"]:
+        for step in item["steps"]:
+            past = step["to"] == "gateway" and step["host"] == "shop.local" and item["stage"] != "total"
+            assert ("x-slipway-prove" in step.get("headers", {})) is past
+    (item,) = (item for item in plan["experiments"] if item["stage"] == "total")
+    assert "headers" not in item["steps"][0]
+    assert item["sources"][1] == item["clients"] > 20
+    headers = [s.get("headers", {}) for each in plan["experiments"] for s in each["steps"]]
+    assert any({"x-version", "x-slipway-prove"} <= set(each) for each in headers)
+    made_job = prove.job(plan, "clients", "addresses", {"gateway": "192.0.2.1"}, past="secret")
+    assert made_job["past"] == "secret"
+    assert "past" not in prove.job(plan, "total", "addresses", {"gateway": "192.0.2.1"})
+    assert "secret" not in json.dumps(plan)

@@ -174,6 +174,45 @@ def test_a_sender_that_says_nothing_fails_its_claims_with_its_words(tmp_path: Pa
     assert (shares.state, "addresses: it is behind 10.0.2.2" in shares.seen) == ("failed", True)
 
 
+class Door:
+    """A way past limits that notes when it is there."""
+
+    def __init__(self, noted: list[str]) -> None:
+        self.noted = noted
+
+    def open(self) -> str:
+        self.noted.append("open")
+        return "value"
+
+    def close(self) -> None:
+        self.noted.append("close")
+
+
+def test_limits_for_all_are_asked_when_the_way_past_them_is_gone(tmp_path: Path) -> None:
+    promised = facts(tmp_path, limits={"total": "20/minute"})
+    plan = prove.plan(promised, {"monitoring": False, "past": True})
+    noted: list[str] = []
+
+    def send(by: str, job: Json, _: threading.Event) -> Json:
+        stages = {each["stage"] for each in job["experiments"]}
+        noted.extend(f"{stage} {by} {job.get('past', 'without')}" for stage in stages)
+        return {"experiments": {}}
+
+    targets = {"gateway": "192.0.2.92", **{each["host"]: "10.96.0.1" for each in promised["services"].values()}}
+    door: Any = Door(noted)
+    run.Runner(plan, targets, send, reads(plan, promised), past=door).observations()
+    assert (noted[0], noted[-2:]) == ("open", ["close", "total addresses without"])
+    assert "clients addresses value" in noted
+
+    def fail(by: str, *_: Any) -> Json:
+        raise KeyboardInterrupt(by)
+
+    noted.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run.Runner(plan, targets, fail, reads(plan, promised), past=door).observations()
+    assert noted == ["open", "close"]
+
+
 ECHO = "import json, sys; print(json.dumps({'got': sys.stdin.read()}))"
 
 

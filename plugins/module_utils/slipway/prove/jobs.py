@@ -38,12 +38,14 @@ def job(
     network: str | None = "",
     check_route: bool = True,
     authorities: str = "",
+    past: str = "",
 ) -> Json:
     """Give the job of one sender in one stage.
 
     ``targets``: address of the gateway (``gateway``) and of each service's host that pods ask. ``now``: seconds since
     the epoch, the same for all jobs of a run. ``network``: of the source addresses, only for ``by`` addresses; empty
-    for the usual one, None for none. ``authorities``: those whose certificates are trusted, PEM.
+    for the usual one, None for none. ``authorities``: those whose certificates are trusted, PEM. ``past``: what takes
+    a request past the limits for all.
     """
     wanted = [item for item in plan["experiments"] if (item["stage"], item["by"]) == (stage, by)]
     own = {step["to"] for item in wanted for step in item["steps"]}
@@ -59,6 +61,8 @@ def job(
     }
     if any(step.get("verify") for item in wanted for step in item["steps"]):
         made["authorities"] = authorities
+    if past:
+        made["past"] = past
     if by == "addresses" and network is not None:
         made["network"] = network or (BESIDE if stage in plan["beside"] else NETWORK)
         made |= {"offset": int(now // SPAN) * plan["sources"], "link": link(plan, made["network"])}

@@ -18,11 +18,13 @@ from ..mesh import address_of
 from ..release_apply import MANAGED, owner
 from ..release_apply import hosts as hosts_of
 from ..status.judge import condition
+from . import past
 from .planner import HTTPS, KINDS
 
 Json = dict[str, Any]
 
 GATEWAY_NAMESPACE, GATEWAY = "istio-system", "istio-ingressgateway"
+FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{GATEWAY_NAMESPACE}/envoyfilters"
 MONITORING = "monitoring"
 # The gateway's pods, as Gateways name them.
 INGRESS = {"istio": "ingressgateway"}
@@ -53,7 +55,7 @@ class Look:
     """What was found. ``environment``: for ``prove.plan``. ``targets``: for ``prove.job``. ``node``: has a gateway pod.
 
     ``namespace``: of the client pods; ``stale``: an earlier run has left it. ``sink``: namespace and name of the mail
-    server's Service that can be read, or None.
+    server's Service that can be read, or None. ``limiter``: the EnvoyFilter with limits for all clients together.
     """
 
     environment: Json
@@ -62,6 +64,7 @@ class Look:
     namespace: str
     stale: bool
     sink: list[str] | None
+    limiter: Json | None = None
 
 
 def look(
@@ -91,6 +94,7 @@ def look(
     namespaces = {item["metadata"]["name"]: item["metadata"] for item in api.items("/api/v1/namespaces")}
     pods = api.items(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/pods?labelSelector=istio%3Dingressgateway")
     address = gateway_address(services.get((GATEWAY_NAMESPACE, GATEWAY)))
+    limiter = total_limits(facts, api.items(FILTERS) if facts["limits"] else [])
     sink = mail_sink(facts["mail"], services)
     spoken = obeys(facts, deployments)
     environment = {
@@ -98,6 +102,7 @@ def look(
         "tells": tells or all(route["service"] in spoken["roles"] for route in facts["routes"]),
         "neighbours": neighbours(facts, gateways, routes),
         "elsewhere": elsewhere(facts, gateways),
+        "past": limiter is not None,
         "missing_tools": missing_tools(facts["tool_services"], services),
         "monitoring": (MONITORING, "prometheus") in services,
         "mail_sink": sink is not None,
@@ -115,7 +120,16 @@ def look(
         namespace=own,
         stale=own in namespaces,
         sink=sink,
+        limiter=limiter,
     )
+
+
+def total_limits(facts: Json, filters: Iterable[Json]) -> Json | None:
+    """Give the EnvoyFilter with the release's limits for all clients together; None: there are none."""
+    whose = f"{facts['namespace']}/{facts['release']}"
+    if not any(limit["per"] == "total" for limit in facts["limits"]):
+        return None
+    return next((item for item in filters if owner(item) == whose and past.has_total(item)), None)
 
 
 def client_namespace(release: str, namespace: str) -> str:

@@ -462,6 +462,8 @@ class _Judge:
         if let > most or not refused:
             text = f"{place}: {let} of {len(ordered)} requests in {seconds:.1f} s came through"
             raise FailedError(f"{text}; at most {most} should")
+        if not let:
+            raise FailedError(f"{place}: not one of {len(ordered)} requests came through")
         if expect["per"] == "client" and ordered.index(refused[0]) < expect["tokens"]:
             number = ordered.index(refused[0]) + 1
             raise FailedError(f"{place}: request {number} is refused already; {expect['tokens']} should pass")
