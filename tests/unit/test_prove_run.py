@@ -343,3 +343,9 @@ def test_trusted_is_the_clusters_authority_beside_those_of_this_machine(tmp_path
 )
 def test_a_report_has_a_place_by_name_and_namespace(tmp_path: Path, namespace: str, expected: str) -> None:
     assert place(tmp_path, "shop", namespace) == tmp_path / expected
+
+
+def test_a_slow_program_gets_all_of_a_large_job() -> None:
+    slow = "import json, sys, time; time.sleep(1.5); print(json.dumps({'got': len(sys.stdin.read())}))"
+    said = run.carried_out([sys.executable, "-c", slow], "x" * 300_000, 30, threading.Event())
+    assert said == {"got": 300_000}

@@ -9,13 +9,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .agent import MOST_SECONDS
 from .jobs import PROGRAM, job, observed, stages
@@ -161,6 +162,16 @@ class _Either(threading.Event):
         return any(each.is_set() for each in self.both)
 
 
+def _started(
+    command: Sequence[str], given: IO[str], text: str, environment: Mapping[str, str] | None
+) -> subprocess.Popen[str]:
+    """Start a program that reads ``text`` from the file ``given``."""
+    given.write(text)
+    given.seek(0)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=given, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
 def carried_out(
     command: Sequence[str],
     text: str,
@@ -170,15 +181,15 @@ def carried_out(
 ) -> Json:
     """Hand ``text`` to a program and read the JSON that it prints; ``refused`` says why there is none."""
     until = time.monotonic() + seconds
-    given: str | None = text
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    # A file, and no pipe: Popen.communicate forgets what a slow program has not read of it within the first time-out.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as given,
+        _started(command, given, text, environment) as process,
+    ):
         while True:
             try:
-                out, err = process.communicate(given, timeout=1)
+                out, err = process.communicate(timeout=1)
             except subprocess.TimeoutExpired:
-                given = None
                 if stop.is_set() or time.monotonic() > until:
                     process.kill()
                     process.communicate()
