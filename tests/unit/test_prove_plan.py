@@ -593,7 +593,7 @@ def test_a_hop_that_cannot_be_told_on_one_path_is_asked_on_another(tmp_path: Pat
 def test_a_path_that_the_app_refuses_is_named_with_the_way_to_ask_another(tmp_path: Path, kind: str) -> None:
     plan = prove.plan(facts(tmp_path))
     found = verdict(plan, kind, {"status": 400, "said": "text is missing"})
-    assert "/sms?text=prove+{nonce}+{n} is answered 400, which says 'text is missing'" in found.seen
+    assert "/sms?text=prove+{nonce}+{n} is answered 400, which says: text is missing" in found.seen
     assert found.look == (
         """the app may answer other paths: -e '{"prove_paths": {"/": "/a-path-that-it-answers"}}' """
         "names the one to ask for /"

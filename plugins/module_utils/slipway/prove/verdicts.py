@@ -263,7 +263,7 @@ class _Judge:
         """Say with an error what was asked, and how to ask for something else where it is the path that is refused."""
         first = next(a for a in answers if a["status"] not in (0, 200, *self.plan["tolerated"]))
         path = first["path"].partition("?")[0]
-        said = f", which says {first['said']!r}" if first.get("said") else ""
+        said = f", which says: {first['said']}" if first.get("said") else ""
         text = f"{text}; {first['path']} is answered {first['status']}{said}"
         alone = not any(answer["status"] == 200 for answer in answers)
         # What comes from a policy, a limit, the gateway itself or a broken app is not the path's.
@@ -490,7 +490,8 @@ class _Judge:
                     raise FailedError(f"{what} instead of {MISDIRECTED}")
         for name, (host, port) in expect["sent_on"].items():
             self._sent_on(name, host, port)
-        text = f"{len(expect['secure']) + len(expect['named'])} hosts answer, with a certificate that browsers take"
+        count = len(expect["secure"]) + len(expect["named"])
+        text = f"{count} {'host answers' if count == 1 else 'hosts answer'}, with a certificate that browsers take"
         if expect["misdirected"]:
             text += f"; {MISDIRECTED} on a connection for another host"
         return text + ("; without TLS there is 301 to https" if expect["sent_on"] else "")
