@@ -43,7 +43,7 @@ def test_a_page_is_released_twice_side_by_side_and_both_are_proved(empty: Stage)
         # A version that travels past a hop in a header; a timeout and more tries, by the test header.
         (RELAY, {"share", "chain", "timeout", "retries"}),
         # Everything by TLS, as clients without it are only sent on.
-        (REDIRECT, {"share", "sticky", "chain", "limit"}),
+        (REDIRECT, {"share", "sticky", "chain", "limit", "tls"}),
     ],
     ids=["hash", "relay", "redirect"],
 )
