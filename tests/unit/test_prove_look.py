@@ -238,6 +238,8 @@ def test_hosts_with_connections_of_their_own_are_those_of_other_gateways() -> No
         gateway(["other/shop.local", "*.wild.local", "b.local"], 443, "HTTPS"),
         gateway(["clear.local"], 80),
         gateway(["through.local"], 443, "TLS"),
+        gateway(["*", "shared.local"], 443, "HTTPS"),
+        gateway([f"*.{own.partition('.')[2]}", "wide.local"], 443, "HTTPS"),
         {"spec": {"selector": {"istio": "another"}, **gateway(["far.local"], 443, "HTTPS")["spec"]}},
         {"spec": {"selector": {"istio": "ingressgateway"}, **gateway(["kiali.lab.local"], 443, "HTTPS")["spec"]}},
     ]

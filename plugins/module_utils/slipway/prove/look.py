@@ -220,8 +220,14 @@ def elsewhere(facts: Json, gateways: Iterable[Json]) -> list[str]:
         for server in spec.get("servers") or []:
             hosts = {host.rpartition("/")[2] for host in server.get("hosts") or []}
             if int(server["port"]["number"]) == HTTPS and str(server["port"].get("protocol", "")).upper() == "HTTPS":
-                found |= set() if hosts & own else hosts
+                # On one that leads to this release too, nothing is misdirected.
+                found |= set() if any(_matches(pattern, host) for pattern in hosts for host in own) else hosts
     return sorted(host for host in found if "*" not in host)[:MOST_NEIGHBOURS]
+
+
+def _matches(pattern: str, host: str) -> bool:
+    """Tell whether a Gateway with that host answers for another; ``*`` stands for any number of labels."""
+    return host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
 
 
 def missing_tools(tools: Mapping[str, str], services: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:
