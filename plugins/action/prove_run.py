@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
                 "alertmanager": {"type": "str", "default": ""},
                 "quiet": {"type": "int", "default": 180},
                 "note": {"type": "str", "default": ""},
-                "authority": {"type": "str", "default": ""},
+                "authority": {"type": "path", "default": ""},
                 "limiter": {"type": "dict", "default": {}},
             }
         )

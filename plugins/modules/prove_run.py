@@ -55,7 +55,7 @@ options:
     default: ""
   authority:
     description: Certificate (PEM) of the cluster's authority, which is trusted beside those that this machine trusts.
-    type: str
+    type: path
     default: ""
   limiter:
     description: EnvoyFilter with limits for all clients together, which the proof's clients pass by until it ends; empty for none.

@@ -198,7 +198,7 @@ def test_over_tls_it_answers_and_without_it_sends_there(tmp_path: Path, secure: 
         ({"grafana.shop.local": {"status": 0, "error": "TimeoutError"}}, "failed", "shop.local:443 over TLS: Time"),
         ({"other.local on shop.local": {"status": 404}}, "failed",
          "a connection for shop.local that a browser uses for other.local too answers 404 instead of 421"),
-        ({"other.local on shop.local": {"status": 0, "error": "TimeoutError"}}, "failed", "answers TimeoutError instead"),
+        ({"other.local on shop.local": {"status": 0, "error": "TimeoutError"}}, "failed", "answers TimeoutError"),
         ({"shop.local on other.local": {"status": 0, "error": "ConnectionResetError"}}, "passed", ""),
         ({"shop.local on other.local": {"status": 200}}, "failed", "for shop.local too answers 200 instead of 421"),
     ],
