@@ -292,3 +292,9 @@ def test_it_runs_alone() -> None:
     command = [sys.executable, "-I", agent.__file__]
     done = subprocess.run(command, input=json.dumps(made), capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, json.loads(done.stdout)["experiments"]) == (0, {"e": {"answers": []}})
+
+
+def test_authorities_that_are_none_are_refused(server: http.server.ThreadingHTTPServer) -> None:
+    made = job(server.server_port, {}, authorities="nobody")
+    code, said = agent.main(json.dumps(made))
+    assert (code, "the job cannot be read: ValueError authorities" in said["refused"]) == (3, True)

@@ -285,7 +285,10 @@ def _printable(body: bytes) -> str:
 def _trusting(authorities: str) -> ssl.SSLContext:
     """Give a context that takes what a browser takes which trusts ``authorities`` (PEM)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cadata=authorities)
+    try:
+        context.load_verify_locations(cadata=authorities)
+    except ssl.SSLError as exc:
+        raise ValueError(f"authorities: {exc}") from exc
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -30,7 +30,7 @@ DEADLINE = 1500
 # What stands for a request that carries no such value, where limits for all look for one.
 _KEY, _WITHOUT = "slipway-prove", "none"
 # Seconds until all gateways have to know of it, and between two looks.
-SECONDS, PAUSE = 30.0, 0.5
+SECONDS, PAUSE = 60.0, 0.5
 
 
 def _configurations(limiter: Mapping[str, Any]) -> Iterable[Json]:
