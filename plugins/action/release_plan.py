@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
                 "hosts": {"type": "list", "elements": "str", "default": []},
                 "weights": {"type": "dict", "default": {}},
                 "adopt": {"type": "bool", "default": False},
+                "delete_claims": {"type": "list", "elements": "str", "default": []},
                 "mail": {"type": "dict", "default": {}},
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "cluster": {"type": "dict", "default": {}},
@@ -54,7 +55,7 @@ class ActionModule(ActionBase):
             result["diff"] = differences
         # Ansible shows a difference only of what is changed; in check mode nothing comes after this that could say so.
         shown = self._task.check_mode or self._task.diff
-        result.update(changed=bool(differences) and shown, differs=bool(differences), **found)
+        result.update(changed=found["differs"] and shown, **found)
         return result
 
     def _spec(self, arguments: dict[str, Any]) -> Any:
@@ -74,16 +75,9 @@ class ActionModule(ActionBase):
     def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         from slipway.cluster import stripped
         from slipway.release import Environment, plan
-        from slipway.release.planner import declared_secrets
-        from slipway.release_apply import (
-            environment,
-            groups,
-            reference,
-            secret_revisions,
-            secret_values,
-            strangers,
-            to_prune,
-        )
+        from slipway.release.planner import declared_secrets, identity
+        from slipway.release.transition import due, has_users, kept_claims, refusals, transition
+        from slipway.release_apply import environment, secret_revisions, secret_values, strangers
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
@@ -99,17 +93,28 @@ class ActionModule(ActionBase):
         settled["renewable"] = self._renewable(arguments["ca_folder"], found)
         planned = plan(spec, environment(found, **settled) if cluster else Environment.of(settled))
         spec.refuse(faults)
-        objects = [item for step in planned.steps for item in step.objects]
-        changes = cluster.changes(found, objects) if cluster else [(item, None, item) for item in objects]
+        spec.refuse(refusals(planned, found.own, found.orphans))
+        claims = [*spec.release.delete_claims, *arguments["delete_claims"]]
+        stages = transition(planned, found.own, found.orphans, claims)
+        objects = list({id(item): item for stage in stages for item in stage.apply}.values())
+        anew = [identity(item) for stage in stages for item in stage.take_over]
+        changes = cluster.changes(found, objects, anew) if cluster else [(item, None, item) for item in objects]
         pairs = [(item, before) for item, before, _ in changes]
         faults, adopted = strangers(pairs, found.whose, planned.places, adopt=spec.release.adopt)
         spec.refuse(faults)
-        # A rule of destinations may be in two steps, with and without what is retired.
-        touched = [item for item, _, _ in changes]
-        made = groups(planned.steps, lambda item: any(item is one for one in touched))
-        gone = to_prune(found, planned.keep)
+        touched = {id(item) for item, _, _ in changes}
+        left = due(stages, lambda item: id(item) in touched, busy=has_users(found.own))
+        live = set(map(identity, [*found.own, *found.orphans]))
+        gone = [item for stage in stages for item in stage.removed if identity(item) in live]
+        waits = [wait for step in planned.steps for wait in step.wait]
+        late = {item["metadata"]["name"] for item in left.get("callers", {"apply": []})["apply"]}
+        kept = kept_claims(planned, found.own, claims)
+        # What is there only between the page before and this one is no difference between the two.
+        final = {id(item) for item in planned.objects}
         differences = [
-            _difference(item, stripped(before) if before else None, stripped(after)) for item, before, after in changes
+            _difference(item, stripped(before) if before else None, stripped(after))
+            for item, before, after in changes
+            if id(item) in final
         ]
         if planned.certificate:
             differences.append({"prepared": f"the gateway's certificate\n{_lines('+ ', planned.certificate)}"})
@@ -120,24 +125,20 @@ class ActionModule(ActionBase):
         differences += [_difference(item, _shown(item), None) for item in gone]
         return {
             "differences": differences,
+            "differs": bool(left or secrets),
             "release": planned.release,
             "namespace": namespace,
             "labels": planned.labels,
-            "groups": {
-                "namespace": made.namespace,
-                "workloads": made.workloads,
-                "routes": made.routes,
-                "after": made.after,
-            },
-            "waits": made.waits,
-            "prune": [reference(item) for item in gone],
+            "stages": left,
+            "waits": [wait for wait in waits if wait["name"] not in late],
+            "waits_of_callers": [wait for wait in waits if wait["name"] in late],
             "secrets": planned.secrets,
             "secrets_due": [secret.name for secret in secrets],
             # Made up, and nothing of what the Secrets hold.
             "secret_revisions": {secret.name: secret.revision for secret in secrets},
             "certificate": planned.certificate,
             "facts": planned.facts,
-            "warnings": [*planned.warnings, *adopted, *([] if cluster else [PENDING])],
+            "warnings": [*planned.warnings, *adopted, *_kept(kept, namespace), *([] if cluster else [PENDING])],
         }
 
     def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
@@ -165,13 +166,16 @@ class ActionModule(ActionBase):
         return [GATEWAY_TLS] if folder and held and held == authority_of(Path(folder)) else []
 
     def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from slipway.release_apply import reference, removal
+        from slipway.release.transition import reference
+        from slipway.release_apply import removal
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
         _, found = self._look(arguments, spec.release.name, namespace)
-        gone = removal(found)
+        gone, kept = removal(found, [*spec.release.delete_claims, *arguments["delete_claims"]])
         return {
+            "differs": bool(gone),
+            "warnings": _kept(kept, namespace),
             "differences": [_difference(item, _shown(item), None) for item in gone],
             "release": spec.release.name,
             "namespace": namespace,
@@ -189,6 +193,15 @@ def _lines(before: str, texts: list[str]) -> str:
     return "".join(f"{before}{text}\n" for text in texts)
 
 
+def _kept(names: list[str], namespace: str) -> list[str]:
+    """Say which claims stay, and how they go."""
+    return [
+        f"PersistentVolumeClaim {namespace}/{name} is no longer named and is kept, with its data; "
+        f'delete_claims: [{name}] on the page, or -e \'{{"release_delete_claims": ["{name}"]}}\', takes both away'
+        for name in names
+    ]
+
+
 def _number(value: Any) -> Any:
     """Read a number that came as text, as key=value gives it."""
     text = str(value)
@@ -197,7 +210,7 @@ def _number(value: Any) -> Any:
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
     from slipway.cluster import stripped
-    from slipway.release_apply import reference
+    from slipway.release.transition import reference
 
     return reference(item) if item["kind"] == "Secret" else stripped(item)
 

@@ -45,6 +45,11 @@ options:
     description: Keys that stand in the place of those of the page's mail, where it has mail.
     type: dict
     default: {}
+  delete_claims:
+    description: Names of claims that may go, with their data, where the page no longer names them; C(*) stands for all. Others are kept.
+    type: list
+    elements: str
+    default: []
   state:
     description: C(absent) plans the removal of everything that the release has applied.
     type: str
@@ -84,18 +89,25 @@ differs:
   description: Whether an apply would change anything.
   returned: success
   type: bool
-groups:
-  description: Objects that differ, by when they are applied (namespace, workloads, routes, after).
+stages:
+  description:
+    - What has to be done, by the name of the stage (namespace, prepare, pin, workloads, reach, callers, calls, users, retire, close, copies, tidy), in
+      this order. A stage in which there is nothing to do is left out.
   returned: state is present
   type: dict
 waits:
-  description: Deployments that have to be rolled out before the routes are changed.
+  description: Deployments that have to be rolled out at the end of the stage workloads.
+  returned: state is present
+  type: list
+  elements: dict
+waits_of_callers:
+  description: And at the end of the stage callers, which call services that are new.
   returned: state is present
   type: list
   elements: dict
 prune:
-  description: Names of objects that are no longer wanted, in the order in which they are taken away.
-  returned: success
+  description: Names of the objects of the release, in the order in which they are taken away.
+  returned: state is absent
   type: list
   elements: dict
 secrets_due:

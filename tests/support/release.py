@@ -94,7 +94,7 @@ def ask(made: Plan, url: str, **headers: str) -> Answer:
     for item in made.objects:
         if item["kind"] == "VirtualService" and host in item["spec"]["hosts"]:
             given = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-            return _answered(item, authority, f"/{path}", given, {})
+            return answered(item, authority, f"/{path}", given, {})
     raise AssertionError(f"no VirtualService for {host}")
 
 
@@ -104,11 +104,12 @@ def call(made: Plan, caller: str, version: str, service: str, **headers: str) ->
     for item in made.objects:
         if item["kind"] == "VirtualService" and item["spec"]["hosts"] == [host]:
             given = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-            return _answered(item, host, "/", given, {"app": caller, "version": version})
+            return answered(item, host, "/", given, {"app": caller, "version": version})
     return Answer("", {service: 100})
 
 
-def _answered(item: Object, authority: str, path: str, headers: dict[str, str], labels: dict[str, str]) -> Answer:
+def answered(item: Object, authority: str, path: str, headers: dict[str, str], labels: dict[str, str]) -> Answer:
+    """Say what a VirtualService does with a request from a pod with these labels."""
     for rule in item["spec"]["http"]:
         matches = rule.get("match", [{}])
         if any(_matches(match, authority, path, headers, labels) for match in matches):
@@ -139,6 +140,9 @@ def _named(destination: Object) -> str:
 
 
 def _matches(match: Object, authority: str, path: str, headers: dict[str, str], labels: dict[str, str]) -> bool:
+    if "port" in match:
+        # Asked for is the port that a service is called by.
+        return False
     path = path.partition("?")[0]
     uri = match.get("uri", {"prefix": "/"})
     fits = path == uri["exact"] if "exact" in uri else path.startswith(uri["prefix"])

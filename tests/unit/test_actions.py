@@ -110,7 +110,7 @@ def test_of_a_secret_nothing_is_shown_but_its_keys(server: ApiServer) -> None:
     assert hidden not in str(result)
 
 
-# --- release_wait -------------------------------------------------------------------------------------------
+# --- release_stage -------------------------------------------------------------------------------------------
 
 
 def deployment(wanted: int, **status: int) -> dict[str, Any]:
@@ -147,11 +147,14 @@ def rollout(server: ApiServer) -> ApiServer:
 def wait(server: ApiServer, timeout: int = 0) -> dict[str, Any]:
     arguments = {
         "kubeconfig": str(server.kubeconfig),
+        "release": "shop",
         "namespace": "shop",
-        "deployments": [{"name": "web-v1"}],
+        "stage": {},
+        "waits": [{"name": "web-v1"}],
         "timeout": timeout,
+        "settle": 0,
     }
-    plugin = load("action", "release_wait")
+    plugin = load("action", "release_stage")
     return run_action(plugin, arguments)
 
 

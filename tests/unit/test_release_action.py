@@ -51,14 +51,17 @@ class Cluster:
         found = {name: self.objects.get(f"Secret/{namespace}/{name}") for name in names}
         return {name: item for name, item in found.items() if item}
 
-    def changes(self, _: Found, objects: Iterable[Object]) -> list[tuple[Object, Object | None, Object]]:
+    def changes(
+        self, _: Found, objects: Iterable[Object], anew: Iterable[str] = ()
+    ) -> list[tuple[Object, Object | None, Object]]:
+        assert list(anew) == []
         pairs = ((item, self.objects.get(identity(item))) for item in objects)
         return [(item, before, item) for item, before in pairs if before != item]
 
     def apply(self, result: dict[str, Any], token: str) -> None:
         """Do what the role does with the plan's result."""
-        for group in result["groups"].values():
-            self.objects |= {identity(item): item for item in group}
+        for stage in result["stages"].values():
+            self.objects |= {identity(item): item for item in stage["apply"]}
         present = self.present_secrets("shop", ["token"])
         surroundings, revisions = {"SHOP_TOKEN": token}, result["secret_revisions"]
         for made in secret_values(result["secrets"], present, "shop/shop", surroundings, {}, revisions)[0]:
@@ -89,6 +92,7 @@ def planned(path: Path, **given: Any) -> dict[str, Any]:
         "hosts": [],
         "weights": {},
         "adopt": False,
+        "delete_claims": [],
         "mail": {},
         "cluster": {},
         "ca_folder": "",
@@ -99,7 +103,7 @@ def planned(path: Path, **given: Any) -> dict[str, Any]:
 
 
 def changed(result: dict[str, Any]) -> set[str]:
-    return {identity(item) for group in result["groups"].values() for item in group}
+    return {identity(item) for stage in result["stages"].values() for item in stage["apply"]}
 
 
 def test_a_second_run_finds_nothing_to_do_and_a_new_secret_makes_only_its_pods_anew(
@@ -151,7 +155,10 @@ def test_a_check_of_a_cluster_that_is_still_to_be_made_plans_all_of_it(
     made = planned(path, kubeconfig=nowhere, pending=True)
     assert {"Namespace//shop", "Service/shop/web", "Deployment/shop/web-v1"} <= changed(made)
     assert made["secrets_due"] == ["token"]
-    assert (made["prune"], made["warnings"][-1][:38]) == ([], "there is no cluster with a mesh yet th")
+    assert (made["stages"].get("retire", []), made["warnings"][-1][:38]) == (
+        [],
+        "there is no cluster with a mesh yet th",
+    )
     # What is wrong with the page is said all the same, and what this machine lacks.
     monkeypatch.delenv("SHOP_TOKEN")
     with pytest.raises(SettingsError, match="SHOP_TOKEN is not set"):

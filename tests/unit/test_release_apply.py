@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.cluster import stripped
-from slipway.release import Step, identity
+from slipway.release import identity
 from slipway.release.planner import KINDS
 from slipway.release_apply import (
     Claimant,
@@ -17,7 +17,6 @@ from slipway.release_apply import (
     claimant,
     content,
     environment,
-    groups,
     hosts,
     owner,
     removal,
@@ -25,7 +24,6 @@ from slipway.release_apply import (
     secret_revisions,
     secret_values,
     strangers,
-    to_prune,
 )
 
 Object = dict[str, Any]
@@ -108,6 +106,10 @@ def test_the_environment_of_an_empty_cluster() -> None:
 def test_the_environment_of_a_cluster_with_another_release() -> None:
     gateway: Any = {"spec": {"servers": [{"hosts": ["a.local"]}]}}
     rule: Any = {"spec": {"host": "page", "subsets": [{"name": "v1", "labels": {"version": "stable"}}]}}
+    pods: Any = {"metadata": {"labels": {"app": "page", "version": "stable"}}}
+    mine: Any = {"spec": {"selector": {"matchLabels": {"app": "page"}}, "template": pods}}
+    shares = [{"destination": {"host": "page", "subset": v}, "weight": w} for v, w in (("v1", 90), ("v2", 10))]
+    hashed = {"name": "x:hash", "route": shares}
     seen = environment(
         found(
             applied=[
@@ -115,6 +117,10 @@ def test_the_environment_of_a_cluster_with_another_release() -> None:
                 item("Gateway", "mine", **gateway),
                 item("Deployment", "page", release="other"),
                 item("DestinationRule", "page", **rule),
+                item("Deployment", "mine", **mine),
+                item("Service", "page", spec={"ports": [{"name": "http", "port": 80}]}),
+                item("VirtualService", "calls", spec={"gateways": ["mesh"], "http": [{"name": "x:weights"}]}),
+                item("VirtualService", "entry", spec={"gateways": ["g"], "http": [hashed]}),
                 item("DestinationRule", "theirs", release="other", **rule),
             ],
             namespaces=[
@@ -132,7 +138,9 @@ def test_the_environment_of_a_cluster_with_another_release() -> None:
     assert seen.host_holders == {"a.local": ["Gateway/shop/g"]}
     assert seen.objects_taken["Deployment/shop/page"] == "shop/other"
     assert "Gateway/shop/mine" not in seen.objects_taken
-    assert seen.subsets == {"page": {"v1": "stable"}}
+    assert seen.deployments == {"mine": {"version": "v1", "selector": {"app": "page"}}}
+    assert seen.ports == {"page": {80: "http"}}
+    assert seen.bands == (("v1", 90), ("v2", 10))
     assert {"theirs", "b", "default", "kube-system"} <= seen.foreign_namespaces
     assert "shop" not in seen.foreign_namespaces
     assert (seen.gateway_ports, seen.gateway_replicas, seen.gateway_account) == ((80,), 3, "gate")
@@ -140,11 +148,10 @@ def test_the_environment_of_a_cluster_with_another_release() -> None:
     assert seen.cluster_domain == "k8s.internal"
 
 
-def test_only_what_this_release_applied_and_no_longer_names_is_pruned() -> None:
+def test_what_this_release_applied_goes_and_what_routes_goes_first() -> None:
     there = found(
         applied=[
             item("Namespace", "shop"),
-            item("Service", "kept"),
             item("Service", "gone"),
             item("Deployment", "gone"),
             item("VirtualService", "gone"),
@@ -154,39 +161,38 @@ def test_only_what_this_release_applied_and_no_longer_names_is_pruned() -> None:
             item("Secret", "generated", metadata={"ownerReferences": [{"kind": "Alertmanager", "name": "x"}]}),
         ]
     )
-    pruned = [(one["kind"], one["metadata"]["name"]) for one in to_prune(there, ["Service/shop/kept"])]
-    # What routes goes first, and the namespace stays.
-    assert pruned == [("EnvoyFilter", "gone"), ("VirtualService", "gone"), ("Deployment", "gone"), ("Service", "gone")]
-    assert [one["kind"] for one in removal(there)][-1] == "Namespace"
-    assert "theirs" not in str(removal(there))
-    assert "generated" not in str(removal(there))
+    gone, kept = removal(there)
+    assert [one["kind"] for one in gone] == ["EnvoyFilter", "VirtualService", "Deployment", "Service", "Namespace"]
+    assert {one["metadata"]["name"] for one in gone} == {"gone", "shop"}
+    assert kept == []
+
+
+@pytest.mark.parametrize(
+    ("deleted", "kept", "gone"),
+    [
+        ([], ["cache", "mail"], ["Service"]),
+        (["cache"], ["mail"], ["Service", "PersistentVolumeClaim"]),
+        (["cache", "mail"], [], ["Service", "PersistentVolumeClaim", "PersistentVolumeClaim", "Namespace"]),
+        (["*"], [], ["Service", "PersistentVolumeClaim", "PersistentVolumeClaim", "Namespace"]),
+    ],
+)
+def test_claims_stay_with_their_namespace_until_somebody_says_that_they_may_go(
+    deleted: list[str], kept: list[str], gone: list[str]
+) -> None:
+    claims = [item("PersistentVolumeClaim", name) for name in ("mail", "cache")]
+    there = found(applied=[item("Namespace", "shop"), item("Service", "web"), *claims])
+    taken, stay = removal(there, deleted)
+    assert ([one["kind"] for one in taken], stay) == (gone, kept)
 
 
 def test_a_namespace_of_somebody_else_is_never_removed() -> None:
     there = found(applied=[item("Namespace", "shop", release="other"), item("Service", "page")])
-    assert [one["kind"] for one in removal(there)] == ["Service"]
+    assert [one["kind"] for one in removal(there)[0]] == ["Service"]
 
 
 def test_what_the_server_writes_is_no_difference() -> None:
     given = item("Service", "page", metadata={"resourceVersion": "1", "uid": "x", "managedFields": []}, status={"a": 1})
     assert stripped(given) == item("Service", "page")
-
-
-def test_workloads_are_ready_before_routes_and_what_is_retired_goes_after() -> None:
-    names = ["namespace", "foundation", "services", "policies", "workloads", "routes", "retired", "monitoring"]
-    steps = [Step(name, [item("ConfigMap", name)], [{"name": name}] if name == "workloads" else []) for name in names]
-    made = groups(steps)
-    read = [
-        [one["metadata"]["name"] for one in part] for part in (made.namespace, made.workloads, made.routes, made.after)
-    ]
-    assert read == [
-        ["namespace"],
-        ["foundation", "services", "policies", "workloads"],
-        ["routes"],
-        ["retired", "monitoring"],
-    ]
-    assert made.waits == [{"name": "workloads"}]
-    assert groups(steps, lambda _: False).workloads == []
 
 
 def coded(text: str) -> str:

@@ -271,9 +271,11 @@ def test_ports_are_named_so_that_the_mesh_knows_them(full: Plan) -> None:
                 assert port["appProtocol"] in ("http", "http2", "grpc")
     ports = one(full, "Service", "web")["spec"]["ports"]
     assert [(port["name"], port["port"], port["targetPort"]) for port in ports] == [
-        ("http2", 80, 8080),
-        ("http-metrics", 9090, 9090),
+        ("http2", 80, "http2"),
+        ("http-metrics", 9090, "http-metrics"),
     ]
+    listed = pod(full, "web-v1")["spec"]["containers"][0]["ports"]
+    assert {port["name"]: port["containerPort"] for port in listed} == {"http2": 8080, "http-metrics": 9090}
     assert at(one(full, "VirtualService", "full-entry"), "spec/http/*/route/*/destination/port/number")[0] == 80
 
 
@@ -375,9 +377,9 @@ def test_a_service_of_the_same_name_in_another_release_of_the_namespace_is_anoth
         )
 
 
-def test_the_selector_of_a_deployment_stays_as_clusters_have_it(full: Plan) -> None:
+def test_the_selector_of_a_deployment_has_nothing_that_a_page_may_change(full: Plan) -> None:
     found = one(full, "Deployment", "web-v1")["spec"]["selector"]
-    assert found == {"matchLabels": {"app": "web", "version": "v1"}}
+    assert found == {"matchLabels": {"app": "web", "slipway.io/version": "v1", "slipway.io/workload": "web-v1"}}
 
 
 def test_a_circuit_breaker_and_a_balancer(full: Plan) -> None:

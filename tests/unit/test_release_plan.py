@@ -54,37 +54,26 @@ def test_nothing_is_routed_to_before_it_is_there() -> None:
     assert {wait["condition"] for wait in workloads.wait} == {"Available"}
 
 
-def test_a_version_that_goes_is_routed_to_until_the_routes_are_new(tmp_path: Path) -> None:
-    live = Environment(subsets={"web": {"v1": "v1", "v2": "v2", "v0": "old"}})
-    release = made(tmp_path, live)
-    grown = [
-        [item for item in step.objects if item["kind"] == "DestinationRule"]
-        for step in release.steps
-        if any(item["kind"] == "DestinationRule" for item in step.objects)
-    ]
-    assert [step.name for step in release.steps][-3:] == ["routes", "retired", "monitoring"]
-    assert at(grown[0], "0/spec/subsets/*/name") == ["v1", "v2", "v0"]
-    assert at(grown[1], "0/spec/subsets/*/name") == ["v1", "v2"]
-    assert at(one(release, "DestinationRule", "web"), "spec/subsets/*/name") == ["v1", "v2"]
-    same = made(tmp_path, Environment(subsets={"web": {"v1": "v1", "v2": "v2"}}))
-    assert "retired" not in [step.name for step in same.steps]
+def test_a_port_keeps_the_name_that_the_cluster_has_for_it(tmp_path: Path) -> None:
+    """Endpoints go by the name; the one of a port that goes is not taken while it is there."""
+    services = {"web": {"port": 9090, "metrics": "/metrics", "versions": {"v1": IMAGE}}}
+    for known, name in (({}, "http"), ({8080: "http"}, "http-9090"), ({9090: "http-9090"}, "http-9090")):
+        release = made(tmp_path, Environment(ports={"web": known}), services=services, weights={})
+        assert at(one(release, "Service", "web"), "spec/ports/*/name") == [name]
+        assert at(one(release, "ServiceMonitor", "web"), "spec/endpoints/*/port") == [name]
 
 
-def test_a_rule_that_one_version_needs_no_more_stays_until_the_routes_are_new(tmp_path: Path) -> None:
-    live = Environment(subsets={"web": {"v1": "v1", "v2": "v2"}})
-    alone = {"web": {"versions": {"v1": IMAGE}}}
-    release = made(tmp_path, live, services=alone, weights={})
-    assert names(release, "DestinationRule") == set()
-    # What is not kept is pruned, and that comes after the routes.
-    assert "DestinationRule/shop/web" not in release.keep
-    assert at(one(release, "VirtualService", "shop-entry"), "spec/http/*/route/*/destination/subset") == []
-    broken = {"web": {**alone["web"], "circuit_breaking": {}}}
-    release = made(tmp_path, live, services=broken, weights={})
-    assert [step.name for step in release.steps if any(o["kind"] == "DestinationRule" for o in step.objects)] == [
-        "policies",
-        "retired",
-    ]
-    assert "DestinationRule/shop/web" in release.keep
+def test_the_selector_of_a_deployment_that_is_there_stays_while_it_fits(tmp_path: Path) -> None:
+    def selector(version: str, labels: dict[str, str]) -> dict[str, str]:
+        live = Environment(deployments={"web-v1": {"version": version, "selector": labels}})
+        found: dict[str, str] = one(made(tmp_path, live), "Deployment", "web-v1")["spec"]["selector"]["matchLabels"]
+        return found
+
+    before = {"app": "web", "version": "v1"}
+    new = {"app": "web", "slipway.io/version": "v1", "slipway.io/workload": "web-v1"}
+    assert selector("v1", before) == before
+    assert selector("v2", before) == new
+    assert selector("v1", {"app": "web", "version": "stable"}) == new
 
 
 FAULTS: list[tuple[dict[str, Any], dict[str, Any], str, str, str]] = [

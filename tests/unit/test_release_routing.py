@@ -222,7 +222,7 @@ CARRIER = {"back": {"calls": ["model"], "versions": {"v1": "example.org/app:1.0"
 def test_a_hop_with_one_version_is_handed_the_version_to_pass_on(tmp_path: Path) -> None:
     release = made(tmp_path, services=CARRIER)
     answer = call(release, "front", "v2", "back")
-    assert (answer.shares, answer.stamps) == ({"back": 100}, {"v2": 100})
+    assert (answer.shares, answer.stamps) == ({"back:v1": 100}, {"v2": 100})
     assert call(release, "back", "v1", "model", x_version="v2").shares == {"model:v2": 100}
     assert call(release, "back", "v1", "model").shares == {"model:v1": 100}
     assert call(release, "stranger", "v1", "model", x_version="v2").shares == {"model:v1": 100}
@@ -237,7 +237,7 @@ def test_a_single_first_service_is_handed_the_version_by_the_gateway(tmp_path: P
     front = {"calls": ["back"], "versions": {"v1": "example.org/app:1.0"}}
     release = made(tmp_path, services={"front": front})
     answer = ask(release, "shop.local/")
-    assert (answer.shares, answer.stamps) == ({"front": 100}, {"v1": 90, "v2": 10})
+    assert (answer.shares, answer.stamps) == ({"front:v1": 100}, {"v1": 90, "v2": 10})
     assert ask(release, "shop.local/", cookie="shop-version=v2").stamps == {"v2": 100}
     assert call(release, "front", "v1", "back", x_version="v2").shares == {"back:v2": 100}
 
@@ -307,10 +307,21 @@ def test_a_shadow_of_nothing_is_reached_by_shadows_alone(tmp_path: Path) -> None
     assert allowed["model", "v3"] == [{"service": "back", "version": "v3"}]
 
 
-def test_a_service_without_versions_to_tell_apart_needs_no_rule(tmp_path: Path) -> None:
+def test_calls_lead_to_a_version_by_name_also_where_there_is_but_one(tmp_path: Path) -> None:
+    """Else whatever is Ready behind the Service gets them: a version that is to come, or one that goes."""
     release = made(tmp_path, services={"model": {"versions": {"v1": "a/b:1"}}})
-    assert "model" not in names(release, "VirtualService")
-    assert "model" not in names(release, "DestinationRule")
+    assert call(release, "back", "v2", "model").shares == {"model:v1": 100}
+    assert at(one(release, "DestinationRule", "model"), "spec/subsets/*/name") == ["v1"]
+    # Nobody calls it, so there is nothing to route.
+    assert "front" not in names(release, "VirtualService")
+    anybody = made(tmp_path, access="open")
+    assert call(anybody, "stranger", "v1", "front").shares == {"front:v1": 100}
+
+
+def test_a_port_of_metrics_is_asked_by_its_own_number(tmp_path: Path) -> None:
+    model = {"versions": {"v1": "a/b:1"}, "metrics": {"port": 9090}}
+    (first, *_) = one(made(tmp_path, services={"model": model}), "VirtualService", "model")["spec"]["http"]
+    assert (first["match"], at(first, "route/*/destination/port/number")) == ([{"port": 9090}], [9090])
 
 
 def test_a_first_service_without_versions_to_tell_apart_gets_no_cookie(tmp_path: Path) -> None:
@@ -318,7 +329,7 @@ def test_a_first_service_without_versions_to_tell_apart_gets_no_cookie(tmp_path:
     services = {"page": {"versions": {"v1": image}}, "api": {"versions": {"v1": image, "v2": image}}}
     values = {"name": "shop", "hosts": "shop.local", "weights": {"v1": 90, "v2": 10}, "services": services}
     release = plan(load(page(tmp_path, {**values, "routes": {"/": "page", "/api": "api"}})))
-    assert ask(release, "shop.local/").shares == {"page": 100}
+    assert ask(release, "shop.local/").shares == {"page:v1": 100}
     assert ask(release, "shop.local/").cookies == ()
     assert len(ask(release, "shop.local/api").cookies) == 2
 

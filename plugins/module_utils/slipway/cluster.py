@@ -47,6 +47,18 @@ class Cluster(Api):
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
         """Give the status and the object of an answer. Raises BusyError where no answer comes."""
+        return self._read(path, _object, method=method, body=body, accept=accept)
+
+    def text(self, path: str) -> str:
+        """Give an answer that is text. Raises SlipwayError where there is none."""
+        status, found = self._read(path, lambda _, read: read.decode(errors="replace"), accept="*/*")
+        if status != 200:
+            raise SlipwayError(f"reading {path} is answered with {status}")
+        return found
+
+    def _read(
+        self, path: str, read: Callable[[int, bytes], T], *, method: str = "GET", body: Any = None, accept: str = ""
+    ) -> tuple[int, T]:
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         headers = {"Accept": accept or "application/json", "Content-Type": kind}
         text = json.dumps(body) if body is not None else None
@@ -60,7 +72,7 @@ class Cluster(Api):
             try:
                 connection.request(method, path, text, headers)
                 with connection.getresponse() as answer:
-                    return answer.status, _object(answer.status, answer.read())
+                    return answer.status, read(answer.status, answer.read())
             except (OSError, ValueError, http.client.HTTPException) as exc:
                 connection.close()
                 self.mine.connection = None

@@ -7,6 +7,7 @@ seconds for the objects of a part when nothing changes, against half a second.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -161,15 +162,17 @@ class Applier:
                 self._served([one.live for one in made if one.live["kind"] == "CustomResourceDefinition"])
         return done
 
-    def remove(self, objects: Iterable[Object]) -> list[Removed]:
+    def remove(self, objects: Iterable[Object], propagation: str = "Background") -> list[Removed]:
         """Take objects away, neighbours of one kind at once, and give what was there of each.
 
-        What they own goes after them. Raises SlipwayError that names all that was refused.
+        ``propagation``: what they own goes after them (``Background``), before them (``Foreground``), or stays
+        (``Orphan``). Raises SlipwayError that names all that was refused.
         """
+        take_away = functools.partial(self._take_away, propagation=propagation)
         gone: list[Removed] = []
         until = time.monotonic() + self.patience
         for _, same in itertools.groupby(objects, lambda item: (item["apiVersion"], item["kind"])):
-            gone += self._patiently(until, self._take_all_away, list(same))
+            gone += self._patiently(until, self._take_all_away, list(same), take_away)
         return gone
 
     def _patiently(self, until: float, what: Callable[..., list[T]], *arguments: Any) -> list[T]:
@@ -182,11 +185,11 @@ class Applier:
                     raise
                 time.sleep(_PAUSE)
 
-    def _take_all_away(self, stage: list[Object]) -> list[Removed]:
+    def _take_all_away(self, stage: list[Object], take_away: Callable[[Object], Removed]) -> list[Removed]:
         self._learn({item["apiVersion"] for item in stage})
-        return self._each(self._take_away, stage)
+        return self._each(take_away, stage)
 
-    def _take_away(self, item: Object) -> Removed:
+    def _take_away(self, item: Object, propagation: str) -> Removed:
         name = identity(item)
         if item["kind"] not in self._kinds.get(item["apiVersion"], {}):
             # Of a kind that nobody knows there is nothing. Perhaps it will be known later.
@@ -197,7 +200,7 @@ class Applier:
         if before is None or before["metadata"].get("deletionTimestamp"):
             return Removed(name, None)
         query = "?dryRun=All" if self.dry_run else ""
-        status, said = self.cluster.ask(path + query, method="DELETE", body={"propagationPolicy": "Background"})
+        status, said = self.cluster.ask(path + query, method="DELETE", body={"propagationPolicy": propagation})
         if status == 404:
             return Removed(name, None)
         if status not in (200, 202):

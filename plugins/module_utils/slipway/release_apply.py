@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets as randomness
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,9 @@ from .form import Fault
 from .page import Key
 from .release import certificate
 from .release.environment import Environment
-from .release.planner import KINDS, OF_NAMESPACE, Step, identity
+from .release.planner import KINDS, OF_NAMESPACE, identity
+from .release.transition import labels_of, stays, versions_by_label
+from .release.workload import VERSION
 
 Object = dict[str, Any]
 
@@ -128,8 +130,9 @@ class Found:
     """What a look at the cluster brought, for the release ``name`` in ``namespace``.
 
     ``applied``: objects of all releases. ``missing_kinds``: kinds that this cluster does not know. ``secrets`` and
-    ``storage_classes``: names; ``namespaces`` and ``services``: objects of which only the metadata counts.
-    ``certificates``: annotations of Secrets beside the gateway, by name.
+    ``storage_classes``: names; ``namespaces`` and ``services``: objects of which only the metadata counts. ``orphans``:
+    ReplicaSets whose Deployment was taken over, and whose pods serve on until the new ones do. ``certificates``:
+    annotations of Secrets beside the gateway, by name.
     """
 
     name: str
@@ -139,6 +142,7 @@ class Found:
     namespaces: list[Object] = field(default_factory=list)
     secrets: list[Object] = field(default_factory=list)
     storage_classes: list[str] = field(default_factory=list)
+    orphans: list[Object] = field(default_factory=list)
     services: list[Object] = field(default_factory=list)
     gateway_service: Object | None = None
     gateway_deployment: Object | None = None
@@ -186,11 +190,9 @@ def environment(found: Found, **settled: Any) -> Environment:
             name: known for name, told in found.certificates.items() if (known := certificate.names(told)) is not None
         },
         "missing_tools": frozenset(tool for tool, place in tools.items() if place.partition(":")[0] not in there),
-        "subsets": {
-            item["metadata"]["name"]: subsets(item)
-            for item in found.own
-            if item["kind"] == "DestinationRule" and subsets(item)
-        },
+        "ports": {item["metadata"]["name"]: ports(item) for item in found.own if item["kind"] == "Service"},
+        "deployments": _deployments(found.own),
+        "bands": _bands(found.own),
     }
     return Environment.of({**values, **settled})
 
@@ -216,10 +218,39 @@ def hosts(item: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(host.rpartition("/")[2] for host in named))
 
 
-def subsets(rule: Mapping[str, Any]) -> dict[str, str]:
-    """Give the subsets of a DestinationRule: name → label ``version``."""
-    given = (rule.get("spec") or {}).get("subsets") or []
-    return {subset["name"]: (subset.get("labels") or {}).get("version", subset["name"]) for subset in given}
+def ports(service: Mapping[str, Any]) -> dict[int, str]:
+    """Give the names of a Service's ports by their number."""
+    listed = (service.get("spec") or {}).get("ports") or []
+    return {port["port"]: port["name"] for port in listed if port.get("name")}
+
+
+def _deployments(items: Iterable[Object]) -> dict[str, Object]:
+    """Say of each Deployment which version it is of, and which pods it selects."""
+    items = list(items)
+    names = versions_by_label(items)
+    found = {}
+    for item in items:
+        if item["kind"] == "Deployment":
+            labels = labels_of(item)
+            label = labels.get("version", "")
+            version = labels.get(VERSION) or names.get(label, label)
+            selector = item["spec"]["selector"].get("matchLabels") or {}
+            found[item["metadata"]["name"]] = {"version": version, "selector": selector}
+    return found
+
+
+def _bands(items: Iterable[Object]) -> tuple[tuple[str, int], ...]:
+    """Give the bands by which a hash picks the version of a new client: those of the longest path that has some."""
+    for item in items:
+        if item["kind"] == "VirtualService" and item["spec"].get("gateways") != ["mesh"]:
+            for rule in item["spec"].get("http") or []:
+                if rule.get("name", "").rpartition(":")[2] in ("hash", "weights"):
+                    routes = [
+                        (to["destination"].get("subset"), to.get("weight", 100)) for to in rule.get("route") or []
+                    ]
+                    if all(version for version, _ in routes):
+                        return tuple(routes)
+    return ()
 
 
 def gateway_ports(service: Mapping[str, Any] | None) -> tuple[int, ...]:
@@ -242,52 +273,16 @@ def gateway_identity(deployment: Mapping[str, Any] | None) -> dict[str, str]:
     return {key: value for key, value in (("gateway_account", account), ("gateway_app", app)) if value}
 
 
-def to_prune(found: Found, keep: Iterable[str]) -> list[Object]:
-    """List what the release applied and no longer names, in the order in which it is taken away.
+def removal(found: Found, delete_claims: Iterable[str] = ()) -> tuple[list[Object], list[str]]:
+    """List everything of the release, what routes to something before that, its namespace last; and claims that stay.
 
-    A namespace is never among them: it goes with the release, not with a change of its page.
+    A claim goes with its data, so it stays unless ``delete_claims`` has its name or ``*``, and with it its namespace.
     """
-    named = set(keep)
-    return [item for item in removal(found) if item["kind"] != "Namespace" and identity(item) not in named]
-
-
-def removal(found: Found) -> list[Object]:
-    """List everything of the release, what routes to something before that, its namespace last."""
     order = [kind for _, kind in KINDS]
     own = [item for item in found.own if item["kind"] in order]
-    return sorted(own, key=lambda item: (order.index(item["kind"]), identity(item)))
-
-
-def reference(item: Mapping[str, Any]) -> Object:
-    """Give the part of an object that names it."""
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
-    return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata}
-
-
-@dataclass(frozen=True)
-class Groups:
-    """The objects of a plan by what has to happen between them."""
-
-    namespace: list[Object]
-    workloads: list[Object]
-    routes: list[Object]
-    after: list[Object]
-    waits: list[dict[str, str]]
-
-
-def groups(steps: Iterable[Step], wanted: Callable[[Object], bool] = lambda _: True) -> Groups:
-    """Join steps between which nothing has to be waited for; ``wanted`` says which objects count.
-
-    Workloads are Ready before routes lead to them; what routes no longer lead to goes after them.
-    """
-    made = Groups([], [], [], [], [])
-    for step in steps:
-        made.waits.extend(step.wait)
-        place = {"namespace": made.namespace, "routes": made.routes}.get(step.name)
-        if place is None:
-            place = made.after if step.name in ("retired", "monitoring") else made.workloads
-        place.extend(item for item in step.objects if wanted(item))
-    return made
+    kept = [item["metadata"]["name"] for item in own if stays(item, delete_claims)]
+    gone = [i for i in own if not stays(i, delete_claims) and not (kept and i["kind"] == "Namespace")]
+    return sorted(gone, key=lambda item: (order.index(item["kind"]), identity(item))), sorted(kept)
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,12 @@ class Cluster(cluster.Cluster):
             lambda: self.get(address("v1", "Service", gateway_namespace, gateway)),
             lambda: self.get(address("apps/v1", "Deployment", gateway_namespace, gateway)),
             lambda: self.items(address("v1", "Secret", gateway_namespace), metadata=True),
+            lambda: self.items(f"/apis/apps/v1/namespaces/{namespace}/replicasets", f"{OF_RELEASE}={name}"),
             *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
         ]
-        namespaces, secrets, classes, services, service, deployment, held, *kinds = self.many(lambda one: one(), asked)
+        namespaces, secrets, classes, services, service, deployment, held, sets, *kinds = self.many(
+            lambda one: one(), asked
+        )
         missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
         if strange:
@@ -56,16 +59,25 @@ class Cluster(cluster.Cluster):
             secrets=secrets or [],
             storage_classes=[item["metadata"]["name"] for item in classes or []],
             services=services or [],
+            orphans=[
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", **item}
+                for item in sets or []
+                if not item["metadata"].get("ownerReferences")
+            ],
             gateway_service=service,
             gateway_deployment=deployment,
             certificates={item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in held or []},
         )
 
-    def changes(self, found: Found, objects: Iterable[Object]) -> list[tuple[Object, Object | None, Object]]:
+    def changes(
+        self, found: Found, objects: Iterable[Object], anew: Iterable[str] = ()
+    ) -> list[tuple[Object, Object | None, Object]]:
         """Say which objects an apply would change: the object, what is there, what would be there.
 
         The API server works it out (a dry run), and what it refuses is refused here, before anything is touched.
+        ``anew``: identities of objects that are made anew, whatever is there.
         """
+        anew = set(anew)
         there = {identity(item): item for item in found.own}
         new = {item["metadata"]["name"] for item in objects if item["kind"] == "Namespace" and not found.has_namespace}
 
@@ -75,6 +87,8 @@ class Cluster(cluster.Cluster):
                 return item, None, item
             path = address(item["apiVersion"], item["kind"], namespace, item["metadata"]["name"])
             before = there.get(identity(item)) or self.get(path)
+            if identity(item) in anew:
+                return item, before, item
             query = f"?fieldManager={MANAGER}&force=true&dryRun=All"
             status, after = self.ask(path + query, method="PATCH", body=item)
             if status not in (200, 201):

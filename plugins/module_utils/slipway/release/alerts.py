@@ -92,7 +92,7 @@ class Scope:
         if service is None:
             labels["source"] = f'="{self.gateway}"'
         # Series of requests that no subset was named for may have no version.
-        if service and version and shape.has_subsets(service):
+        if service and version and shape.has_versions(service):
             labels["version"] = _any_of(self._called(version))
         else:
             shadows = [name for each in services for shadow in shape.shadows(each) for name in self._called(shadow)]

@@ -65,8 +65,12 @@ class Environment:
     # release can have renewed, with more names.
     certificates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     renewable: frozenset[str] = frozenset()
-    # Subsets that DestinationRules of the release have now: name of the rule → {subset: label}.
-    subsets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # Ports of the release's Services as they are now: name of the Service → {number: name}.
+    ports: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    # Deployments of the release as they are now: name → {"version": …, "selector": {…}}.
+    deployments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Bands of the hash that picks a version, as they are now: version and per cent, in their order.
+    bands: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Environment:

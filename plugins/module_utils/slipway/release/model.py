@@ -789,6 +789,12 @@ class Release(Map):
         rule=_LABEL_RULE,
     )
     volumes: dict[Label, Volume] = setting({}, "Storage by name.", example={"cache": {"size": "1Gi"}}, rule=_LABEL_RULE)
+    delete_claims: list[Annotated[str, Field(pattern=rf"^({LABEL}|\*)$", max_length=63)]] = setting(
+        [],
+        "Claims of volumes that the page no longer names, which go with their data; * stands for all. Others are kept.",
+        example=["old-cache"],
+        rule="must be the name of a claim, or *",
+    )
     alerts: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)], Alert] = setting(
         {},
         "Alerts by name; a text alone is when.",

@@ -169,7 +169,7 @@ class _Planner:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.naming, self.environment.cluster_domain)
+        return Rules(self.naming, self.environment.cluster_domain, self.environment.bands)
 
     @property
     def access(self) -> Access:
@@ -193,7 +193,7 @@ class _Planner:
         return render(template, name=name, **given)
 
     def steps(self) -> list[Step]:
-        """Put everything in order: nothing is routed to before it is there, nor taken away while it is routed to."""
+        """Put everything in order; ``transition.py`` says what is in between where something is there already."""
         deployments = list(self._deployments())
         waits = [
             {
@@ -209,10 +209,9 @@ class _Planner:
             Step("namespace", self._namespace()),
             Step("foundation", list(self._foundation())),
             Step("services", list(self._services())),
-            Step("policies", [*self._destination_rules(retired=False), *self._policies()]),
+            Step("policies", [*self._destination_rules(), *self._policies()]),
             Step("workloads", [*deployments, *self._around_workloads()], waits),
             Step("routes", list(self._routes())),
-            Step("retired", list(self._destination_rules(retired=True))),
             Step("monitoring", list(self._monitoring())),
         ]
 
@@ -241,14 +240,15 @@ class _Planner:
 
     def _services(self) -> Iterator[Object]:
         for service, declared in self.shape.services.items():
-            ports = workload.ports(declared)
             labels = {**self.labels, "app": service, "slipway.io/service": service}
             name = self.naming.of("service", service)
+            ports = workload.ports(declared, self.environment.ports.get(name))
             selector = workload.pods(self.shape, service)
             yield from self.make("service", name, labels=labels, selector=selector, ports=ports)
             for version in declared.versions if declared.service_per_version else ():
                 own = workload.pods(self.shape, service, version)
                 name = self.naming.of("version_service", service, version)
+                ports = workload.ports(declared, self.environment.ports.get(name))
                 yield from self.make("service", name, labels={**self.labels, **own}, selector=own, ports=ports)
         for tool, declared_tool in self.shape.release.tools.items():
             if declared_tool.alias:
@@ -260,28 +260,17 @@ class _Planner:
         host, _, port = self.environment.tool(tool, self.shape.release.tools[tool].service).partition(":")
         return f"{host}.svc.{self.environment.cluster_domain}", int(port)
 
-    def _destination_rule(self, service: str, *, growing: bool) -> dict[str, Any] | None:
-        """Say what the subsets of a service are. ``growing``: with those that the present routes may still lead to."""
-        declared = self.shape.services[service]
-        name = self.naming.of("destination_rule", service)
-        subsets = {v: self.shape.label(v) for v in declared.versions} if self.shape.has_subsets(service) else {}
-        if growing:
-            subsets = {**self.environment.subsets.get(name, {}), **subsets}
-        values = {"subsets": subsets, "balancer": self._balancer(service, declared), "breaker": self._breaker(declared)}
-        host = fqdn(self.naming, service, self.environment.cluster_domain)
-        return {"name": name, "host": host, **values} if any(values.values()) else None
-
-    def _destination_rules(self, *, retired: bool) -> Iterator[Object]:
-        """Make the subsets, or (``retired``) those that lose some once the routes are new.
-
-        A rule that is not needed any more stays as it is until the routes are new, and is pruned then.
-        """
-        for service in self.shape.services:
-            grown = self._destination_rule(service, growing=True)
-            final = self._destination_rule(service, growing=False)
-            wanted = (final if final != grown else None) if retired else final and grown
-            if wanted:
-                yield from self.make("destination-rule", **wanted)
+    def _destination_rules(self) -> Iterator[Object]:
+        """Make the subsets of each service: routes always name one."""
+        for service, declared in self.shape.services.items():
+            yield from self.make(
+                "destination-rule",
+                self.naming.of("destination_rule", service),
+                host=fqdn(self.naming, service, self.environment.cluster_domain),
+                subsets={version: self.shape.label(version) for version in declared.versions},
+                balancer=self._balancer(service, declared),
+                breaker=self._breaker(declared),
+            )
 
     def _balancer(self, service: str, declared: Service) -> dict[str, Any]:
         sticky = self.shape.release.sticky
@@ -333,6 +322,10 @@ class _Planner:
         for service, _, version in self._versions():
             revisions = self.environment.secret_revisions
             values = workload.deployment(self.naming, service, version, self.labels, revisions)
+            there = self.environment.deployments.get(values["name"])
+            # It cannot be changed. One that no longer fits is another Deployment's, whose pods are taken over.
+            if there and there["version"] == version and there["selector"].items() <= values["pod_labels"].items():
+                values["selector"] = dict(there["selector"])
             yield from render("deployment", **values)
 
     def _around_workloads(self) -> Iterator[Object]:
@@ -442,10 +435,14 @@ class _Planner:
                 labels={**metrics.labels, **self.labels},
                 services=services,
                 selector=self.selector,
-                port=workload.ports(declared)[-1]["name"],
+                ports=list(dict.fromkeys(map(self._port_of_metrics, services))),
                 path=metrics.path,
                 interval=prometheus_time(metrics.interval),
             )
+
+    def _port_of_metrics(self, service: str) -> str:
+        known = self.environment.ports.get(self.naming.of("service", service))
+        return str(workload.ports(self.shape.services[service], known)[-1]["name"])
 
     def _alert(self, name: str) -> dict[str, Any]:
         release = self.shape.release

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .model import Route
+from .bands import Band, bands
+from .model import Route, Service
 from .names import Naming
 from .values import milliseconds, seconds_text, whole
 
@@ -55,10 +56,11 @@ def _unformatted(value: str) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """Makes the rules of a release. ``domain`` is the cluster's."""
+    """Makes the rules of a release. ``domain`` is the cluster's; ``bands``: those that a hash picks from now."""
 
     naming: Naming
     domain: str
+    bands: tuple[Band, ...] = ()
 
     def entry(self) -> list[Rule]:
         """Make the rules of the hosts: path by path, the longest first."""
@@ -106,18 +108,19 @@ class Rules:
         shape = self.naming.shape
         if route.version or not versions:
             return "default", [self._to(service, route.version or shape.default(service))]
-        live = self.live(versions)
         by_mesh = shape.release.sticky.by == "cookie" and shape.release.sticky.set_by == "mesh"
+        shares = [(version, shape.release.weights[version]) for version in self.live(versions)]
+        how = self.undecided(versions)
         destinations = []
-        for version in live:
+        for version, weight in bands(dict(shares), self.bands) if how == "hash" else shares:
             destination = self._to(service, version)
-            if len(live) > 1:
-                destination["weight"] = shape.release.weights[version]
+            if len(shares) > 1:
+                destination["weight"] = weight
             if by_mesh:
                 # `add`, because `set` would take away the app's own cookies.
                 destination["response_add"] = {"Set-Cookie": set_cookie(self.naming, version)}
             destinations.append(destination)
-        return self.undecided(versions), destinations
+        return how, destinations
 
     def undecided(self, versions: list[str]) -> str:
         """Name the last rule of a path.
@@ -136,7 +139,7 @@ class Rules:
         ]
 
     def mesh(self, service: str) -> list[Rule]:
-        """Make the rules for calls from inside the mesh; empty when plain calls do."""
+        """Make the rules for calls from inside the mesh; empty where nobody calls."""
         shape = self.naming.shape
         common = self._common(service)
         refused, shadowed = self._from_shadows(service)
@@ -153,10 +156,19 @@ class Rules:
                 if len(live) > 1:
                     destination["weight"] = shape.release.weights[version]
             rules.append(self._rule(f"{service}:weights", [], weighted, common))
-        elif rules or common or shape.is_split(service):
+        else:
             to = {**self._to(service, shape.default(service)), "request_set": {}}
             rules.append(self._rule(f"{service}:default", [], [to], common))
-        return rules if shape.callers(service) or shape.services[service].callers else []
+        declared = shape.services[service]
+        called = shape.callers(service) or declared.callers or shape.release.access == "open"
+        return [*self._metrics(service, declared), *rules] if called else []
+
+    def _metrics(self, service: str, declared: Service) -> Iterator[Rule]:
+        """Keep a port of metrics what it is: rules hold for every port of a service."""
+        if declared.metrics and declared.metrics.port not in (None, declared.port):
+            port = declared.metrics.port
+            to = {**self._to(service, self.naming.shape.default(service)), "port": port, "request_set": {}}
+            yield self._rule(f"{service}:metrics", [{"port": port}], [to], {})
 
     def _from_version(self, service: str, version: str) -> Iterator[dict[str, Any]]:
         """Yield how calls of a version are known: by the caller's label, or by the header it passes on."""
@@ -192,12 +204,10 @@ class Rules:
         return {
             "host": fqdn(self.naming, service, self.domain),
             "port": shape.services[service].service_port or shape.services[service].port,
-            "subset": self._subset(service, serving),
+            # Without it all that is Ready behind the Service gets requests: a shadow, or a version that is to come.
+            "subset": serving,
             "request_set": {shape.release.chain_header: _unformatted(shape.chain_value(version))} if stamped else {},
         }
-
-    def _subset(self, service: str, version: str) -> str:
-        return version if self.naming.shape.has_subsets(service) else ""
 
     def _common(self, service: str) -> dict[str, Any]:
         """Say what holds for every request to a service: copies, time-outs, retries, faults."""

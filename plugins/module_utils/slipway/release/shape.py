@@ -31,9 +31,8 @@ class Shape:
 
     @cached_property
     def versions(self) -> list[str]:
-        """The versions among which requests are split, heaviest first; empty when there is nothing to split."""
-        weights = self.release.weights
-        return sorted(weights, key=lambda version: -weights[version]) if len(weights) > 1 else []
+        """The versions among which requests are split, in the page's order; empty when there is nothing to split."""
+        return list(self.release.weights) if len(self.release.weights) > 1 else []
 
     def users(self, service: str) -> list[str]:
         """Versions of a service that answer users."""
@@ -48,8 +47,8 @@ class Shape:
         """Tell whether requests to this service have to be told apart by version."""
         return len(self.users(service)) > 1
 
-    def has_subsets(self, service: str) -> bool:
-        """Tell whether routes name the version of ``service``: with one alone they lead to the service itself."""
+    def has_versions(self, service: str) -> bool:
+        """Tell whether ``service`` has more than one version."""
         return len(self.services[service].versions) > 1
 
     def serving(self, service: str, version: str) -> str:
@@ -60,7 +59,10 @@ class Shape:
     def default(self, service: str) -> str:
         """Give the version for those who come with none: the heaviest."""
         users = self.users(service)
-        return next((version for version in self.versions if version in users), users[0])
+        weights = self.release.weights
+        return max(
+            (version for version in self.versions if version in users), key=lambda v: weights[v], default=users[0]
+        )
 
     def label(self, version: str) -> str:
         """Give the value of the label ``version`` on a version's pods."""

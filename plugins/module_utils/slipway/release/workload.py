@@ -12,25 +12,32 @@ from .names import Naming
 from .shape import Shape
 from .values import amount, milliseconds, whole
 
+# On pods: the version by its name on the page, whatever their label "version" says, and the Deployment.
+VERSION = "slipway.io/version"
+WORKLOAD = "slipway.io/workload"
 USER = 65532
 DRAIN = "3s"
 _PROTOCOLS = {"http": "http", "http2": "http2", "grpc": "grpc"}
 
 
-def ports(declared: Service) -> list[dict[str, Any]]:
-    """List the ports of a Service: ``name``, ``number`` (the Service's), ``target`` (the container's), ``protocol``."""
+def ports(declared: Service, known: Mapping[int, str] | None = None) -> list[dict[str, Any]]:
+    """List the ports of a Service: ``name`` and ``number`` (the Service's), ``target`` (the name and) ``container``
+    (the number of the container's), ``protocol``.
+
+    A Service leads to a port of the container by its name, so that pods with another number serve it too. ``known``:
+    names of ports by number, as the cluster has them; endpoints go by the name, so a port keeps it.
+    """
     protocol = _PROTOCOLS[declared.protocol]
-    found = [
-        {
-            "name": protocol,
-            "number": declared.service_port or declared.port,
-            "target": declared.port,
-            "protocol": protocol,
-        }
-    ]
+    wanted = [(protocol, declared.service_port or declared.port, declared.port, protocol)]
     if declared.metrics and declared.metrics.port not in (None, declared.port):
-        number = declared.metrics.port
-        found.append({"name": "http-metrics", "number": number, "target": number, "protocol": "http"})
+        wanted.append(("http-metrics", declared.metrics.port, declared.metrics.port, "http"))
+    known = known or {}
+    found = []
+    for target, number, container, spoken in wanted:
+        name = known.get(number, "")
+        if name not in (target, f"{target}-{number}"):
+            name = target if target not in known.values() else f"{target}-{number}"
+        found.append({"name": name, "number": number, "target": target, "container": container, "protocol": spoken})
     return found
 
 
@@ -70,20 +77,23 @@ def deployment(
         return _chosen(declared, version, name, otherwise)
 
     own_pods = pods(shape, service, version)
-    # It cannot be changed on a cluster, and needs no more: a Deployment leaves pods alone that have an owner.
-    selector = {"app": service, "version": shape.label(version)}
+    name = naming.of("deployment", service, version)
+    marks = {VERSION: version, WORKLOAD: name}
+    # It cannot be changed on a cluster, so there is nothing in it that a page may change.
+    selector = {"app": service, **marks}
     data = config(declared, version)
     scaling = autoscaling(declared, version)
     replicas = chosen("replicas", 1)
     mounts, volumes = _storage(naming, declared, own, service, version)
     image = chosen("image")
     return {
-        "name": naming.of("deployment", service, version),
+        "name": name,
         "namespace": shape.namespace,
-        "labels": {**labels, **selector},
+        "labels": {**labels, "app": service, "version": shape.label(version)},
         "selector": selector,
         "pod_labels": {
             **own_pods,
+            **marks,
             "traffic": "user" if own.shadow is None else "shadow",
             "sidecar.istio.io/inject": "true" if has_sidecar(declared, version) else "false",
         },

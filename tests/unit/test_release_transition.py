@@ -1,0 +1,374 @@
+"""What holds at every moment while a release changes: pairs of pages, and any two that can be made up."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from slipway.page import SettingsError
+from slipway.release.transition import MEANWHILE, _Transition, due, kept_claims, refusals, transition
+
+from tests.support.release import at
+from tests.support.transitions import Change, Cluster, Page, change, planned, released
+
+IMAGE = "example.org/app:1.0"
+
+
+def shop(**services: Any) -> Page:
+    """A page of services; ``weights`` and other keys of the page are told from services by what they hold."""
+    keys = {
+        key: services.pop(key) for key in list(services) if key not in ("web", "api", "model", "old_api", "new_api")
+    }
+    made = {name.replace("_", "-"): value for name, value in services.items()}
+    return {"name": "shop", "hosts": ["shop.local"], "dashboards": {}, "services": made, **keys}
+
+
+def of(*versions: str, **more: Any) -> dict[str, Any]:
+    shadows = more.pop("shadows", {})
+    listed: dict[str, Any] = dict.fromkeys(versions, IMAGE)
+    listed |= {version: {"image": IMAGE, "shadow": share} for version, share in shadows.items()}
+    return {"versions": listed, **more}
+
+
+ONE = shop(web=of("v1"))
+CANARY = {"weights": {"v1": 90, "v2": 10}}
+CHAIN = shop(web=of("v1", "v2", calls=["api"]), api=of("v1"), **CANARY)
+LABELS = {"v1": "stable", "v2": "canary"}
+MOVED = {"v2": "stable", "v3": "canary"}
+
+# What was seen to go wrong on live clusters, and its kin.
+PAIRS: dict[str, tuple[Page, Page]] = {
+    "a version that nobody is to get": (ONE, shop(web=of("v1", "v2"), weights={"v1": 100, "v2": 0})),
+    "first canary": (ONE, shop(web=of("v1", "v2"), **CANARY)),
+    "last canary goes": (shop(web=of("v1", "v2"), **CANARY), ONE),
+    "the canary stays alone": (shop(web=of("v1", "v2"), **CANARY), shop(web=of("v2"))),
+    "first shadow": (ONE, shop(web=of("v1", shadows={"v2": "100%"}))),
+    "last shadow goes": (shop(web=of("v1", shadows={"v2": "100%"})), ONE),
+    "a version is renamed": (ONE, shop(web=of("a"))),
+    "a callee gets its own canary": (CHAIN, shop(web=of("v1", "v2", calls=["api"]), api=of("v1", "v2"), **CANARY)),
+    "a callee loses its canary": (shop(web=of("v1", "v2", calls=["api"]), api=of("v1", "v2"), **CANARY), CHAIN),
+    "a first canary of a whole chain": (
+        shop(web=of("v1", calls=["api"]), api=of("v1", calls=["model"]), model=of("v1")),
+        shop(web=of("v1", "v2", calls=["api"]), api=of("v1", "v2", calls=["model"]), model=of("v1", "v2"), **CANARY),
+    ),
+    "another service is called": (
+        shop(web=of("v1", calls=["old-api"]), old_api=of("v1")),
+        shop(web=of("v1", calls=["new-api"], env={"API": "new-api"}), new_api=of("v1")),
+    ),
+    "a new service is called": (ONE, shop(web=of("v1", calls=["api"], env={"API": "api"}), api=of("v1"))),
+    "a port changes": (ONE, shop(web=of("v1", port=9090))),
+    "a port changes behind a fixed one": (
+        shop(web=of("v1", port=8080, service_port=80)),
+        shop(web=of("v1", port=9090, service_port=80)),
+    ),
+    "a promotion moves labels": (
+        shop(web=of("v1", "v2"), version_labels=LABELS, **CANARY),
+        shop(web=of("v2", "v3"), version_labels=MOVED, weights={"v2": 90, "v3": 10}),
+    ),
+    "a promotion moves labels along a chain": (
+        shop(web=of("v1", "v2", calls=["api"]), api=of("v1", "v2"), version_labels=LABELS, **CANARY),
+        shop(web=of("v2", "v3", calls=["api"]), api=of("v2", "v3"), version_labels=MOVED, weights={"v2": 90, "v3": 10}),
+    ),
+    "a promotion moves the names of objects": (
+        shop(web=of("v1", "v2"), version_labels=LABELS, names={"deployment": "{service}-{label}"}, **CANARY),
+        shop(
+            web=of("v2", "v3"),
+            version_labels=MOVED,
+            names={"deployment": "{service}-{label}"},
+            weights={"v2": 90, "v3": 10},
+        ),
+    ),
+    "a shadow becomes a canary": (
+        shop(web=of("v1", calls=["api"], shadows={"v2": "100%"}), api=of("v1")),
+        shop(web=of("v1", "v2", calls=["api"]), api=of("v1"), **CANARY),
+    ),
+    "a canary becomes a shadow": (
+        shop(web=of("v1", "v2", calls=["api"]), api=of("v1"), **CANARY),
+        shop(web=of("v1", calls=["api"], shadows={"v2": "100%"}), api=of("v1")),
+    ),
+    "access is closed": (shop(web=of("v1", calls=["api"]), api=of("v1"), access="open"),
+                         shop(web=of("v1", calls=["api"]), api=of("v1"))),
+    "access is opened, for a new call": (
+        shop(web=of("v1"), api=of("v1")),
+        shop(web=of("v1", calls=["api"], env={"API": "api"}), api=of("v1"), access="open"),
+    ),
+    "objects are renamed": (
+        CHAIN,
+        {
+            **CHAIN,
+            "names": {
+                "deployment": "{service}-{version}-x",
+                "service_account": "{service}-{version}-x",
+                "policy": "{service}-{version}-x",
+                "entry": "other-entry",
+                "virtual_service": "{service}-x",
+                "destination_rule": "{service}-x",
+                "gateway": "other",
+            },
+        },
+    ),
+    "a version is renamed along a chain": (
+        shop(web=of("v1", calls=["api"]), api=of("v1")),
+        shop(web=of("v2", calls=["api"]), api=of("v2")),
+    ),
+    "a renamed Deployment, and a call that goes": (
+        shop(web=of("v1", calls=["api"]), api=of("v1"), names={"deployment": "{service}-{version}-x"}),
+        shop(web=of("v1", env={"API": "none"})),
+    ),
+    "a call to what is there": (
+        shop(web=of("v1"), api=of("v1")),
+        shop(web=of("v1", calls=["api"], env={"API": "api"}), api=of("v1")),
+    ),
+    "accounts change with versions": (
+        CHAIN,
+        {**CHAIN, "names": {"service_account": "{service}-{version}-2"}},
+    ),
+}  # fmt: skip
+
+
+def walked(before: Page, after: Page, folder: Path) -> Change:
+    made = change(folder, before, after)
+    made.walk()
+    return made
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_nothing_is_lost_on_the_way(tmp_path: Path, pair: tuple[Page, Page]) -> None:
+    assert walked(*pair, tmp_path).wrong == []
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_it_ends_where_a_first_release_of_the_page_would(tmp_path: Path, pair: tuple[Page, Page]) -> None:
+    made = change(tmp_path, *pair)
+    there = made.walk()
+    assert there.objects.keys() == {*made.after.keep}
+    assert (there.orphans, {name for name in there.objects if MEANWHILE in name}) == ([], set())
+    again = change(tmp_path, *pair, cluster=there)
+    assert due(again.stages, lambda item: there.objects.get(_name(item)) != item, busy=True) == {}
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_a_run_that_was_killed_anywhere_goes_on_without_a_loss(tmp_path: Path, pair: tuple[Page, Page]) -> None:
+    """Or goes back: the same holds for the page before."""
+    for until in range(1, len(change(tmp_path, *pair).stages)):
+        left = change(tmp_path, *pair).walk(until=until)
+        for pages in (pair, (pair[1], pair[0])):
+            made = change(tmp_path, *pages, cluster=left.copy())
+            there = made.walk()
+            assert made.wrong == [], f"killed after {until} stages"
+            assert there.objects.keys() == {*made.after.keep}
+
+
+def _name(item: dict[str, Any]) -> str:
+    from slipway.release import identity
+
+    return identity(item)
+
+
+NAMES: list[dict[str, str]] = [
+    {},
+    {},
+    {"deployment": "{service}-{label}"},
+    {"policy": "{service}-{label}"},
+    {"virtual_service": "{service}-vs", "entry": "shop-vs", "gateway": "door"},
+    {"service_account": "{service}-{label}", "destination_rule": "{service}-dr"},
+]
+
+
+@st.composite
+def pages(draw: st.DrawFn) -> Page:
+    """Any page of up to three services that call each other."""
+    users = draw(st.sampled_from([["v1"], ["v2"], ["v1", "v2"], ["v2", "v3"], ["v1", "v2", "v3"]]))
+    present = draw(st.sampled_from([["web"], ["web", "api"], ["web", "api", "model"], ["web", "model"]]))
+    shadow = draw(st.sampled_from(["", "", "v2", "v3", "v4"]))
+    shadow = "" if shadow in users else shadow
+    services: dict[str, Any] = {}
+    for name in present:
+        own = users if draw(st.booleans()) else [draw(st.sampled_from(users))]
+        others = [other for other in present if present.index(other) > present.index(name)]
+        calls = [other for other in others if draw(st.booleans())]
+        service = of(
+            *own, calls=calls, port=draw(st.sampled_from([8080, 9090])), env={"APP": ",".join(calls) or "none"}
+        )
+        if shadow and draw(st.booleans()):
+            service["versions"][shadow] = {"image": IMAGE, "shadow": draw(st.sampled_from(["100%", "50%", "0%"]))}
+        services[name] = service
+    made: Page = {"name": "shop", "hosts": ["shop.local"], "dashboards": {}, "services": services}
+    if len(users) > 1:
+        first = draw(st.integers(0, 100))
+        made["weights"] = dict(zip(users, [first, 100 - first, 0], strict=False))
+    if draw(st.booleans()):
+        labels = draw(st.permutations(["stable", "canary", "third", "copy"]))
+        named = {version for service in services.values() for version in service["versions"]}
+        made["version_labels"] = dict(zip(sorted(named), labels, strict=False))
+    made["access"] = draw(st.sampled_from(["calls", "calls", "open"]))
+    made["sticky"] = draw(st.sampled_from(["cookie", "none", {"hash": {"header": "x-user"}}]))
+    made["names"] = draw(st.sampled_from(NAMES))
+    return made
+
+
+def possible(before: Page, after: Page, folder: Path) -> Change | None:
+    """Give the way between two pages; None where one of them is refused."""
+    try:
+        return change(folder, before, after)
+    except SettingsError:
+        return None
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(pages(), pages(), st.integers(1, 12))
+def test_nothing_is_lost_between_any_two_pages(before: Page, after: Page, killed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = possible(before, after, Path(folder))
+        if made is None:
+            return
+        there = made.walk()
+        assert made.wrong == []
+        assert there.objects.keys() == {*made.after.keep}
+        left = change(Path(folder), before, after).walk(until=killed)
+        again = change(Path(folder), before, after, cluster=left)
+        again.walk()
+        assert again.wrong == []
+
+
+# Each way in which a fix may be lost, and a pair of pages on which that is noticed.
+LOST: dict[str, tuple[str, Any, str]] = {
+    "routes that are there are not pinned": ("pins", lambda _: [], "a call to what is there"),
+    "policies are what the page now says at once": (
+        "policies",
+        lambda self: (self.wanted("AuthorizationPolicy"), [], []),
+        "a callee gets its own canary",
+    ),
+    "policies grow only when old pods are gone": (
+        "policies",
+        lambda self: ([], self.wanted("AuthorizationPolicy"), []),
+        "a call to what is there",
+    ),
+    "subsets are what the page now says at once": ("grown_rule", lambda _, rule: rule, "last canary goes"),
+    "routes for calls are what the page now says at once": (
+        "grown_calls",
+        lambda _, item, __: item,
+        "a version is renamed along a chain",
+    ),
+    "callers do not wait for what is new": ("waits_for_what_it_calls", lambda *_: False, "another service is called"),
+    "what is called goes with its callers": ("depth", lambda *_: 0, "a renamed Deployment, and a call that goes"),
+    "copies begin with the routes": ("_copied_last", lambda *_: False, "a canary becomes a shadow"),
+    "labels are what the page now says at once": ("moved", lambda *_: False, "a promotion moves labels along a chain"),
+    "present Gateways are left at once": ("entries", lambda self: self.wanted_entries(), "objects are renamed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+def test_what_a_lost_fix_costs_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, Any, str]
+) -> None:
+    method, instead, pair = lost
+    assert walked(*PAIRS[pair], tmp_path).wrong == []
+    monkeypatch.setattr(_Transition, method, instead)
+    assert walked(*PAIRS[pair], tmp_path).wrong != []
+
+
+def test_a_claim_that_the_page_no_longer_names_is_kept_until_it_is_told_to_go(tmp_path: Path) -> None:
+    def with_volume(name: str) -> Page:
+        return shop(web=of("v1", mounts={name: "/data"}), volumes={name: {"size": "1Gi"}})
+
+    def left(*deleted: str) -> tuple[list[str], list[str]]:
+        start, _ = released(tmp_path, with_volume("old"))
+        after = planned(tmp_path, with_volume("new"), start)
+        stages = transition(after, start.objects.values(), delete_claims=deleted)
+        gone = [item["metadata"]["name"] for item in stages[-1].remove if item["kind"] == "PersistentVolumeClaim"]
+        return gone, kept_claims(after, start.objects.values(), deleted)
+
+    assert left() == ([], ["old"])
+    assert left("other") == ([], ["old"])
+    assert left("old") == left("*") == (["old"], [])
+
+
+@pytest.mark.parametrize(
+    ("volume", "key", "what", "fix"),
+    [
+        ({"size": "1Gi"}, "size", "is smaller than the 2Gi on the cluster", "size: 2Gi"),
+        ({"size": "2Gi", "storage_class": "fast"}, "storage_class", "is slow on the cluster", "storage_class: slow"),
+        ({"size": "2Gi", "access": "ReadWriteMany"}, "access", "is ReadWriteOnce", "access: ReadWriteOnce"),
+        ({"size": "3Gi"}, "", "", ""),
+    ],
+)
+def test_what_cannot_be_changed_of_a_claim_is_refused(
+    tmp_path: Path, volume: dict[str, str], key: str, what: str, fix: str
+) -> None:
+    page = shop(web=of("v1", mounts={"data": "/data"}), volumes={"data": {"size": "2Gi"}})
+    start, _ = released(tmp_path, page)
+    start.objects["PersistentVolumeClaim/shop/data"]["spec"]["storageClassName"] = "slow"
+    after = planned(tmp_path, {**page, "volumes": {"data": volume}}, start)
+    faults = refusals(after, start.objects.values())
+    found = [(fault.key[-1], what in fault.what, fix in fault.works) for fault in faults]
+    assert found == ([(key, True, True)] if key else [])
+
+
+def of_before(cluster: Cluster) -> Cluster:
+    """Give a cluster as a Slipway has left it whose pods did not say their version by its name."""
+    for item in cluster.objects.values():
+        if item["kind"] == "Deployment":
+            labels = item["spec"]["template"]["metadata"]["labels"]
+            for name in ("slipway.io/version", "slipway.io/workload"):
+                labels.pop(name)
+            item["spec"]["selector"] = {"matchLabels": {"app": labels["app"], "version": labels["version"]}}
+    return cluster
+
+
+def test_labels_that_move_between_pods_without_names_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    before, after = PAIRS["a promotion moves labels"]
+    start = of_before(released(tmp_path, before)[0])
+    (fault,) = refusals(planned(tmp_path, after, start), start.objects.values())
+    assert (fault.key, "first release this page with the labels as they were" in fault.works) == (
+        ("version_labels",),
+        True,
+    )
+    # Which is possible, and keeps the selectors.
+    same = planned(tmp_path, before, start)
+    assert refusals(same, start.objects.values()) == []
+    assert [stage.take_over for stage in transition(same, start.objects.values()) if stage.take_over] == []
+
+
+def test_what_cannot_be_changed_of_a_deployment_is_taken_over_while_its_pods_serve(tmp_path: Path) -> None:
+    before, after = PAIRS["a promotion moves the names of objects"]
+    made = change(tmp_path, before, after)
+    stages = {stage.name: stage for stage in made.stages}
+    assert at(stages["workloads"].take_over, "*/metadata/name") == ["web-stable", "web-canary"]
+    assert stages["retire"].orphans
+    left = due(made.stages, lambda _: True, busy=True)
+    assert (left["retire"]["orphans"], left["retire"]["settle"]) == (True, True)
+
+
+def test_the_number_of_pods_is_handed_to_the_autoscaler_before_the_page_lets_go_of_it(tmp_path: Path) -> None:
+    def pages(**more: Any) -> Page:
+        return shop(web=of("v1", **more))
+
+    start, _ = released(tmp_path, pages(replicas=3))
+    owned = {"manager": "slipway", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    start.objects["Deployment/shop/web-v1"]["metadata"]["managedFields"] = [owned]
+    made = {s.name: s for s in change(tmp_path, pages(), pages(autoscaling={"min": 3, "max": 5}), start).stages}
+    (handed,) = made["workloads"].hand_over
+    assert (handed["metadata"]["name"], handed["spec"]) == ("web-v1", {"replicas": 3})
+    # And back: the autoscaler goes before the page names a number, else it goes on scaling.
+    scaled, _ = released(tmp_path, pages(autoscaling={"min": 3, "max": 5}))
+    back = {s.name: s for s in change(tmp_path, pages(), pages(replicas=3), scaled).stages}
+    assert at(back["workloads"].remove_first, "*/kind") == ["HorizontalPodAutoscaler"]
+    assert back["workloads"].hand_over == []
+
+
+def test_a_first_release_waits_for_nobody_to_learn_anything(tmp_path: Path) -> None:
+    after = planned(tmp_path, CHAIN)
+    left = due(transition(after, []), lambda _: True, busy=False)
+    assert list(left) == ["namespace", "prepare", "workloads", "calls", "users"]
+    assert not any(stage["settle"] for stage in left.values())
+
+
+def test_new_weights_are_one_stage(tmp_path: Path) -> None:
+    made = change(tmp_path, CHAIN, {**CHAIN, "weights": {"v1": 50, "v2": 50}})
+    left = due(made.stages, lambda item: made.start.objects.get(_name(item)) != item, busy=True)
+    assert (list(left), left["users"]["settle"]) == (["users"], False)
