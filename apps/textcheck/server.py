@@ -31,6 +31,8 @@ from .settings import FEATURES, TASKS
 IDLE_SECONDS = 3660  # longer than Envoy keeps an idle connection, so that it never sends into one that closes
 REQUEST_SECONDS = 10
 MOST_CONNECTIONS = 256
+SPARE_CONNECTIONS = 16  # above those, for what the cluster asks
+SPARE_SECONDS = 1  # until one of them has to have asked something
 MOST_BODY = 16 * 1024
 MOST_TEXT = 2000
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -69,7 +71,7 @@ class Server(ThreadingHTTPServer):
         self.app = app
         self.draining = self.closing = False
         self.lock = threading.Lock()
-        self.idle: set[socket.socket] = set()
+        self.idle: dict[socket.socket, None] = {}  # the longest idle one first
         self.connections = 0
         super().__init__((app.settings.host, app.settings.port), Handler)
 
@@ -77,8 +79,9 @@ class Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)  # HTTPServer's own asks the DNS for a name that nobody needs
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self.connections >= MOST_CONNECTIONS:
-            request.send(BUSY)
+        if self.connections >= MOST_CONNECTIONS + SPARE_CONNECTIONS:
+            with suppress(OSError):  # gone already
+                request.send(BUSY)
             self.shutdown_request(request)
             return
         with self.lock:
@@ -89,6 +92,19 @@ class Server(ThreadingHTTPServer):
         super().process_request_thread(request, client_address)
         with self.lock:
             self.connections -= 1
+
+    def make_room(self) -> bool:
+        """Close the connection that has been idle for longest, so that another one may stay; False: all are busy."""
+        with self.lock:
+            if self.connections <= MOST_CONNECTIONS:
+                return True
+            connection = next(iter(self.idle), None)
+            if connection is None:
+                return False
+            del self.idle[connection]
+            with suppress(OSError):  # gone already
+                connection.shutdown(socket.SHUT_RD)  # wakes its thread, which still reads what has arrived
+            return True
 
     def handle_error(self, *_: object) -> None:
         if not isinstance(sys.exception(), OSError):  # else the client went away, as it may
@@ -122,6 +138,11 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
     request_id = ""
+    spare = False
+
+    def setup(self) -> None:
+        super().setup()
+        self.spare = self.server.connections > MOST_CONNECTIONS
 
     def handle_one_request(self) -> None:
         """Wait for this connection's next request, which may take long; once begun it has to come quickly."""
@@ -129,13 +150,18 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             if self.server.closing:
                 return
-            self.server.idle.add(self.connection)
+            if not self.spare:
+                self.server.idle[self.connection] = None
         try:
-            self.connection.settimeout(IDLE_SECONDS)
+            self.connection.settimeout(SPARE_SECONDS if self.spare else IDLE_SECONDS)
             begun = cast(io.BufferedReader, self.rfile).peek(1)
+        except TimeoutError:
+            begun = b""
+            if self.spare:
+                self.wfile.write(BUSY)
         finally:
             with self.server.lock:
-                self.server.idle.discard(self.connection)
+                self.server.idle.pop(self.connection, None)
         if begun:
             self.connection.settimeout(REQUEST_SECONDS)
             super().handle_one_request()
@@ -151,6 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         user = path not in INNER
         metrics.running.add(value=user)
         try:
+            self.admit(user)
             body = self.body()
             reply = self.outer(path, query, body) if user else self.inner(path)
         except RequestError as exc:
@@ -169,6 +196,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send(reply, user)
 
     do_HEAD = do_POST = do_GET  # noqa: N815  the base class looks for these names
+
+    def admit(self, user: bool) -> None:
+        """Let what the cluster asks in on a spare connection, and users where an idle one makes room for theirs."""
+        if self.spare and user and self.server.make_room():
+            self.spare = False
+        if self.spare:
+            self.close_connection = True
+            if user:
+                raise RequestError(503, f"all {MOST_CONNECTIONS} connections are busy")
 
     def inner(self, path: str) -> Reply:
         """What the cluster asks."""

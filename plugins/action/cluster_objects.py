@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -32,6 +31,7 @@ class ActionModule(ActionBase):
         )
         try:
             from slipway.cluster import Cluster
+            from slipway.difference import written
             from slipway.errors import SlipwayError
             from slipway.objects import Applier, read, shown, without
         except ImportError as exc:
@@ -63,8 +63,8 @@ class ActionModule(ActionBase):
         if self._task.diff:
             result["diff"] = [
                 {
-                    "before": _text(shown(before)),
-                    "after": _text(shown(after)),
+                    "before": written(shown(before)),
+                    "after": written(shown(after)),
                     "before_header": name,
                     "after_header": name,
                 }
@@ -72,7 +72,3 @@ class ActionModule(ActionBase):
             ]
         result.update(changed=bool(pairs), changes=[name for name, _, _ in pairs], objects=objects)
         return result
-
-
-def _text(item: dict[str, Any] | None) -> str:
-    return "" if item is None else yaml.safe_dump(item, sort_keys=True, width=10**6)

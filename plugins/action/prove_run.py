@@ -28,6 +28,7 @@ class ActionModule(ActionBase):
                 "kubeconfig": {"type": "path", "required": True},
                 "kubectl": {"type": "path", "required": True},
                 "folder": {"type": "path", "required": True},
+                "change": {"type": "dict", "default": {}},
                 "sink": {"type": "list", "elements": "str", "default": []},
                 "alertmanager": {"type": "str", "default": ""},
                 "quiet": {"type": "int", "default": 180},
@@ -55,6 +56,7 @@ class ActionModule(ActionBase):
         from slipway.prove.report import place, write
         from slipway.prove.run import Kubectl, Runner, keep
         from slipway.prove.terminal import failures, summary
+        from slipway.prove.verdicts import joined
         from slipway.status.collect import Api
 
         plan, program = arguments["plan"], Path(arguments["kubectl"])
@@ -81,6 +83,7 @@ class ActionModule(ActionBase):
         report = prove.judge(plan, observations)
         folder = place(Path(arguments["folder"]), plan["release"], plan["namespace"])
         keep(folder, plan=plan, observations=observations)
+        report = joined(report, arguments["change"])
         code = write(report, folder)
         lines = summary(report, folder)
         if code:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -98,7 +97,9 @@ class ActionModule(ActionBase):
         stages = transition(planned, found.own, found.orphans, claims)
         objects = list({id(item): item for stage in stages for item in stage.apply}.values())
         anew = [identity(item) for stage in stages for item in stage.take_over]
-        changes = cluster.changes(found, objects, anew) if cluster else [(item, None, item) for item in objects]
+        changes = [(item, None, item) for item in objects]
+        if cluster:
+            changes = self._changes(cluster, found, objects, anew, planned, spec)
         pairs = [(item, before) for item, before, _ in changes]
         faults, adopted = strangers(pairs, found.whose, planned.places, adopt=spec.release.adopt)
         spec.refuse(faults)
@@ -140,6 +141,17 @@ class ActionModule(ActionBase):
             "facts": planned.facts,
             "warnings": [*planned.warnings, *adopted, *_kept(kept, namespace), *([] if cluster else [PENDING])],
         }
+
+    def _changes(self, cluster: Any, found: Any, objects: list[Any], anew: list[str], planned: Any, spec: Any) -> Any:
+        """Ask what an apply would change; what is refused is said of the page, where it comes from there."""
+        from slipway.release.refusals import faults
+        from slipway.release_cluster import RefusedError
+
+        try:
+            return cluster.changes(found, objects, anew)
+        except RefusedError as exc:
+            spec.refuse(faults(exc.refused, planned.places, spec))
+            raise
 
     def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
         """Look at the cluster; None and an empty look where it, or its mesh, is still to be made."""
@@ -217,8 +229,8 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
 
 def _difference(item: dict[str, Any], before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, str]:
     """Give what Ansible shows with --diff."""
+    from slipway.difference import written
     from slipway.release import identity
 
     name = identity(item)
-    texts = ["" if side is None else yaml.safe_dump(side, sort_keys=True, width=10**6) for side in (before, after)]
-    return {"before": texts[0], "after": texts[1], "before_header": name, "after_header": name}
+    return {"before": written(before), "after": written(after), "before_header": name, "after_header": name}

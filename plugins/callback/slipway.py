@@ -9,7 +9,8 @@ short_description: Failures, times per phase and the next step at the end of a r
 description:
   - Names every failure with its machine, phase and step.
   - Prints how long each phase (play) took and how many of its tasks ran anywhere, where any did.
-  - Prints the lines that a play left under the statistic C(slipway).
+  - Prints the lines that a play left under the statistic C(slipway), where nothing failed, and under C(clients_met).
+  - Writes when each step began into the file that a task names as its result C(slipway_steps), until one names none.
 options:
   report:
     description: File that gets the times of all phases and tasks as JSON.
@@ -70,6 +71,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.phases: list[dict[str, Any]] = []
         self.failures: list[tuple[str, str, str, str]] = []
+        self.steps = ""
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         keep_private(constants.DEFAULT_LOG_PATH)
@@ -105,11 +107,16 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._ran()
+        self.steps = str(result._result.get("slipway_steps", self.steps))
 
     def _ran(self) -> None:
         """Mark the present task as one that at least one machine carried out."""
         if self.phases and self.phases[-1]["tasks"]:
-            self.phases[-1]["tasks"][-1]["ran"] = True
+            task = self.phases[-1]["tasks"][-1]
+            if self.steps and not task["ran"]:
+                with contextlib.suppress(OSError), open(self.steps, "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"name": task["name"], "began": task["began"]}) + "\n")
+            task["ran"] = True
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._ran()
@@ -142,6 +149,8 @@ class CallbackModule(CallbackBase):
                 show(f"{phase['name']:<24}{phase['ended'] - phase['began']:>9.1f}{carried_out(phase):>7}")
             total = ran[-1]["ended"] - self.phases[0]["began"]
             show(f"{'all':<24}{total:>9.1f}{sum(carried_out(phase) for phase in ran):>7}")
+        for line in stats.custom.get("_run", {}).get("clients_met", []):
+            show(line)
         for host, where, task, text in self.failures:
             show("")
             show(f"FAILED on {host}, phase {where}, step: {task}", color="red")

@@ -11,7 +11,8 @@ name: workloads_available
 short_description: Tell whether Deployments are there and Available
 description:
   - True when every wanted Deployment has as many pods of its newest template as it asks for, all Available.
-  - Beside it is workloads_unready, which says of each one that is not why, as far as its pods know.
+  - Beside it is workloads_unready, which says of each one that is not why, as far as its pods know, and warnings
+    of the cluster where they are given.
 options:
   _input: {description: Deployments as the API gives them., type: list, elements: dict, required: true}
   wanted: {description: Names of the Deployments., type: list, elements: str, required: true}

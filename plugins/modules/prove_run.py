@@ -36,6 +36,10 @@ options:
     description: Folder of reports; each release has one of its own in it.
     type: path
     required: true
+  change:
+    description: What clients met while the release changed, as M(prove_change) gives it; a claim of its own in the report.
+    type: dict
+    default: {}
   sink:
     description: Namespace and name of the Service of a mail server whose mails can be read.
     type: list

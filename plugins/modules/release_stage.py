@@ -8,8 +8,9 @@ module: release_stage
 short_description: Carry out one stage of a release's change
 description:
   - Does what M(release_plan) has planned for one stage. Objects are applied server-side. A Deployment that goes is done when its pods are gone.
-  - Waits until all pods of the Deployments in O(waits) are of their present template and can serve. What keeps a pod from it for good ends the
-    wait early, with the words of its pod.
+  - Waits until all pods of the Deployments in O(waits) are of their present template and can serve. What holds them up ends the wait early, in
+    the cluster's own words. That is an image that cannot be pulled, a quota, Pod Security, a claim that nobody can provide, a
+    folder that is not there, a node that is too small, and a container that fails again and again, with the last lines of its log.
   - Runs on the computer that runs Ansible.
 options:
   kubeconfig:

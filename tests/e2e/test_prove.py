@@ -64,6 +64,18 @@ def test_without_a_change_only_who_asks_gets_a_proof(
     assert (stage.report(HELLO).stat().st_mtime_ns != before) is proved
 
 
+def test_clients_use_a_release_while_its_weights_change_and_lose_nothing(stage: Stage, kube: Kube) -> None:
+    weights = {"v1": 70, "v2": 30}
+    stage.release(HELLO, prove="during,never", release_weights=weights).expect()
+    (claim,) = stage.claims(HELLO)
+    assert (claim["kind"], claim["state"]) == ("change", "passed"), claim["seen"]
+    assert "nobody was moved without need" in claim["seen"]
+    assert "While it changed" in stage.report(HELLO).with_name("report.html").read_text()
+    assert not [each for each in namespaces(kube) if each.startswith("slipway-during-")]
+    stage.release(HELLO, prove_skip=QUICK).expect()
+    stage.passed(HELLO)
+
+
 def test_what_was_left_out_is_proved_by_the_next_run(stage: Stage) -> None:
     """So is what a run was killed in, or has failed in."""
     weights = {"v1": 60, "v2": 40}

@@ -14,6 +14,7 @@ from tests.support.releases import HELLO, SMS, Stage
 from tests.support.traffic import asked
 
 HASH = str(Path(__file__).parent / "pages/hash.yml")
+FAULTS = str(Path(__file__).parent / "pages/faults.yml")
 REDIRECT = str(Path(__file__).parent / "pages/redirect.yml")
 AGAIN = {"release_name": "again", "release_namespace": "again", "release_hosts": ["again.local"]}
 # Seconds from the start of the run to the first answer, with the images on the nodes, and of a run that finds nothing.
@@ -42,10 +43,12 @@ def test_a_page_is_released_twice_side_by_side_and_both_are_proved(empty: Stage)
         (HASH, {"share", "sticky"}),
         # A version that travels past a hop in a header; a timeout and more tries, by the test header.
         (RELAY, {"share", "chain", "timeout", "retries"}),
+        # An alert about answers that no service gave; a GET that is sent again, and a POST that is not.
+        (FAULTS, {"faults", "alert", "retries"}),
         # Everything by TLS, as clients without it are only sent on.
         (REDIRECT, {"share", "sticky", "chain", "limit", "tls"}),
     ],
-    ids=["hash", "relay", "redirect"],
+    ids=["hash", "relay", "faults", "redirect"],
 )
 def test_what_the_documents_do_not_ask_for_is_proved_too(empty: Stage, page: str, kinds: set[str]) -> None:
     try:

@@ -137,12 +137,14 @@ def free() -> int:
 
 
 @contextmanager
-def running(program: Path, folder: Path, listeners: list[Object]) -> Iterator[int]:
+def running(
+    program: Path, folder: Path, listeners: list[Object], clusters: list[Object] | None = None
+) -> Iterator[int]:
     """Run Envoy with listeners; gives the port of its administration interface."""
     admin = free()
     config: dict[str, Any] = {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}},
-        "static_resources": {"listeners": listeners},
+        "static_resources": {"listeners": listeners, "clusters": clusters or []},
     }
     path, log = folder / "envoy.json", folder / "envoy.log"
     path.write_text(json.dumps(config), encoding="utf-8")

@@ -76,7 +76,7 @@ class Answer:
 
     ``shares`` gives destinations (``service:subset``) with their per cent, ``cookies`` what is set on the way back, one
     for each destination, ``stamps`` the values of request headers set on the way there with their per cent, ``copies``
-    the mirrors, ``status`` what the proxy answers itself.
+    the mirrors, ``retries`` what is asked again, ``status`` what the proxy answers itself.
     """
 
     rule: str
@@ -85,16 +85,17 @@ class Answer:
     stamps: dict[str, int] = field(default_factory=dict)
     copies: dict[str, float] = field(default_factory=dict)
     status: int = 0
+    retries: Object = field(default_factory=dict)
 
 
 def ask(made: Plan, url: str, **headers: str) -> Answer:
-    """Say what the gateway would do with a request for ``host[:port]/path``."""
+    """Say what the gateway would do with a request for ``host[:port]/path``, by GET unless ``method`` is given."""
     authority, _, path = url.partition("/")
     host = authority.partition(":")[0]
     for item in made.objects:
         if item["kind"] == "VirtualService" and host in item["spec"]["hosts"]:
             given = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-            return answered(item, authority, f"/{path}", given, {})
+            return answered(item, authority, f"/{path}", {"method": "GET"} | given, {})
     raise AssertionError(f"no VirtualService for {host}")
 
 
@@ -104,7 +105,7 @@ def call(made: Plan, caller: str, version: str, service: str, **headers: str) ->
     for item in made.objects:
         if item["kind"] == "VirtualService" and item["spec"]["hosts"] == [host]:
             given = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-            return answered(item, host, "/", given, {"app": caller, "version": version})
+            return answered(item, host, "/", {"method": "GET"} | given, {"app": caller, "version": version})
     return Answer("", {service: 100})
 
 
@@ -130,7 +131,7 @@ def _sent(rule: Object) -> Answer:
         cookies += headers.get("response", {}).get("add", {}).values()
         stamps |= dict.fromkeys(headers.get("request", {}).get("set", {}).values(), share)
     copies = {_named(mirror["destination"]): mirror["percentage"]["value"] for mirror in rule.get("mirrors", [])}
-    return Answer(rule["name"], shares, tuple(cookies), stamps, copies)
+    return Answer(rule["name"], shares, tuple(cookies), stamps, copies, retries=rule.get("retries", {}))
 
 
 def _named(destination: Object) -> str:
@@ -153,4 +154,5 @@ def _matches(match: Object, authority: str, path: str, headers: dict[str, str], 
         if value is None:
             return False
         fits = fits and (value == wanted["exact"] if "exact" in wanted else bool(re.fullmatch(wanted["regex"], value)))
+    fits = fits and re.fullmatch(match.get("method", {"regex": ".*"})["regex"], headers["method"]) is not None
     return fits and match.get("sourceLabels", {}).items() <= labels.items()

@@ -57,8 +57,8 @@ class Stage:
         return self.checkout.run(*command, timeout=timeout, **SECRETS)
 
     def release(self, page: str, *arguments: str, **given: Any) -> Run:
-        """Release a page; what that changes is proved, unless ``prove`` says otherwise."""
-        return self.play("finalization.yml", page, *arguments, **given)
+        """Release a page while clients use it; what that changes is proved, unless ``prove`` says otherwise."""
+        return self.play("finalization.yml", page, *arguments, **{"prove": "during", **given})
 
     def prove(self, page: str, *arguments: str, **given: Any) -> Run:
         """Prove a page."""

@@ -286,7 +286,7 @@ class Change:
         for item in moment.objects.values():
             of_mesh = item["kind"] == "VirtualService" and item["spec"]["gateways"] == ["mesh"]
             if of_mesh and item["spec"]["hosts"][0] in hosts:
-                return answered(item, item["spec"]["hosts"][0], "/", {}, labels)
+                return answered(item, item["spec"]["hosts"][0], "/", {"method": "GET"}, labels)
         return None
 
     def _copies(self, name: str, moments: list[Cluster], pods: list[Pods], users: set[tuple[str, str]]) -> None:
@@ -337,7 +337,7 @@ def _routed(moment: Cluster, host: str, path: str, headers: dict[str, str]) -> A
     found = [
         item for item in found if gateways[:1] == [name for name in item["spec"]["gateways"] if name in gateways[:1]]
     ]
-    answers = [answered(item, host, path, headers, {}) for item in found]
+    answers = [answered(item, host, path, {"method": "GET", **headers}, {}) for item in found]
     served = [answer for answer in answers if answer.status != 404]
     if not found and host:
         return Answer("", {}, status=404)

@@ -523,6 +523,85 @@ def test_a_claim_that_does_not_hold_fails_the_task(
     assert proved[1][0] == tmp_path / "report/shop"
 
 
+@pytest.mark.usefixtures("proved")
+def test_what_clients_met_meanwhile_is_a_claim_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slipway.prove import Report
+
+    monkeypatch.setattr("slipway.prove.judge", lambda _plan, _seen: Report("shop", "shop", [], {"shares": []}))
+    written: list[Any] = []
+
+    def write(report: Report, _folder: Path) -> int:
+        written.append(report.as_json())
+        return 0
+
+    monkeypatch.setattr("slipway.prove.report.write", write)
+    run_action(load("action", "prove_run"), prove(tmp_path, change=CHANGE))
+    assert [claim["id"] for claim in written[0]["claims"]] == ["change-1"]
+    assert written[0]["pictures"] == {"shares": [], "change": {"seconds": 1}}
+
+
+VERDICT = {
+    "id": "change-1",
+    "kind": "change",
+    "title": "t",
+    "state": "failed",
+    "expected": "e",
+    "seen": "s",
+    "look": "l",
+}
+CHANGE: dict[str, Any] = {"verdict": VERDICT, "picture": {"seconds": 1}}
+
+
+def stream(tmp_path: Path, state: str, **more: Any) -> dict[str, Any]:
+    plan = {"release": "shop", "namespace": "shop", "by": "here", "state": "asked"}
+    given = {"target": "192.0.2.1", "namespace": "slipway-during-shop", "kubeconfig": "/none", "kubectl": "/bin/true"}
+    return {"state": state, "plan": plan, "folder": str(tmp_path), **(given if state == "begun" else {}), **more}
+
+
+def test_a_stream_is_begun_for_as_long_as_the_run_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[Any] = []
+    monkeypatch.setattr("slipway.prove.beside.begin", lambda *given, **more: noted.append((given, more)))
+    result = run_action(load("action", "prove_change"), stream(tmp_path, "begun"))
+    assert result["slipway_steps"] == str(tmp_path / "shop/change-steps.jsonl")
+    (((_, target, folder), more),) = noted
+    assert (target, folder, more["pid"]) == ("192.0.2.1", tmp_path / "shop", os.getppid())
+    plan = {**stream(tmp_path, "begun")["plan"], "by": "addresses"}
+    with pytest.raises(AnsibleActionFail, match="`make up` puts it there"):
+        run_action(load("action", "prove_change"), stream(tmp_path, "begun", plan=plan, kubectl="/none"))
+
+
+@pytest.mark.parametrize(("alone", "found"), [(True, CHANGE), (False, CHANGE), (False, {})])
+def test_a_stream_is_told_by_the_proof_that_follows_or_fails_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: bool, found: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("slipway.prove.beside.end", lambda _plan, _folder: found)
+    monkeypatch.setattr("slipway.prove.report.page", lambda _data: "")
+    arguments = stream(tmp_path, "ended", alone=alone)
+    if alone:
+        with pytest.raises(AnsibleActionFail, match=r"1 claim of shop failed"):
+            run_action(load("action", "prove_change"), arguments)
+    else:
+        result = run_action(load("action", "prove_change"), arguments)
+        assert (result["change"], result["lines"], result["slipway_steps"]) == (found, [], "")
+    assert (tmp_path / "shop/report.json").is_file() is bool(found)
+
+
+def test_a_stream_is_planned_with_what_its_pod_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.prove.beside.looked", lambda *_given, **_more: {"plan": {}, "clients": {}})
+    arguments = {
+        "state": "planned",
+        "facts": {"release": "shop", "namespace": "shop"},
+        "kubeconfig": "/none",
+        "folder": str(tmp_path),
+    }
+    result = run_action(load("action", "prove_change"), arguments)
+    assert "agent" in result["stream"]
+    assert "def namespace" in result["program"]
+
+
 def test_a_kubectl_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(AnsibleActionFail, match="`make up` puts it there"):
         run_action(load("action", "prove_run"), prove(tmp_path, kubectl=str(tmp_path / "kubectl")))
@@ -577,7 +656,7 @@ def test_an_action_takes_what_its_documentation_says(name: str) -> None:
 
     plugin = load("action", name)
 
-    def spec(_self: Any, argument_spec: dict[str, Any]) -> None:
+    def spec(_self: Any, argument_spec: dict[str, Any], **_more: Any) -> None:
         raise Given(argument_spec)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -406,6 +406,42 @@ def test_more_connections_than_it_serves_are_told_so() -> None:
         eventually(served, "there is room again")
 
 
+def idle(model: Hop, stack: ExitStack) -> list[socket.socket]:
+    """As many connections as it serves, of which nobody uses one."""
+    opened = [socket.create_connection(("127.0.0.1", model.port), timeout=ANSWER_SECONDS) for _ in range(256)]
+    for connection in opened:
+        stack.enter_context(connection)
+    return opened
+
+
+def test_idle_connections_lock_nobody_out() -> None:
+    """What the cluster asks is answered beside them; for a user the one that is idle for longest makes room."""
+    with hop("model") as model, ExitStack() as stack:
+        opened = idle(model, stack)
+        for path in ("/healthz", "/readyz", "/metrics", "/version"):
+            began = time.monotonic()
+            answer = model.get(path)
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert time.monotonic() - began < 2
+        for text in ("see you at noon", "see you at two"):
+            answer = model.check(text)
+            assert (answer.status, answer.json["result"]) == (200, "ham")
+        assert [one.recv(1) for one in opened[:1]] == [b""]
+        opened[-1].sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert opened[-1].recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_busy_connections_leave_room_for_the_cluster_alone() -> None:
+    with hop("model", test_header="1") as model, ExitStack() as stack:
+        for connection in idle(model, stack):
+            connection.sendall(b"GET /sms?text=hello HTTP/1.1\r\nx-slipway-test: delay=6s\r\n\r\n")
+        eventually(lambda: model.number("app_requests_in_progress") == 256, "all are busy")
+        refused = model.check("see you at noon")
+        assert (refused.status, refused.headers["connection"]) == (503, "close")
+        assert "all 256 connections are busy" in refused.json["error"]
+        assert model.get("/healthz").status == 200
+
+
 def test_a_client_that_went_away_is_no_error() -> None:
     with hop("model", test_header="1") as model:
         with socket.create_connection(("127.0.0.1", model.port)) as raw:

@@ -76,9 +76,9 @@ class Run:
             else:
                 self.told.v2_runner_on_failed(SimpleNamespace(_host=host, _result=outcome))
 
-    def end(self, *lines: str) -> str:
+    def end(self, *lines: str, met: str = "") -> str:
         stats = SimpleNamespace(
-            custom={"_run": {"slipway": list(lines)}},
+            custom={"_run": {"slipway": list(lines), "clients_met": [met] if met else []}},
             processed={"node-0": 1},
             summarize=lambda host: {"ok": 1, "host": host},
         )
@@ -134,11 +134,12 @@ def test_the_report_keeps_every_phase_and_task(run: Run, tmp_path: Path, monkeyp
 def test_a_failure_is_named_with_its_machine_phase_and_step(run: Run, result: dict[str, str], text: str) -> None:
     run.play("Prepare nodes")
     run.task("Set the name", None, result)
-    said = run.end("kubectl works now")
+    said = run.end("kubectl works now", met="what clients met")
     assert "FAILED on node-1, phase Prepare nodes, step: Set the name\n  " + text in said
     assert "the same command goes on from there" in said
     assert "password" not in said
     assert "kubectl works now" not in said
+    assert said.index("what clients met") < said.index("FAILED on")
 
 
 def test_a_failure_that_the_playbook_allows_is_no_failure(run: Run) -> None:
@@ -160,3 +161,23 @@ def test_a_machine_that_is_gone_is_named_with_what_to_look_at(run: Run) -> None:
 def test_a_run_without_a_task_says_only_what_plays_left(run: Run) -> None:
     run.play("Nothing")
     assert run.end("done") == "done"
+
+
+def test_a_task_can_have_the_beginnings_of_later_steps_written_down(callback: Any, tmp_path: Path) -> None:
+    told, steps = callback.CallbackModule(), tmp_path / "steps"
+
+    def task(name: str, **result: Any) -> None:
+        told.v2_playbook_on_task_start(SimpleNamespace(_role=None, get_name=lambda: name), is_conditional=False)
+        if result is not None:
+            told.v2_runner_on_ok(SimpleNamespace(_result=result))
+
+    told.v2_playbook_on_play_start(SimpleNamespace(get_name=lambda: "play"))
+    task("before")
+    task("names it", slipway_steps=str(steps))
+    task("first")
+    told.v2_playbook_on_task_start(SimpleNamespace(_role=None, get_name=lambda: "skipped"), is_conditional=False)
+    task("second")
+    told.v2_runner_on_ok(SimpleNamespace(_result={}))
+    task("ends it", slipway_steps="")
+    task("after")
+    assert [json.loads(line)["name"] for line in steps.read_text().splitlines()] == ["first", "second", "ends it"]

@@ -98,6 +98,12 @@ OUTBOUND = "cluster.outbound|8080|v2|reviews.default.svc.cluster.local;"
         ("http_local_rate_limiter.http_local_rate_limit.rate_limited", True),
         ("team8.http_local_rate_limit.ok", True),
         ("http.outbound_0.0.0.0_10080;.downstream_rq_4xx", True),
+        (
+            f"slipway.requests.cluster_name.{OUTBOUND[8:-1]}.response_code.503.grpc_response_status..response_flags.FI",
+            True,
+        ),
+        ("slipway.request_time.cluster_name.outbound|8080|v2|reviews.default.svc.cluster.local", True),
+        ("slipway.unrouted.route.shop/shop:front:/:weights.response_code.503.grpc_response_status.14", True),
         # The same answers once more.
         (f"{OUTBOUND}.external.upstream_rq_200", False),
         (f"{OUTBOUND}.canary.upstream_rq_time", False),
@@ -114,6 +120,22 @@ def test_statistics_that_are_kept(name: str, kept: bool) -> None:
     """Envoy takes a statistic when an expression matches all of its name."""
     expressions = operator()["meshConfig"]["defaultConfig"]["proxyStatsMatcher"]["inclusionRegexps"]
     assert any(re.fullmatch(expression, name) for expression in expressions) is kept
+
+
+def test_plain_envoy_counts_what_whoever_asked_got_and_istios_proxy_by_itself() -> None:
+    plain = [item["metadata"]["name"] for item in rendered("mesh.yml.j2", istio_proxy_plain=True)]
+    assert set(plain) - {item["metadata"]["name"] for item in rendered("mesh.yml.j2")} == {"slipway-requests"}
+    (counting,) = (
+        item
+        for item in rendered("mesh.yml.j2", istio_proxy_plain=True)
+        if item["metadata"]["name"] == "slipway-requests"
+    )
+    # Everywhere: in Istio's own namespace, for all that it does not name.
+    assert counting["metadata"]["namespace"] == "istio-system"
+    assert "workloadSelector" not in counting["spec"]
+    patches = counting["spec"]["configPatches"]
+    assert [patch["match"]["context"] for patch in patches] == ["GATEWAY", "SIDECAR_OUTBOUND"]
+    assert {patch["patch"]["operation"] for patch in patches} == {"MERGE"}
 
 
 @pytest.mark.parametrize("mode", ["permissive", "strict"])

@@ -189,6 +189,9 @@ def test_a_dashboard_that_would_not_be_shown_is_refused_wherever_it_comes_from()
         "key.endsWith('.json'))",
         "object.data[key].trim().startsWith('{') && object.data[key].trim().endsWith('}'))",
     ]
+    (filled,) = policy["variables"]
+    assert filled["expression"].startswith("has(object.data) ? object.data.filter(")
+    assert all(validation["expression"].startswith("variables.filled.all(") for validation in policy["validations"])
     binding = one("ValidatingAdmissionPolicyBinding", "monitoring-dashboards")["spec"]
     assert binding == {"policyName": "monitoring-dashboards", "validationActions": ["Deny"]}
 
@@ -285,6 +288,9 @@ def series(name: str, labels: Labels) -> Labels | None:
     [
         ("istio_requests_total", ISTIO),
         ("envoy_cluster_upstream_rq", {"cluster_name": HOST, "response_code": "200"}),
+        ("envoy_slipway_requests", {"cluster_name": HOST, "response_code": "200"}),
+        ("envoy_slipway_requests", {"cluster_name": HOST, "response_code": "200", "grpc_response_status": "0"}),
+        ("istio_requests_total", {**ISTIO, "grpc_response_status": "0"}),
     ],
 )
 def test_both_sorts_of_proxies_say_what_was_called_in_the_same_labels(name: str, labels: Labels) -> None:
@@ -294,6 +300,84 @@ def test_both_sorts_of_proxies_say_what_was_called_in_the_same_labels(name: str,
     assert made["code"] == "200"
     assert made["source_namespace"] == "istio-system"
     assert not [key for key in made if key.startswith("__tmp")]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((status, "500") for status in ("2", "13", "15")),
+        ("4", "504"),
+        ("12", "501"),
+        ("14", "503"),
+        ("1", "499"),
+        *((status, "400") for status in ("3", "9", "11")),
+        ("5", "404"),
+        ("7", "403"),
+        ("8", "429"),
+        ("16", "401"),
+        *((status, "409") for status in ("6", "10")),
+        # None, and one that does not exist.
+        ("0", "200"),
+        ("17", "200"),
+        ("", "200"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("istio_requests_total", ISTIO),
+        ("envoy_slipway_requests", {"cluster_name": HOST, "response_code": "200"}),
+        ("envoy_slipway_unrouted", {"route": "shop/hello:frontend:/:weights", "response_code": "200"}),
+    ],
+)
+def test_a_call_of_grpc_has_the_code_that_http_has_for_its_status(
+    name: str, labels: Labels, status: str, code: str
+) -> None:
+    made = series(name, {**labels, "grpc_response_status": status})
+    assert made is not None
+    assert made["code"] == code
+    assert made.get("grpc_response_status", "") == status, "or it would be one with answers of HTTP"
+    made = series(name, {**labels, "response_code": "502", "grpc_response_status": status})
+    assert made is not None
+    assert made["code"] == "502"
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "code"),
+    [
+        ("DC", "2", "499"),
+        ("DR", "2", "499"),
+        ("UT,DC", "14", "499"),
+        ("UR", "2", "500"),
+        ("-", "2", "500"),
+        ("DC", "0", "200"),
+    ],
+)
+def test_who_left_a_call_of_grpc_has_seen_no_error(flags: str, status: str, code: str) -> None:
+    labels = {"response_code": "200", "grpc_response_status": status, "response_flags": flags}
+    for name, more in (("istio_requests_total", ISTIO), ("envoy_slipway_requests", {"cluster_name": HOST})):
+        made = series(name, {**more, **labels})
+        assert made is not None
+        assert made["code"] == code
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "shop/hello:frontend:/:weights",
+        "shop/hello:frontend:/sms:header:v1",
+        "shop/hello:frontend:/:host:canary.hello.local",
+        "shop/hello:frontend:/a:b:weights:again",
+        "shop/hello:frontend:v1",
+    ],
+)
+def test_a_rule_that_leads_nowhere_tells_of_its_service(rule: str) -> None:
+    made = series("envoy_slipway_unrouted", {"route": rule, "response_code": "503"})
+    assert made is not None
+    wanted = {"__name__": "envoy_slipway_requests", "namespace": "shop", "service": "frontend", "code": "503"}
+    assert wanted.items() <= made.items()
+    assert made["source"] == "istio-ingressgateway"
+    assert "version" not in made
 
 
 def test_a_shadow_is_counted_for_whom_it_was_asked() -> None:
@@ -325,6 +409,14 @@ def test_a_service_without_versions_and_an_unknown_one() -> None:
         ("envoy_cluster_upstream_rq", {"cluster_name": "xds-grpc", "response_code": "200"}),
         ("envoy_cluster_upstream_cx_active", {"cluster_name": HOST}),
         ("istio_request_bytes_bucket", ISTIO),
+        ("envoy_slipway_requests", {"response_code": "404"}),
+        ("envoy_slipway_requests", {"cluster_name": "PassthroughCluster", "response_code": "200"}),
+        ("envoy_slipway_request_time_bucket", {"le": "10"}),
+        ("envoy_slipway_unrouted", {"response_code": "503"}),
+        ("envoy_slipway_unrouted", {"route": "default", "response_code": "503"}),
+        ("envoy_slipway_unrouted", {"route": "grafana", "response_code": "503"}),
+        ("envoy_slipway_unrouted", {"route": "shop/mine", "response_code": "503"}),
+        ("envoy_slipway_unrouted", {"route": "shop/hello:/sms:weights", "response_code": "503"}),
     ],
 )
 def test_what_nothing_reads_or_counts_twice_is_dropped(name: str, labels: Labels) -> None:
@@ -336,6 +428,10 @@ def test_limits_and_the_gateways_answers() -> None:
     assert made is not None
     assert made["__name__"] == "envoy_http_local_rate_limit"
     assert (made["limiter"], made["outcome"]) == ("http_local_rate_limiter", "rate_limited")
+    # A release called so is no count of requests.
+    made = series("envoy_slipway_request_time_x_http_local_rate_limit_ok", {})
+    assert made is not None
+    assert (made["limiter"], made["outcome"]) == ("slipway_request_time_x", "ok")
     made = series("envoy_http_downstream_rq", {"response_code_class": "4xx"})
     assert made is not None
     assert made["class"] == "4xx"

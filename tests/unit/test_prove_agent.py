@@ -25,8 +25,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers with what it was asked; /slow never does in time, /moved leads elsewhere, /set sets cookies."""
 
     seen: list[tuple[str, str, dict[str, str]]]
+    methods: list[str]
 
     def do_GET(self) -> None:
+        type(self).methods.append(self.command)
         type(self).seen.append((self.client_address[0], self.path, {k.lower(): v for k, v in self.headers.items()}))
         if self.path.startswith("/slow"):
             time.sleep(1)
@@ -45,6 +47,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    do_POST = do_GET  # noqa: N815
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -56,7 +60,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 @pytest.fixture
 def server() -> Iterator[http.server.ThreadingHTTPServer]:
-    Handler.seen = []
+    Handler.seen, Handler.methods = [], []
     made = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield made
@@ -75,6 +79,13 @@ def answers(made: Json) -> list[Json]:
     assert code == 0, said
     found: list[Json] = said["experiments"]["e"]["answers"]
     return found
+
+
+def test_a_step_may_ask_by_another_method(server: http.server.ThreadingHTTPServer) -> None:
+    found = answers(job(server.server_port, {}, {"method": "POST"}))
+    assert [each["status"] for each in found] == [200, 200]
+    assert Handler.methods == ["GET", "POST"]
+    assert Handler.seen[1][2]["content-length"] == "0"
 
 
 def test_it_says_what_came_back(server: http.server.ThreadingHTTPServer) -> None:
@@ -279,7 +290,7 @@ def test_jobs_name_the_link_by_the_release_and_what_runs_beside_has_its_own() ->
     plan = {"experiments": [], "stages": [], "beside": ["alerts"], "sources": 9, "release": "shop", "namespace": "shop"}
     jobs = [prove.job(plan, stage, "addresses", {}) for stage in ("clients", "last", "alerts")]
     other = prove.job({**plan, "release": "other"}, "clients", "addresses", {})
-    assert [each["network"] for each in jobs] == ["198.18.0.0/16", "198.18.0.0/16", "198.19.0.0/16"]
+    assert [each["network"] for each in jobs] == ["198.18.0.0/16", "198.18.0.0/16", "198.19.0.0/17"]
     links = [each["link"] for each in (*jobs, other)]
     assert links[0] == links[1]
     assert len(set(links)) == 3

@@ -67,6 +67,10 @@ def cluster(name: str, **more: Any) -> Json:
 
 
 TWICE = {"num_retries": 2, "retry_on": "5xx"}
+UNSENT = {"num_retries": 2, "retry_on": "connect-failure,refused-stream"}
+SAFELY = {"attempts": 2, "reasons": ["5xx"], "methods": ["GET"], "others": ["connect-failure", "refused-stream"]}
+LIMITED = "after connect-failure,refused-stream for methods that are not safe to repeat"
+UNSAFE = "2 more tries after 5xx for methods that are not safe to repeat"
 FAULT = {"typed_per_filter_config": {"envoy.filters.http.fault": {"delay": {"fixed_delay": "2s"}}}}
 
 
@@ -82,6 +86,12 @@ FAULT = {"typed_per_filter_config": {"envoy.filters.http.fault": {"delay": {"fix
         ("retries", {"attempts": 2}, routes(retry_policy=TWICE), True, "2 more tries after 5xx"),
         ("retries", {"attempts": 2}, routes(retry_policy={"num_retries": 1}), False, "1 more tries"),
         ("retries", {"attempts": 0}, routes(), True, "0 more tries"),
+        ("retries", {**SAFELY, "methods": []}, routes(retry_policy=TWICE), True, "2 more tries after 5xx"),
+        ("retries", {**SAFELY, "reasons": ["unavailable"]}, routes(retry_policy=TWICE), False, UNSAFE),
+        ("retries", SAFELY, routes(retry_policy=TWICE), False, UNSAFE),
+        ("retries", SAFELY, routes(retry_policy=UNSENT), True, f"2 more tries {LIMITED}"),
+        ("retries", {**SAFELY, "others": []}, routes(), True, "0 more tries for methods that are not safe to repeat"),
+        ("retries", {**SAFELY, "others": []}, routes(retry_policy=UNSENT), False, f"2 more tries {LIMITED}"),
         ("faults", {"delay": {"share": 5}}, routes(filters=FAULT), True, "delays"),
         ("faults", {"delay": {}, "abort": {"share": 5}}, routes(filters=FAULT), False, "aborts are not made"),
     ],
@@ -90,6 +100,18 @@ def test_a_policy_is_held_against_the_routes(kind: str, wanted: Any, held: Json,
     ways = envoy.routes_to(held, HOST)
     assert all(each["match"] for each in ways)
     assert envoy.policy(kind, wanted, ways, []) == {"found": found, "detail": said}
+
+
+@pytest.mark.parametrize(("others", "found"), [(UNSENT, True), (TWICE, False), (None, False)])
+def test_each_method_has_its_own_retries_and_shadows_have_none(others: Json | None, found: bool) -> None:
+    by_method = {"prefix": "/", "headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": "GET"}}}]}
+    to = {"cluster": f"outbound|80|v1|{HOST}"}
+    ways: list[Json] = [
+        {"match": by_method, "route": {**to, "retry_policy": TWICE}, "name": "shop/shop:back:/:weights:again"},
+        {"match": {"prefix": "/"}, "route": {**to, **({"retry_policy": others} if others else {})}},
+        {"match": {"prefix": "/"}, "route": to, "name": "shop/shop:back:shadow:front:v3"},
+    ]
+    assert envoy.policy("retries", SAFELY, ways, [])["found"] == found
 
 
 @pytest.mark.parametrize(

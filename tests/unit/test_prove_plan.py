@@ -42,7 +42,7 @@ def asked(plan: Json, kind: str) -> list[Json]:
     return [item for item in plan["experiments"] if item["claim"] == claim(plan, kind)["id"]]
 
 
-TRIES = {"attempts": 2, "reasons": ["5xx"]}
+TRIES = {"attempts": 2, "reasons": ["5xx"], "methods": "all"}
 SPEAKING = {"test_header": True, "roles": {"front": "frontend", "back": "model"}}
 
 
@@ -118,9 +118,10 @@ def test_clients_of_a_hash_differ_in_what_is_hashed(tmp_path: Path, key: Json, w
         ({"services": {"back": {"timeout": "2s"}}}, {}, "timeout", "configured", "does not obey x-slipway-test"),
         ({"services": {"back": {"timeout": "60s"}}}, SPEAKING, "timeout", "configured", "longer than the test header"),
         ({"services": {"back": {"retries": 0}}}, SPEAKING, "retries", "configured", "asks again only after"),
+        ({"services": {"back": {"retries": 2}}}, SPEAKING, "retries", "configured", "the program of its caller picks"),
         ({"services": {"front": {"circuit_breaking": {}}}}, {}, "circuit-breaking", "configured", "from users"),
         ({"services": {"back": {"faults": ABORT}}}, {}, "faults", "configured", "alone"),
-        ({"mtls": "permissive"}, {}, "mtls", "asked", ""),
+        ({"mtls": "permissive", "access": "open"}, {}, "mtls", "asked", ""),
         ({"routes": {"/api": "front"}}, {}, "chain", "configured", "do not lead to /api"),
         ({"routes": {"/api": "front"}}, {"paths": {"/api": "/api/x"}}, "chain", "asked", ""),
     ],
@@ -247,7 +248,7 @@ def test_a_total_limit_is_reached_by_many_clients_at_the_end(tmp_path: Path) -> 
     ("values", "kind", "good", "bad", "seen"),
     [
         ({"timeout": "2s"}, "timeout", {"status": 504, "ms": 2010.0}, {"status": 200, "ms": 4010.0}, "came with 200"),
-        ({"retries": 2}, "retries", {"status": 200}, {"status": 503}, "5 x 503"),
+        ({"retries": TRIES}, "retries", {"status": 200}, {"status": 503}, "5 x 503"),
     ],
 )
 def test_policies_of_an_app_that_obeys_the_test_header(
@@ -257,6 +258,51 @@ def test_policies_of_an_app_that_obeys_the_test_header(
     assert "at=model" in asked(plan, kind)[0]["steps"][0]["headers"]["x-slipway-test"]
     assert verdict(plan, kind, good).state == "passed"
     assert seen in verdict(plan, kind, bad).seen
+
+
+def test_a_get_is_asked_again_and_a_post_is_not(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path, services={"front": {"retries": 2}}), SPEAKING)
+    claims = [each for each in plan["claims"] if each["kind"] == "retries"]
+    assert [each["title"] for each in claims] == ["front has retries", "front gets a POST once"]
+    sent = {item["claim"]: item["steps"][0] for item in plan["experiments"]}
+    assert [sent[each["id"]].get("method") for each in claims] == [None, "POST"]
+    assert all("status=503;first=1;at=frontend" in str(sent[each["id"]]["headers"]) for each in claims)
+
+    def judged(get: Json, post: Json) -> list[tuple[str, str]]:
+        seen = {
+            item["id"]: {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, **how}] * 5}
+            for each, how in zip(claims, (get, post), strict=True)
+            for item in plan["experiments"]
+            if item["claim"] == each["id"]
+        }
+        found = prove.judge(plan, {"experiments": seen, "reads": {}}).verdicts
+        return [(each.state, each.seen) for each in found if each.kind == "retries"]
+
+    assert judged({"status": 200}, {"status": 503}) == [
+        ("passed", "5 requests that failed once were answered"),
+        ("passed", "5 POSTs that failed were not sent again"),
+    ]
+    assert judged({"status": 503}, {"status": 400}) == [
+        ("failed", "of 5 requests not answered with 200: 5 x 503; /sms?text=prove+{nonce}+{n} is answered 503"),
+        ("failed", "5 of 5 POSTs that got 503 were sent again: 400"),
+    ]
+    assert judged({"status": 200}, {"status": 0, "error": "TimeoutError"})[1][0] == "failed"
+
+
+def test_what_is_made_to_fail_is_told_from_faults_of_the_page(tmp_path: Path) -> None:
+    services = {"front": {"faults": ABORT}, "back": {"retries": 2}}
+    plan = prove.plan(facts(tmp_path, services=services, routes={"/": "front", "/sms": "back"}), SPEAKING)
+    steps = [step for each in plan["experiments"] for step in each["steps"] if "headers" in step]
+    assert {step["headers"]["x-slipway-test"].partition(";")[0] for step in steps} == {"status=502"}
+
+
+def test_no_promise_about_a_post_where_the_page_wants_it_repeated(tmp_path: Path) -> None:
+    for retries in (0, TRIES, {"attempts": 2, "reasons": ["connect-failure"]}):
+        made = facts(tmp_path, services={"front": {"retries": retries}})
+        assert [each["title"] for each in made["claims"] if each["kind"] == "retries"] == ["front has retries"]
+    grpc = facts(tmp_path, services={"back": {"protocol": "grpc", "retries": 2}})
+    assert grpc["services"]["back"]["retries"]["reasons"][-2:] == ["cancelled", "unavailable"]
+    assert [each["title"] for each in grpc["claims"] if each["kind"] == "retries"] == ["back has retries"]
 
 
 def test_faults_are_counted(tmp_path: Path) -> None:
@@ -284,12 +330,36 @@ def test_faults_of_neither_kind_are_no_claim(tmp_path: Path) -> None:
         ("strict", {"status": 0, "error": "RemoteDisconnected: closed"}, "passed"),
         ("strict", {"status": 0, "error": "TimeoutError"}, "failed"),
         ("strict", {"status": 200}, "failed"),
-        ("permissive", {"status": 403}, "passed"),
+        ("permissive", {"status": 200}, "passed"),
+        ("permissive", {"status": 404}, "passed"),
+        ("permissive", {"status": 403}, "failed"),
         ("permissive", {"status": 0, "error": "ConnectionResetError"}, "failed"),
     ],
 )
 def test_mutual_tls(tmp_path: Path, mode: str, answer: Json, state: str) -> None:
-    assert verdict(prove.plan(facts(tmp_path, mtls=mode)), "mtls", answer).state == state
+    plan = prove.plan(facts(tmp_path, mtls=mode, access="open"))
+    assert verdict(plan, "mtls", answer).state == state
+
+
+@pytest.mark.parametrize(
+    ("front", "back", "state", "said"),
+    [
+        (403, 200, "passed", "back let a client without mutual TLS in; front answer it 403"),
+        (403, 403, "failed", "back answered 403 to a client without mutual TLS; callers lets it in"),
+        (200, 200, "failed", "front answered 200 to a client without mutual TLS; callers has no plain"),
+    ],
+)
+def test_a_client_without_mutual_tls_gets_in_where_callers_say_so(
+    tmp_path: Path, front: int, back: int, state: str, said: str
+) -> None:
+    plan = prove.plan(facts(tmp_path, mtls="permissive", services={"back": {"callers": ["legacy/*", "plain"]}}))
+    seen = {}
+    for item in asked(plan, "mtls"):
+        status = front if item["steps"][0]["host"].startswith("front.") else back
+        seen[item["id"]] = {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, "status": status}] * 3}
+    report = prove.judge(plan, {"experiments": seen, "reads": {}})
+    found = next(each for each in report.verdicts if each.kind == "mtls")
+    assert (found.state, said in found.seen) == (state, True), found.seen
 
 
 @pytest.mark.parametrize(
@@ -334,6 +404,38 @@ def test_the_load_of_an_alert_meets_the_version_that_it_is_about(
     (step,) = (item["steps"][0] for item in asked(plan, "alert"))
     assert {name: step.get(name) for name in wanted} == wanted
     assert {"cookies", "headers"} & set(step) == {"cookies", "headers"} & set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("alert", "faults", "state"),
+    [
+        ("errors > 5%", {"abort": {"status": 503, "share": "30%"}}, "asked"),
+        ("5xx > 2.5%", {"abort": {"status": 500, "share": "5%"}}, "asked"),
+        ({"when": "errors > 5%", "service": "front"}, {"abort": {"status": 503, "share": "30%"}}, "asked"),
+        ({"when": "errors > 5%", "service": "back"}, {"abort": {"status": 503, "share": "30%"}}, "configured"),
+        # Too near to the value, no error, none at all.
+        ("errors > 5%", {"abort": {"status": 503, "share": "6%"}}, "configured"),
+        ("errors > 5%", {"abort": {"status": 404, "share": "30%"}}, "configured"),
+        ("errors > 5%", {"delay": {"time": "1s", "share": "30%"}}, "configured"),
+    ],
+)
+def test_an_alert_about_errors_is_exercised_where_the_page_puts_enough_in(
+    tmp_path: Path, alert: Any, faults: Json, state: str
+) -> None:
+    plan = prove.plan(facts(tmp_path, alerts={"Errors": alert}, services={"front": {"faults": faults}}))
+    assert claim(plan, "alert")["state"] == state
+    assert claim(plan, "alert")["expect"].get("within") == (300 + 90 + STAGES["clients"] if state == "asked" else None)
+    assert [(item["clients"], item["pace"]) for item in asked(plan, "alert")] == (
+        [(2, 1.0)] if state == "asked" else []
+    )
+
+
+def test_errors_are_made_where_the_faults_are(tmp_path: Path) -> None:
+    services = {"front": {"faults": {"abort": {"status": 503, "share": "30%"}}}, "other": {"versions": {"v1": IMAGE}}}
+    routes = {"/": "front", "/sms": "other"}
+    plan = prove.plan(facts(tmp_path, alerts={"Errors": "errors > 5%"}, services=services, routes=routes))
+    (item,) = asked(plan, "alert")
+    assert item["steps"][0]["path"].startswith("/analyze?")
 
 
 @pytest.mark.parametrize(
@@ -419,7 +521,8 @@ def test_surroundings_that_nobody_knows_are_refused() -> None:
 
 
 def test_pods_without_a_proxy_are_not_asked_what_only_a_proxy_does(tmp_path: Path) -> None:
-    plan = prove.plan(facts(tmp_path, mtls="permissive", services={"back": {"sidecar": False}}))
+    services = {"front": {"callers": ["plain"]}, "back": {"sidecar": False}}
+    plan = prove.plan(facts(tmp_path, mtls="permissive", services=services))
     hosts = {
         step["host"].partition(".")[0]
         for kind in ("mtls", "access")
@@ -442,7 +545,7 @@ POLICIES = {"timeout": "5s", "retries": 2, "circuit_breaking": {}, "faults": ABO
 def test_a_policy_that_no_proxy_of_ours_has_is_configured_and_not_read(
     tmp_path: Path, policy: str, front: Json
 ) -> None:
-    jobs = {**OUTSIDE, policy: POLICIES[policy]}
+    jobs = {**OUTSIDE, "callers": ["batch/reporter", "plain"], policy: POLICIES[policy]}
     services = {"front": front, "jobs": jobs}
     plan = prove.plan(facts(tmp_path, services=services, mtls="permissive", routes={"/": "back"}), SPEAKING)
     found = verdict(plan, policy.replace("_", "-"), {})

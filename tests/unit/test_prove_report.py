@@ -35,6 +35,13 @@ PICTURES: dict[str, Any] = {
 }  # fmt: skip
 
 
+CHANGE: dict[str, Any] = {
+    "seconds": 12.0, "bar": 1.0, "versions": {"front v1": [20] * 12, "front <v2>": [0] * 10 + [3, 4]},
+    "failures": [[3.0, 503], [3.1, 503], [4.0, 0]], "foreign": [[5.0, "front <v2>"]], "moved": [],
+    "steps": [["Apply <it>", 2.0], ["Wait", 4.5]], "change": [1.0, 11.0],
+}  # fmt: skip
+
+
 def made(*states: str) -> prove.Report:
     verdicts = [
         prove.Verdict(f"c-{i}", "share", f"claim <{i}>", state, "much", f"seen & {i}", "kubectl get it")  # type: ignore[arg-type]
@@ -104,3 +111,23 @@ def test_without_pictures_there_is_still_a_page() -> None:
 def test_the_accepted_band_decides_the_colour() -> None:
     drawn = page.shares(PICTURES["shares"])
     assert re.findall(r'<circle[^>]*class="(\w+)"', drawn) == ["bad", "good"]
+
+
+def test_a_change_is_drawn_over_time_with_its_steps_and_what_went_wrong() -> None:
+    data = made("passed").as_json()
+    data["pictures"] = {**PICTURES, "change": CHANGE}
+    text = page.page(data)
+    (picture,) = (each for each in re.findall(r"<svg.*?</svg>", text, re.DOTALL) if "While it changed" in each)
+    ET.fromstring(picture)  # noqa: S314  made here
+    assert 'viewBox="0 0 360 ' in picture
+    for told in ("failed: 3", "not theirs: 1", "240, at most 20/s", "front &lt;v2&gt;", "Apply &lt;it&gt;, 2.0 s"):
+        assert told in picture
+    assert "moved" not in picture
+    assert "<li>4.5 s: Wait</li>" in text
+    assert "While it changed" not in page.page(made("passed").as_json())
+
+
+def test_a_change_without_any_answer_is_drawn_too() -> None:
+    assert page.change({}) == ""
+    empty = {**CHANGE, "seconds": 0.0, "versions": {}, "failures": [], "foreign": [], "steps": []}
+    ET.fromstring(page.change(empty))  # noqa: S314  made here

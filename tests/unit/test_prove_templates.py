@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from slipway.prove import PROGRAM, run
+from slipway.prove import PROGRAM, beside, run
+from slipway.prove.beside import PROGRAM as STREAM
 from slipway.prove.look import mail_sink
 
 ROLE = Path(__file__).parents[2] / "roles/prove"
-PLAN = {
+PLAN: dict[str, Any] = {
     "namespace": "slipway-prove-shop",
     "program": PROGRAM.read_text(),
     "clients": {
@@ -42,6 +44,13 @@ def test_the_agent_arrives_as_it_is() -> None:
     assert place["metadata"]["name"] == "slipway-prove-shop"
     assert account["kind"] == "ServiceAccount"
     assert program["data"]["agent.py"] == PROGRAM.read_text()
+
+
+def test_what_sends_a_stream_arrives_beside_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLAN, "stream", STREAM.read_text())
+    *_, program = render("place.yml.j2")
+    assert program["data"] == {"agent.py": PROGRAM.read_text(), "stream.py": STREAM.read_text()}
+    assert beside.IN_POD.rpartition("/")[2] == "stream.py"
 
 
 def test_one_client_of_each_kind() -> None:

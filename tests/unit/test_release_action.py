@@ -194,3 +194,20 @@ def test_hosts_that_the_gateways_certificate_lacks_are_told_where_its_authority_
     renew(folder, ["shop.local"], "Authority", dt.datetime.now(dt.UTC))
     cluster.certificates = {"slipway-gateway-tls": told(folder / "gateway.crt", folder)}
     assert planned(path)["certificate"] == []
+
+
+def test_what_the_api_server_refuses_is_said_of_the_page(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = {"Deployment/shop/web-v1": (422, "spec.replicas: Invalid value")}
+
+    def refuse(*_: Any) -> None:
+        raise release_cluster.RefusedError(refused)
+
+    monkeypatch.setattr(cluster, "changes", refuse)
+    with pytest.raises(SettingsError, match=r"page.yml:\d+: services.web.versions.v1: (.|\n)*spec.replicas"):
+        planned(page(tmp_path, PAGE))
+    refused.clear()
+    refused["ConfigMap/shop/none"] = (403, "no")
+    with pytest.raises(SlipwayError, match=r"^ConfigMap/shop/none: the API server refuses it \(403\): no"):
+        planned(page(tmp_path, PAGE))

@@ -42,6 +42,20 @@ def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
 
 # Changes of the page, the key that is named, part of the reason, part of what would work.
 BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
+    # callers without the mesh's proxy
+    (
+        [("services.back.callers", ["batch/one", "plain"])],
+        "services.back.callers[1]",
+        "is whoever comes without mTLS, whose connections mtls: strict closes",
+        "mtls: permissive",
+    ),
+    (
+        [("mtls", "permissive"), ("services.back.callers", ["legacy/*"])],
+        "mtls",
+        "is answered 403 (legacy/* is the pods there that have the mesh's proxy)",
+        'callers: ["legacy/*", plain] at back',
+    ),
+    ([("mtls", "permissive")], "mtls", "lets nobody in", "callers: [plain] at front"),
     # versions and weights
     ([("weights", {"v1": 90, "v2": 20})], "weights", "sum to 110, not to 100", "{v1: 80, v2: 20}"),
     ([("weights", {"v1": 60, "v2": 60})], "weights", "sum to 120", "{v1: 40, v2: 60}"),
@@ -76,16 +90,21 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "{v1: 90, v2: 10}",
     ),
     ([("version_labels", {"v2": "v1"})], "services.front.versions.v2", "has the label v1", "{v2: v2}"),
-    ([("version_labels", {"v9": "x"})], "version_labels.v9", "no service has", "v2: stable"),
+    ([("version_labels", {"v9": "x"})], "version_labels.v9", "no service has", "v2: x"),
     (
         [("services.front.versions.v1", {})],
         "services.front.versions.v1",
         "has no image",
         "image: example.org/front:1.0",
     ),
-    ([("services.front.versions.v1", "A:B")], "services.front.versions.v1.image", "must be an image", "image: ghcr.io"),
+    ([("services.front.versions.v1", "A:B")], "services.front.versions.v1.image", "must be an image", "v1: a:b"),
     ([("services.front.versions.v1", 1.0)], "services.front.versions.v1.image", "must be a text, in quotes", "image:"),
-    ([("services.front.versions", {"V 1": IMAGE})], "services.front.versions.V 1", "the name must be lower-case", "v1"),
+    (
+        [("services.front.versions", {"V 1": IMAGE})],
+        "services.front.versions.V 1",
+        "the name must be lower-case",
+        "v-1",
+    ),
     # calls and routes
     ([("services.front.calls", ["bakc"])], "services.front.calls[0]", "is no service", "calls: [back]"),
     ([("services.front.calls", ["back", "back"])], "services.front.calls[1]", "is named twice", "calls: [back]"),
@@ -109,7 +128,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
     ([("services.front.protocol", "tcp")], "services.front.protocol", "must be one of http, http2, grpc", "http"),
     ([("services.front.port", 15006)], "services.front.port", "a port of the mesh's own proxy", "port: 8080"),
     ([("services.front.port", 0)], "services.front.port", "must be at least 1 port number", "port: 8080"),
-    ([("services.front.port", "80")], "services.front.port", "must be a whole number, without quotes", "port: 8080"),
+    ([("services.front.port", "80")], "services.front.port", "must be a whole number, without quotes", "port: 80"),
     ([("services.back.metrics", {"port": 15020})], "services.back.metrics", "a port of the mesh's own", "8080"),
     (
         [("services.back.service_port", 9090), ("services.back.metrics", {"port": 9090})],
@@ -128,10 +147,10 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
     ),
     ([("gateway.use", "b")], "gateway.use", "must be namespace/name", "istio-system/shared"),
     # cookies, headers, hosts
-    ([("sticky", {"cookie": "a b"})], "sticky.cookie", "must be the name of a cookie", "cookie: canary-user"),
-    ([("sticky", {"cookie": "a;b"})], "sticky.cookie", "must be the name of a cookie", "cookie: canary-user"),
+    ([("sticky", {"cookie": "a b"})], "sticky.cookie", "must be the name of a cookie", "cookie: a-b"),
+    ([("sticky", {"cookie": "a;b"})], "sticky.cookie", "must be the name of a cookie", "cookie: a-b"),
     ([("sticky.values", {"v1": "a;b"})], "sticky.values.v1", "must be the value of a cookie", "v1:"),
-    ([("sticky.values", {"v1": True})], "sticky.values.v1", "must be a text, in quotes", 'v1: "false"'),
+    ([("sticky.values", {"v1": True})], "sticky.values.v1", "must be a text, in quotes", 'v1: "true"'),
     ([("sticky.values", {"v1": "v2"})], "sticky.values", "'v2' is the cookie's value for v1 too", "v2: v2"),
     ([("sticky.values", {"v9": "a"})], "sticky.values.v9", "is no version that answers", "v2: a"),
     ([("sticky", {"set_by": "app"})], "sticky.cookie", "what does the app call it", "cookie: canary-user"),
@@ -151,7 +170,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         [("override.header", {"name": "x", "values": {"v1": " a"}})],
         "override.header.values.v1",
         "must be a value that a header can have",
-        "v1: B",
+        "v1: a",
     ),
     (
         [("override.header", {"name": "x", "values": {"v1": "B", "v2": "B"}})],
@@ -166,8 +185,8 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "v2: a",
     ),
     ([("override.hosts", {"next": "v9"})], "override.hosts.next", "is no version that answers users", "next: v2"),
-    ([("hosts", ["Shop.local"])], "hosts[0]", "must be a host name in lower case", "hosts: [hello.local]"),
-    ([("hosts", ["shop.local:80"])], "hosts[0]", "without port or path", "hosts: [hello.local]"),
+    ([("hosts", ["Shop.local"])], "hosts[0]", "must be a host name in lower case", "hosts: [shop.local]"),
+    ([("hosts", ["shop.local:80"])], "hosts[0]", "without port or path", "hosts: [shop.local]"),
     ([("hosts", [])], "hosts", "must not be empty", "hosts: [hello.local]"),
     ([("hosts", ["shop"])], "hosts[0]", "is a host without a dot", "hosts: [shop.local]"),
     ([("hosts", ["a.b", "a.b"])], "hosts[1]", "stands at hosts.0 too", "another-a.b"),
@@ -203,8 +222,8 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "must have a value, or a secret",
         "debug",
     ),
-    ([("services.front.env", {"A": 1.10})], "services.front.env.A.value", "must be a text, in quotes", "value: debug"),
-    ([("services.front.env", {"A B": "x"})], "services.front.env.A B", "the name must be letters", "LOG_LEVEL"),
+    ([("services.front.env", {"A": 1.10})], "services.front.env.A.value", "must be a text, in quotes", 'A: "1.1"'),
+    ([("services.front.env", {"A B": "x"})], "services.front.env.A B", "the name must be letters", "A_B"),
     (
         [("services.front.env", {"A": "x"}), ("services.front.config", {"A": "y"})],
         "services.front.config.A",
@@ -232,7 +251,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         [("services.front.mounts", {"x": "x"})],
         "services.front.mounts.x",
         "must be the absolute path",
-        "x: /var/cache/app",
+        "x: /x",
     ),
     ([("services.front.config_mount", "/etc/x")], "services.front.config_mount", "has no config to show", "config:"),
     ([("volumes", {"a": {}})], "volumes.a", "must have one of size, host_path and temporary", "{size: 1Gi}"),
@@ -314,8 +333,46 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "no second try would come",
         "per_try: 1s",
     ),
-    ([("services.back.timeout", "2")], "services.back.timeout", "must be a length of time with its unit", "10s"),
-    ([("services.back.timeout", 2)], "services.back.timeout", "must be a text, in quotes", "10s"),
+    (
+        [("services.back.timeout", "2")],
+        "services.back.timeout",
+        "must be a length of time with its unit",
+        "timeout: 2s",
+    ),
+    ([("services.back.timeout", 2)], "services.back.timeout", "must be a text, in quotes", "timeout: 2s"),
+    (
+        [("services.back.protocol", "grpc"), ("services.back.retries", {"attempts": 2, "reasons": ["5xx"]})],
+        "services.back.retries.reasons",
+        "5xx tells of HTTP, and back has protocol: grpc",
+        "reasons: [cancelled, unavailable]",
+    ),
+    (
+        [
+            ("services.back.protocol", "grpc"),
+            ("services.back.retries", {"attempts": 2, "reasons": ["gateway-error", "internal"]}),
+        ],
+        "services.back.retries.reasons",
+        "gateway-error tells of HTTP",
+        "reasons: [internal]",
+    ),
+    (
+        [("services.back.retries", {"attempts": 2, "reasons": ["unavailable"]})],
+        "services.back.retries.reasons",
+        "unavailable tells of gRPC, and back has protocol: http",
+        "reasons: [gateway-error], or protocol: grpc",
+    ),
+    (
+        [("services.back.protocol", "grpc"), ("services.back.retries", {"attempts": 2, "methods": "all"})],
+        "services.back.retries.methods",
+        "each call of gRPC is a POST",
+        "reasons: [connect-failure, refused-stream, cancelled, unavailable]",
+    ),
+    (
+        [("services.back.retries", {"attempts": 2, "methods": "POST"})],
+        "services.back.retries.methods",
+        "must be one of",
+        "methods: idempotent",
+    ),
     ([("services.back.retries", 99)], "services.back.retries.attempts", "must be at most 10 times", "attempts: 2"),
     ([("services.back.load_balancing", "fair")], "services.back.load_balancing.algorithm", "must be one of", "least"),
     ([("services.back.load_balancing", {})], "services.back.load_balancing", "must have either an algorithm", "least"),
@@ -395,7 +452,7 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "is no version of back",
         "version: v",
     ),
-    ([("alerts", {"X Y": "errors > 1%"})], "alerts.X Y", "the name must be letters", "Errors"),
+    ([("alerts", {"X Y": "errors > 1%"})], "alerts.X Y", "the name must be letters", "X_Y"),
     ([("alertmanager", "own")], "alertmanager", "would send nothing", "mail: {to:"),
     ([("mail", {"to": "x", "server": "a:25"})], "mail.to[0]", "must be a mail address", "to: team@example.org"),
     ([("mail", {"to": "a@b", "server": "a"})], "mail.server", "must be host:port", "server: smtp.example.org:587"),
@@ -429,13 +486,13 @@ BAD: list[tuple[list[tuple[str, Any]], str, str, str]] = [
         "query: sum",
     ),
     # names
-    ([("name", "Shop")], "name", "must start with a letter", "name: hello"),
-    ([("name", LONG + "x")], "name", "at most 40", "name: hello"),
+    ([("name", "Shop")], "name", "must start with a letter", "name: shop"),
+    ([("name", LONG + "x")], "name", "at most 40", f"name: {LONG}"),
     (
         [("services", {"1a": {"versions": {"v1": IMAGE}}}), ("weights", GONE)],
         "services.1a",
         "must start with",
-        "frontend",
+        "app-1a",
     ),
     (
         [("services", {LONG + "b" * 20: {"versions": {"v1-long": IMAGE}}}), ("weights", GONE)],
@@ -522,6 +579,135 @@ def test_a_secret_of_the_page_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in "".join(map(str, problems(page(tmp_path, values))))
 
 
+# A wrong value, and what would work in its place: made of the value that is there, so that it fits this page.
+OWN: list[tuple[list[tuple[str, Any]], str, str]] = [
+    ([("hosts", ["*.probe.local"])], "hosts[0]", "hosts: [probe.local]"),
+    ([("hosts", "*.probe.local")], "hosts[0]", "hosts: probe.local"),
+    ([("hosts", ["a.local", "https://B.local:8443/x"])], "hosts[1]", "hosts: [a.local, b.local]"),
+    ([("services.front.env", {"RATE": 0.5})], "services.front.env.RATE.value", 'RATE: "0.5"'),
+    ([("services.front.env", {"ON": True})], "services.front.env.ON.value", 'ON: "true"'),
+    ([("services.front.env", {"RATE": {"value": 0.5}})], "services.front.env.RATE.value", 'value: "0.5"'),
+    ([("services.front.config", {"A": 1.5})], "services.front.config.A", 'A: "1.5"'),
+    ([("services.front.versions", {"v1.0": IMAGE, "v2": IMAGE})], "services.front.versions.v1.0", "v1-0"),
+    ([("weights", {"1.0": 90, "v2": 10})], "weights.1.0", "1-0"),
+    ([("override.hosts", {"canary": "v2.1"})], "override.hosts.canary", "canary: v2-1"),
+    ([("services.front.protocol", "gprc")], "services.front.protocol", "protocol: grpc"),
+    ([("services.front.calls", "back"), ("services.front.port", 0)], "services.front.port", "port: 8080"),
+    ([("services.front.probes", {"ready": "readyz"})], "services.front.probes.ready.path", "ready: /readyz"),
+    ([("services.front.replica", 3)], "services.front.replica", "replicas: 3"),
+    ([("routes", {"/api/.*": "front"})], "routes./api/.*", "/api"),
+    ([("routes", {"/api/*": "front"})], "routes./api/*", "/api"),
+    ([("override.header", {"name": "x", "values": {"v2": "^canary.*$"}})], "override.header.values.v2", "v2: canary"),
+    ([("override.header", {"name": "x", "values": {"v2": "(beta|canary)"}})], "override.header.values.v2", "v2: beta"),
+    ([("override.header", {"name": "x", "values": {"v2": ".*"}})], "override.header.values.v2", "v2: B"),
+    ([("override.cookie", {"name": "x", "values": {"v2": "can[a-z]+"}})], "override.cookie.values.v2", "v2: cana"),
+    ([("namespase", "Shop")], "namespase", "namespace: hello"),
+    (
+        [("services.back.metrics", GONE), ("alerts.X", {"promql": "app_up > 1"})],
+        "alerts.X.promql",
+        "when: errors > 5%",
+    ),
+    (
+        [("services.back.metrics", GONE), ("dashboards.d", {"panels": [{"title": "A", "query": "sum("}]})],
+        "dashboards.d.panels[0].query",
+        'query: sum(slipway:requests:rate1m{namespace="shop"})',
+    ),
+    (
+        [("services.back.metrics", {"exports": ["orders_total"]}), ("alerts.X", {"promql": "sum("})],
+        "alerts.X.promql",
+        "promql: sum(rate(orders_total[1m])) > 5",
+    ),
+    ([("alerts.X", {"when": "errors > 5%", "version": "v2"})], "alerts.X.version", "service: front"),
+    ([("services.front.sidecar", "false")], "services.front.sidecar", "sidecar: false"),
+    ([("services.front.replicas", "3")], "services.front.replicas", "replicas: 3"),
+    ([("hosts", ["shop", "a.b"])], "hosts[0]", "hosts: [shop.local, a.b]"),
+    ([("secrets", {"my_token": {"existing": True}})], "secrets.my_token", "my-token"),
+    ([("image_pull_secrets", ["My_Registry"])], "image_pull_secrets[0]", "image_pull_secrets: [my-registry]"),
+]
+
+
+@pytest.mark.parametrize(("changes", "key", "works"), OWN)
+def test_what_would_work_is_made_of_what_is_there(
+    tmp_path: Path, changes: list[tuple[str, Any]], key: str, works: str
+) -> None:
+    found = {problem.key: problem.works for problem in problems(page(tmp_path, changed(*changes)))}
+    assert found[key] == works
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value", "works"),
+    [
+        (
+            [("services.front.env", {"API_TOKEN": {"secret": "api-tokn", "key": "TOKEN"}})],
+            "services.front.env.API_TOKEN.secret",
+            "api-tokn",
+            "secrets: {api-tokn:",
+        ),
+        (
+            [("services.front.env", {"API_TOKEN": {"secret": "api_token", "key": "TOKEN"}})],
+            "services.front.env.API_TOKEN.secret",
+            "api_token",
+            "secret: api-token",
+        ),
+        (
+            [("mail", {"to": "a@b", "server": "a:25", "user": "u", "password": {"secret": "smpt", "key": "k"}})],
+            "mail.password.secret",
+            "smpt",
+            "secrets: {smpt:",
+        ),
+        # What cannot be a name may be what it holds, and a variable is no name whatever it is called.
+        (
+            [("services.front.env", {"A": {"secret": "hunter2 hunter2", "key": "K"}})],
+            "services.front.env.A.secret",
+            "(not shown)",
+            "secret: api-token",
+        ),
+        ([("services.front.env", {"secret": 7.5})], "services.front.env.secret.value", "(not shown)", ""),
+    ],
+)
+def test_the_name_of_a_secret_is_none(
+    tmp_path: Path, changes: list[tuple[str, Any]], key: str, value: str, works: str
+) -> None:
+    found = {problem.key: problem for problem in problems(page(tmp_path, changed(*changes)))}
+    assert (found[key].value, works in found[key].works) == (value, True), found[key]
+
+
+@pytest.mark.parametrize(
+    ("value", "fine"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64)", True),
+        ("a.b.c", True),
+        ("$5", True),
+        ("a+b=c?", True),
+        ("[v2]", True),
+        ("*", True),
+        (".*", False),
+        ("beta.+", False),
+        ("^beta", False),
+        ("beta$", False),
+        (r"v\d", False),
+        (r"1\.2", False),
+        ("[a-z]", False),
+        ("[ab]+", False),
+        ("(a|b)", False),
+        ("(?i)beta", False),
+    ],
+)
+def test_an_expression_where_text_is_compared_is_refused(tmp_path: Path, value: str, fine: bool) -> None:
+    values = changed(("override.header", {"name": "x", "values": {"v2": value}}))
+    told = problems(page(tmp_path, values))
+    assert [problem.what[:32] for problem in told] == ([] if fine else ["looks like a regular expression,"])
+
+
+def test_of_a_secret_nothing_is_made(tmp_path: Path) -> None:
+    values = changed(("secrets", {"s": {"keys": {"K": {"environment": "my secret value"}}}}), ("hosts", ["://a:b@c"]))
+    values["services"]["front"]["args"] = ["--db=postgres://me:hunter2@db", 5]
+    told = "".join(problem.works for problem in problems(page(tmp_path, values)))
+    assert "secret value" not in told
+    assert "a:b" not in told
+    assert "hunter2" not in told
+
+
 # Changes of the page, the key, and part of the warning: it can be released all the same.
 DOUBTFUL: list[tuple[list[tuple[str, Any]], str, str]] = [
     ([("services.front.versions.v1", "a/b")], "services.front.versions.v1.image", "is not one image for all time"),
@@ -535,6 +721,7 @@ DOUBTFUL: list[tuple[list[tuple[str, Any]], str, str]] = [
     ([("volumes", {"a": {"size": "1Gi"}})], "volumes.a", "is used by nobody"),
     ([("secrets", {"a": {"existing": True}})], "secrets.a", "is used by nobody"),
     ([("mail", {"to": "a@b", "server": "a:25"})], "mail", "has nothing to tell"),
+    ([("services.front.sidecar", False)], "services.front", "its calls come without mTLS and back refuses them"),
 ]
 
 
@@ -570,10 +757,13 @@ FINE: list[list[tuple[str, Any]]] = [
     [("services.front.resources", {"cpu": "0.5", "cpu_limit": "500m", "memory": "1Gi", "memory_limit": "2G"})],
     [("services.front.autoscaling", {"max": 2, "cpu": 1})],
     [("services.back.timeout", "2s"), ("services.back.retries", {"attempts": 0, "per_try": "3s"})],
+    [("services.back.protocol", "grpc"), ("services.back.retries", {"attempts": 2, "reasons": ["reset", "internal"]})],
     [("services.back.callers", ["batch/*", "batch/one"])],
     [("services.back.metrics", {"exports": ["app_seconds"]}), ("alerts.X", {"promql": "app_seconds_bucket > 0 or up"})],
     [("alerts.X", {"promql": '{__name__=~"app_.*"} > 0'})],
     [("access", "open"), ("mtls", "permissive")],
+    [("services.back.callers", ["legacy/*", "plain"]), ("mtls", "permissive")],
+    [("services.front.sidecar", False), ("services.back.sidecar", False), ("mtls", "permissive")],
     [("dashboards", {})],
     [("image_pull_secrets", ["registry"])],
 ]

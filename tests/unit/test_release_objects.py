@@ -334,6 +334,21 @@ def test_whom_nobody_calls_lets_nobody_in(tmp_path: Path) -> None:
     assert spec == {"selector": {"matchLabels": labels}, "action": "ALLOW"}
 
 
+def test_plain_callers_get_in_where_the_page_says_so_and_nowhere_else(tmp_path: Path) -> None:
+    services = {
+        "web": {"calls": ["api"], "versions": {"v1": IMAGE}},
+        "api": {"callers": ["legacy/*", "plain"], "versions": {"v1": IMAGE}},
+    }
+    values = {"name": "a", "hosts": "a.b", "mtls": "permissive", "services": services}
+    made = plan(load(page(tmp_path, values)))
+    (rule,) = one(made, "AuthorizationPolicy", "api-v1")["spec"]["rules"]
+    caller = "cluster.local/ns/a/sa/web-v1"
+    sources = [{"principals": [caller]}, {"namespaces": ["legacy"]}, {"notPrincipals": ["*"]}]
+    assert [each["source"] for each in rule["from"]] == sources
+    assert "notPrincipals" not in str(one(made, "AuthorizationPolicy", "web-v1"))
+    assert made.facts["plain"] == ["api"]
+
+
 def test_an_open_release_has_no_rules_of_access(tmp_path: Path) -> None:
     made = plan(load(page(tmp_path, {**FULL, "access": "open", "mtls": "permissive"})))
     assert names(made, "AuthorizationPolicy") == set()

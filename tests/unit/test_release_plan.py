@@ -358,6 +358,14 @@ def test_a_tool_that_is_not_there_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_secret_for_pulls_that_is_not_there_is_told(tmp_path: Path) -> None:
+    values = {"image_pull_secrets": ["registry", "own"], "secrets": {"own": {"keys": {"K": {"random": True}}}}}
+    told = "image_pull_secrets: namespace shop has no Secret registry, so pulls go without it"
+    assert made(tmp_path, Environment.of({"secrets": []}), **values).warnings == [told]
+    assert made(tmp_path, Environment.of({"secrets": ["registry"]}), **values).warnings == []
+    assert made(tmp_path, Environment(), **values).warnings == []
+
+
 def test_warnings_have_file_and_line(tmp_path: Path) -> None:
     release = made(tmp_path, volumes={"disk": {"size": "1Gi"}})
     assert release.warnings[0].endswith("volumes.disk is used by nobody")

@@ -141,6 +141,15 @@ def test_for_machines_it_is_json(server: Server, capsys: pytest.CaptureFixture[s
     assert told["problems"] == ["node ctrl: it never reported; look at: kubectl describe node ctrl"]
 
 
+def test_what_asks_for_a_controller_is_collected(server: Server, tmp_path: Path) -> None:
+    server.answers["/apis/networking.k8s.io/v1/ingresses"] = listed(named("web"))
+    server.answers["/apis/networking.k8s.io/v1/ingressclasses"] = listed(named("nginx"))
+    server.answers["/apis/monitoring.coreos.com/v1/alertmanagers"] = listed(named("mine"))
+    facts = asking.collect(tmp_path, Settings())
+    assert [item["metadata"]["name"] for item in (*facts.ingresses, *facts.ingress_classes)] == ["web", "nginx"]
+    assert [(item["kind"], item["metadata"]["name"]) for item in facts.instances] == [("Alertmanager", "mine")]
+
+
 def test_a_cluster_without_mesh_and_monitoring_has_nothing_missing(server: Server, tmp_path: Path) -> None:
     server.answers["/api/v1/namespaces/monitoring/services"] = listed()
     facts = asking.collect(tmp_path, Settings())

@@ -236,6 +236,69 @@ def test_addresses_are_told_with_the_hosts_that_lead_there() -> None:
     assert made.problems == ["Service istio-system/gateway has no address; look at: kubectl describe service"]
 
 
+def ingress(age: int = 600, kind: str = "", address: str = "") -> dict[str, Any]:
+    given = [{"ip": address}] if address else []
+    return {
+        "metadata": {"name": "web", "namespace": "shop", "creationTimestamp": STAMP[age]},
+        "spec": {"rules": [{"host": "web.local"}, {}], **({"ingressClassName": kind} if kind else {})},
+        "status": {"loadBalancer": {"ingress": given}},
+    }
+
+
+NGINX = {"metadata": {"name": "nginx"}}
+DEFAULT = {"metadata": {"name": "nginx", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}}}
+
+
+@pytest.mark.parametrize(
+    ("thing", "classes", "state", "why"),
+    [
+        (ingress(address="192.0.2.9"), [NGINX], "ok", ""),
+        (ingress(age=60), [], "note", ""),
+        (ingress(), [], "wrong", "it has no class, and there is no default"),
+        (ingress(), [NGINX], "wrong", "it has no class, and there is no default"),
+        (ingress(kind="nginx"), [], "wrong", "its class is nginx, which this cluster does not have"),
+        (ingress(kind="nginx"), [NGINX], "wrong", "nothing has taken up its class nginx"),
+        (ingress(), [DEFAULT], "wrong", "nothing has taken up its class nginx"),
+    ],
+)
+def test_an_ingress_that_no_controller_sees_to_is_told(
+    thing: dict[str, Any], classes: list[dict[str, Any]], state: str, why: str
+) -> None:
+    made = report(ingresses=[thing], ingress_classes=classes)
+    (row,) = rows(made, "addresses")
+    assert (row["service"], row["hosts"], row["state"]) == ("Ingress shop/web", "web.local", state)
+    told = f"Ingress shop/web leads nowhere: no controller sees to it ({why}); here a page in releases/"
+    assert [problem.startswith(told) for problem in made.problems] == ([True] if why else [])
+
+
+def instance(age: int = 600, **said: Any) -> dict[str, Any]:
+    metadata = {"name": "mine", "namespace": "shop", "creationTimestamp": STAMP[age], "generation": 2}
+    conditions = [{"type": "Reconciled", **said}] if said else []
+    return {"kind": "Alertmanager", "metadata": metadata, "status": {"conditions": conditions}}
+
+
+@pytest.mark.parametrize(
+    ("thing", "states", "why"),
+    [
+        (instance(status="True", observedGeneration=2), [], ""),
+        (instance(age=60), ["note"], ""),
+        (instance(), ["wrong"], "no operator has looked at it"),
+        (instance(status="True", observedGeneration=1), ["wrong"], "no operator has looked at it since it was changed"),
+        (instance(status="False", observedGeneration=2, message="no Secret mail"), ["wrong"], "no Secret mail"),
+    ],
+)
+def test_an_alertmanager_that_nobody_sees_to_is_told(thing: dict[str, Any], states: list[str], why: str) -> None:
+    made = report(instances=[thing])
+    assert [row["state"] for row in rows(made, "instances")] == states
+    told = f"Alertmanager shop/mine does not run as it says: {why}; look at:"
+    assert [problem.startswith(told) for problem in made.problems] == ([True] if why else [])
+
+
+def test_a_prometheus_that_nobody_sees_to_says_where_it_would_be_seen() -> None:
+    made = report(instances=[{**instance(), "kind": "Prometheus"}])
+    assert "needs its namespace in monitoring_instance_namespaces" in made.problems[0]
+
+
 def test_a_target_that_is_down_is_told_with_its_error() -> None:
     labels = {"job": "app", "instance": "10.0.0.1:80"}
     down = {"labels": labels, "health": "down", "lastError": "connection refused"}

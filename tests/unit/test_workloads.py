@@ -142,6 +142,14 @@ def pod(reason: str = "", message: str = "", *, of: str = "page-new", restarts: 
             pod("CrashLoopBackOff", restarts=3, ended={"exitCode": 1, "message": "no such file\n"}),
             "!pod page-new-x: container page has failed 3 times, last with 1: no such file",
         ),
+        (
+            pod("CrashLoopBackOff", restarts=1, ended={"exitCode": 128, "reason": "StartError", "message": "no sh"}),
+            "!pod page-new-x: container page has failed once, last with 128 (StartError): no sh",
+        ),
+        (
+            pod("CrashLoopBackOff", restarts=3, ended={"exitCode": 137, "reason": "OOMKilled"}),
+            "!pod page-new-x: container page has failed 3 times, last with 137 (OOMKilled)",
+        ),
     ],
 )
 def test_the_reason_of_a_pod_that_cannot_start(thing: Object, said: str) -> None:

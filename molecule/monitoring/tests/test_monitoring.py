@@ -16,7 +16,7 @@ from slipway.release import Environment, load, plan
 
 from tests.support.dashboards import faults, held
 from tests.support.kube import Kube, eventually
-from tests.support.mesh import NAMESPACE, Echo, gateway_address
+from tests.support.mesh import NAMESPACE, Echo, gateway_address, routes
 from tests.support.monitoring import MAIL, MAIL_PORT, Mailbox, Monitoring, show
 from tests.support.release import page
 
@@ -279,6 +279,30 @@ def test_requests_through_the_gateway_are_recorded_by_service_and_version(echo: 
         return monitoring.value('sum(slipway:gateway_requests:rate1m{class="2xx"})') > 0
 
     eventually(recorded, seconds=120, what="requests are recorded")
+
+
+def test_an_answer_that_no_service_gave_is_an_error_of_the_one_that_was_asked(
+    echo: Echo, monitoring: Monitoring
+) -> None:
+    # Nobody is behind the Service, so the gateway answers itself.
+    host = f"nobody.{HOST}"
+    alone = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "nobody", "namespace": NAMESPACE},
+        "spec": {"selector": {"app": "nobody"}, "ports": [{"name": "http", "port": 8080}]},
+    }
+    way: list[dict[str, Any]] = json.loads(json.dumps(routes(host)).replace('"echo"', '"nobody"'))
+    echo.kube.apply([alone, *way])
+    called = f'namespace="{NAMESPACE}", service="nobody"'
+
+    def recorded() -> bool:
+        seen = {echo.ask(host=host).status for _ in range(20)}
+        assert seen <= {404, 503}
+        assert monitoring.value(f'sum(slipway:requests:rate1m{{{called}, code="503"}})') > 0
+        return monitoring.value(f"max(slipway:errors:ratio1m{{{called}}})") == 1
+
+    eventually(recorded, seconds=120, what="what the gateway answers is recorded")
 
 
 def of_a_release(folder: Path) -> dict[str, dict[str, Any]]:

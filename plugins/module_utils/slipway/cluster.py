@@ -47,18 +47,16 @@ class Cluster(Api):
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
         """Give the status and the object of an answer. Raises BusyError where no answer comes."""
-        return self._read(path, _object, method=method, body=body, accept=accept)
+        return self._answer(path, method, body, accept, _object)
 
     def text(self, path: str) -> str:
-        """Give an answer that is text. Raises SlipwayError where there is none."""
-        status, found = self._read(path, lambda _, read: read.decode(errors="replace"), accept="*/*")
+        """Read what is no object, as a log. Raises SlipwayError."""
+        status, said = self._answer(path, "GET", None, "*/*", lambda _, text: text.decode(errors="replace"))
         if status != 200:
-            raise SlipwayError(f"reading {path} is answered with {status}")
-        return found
+            raise SlipwayError(f"reading {path} is answered with {status}: {said[:200]}")
+        return said
 
-    def _read(
-        self, path: str, read: Callable[[int, bytes], T], *, method: str = "GET", body: Any = None, accept: str = ""
-    ) -> tuple[int, T]:
+    def _answer(self, path: str, method: str, body: Any, accept: str, read: Callable[[int, bytes], T]) -> tuple[int, T]:
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         headers = {"Accept": accept or "application/json", "Content-Type": kind}
         text = json.dumps(body) if body is not None else None

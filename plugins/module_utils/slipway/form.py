@@ -9,25 +9,32 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from .page import Key, Page, Problem, dotted, flow, names_a_secret, shown
+from . import repairs
+from .page import Key, Page, Problem, dotted, flow, holds_a_secret, may_be_a_name, names_a_secret, shown
 
 ELSEWHERE = "(from -e or inventory)"
 _ABSENT = object()
+# There is nothing on the page that the value could be made of, or it is the whole map that is wrong.
+_NOTHING_OWN = ("missing", "list_type", "dict_type", "model_type", "too_short", "string_too_short")
 _SPELT = {"true": True, "yes": True, "True": True, "false": False, "no": False, "False": False}
 
 
-def setting(default: Any, about: str, *, example: Any, unit: str = "", rule: str = "", **limits: Any) -> Any:
+def setting(
+    default: Any, about: str, *, example: Any, unit: str = "", rule: str = "", names: str = "", **limits: Any
+) -> Any:
     """Declare a key: ``about`` says what it does, ``unit`` what a number counts, ``rule`` what its pattern means.
 
-    ``default`` is ``...`` for a key that must be written out.
+    ``default`` is ``...`` for a key that must be written out. ``names`` says of what the value is the name, where the
+    key looks as if it held a secret itself.
     """
-    extra: dict[str, Any] = {name: text for name, text in (("x-unit", unit), ("patternErrorMessage", rule)) if text}
+    known = (("x-unit", unit), ("patternErrorMessage", rule), ("x-names", names))
+    extra: dict[str, Any] = {name: text for name, text in known if text}
     description = f"{about} Unit: {unit}." if unit else about
     return Field(default, description=description, examples=[example], json_schema_extra=extra, **limits)
 
@@ -134,8 +141,44 @@ class Form:
         name = next(part for part in reversed(key) if isinstance(part, str))
         return f"{name}: {flow(value)}"
 
-    def fault(self, error: Any) -> Fault:
-        """Say in our own words what pydantic found."""
+    def fault(self, error: Any, given: Mapping[str, Any] | None = None, page: Page | None = None) -> Fault:
+        """Say in our own words what pydantic found. With what was ``given`` a fix is made of that where it can be."""
+        found = self._fault(error)
+        key, secret = found.key, holds_a_secret(str(error["input"]))
+        named = error["loc"][-1:] == ("[key]",) or self._only_names(key, error["input"])
+        secret = secret or (any(map(names_a_secret, key[-2:])) and not named)
+        if given is None or not key or secret:
+            return found
+        if error["type"] == "extra_forbidden":
+            near = self._nearest(key)
+            own = near and repairs.moved(self.model, given, key, near)
+            return replace(found, works=self.works((*key[:-1], near), repairs.value_at(given, key))) if own else found
+        if error["type"] in _NOTHING_OWN:
+            return found
+        on_page = page is not None and key[0] in given and given[str(key[0])] is page.values.get(str(key[0]))
+        works = self._own(key, error, given, page.written if page and on_page else {})
+        return replace(found, works=works) if works else found
+
+    def _own(self, key: Key, error: Any, given: Mapping[str, Any], written: Mapping[Key, str]) -> str:
+        """Make a line that would work, or a name, of what is there; empty where nothing comes of it."""
+        if error["loc"][-1] == "[key]":
+            name = repairs.renamed(self.model, given, key)
+            return flow(name) if name else ""
+        key = repairs.stands(given, key)
+        there = repairs.value_at(given, key)
+        if not key or isinstance(there, (dict, list)) or (error["loc"][-1] == "image" and not isinstance(there, str)):
+            return ""
+        if isinstance(key[-1], int):
+            key = key[:-1]
+            if any(holds_a_secret(str(item)) for item in repairs.value_at(given, key)):
+                return ""
+            value = repairs.repaired_list(self.model, given, key, written)
+        else:
+            told = getattr(error.get("ctx", {}).get("error"), "works", None)
+            value = repairs.repaired(self.model, given, key, written, choices(self.field_at(key)), told)
+        return "" if value is None else self.works(key, value)
+
+    def _fault(self, error: Any) -> Fault:
         key: Key = error["loc"]
         if error["type"] == "extra_forbidden":
             return self._unknown(key)
@@ -196,24 +239,29 @@ class Form:
         }
         return sayings.get(error["type"], str(error["msg"]))
 
+    def _known(self, key: Key) -> list[str]:
+        """List the keys that there are beside ``key``."""
+        declared = self.field_at(key[:-1]) if len(key) > 1 else None
+        return list(keys_of((map_of(declared) if declared else None) or self.model))
+
+    def _nearest(self, key: Key) -> str:
+        """Give the known key that is nearest to an unknown one; empty: none is near."""
+        short = {item.removeprefix(self.prefix): item for item in self._known(key)}
+        typed = str(key[-1]).removeprefix(self.prefix)
+        near = difflib.get_close_matches(typed, short, n=1) or [item for item in short if item.startswith(typed)]
+        return short[near[0]] if near else ""
+
     def _unknown(self, key: Key) -> Fault:
         """Name the known key that is nearest to an unknown one."""
         *above, name = key
-        declared = self.field_at(tuple(above)) if above else None
-        model = (map_of(declared) if declared else None) or self.model
-        known = list(keys_of(model))
-        short = {item.removeprefix(self.prefix): item for item in known}
-        typed = str(name).removeprefix(self.prefix)
-        near = difflib.get_close_matches(typed, short, n=1) or [item for item in short if item.startswith(typed)]
         if names_a_secret(name):
             what = "is no setting; and a secret does not belong on this page"
             return Fault(key, what, "a vault file: -e @secrets.yml")
-        if near:
-            nearest = short[near[0]]
+        if nearest := self._nearest(key):
             return Fault(key, f"is no setting; the nearest one is {nearest}", self.works((*above, nearest)))
-        if self.home and not above and typed == name:
+        if self.home and not above and str(name).removeprefix(self.prefix) == name:
             return Fault(key, "is no setting, and this page holds nothing else", self.home)
-        return Fault(key, "is no setting", f"one of {', '.join(known)}")
+        return Fault(key, "is no setting", f"one of {', '.join(self._known(key))}")
 
     def placed(
         self, faults: Iterable[Fault], given: dict[str, Any], page: Page | None, *, warning: bool = False
@@ -235,11 +283,17 @@ class Form:
         declared = self.field_at(above)
         return declared is not None and getattr(map_of(declared), "short", None) == part
 
+    def _only_names(self, key: Key, value: Any) -> bool:
+        """Tell whether a key takes the name of a Secret, not what it holds, and the value can be one."""
+        declared, _ = self._find(key)
+        extra = declared.json_schema_extra if declared and isinstance(declared.json_schema_extra, dict) else {}
+        return bool(extra.get("x-names")) and may_be_a_name(value)
+
     def _problem(self, fault: Fault, given: dict[str, Any], page: Page | None) -> Problem:
         top = str(fault.key[0])
         defaults = self.defaults()
         value, name = self._value({**defaults, **given}, fault.key)
-        hidden = names_a_secret(name) and value is not _ABSENT
+        hidden = names_a_secret(name) and value is not _ABSENT and not self._only_names(fault.key, value)
         text = self.absent if value is _ABSENT else "(not shown)" if hidden else shown(value)
         on_page = plain({**defaults, **page.values}.get(top)) if page is not None else None
         # By their text, because a number that is none is not equal to itself.

@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from . import workloads
+from . import last_words, workloads
 from .cluster import MANAGER, BusyError, Cluster, Object, stripped
 from .errors import SlipwayError
+from .holdups import NONE, Signs, finds_no_node
 
 try:
     from yaml import CSafeLoader as Loader
@@ -34,6 +35,9 @@ _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "Cr
 # A webhook whose pods start, a kind that the API server has just been told of, and an etcd that elects its leader.
 _NOT_YET = re.compile(r"failed calling webhook|the server could not find the requested resource|etcdserver: ")
 _PAUSE = 0.5
+# Seconds between two looks at the events of a namespace in which something is waited for.
+_SIGNS = 3.0
+_LISTED = ("replicasets", "pods")
 _FOLLOWED = ("Deployment", "DaemonSet", "Pod")
 # On a definition: the sum of what was applied.
 _SUM = "slipway.io/definition"
@@ -330,33 +334,93 @@ class Applier:
     def rolled_out(self, items: Iterable[Object], seconds: float, patience: float | None = None) -> None:
         """Wait until Deployments and DaemonSets are rolled out and Pods Ready; of each its name and place are enough.
 
-        Raises NotRolledOutError as soon as a pod of the newest template has failed to start for ``patience`` seconds,
-        or for good, and when time is up.
+        Raises NotRolledOutError as soon as pods of the newest template have been held up for ``patience`` seconds (by
+        their image, a node, volumes, a quota), or for good, and when time is up.
         """
         items = list(items)
         self._learn({item["apiVersion"] for item in items})
-        began = time.monotonic()
+        began = looked = time.monotonic()
         followed = workloads.Rollouts(workloads.PATIENCE if patience is None else patience)
+        signs: dict[str, Signs] = {}
         waiting = [item for item in items if not self._there(item)]
         while waiting:
             waiting = [item for item in self.cluster.many(self._present, waiting) if not self._there(item)]
             if not waiting:
                 return
-            spaces = _spaces(waiting)
-            sets, pods = ({space: self._of(kind, space) for space in spaces} for kind in ("replicasets", "pods"))
+            sets, pods = ({space: self._of(kind, space) for space in _spaces(waiting)} for kind in _LISTED)
+            now = time.monotonic()
+            late = now - began >= seconds
+            if late or now - looked >= _SIGNS:
+                signs = {space: self._signs(space, pods[space], late=late) for space in _spaces(waiting)}
+                looked = now
             held = {
-                identity(item): workloads.stuck(item, sets[space], pods[space])
+                identity(item): workloads.stuck(item, sets[space], pods[space], signs.get(space, NONE))
                 for item in waiting
                 if "status" in item
                 for space in _spaces([item])
             }
-            now = time.monotonic()
             if faults := followed.hopeless(now, held):
-                raise NotRolledOutError("\n".join(faults))
-            if now - began >= seconds:
-                faults = [f"{identity(item)}: {self._reason(item, pods)}" for item in waiting]
+                raise NotRolledOutError("\n".join(self._with_last_words(faults, waiting, sets, pods)))
+            if late:
+                faults = [
+                    f"{identity(item)}: {held.get(identity(item), '').removeprefix('!') or reason}"
+                    for item in waiting
+                    for reason in [self._reason(item, pods, signs)]
+                ]
+                faults = self._with_last_words(faults, waiting, sets, pods)
                 raise NotRolledOutError("\n".join([f"not rolled out within {seconds:g} s:", *faults]))
             time.sleep(_PAUSE)
+
+    def _signs(self, namespace: str, pods: Iterable[Object], *, late: bool) -> Signs:
+        """Read the warnings of a namespace, its claims where one is warned of, and the nodes where a pod finds none."""
+        place = f"/api/v1/namespaces/{namespace}"
+        try:
+            signs = Signs(tuple(self.cluster.items(f"{place}/events?fieldSelector=type%3DWarning") or []))
+            claims = self.cluster.items(f"{place}/persistentvolumeclaims") if signs.names_claims() else []
+            nodes = self.cluster.items("/api/v1/nodes") if any(map(finds_no_node, pods)) else []
+        except SlipwayError:
+            # They only tell more; what is waited for is asked anew in a moment.
+            return Signs(late=late)
+        return Signs(signs.events, tuple(claims or []), tuple(nodes or []), time.time(), late)
+
+    def _with_last_words(
+        self,
+        faults: Iterable[str],
+        items: Iterable[Object],
+        sets: Mapping[str, list[Object]],
+        pods: Mapping[str, list[Object]],
+    ) -> list[str]:
+        """Add to what is told of each workload the last lines of its container that has failed."""
+        names = {identity(item): item for item in items}
+        told = []
+        for fault in faults:
+            item = names[next(name for name in names if fault.startswith((f"{name}:", f"{name} ")))]
+            (space,) = _spaces([item])
+            failed = workloads.crashed(item, sets[space], pods[space])
+            found = next((one for one in failed if one[0]["metadata"]["name"] in fault), None)
+            told.append(self._last_words(fault, space, *found) if found else fault)
+        return told
+
+    def _last_words(self, fault: str, namespace: str, pod: Mapping[str, Any], container: str, previous: bool) -> str:
+        """Give what is told, without what the pod's Secrets hold, and the last lines of a container's log after it."""
+        name = pod["metadata"]["name"]
+        place = f"/api/v1/namespaces/{namespace}"
+        asked = {"container": container, "tailLines": last_words.LINES, "limitBytes": last_words.ASKED}
+        query = urllib.parse.urlencode({**asked, **({"previous": "true"} if previous else {})})
+        where = (
+            f"kubectl --namespace {namespace} logs{' --previous' if previous else ''} {name} --container {container}"
+        )
+        try:
+            secrets = [self.cluster.get(f"{place}/secrets/{secret}") for secret in last_words.secrets_of(pod)]
+        except SlipwayError:
+            return f"{fault}\n    its log is not shown, as its Secrets cannot be read to take them out: {where}"
+        hidden = [value for secret in secrets if secret for value in last_words.values_of(secret)]
+        try:
+            lines = last_words.shown(self.cluster.text(f"{place}/pods/{name}/log?{query}"), hidden)
+        except SlipwayError:
+            lines = []
+        shown = [f"    its last lines ({where}):", *(f"    | {line}" for line in lines)] if lines else []
+        return "\n".join([last_words.masked(fault, hidden), *shown])
 
     def _present(self, item: Object) -> Object:
         """Read a workload anew; one that is not there yet stays what it was, without a state."""
@@ -369,12 +433,12 @@ class Applier:
         root = "/apis/apps/v1" if kind == "replicasets" else "/api/v1"
         return self.cluster.items(f"{root}/namespaces/{namespace}/{kind}") or []
 
-    def _reason(self, item: Object, pods: Mapping[str, list[Object]]) -> str:
+    def _reason(self, item: Object, pods: Mapping[str, list[Object]], signs: Mapping[str, Signs]) -> str:
         if "status" not in item:
             return "it is not there"
         (space,) = _spaces([item])
         name = item["metadata"]["name"]
-        return workloads.reason(name, [item] if item["kind"] == "Pod" else pods[space])
+        return workloads.reason(name, [item] if item["kind"] == "Pod" else pods[space], signs.get(space, NONE))
 
 
 def _spaces(items: Iterable[Object]) -> set[str]:

@@ -92,12 +92,16 @@ class SettingsError(SlipwayError):
 
 @dataclass(frozen=True)
 class Page:
-    """A page as read: plain ``values``, the ``lines`` (from 1) of its keys, and what is wrong with it as a file."""
+    """A page as read: plain ``values``, the ``lines`` (from 1) of its keys, and what is wrong with it as a file.
+
+    ``written`` is the text of each value that is neither a map nor a list, as the page has it.
+    """
 
     path: Path
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Key, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    written: dict[Key, str] = field(default_factory=dict)
 
     def line(self, key: Key) -> int:
         """Find the line of ``key``, else of the nearest key above it; 0 when the page has neither."""
@@ -155,6 +159,11 @@ def _is_plain(text: str) -> bool:
 def names_a_secret(name: object) -> bool:
     """Tell whether a key looks as if it held a secret (``password``, ``…_token``)."""
     return bool(_SECRET_NAME.search(str(name)))
+
+
+def may_be_a_name(value: object) -> bool:
+    """Tell whether a value can be the name of something, and is too short for a key or a token."""
+    return bool(re.fullmatch(r"[A-Za-z0-9._-]{1,63}", str(value))) and not re.search(r"[\w+/=]{24}", str(value))
 
 
 def holds_a_secret(text: str) -> bool:
@@ -283,6 +292,7 @@ def _walk(node: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
             walk.page.lines[(*key, index)] = item.start_mark.line + 1
             fine = _walk(item, (*key, index), walk, above) and fine
         return fine
+    walk.page.written[key] = node.value
     try:
         walk.loader.construct_object(node)
     except (ValueError, ArithmeticError, AttributeError, LookupError) as exc:

@@ -19,7 +19,7 @@ from .page import Key
 from .release import certificate
 from .release.environment import Environment
 from .release.planner import KINDS, OF_NAMESPACE, identity
-from .release.transition import labels_of, stays, versions_by_label
+from .release.transition import labels_of, last_of, stays, versions_by_label
 from .release.workload import VERSION
 
 Object = dict[str, Any]
@@ -244,7 +244,7 @@ def _bands(items: Iterable[Object]) -> tuple[tuple[str, int], ...]:
     for item in items:
         if item["kind"] == "VirtualService" and item["spec"].get("gateways") != ["mesh"]:
             for rule in item["spec"].get("http") or []:
-                if rule.get("name", "").rpartition(":")[2] in ("hash", "weights"):
+                if last_of(rule) in ("hash", "weights"):
                     routes = [
                         (to["destination"].get("subset"), to.get("weight", 100)) for to in rule.get("route") or []
                     ]

@@ -18,6 +18,15 @@ class NoMeshError(SlipwayError):
     """The cluster does not know kinds without which there is no release."""
 
 
+class RefusedError(SlipwayError):
+    """What the API server ``refused`` of a plan: status and message, by identity."""
+
+    def __init__(self, refused: dict[str, tuple[int, str]]) -> None:
+        self.refused = refused
+        told = (f"{name}: the API server refuses it ({status}): {said}" for name, (status, said) in refused.items())
+        super().__init__("\n".join(told))
+
+
 class Cluster(cluster.Cluster):
     """A cluster that is asked about releases."""
 
@@ -75,13 +84,15 @@ class Cluster(cluster.Cluster):
         """Say which objects an apply would change: the object, what is there, what would be there.
 
         The API server works it out (a dry run), and what it refuses is refused here, before anything is touched.
-        ``anew``: identities of objects that are made anew, whatever is there.
+        ``anew``: identities of objects that are made anew, whatever is there. Raises RefusedError.
         """
         anew = set(anew)
         there = {identity(item): item for item in found.own}
         new = {item["metadata"]["name"] for item in objects if item["kind"] == "Namespace" and not found.has_namespace}
 
-        def compare(item: Object) -> tuple[Object, Object | None, Object] | str | None:
+        refused: dict[str, tuple[int, str]] = {}
+
+        def compare(item: Object) -> tuple[Object, Object | None, Object] | None:
             namespace = item["metadata"].get("namespace", "")
             if namespace in new:
                 return item, None, item
@@ -92,16 +103,18 @@ class Cluster(cluster.Cluster):
             query = f"?fieldManager={MANAGER}&force=true&dryRun=All"
             status, after = self.ask(path + query, method="PATCH", body=item)
             if status not in (200, 201):
-                return f"{identity(item)}: the API server refuses it ({status}): {after.get('message', '')}"
+                refused[identity(item)] = (status, str(after.get("message", "")))
+                return None
             if before is not None and stripped({**before, **_kind(after)}) == stripped(after):
                 return None
             return item, before, after
 
+        objects = list(objects)
         results = self.many(compare, objects)
-        refused = [result for result in results if isinstance(result, str)]
         if refused:
-            raise SlipwayError("\n".join(refused))
-        return [result for result in results if isinstance(result, tuple)]
+            names = map(identity, objects)
+            raise RefusedError({name: refused[name] for name in names if name in refused})
+        return [result for result in results if result is not None]
 
     def present_secrets(self, namespace: str, names: Iterable[str]) -> dict[str, Object]:
         """Read Secrets with what they hold, which must go no further than the process that asks."""

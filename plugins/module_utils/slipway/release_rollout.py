@@ -10,6 +10,7 @@ from typing import Any
 
 from .cluster import BusyError, Cluster, Object
 from .errors import SlipwayError
+from .holdups import hints
 from .objects import Applier, NotRolledOutError
 from .release_apply import OF_RELEASE
 
@@ -90,8 +91,9 @@ class Rollout:
         try:
             applier.rolled_out(wanted, self.timeout)
         except NotRolledOutError as exc:
+            works = "".join(f"\n    would work: {hint}" for hint in hints(exc.message, self.namespace))
             raise SlipwayError(
-                f"{exc.message}\nThe routes are as they were: what served before serves on.\n"
+                f"{exc.message}{works}\nThe routes are as they were: what served before serves on.\n"
                 f"look at: kubectl --namespace {self.namespace} get pods,events"
             ) from exc
 

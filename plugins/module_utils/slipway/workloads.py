@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from . import holdups
+from .holdups import NONE, Signs
 
 Object = Mapping[str, Any]
 
@@ -21,6 +24,8 @@ _PULLS = (
 # Seconds that such a state has to last, and starts that a container may fail.
 PATIENCE = 20.0
 _CRASHES = 3
+# The program could not even be started, as one that the image does not have.
+_NEVER_BEGAN = ("StartError", "ContainerCannotRun")
 # What tells the ReplicaSet of a Deployment's present template, and the pods of a DaemonSet's.
 _REVISION = "deployment.kubernetes.io/revision"
 _GENERATION = ("deprecated.daemonset.template.generation", "pod-template-generation")
@@ -35,22 +40,28 @@ def all_available(deployments: Iterable[Object], wanted: Wanted) -> bool:
     return all(name in states and available(states[name], least) for name, least in _leasts(wanted).items())
 
 
-def unready(deployments: Iterable[Object], pods: Iterable[Object], wanted: Wanted) -> list[str]:
-    """Say of each wanted Deployment that is not Available why, as far as its pods know."""
+def unready(
+    deployments: Iterable[Object], pods: Iterable[Object], wanted: Wanted, events: Iterable[Object] = ()
+) -> list[str]:
+    """Say of each wanted Deployment that is not Available why, as far as its pods and the ``events`` know."""
+    signs, pods = Signs(tuple(events), late=True), list(pods)
     states = {item["metadata"]["name"]: item for item in deployments}
     faults = []
     for name, least in _leasts(wanted).items():
         if name not in states:
             faults.append(f"{name} is not there")
         elif not available(states[name], least):
-            faults.append(f"{name} is not Available: {reason(name, pods)}")
+            refused = holdups.refused(states[name]).removeprefix("!")
+            faults.append(f"{name} is not Available: {refused or reason(name, pods, signs)}")
     return faults
 
 
-def reason(name: str, pods: Iterable[Object]) -> str:
+def reason(name: str, pods: Iterable[Object], signs: Signs = NONE) -> str:
     """Say what the pods of the workload ``name`` know of why it is not there yet."""
+    pods = list(pods)
     own = [pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{name}-")]
-    return "; ".join(_troubles(own) or _starting(own)) or "its pods are starting"
+    held = [words.removeprefix("!") for pod in own if (words := holdups.kept_back(pod, pods, signs))]
+    return "; ".join(_troubles(own, signs) or held or _starting(own)) or "its pods are starting"
 
 
 def rolled_out(item: Object) -> bool:
@@ -68,44 +79,78 @@ def rolled_out(item: Object) -> bool:
     )
 
 
-def stuck(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) -> str:
+def stuck(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object], signs: Signs = NONE) -> str:
     """Say what holds up pods of the newest template of a Deployment or DaemonSet, or a Pod; empty: nothing does.
 
-    The sets and pods are those of its namespace. Whether it lasts is for the caller to see (``PATIENCE``); what begins
-    with ``!`` needs no patience.
+    The sets, pods and signs are those of its namespace. Whether it lasts is for the caller to see (``PATIENCE``); what
+    begins with ``!`` needs no patience.
     """
-    metadata, status = item["metadata"], item.get("status") or {}
+    metadata, status, pods = item["metadata"], item.get("status") or {}, list(pods)
     if item["kind"] == "Pod":
         # Nobody makes it anew, as is done for the pods of a Deployment.
-        return cannot_start(item) or (f"!pod {metadata['name']} has ended{_ends(item)}" if _failed(item) else "")
+        failed = f"!pod {metadata['name']} has ended{_ends(item)}" if _failed(item) else ""
+        return cannot_start(item, signs) or failed or holdups.kept_back(item, pods, signs)
     if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
         # What its controller shows is still about the template before.
         return ""
-    carried = metadata.get("annotations") or {}
+    sets = _newest_sets(item, replica_sets)
+    own = _of_newest_template(item, sets, pods)
+    owners = sets if item["kind"] == "Deployment" else [item]
+    held = [
+        *(cannot_start(pod, signs) for pod in own),
+        *(holdups.kept_back(pod, pods, signs) for pod in own),
+        *(holdups.refused(owner, pods, signs) for owner in owners),
+        "" if owners else holdups.setless(item, pods, signs),
+    ]
+    return next((words for words in held if words.startswith("!")), "") or next(filter(None, held), "")
+
+
+def crashed(item: Object, replica_sets: Iterable[Object], pods: Iterable[Object]) -> Iterator[tuple[Object, str, bool]]:
+    """Give pods of the newest template with a container that has failed, and whether it was started anew since."""
+    own = [item] if item["kind"] == "Pod" else _of_newest_template(item, _newest_sets(item, replica_sets), pods)
+    for pod in own:
+        for container in _statuses(pod):
+            state, last = container.get("state") or {}, container.get("lastState") or {}
+            if (state.get("terminated") or {}).get("exitCode"):
+                yield pod, str(container["name"]), False
+                continue
+            ended = last.get("terminated") or {}
+            if ended.get("exitCode") or (ended and (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"):
+                yield pod, str(container["name"]), True
+
+
+def _newest_sets(item: Object, replica_sets: Iterable[Object]) -> list[Object]:
+    """Give the ReplicaSets of a Deployment's present template."""
+    metadata = item["metadata"]
+    revision = (metadata.get("annotations") or {}).get(_REVISION)
+    return [
+        one
+        for one in replica_sets
+        if item["kind"] == "Deployment"
+        and metadata["name"] in _owners(one)
+        and (one["metadata"].get("annotations") or {}).get(_REVISION) == revision
+    ]
+
+
+def _of_newest_template(item: Object, sets: Iterable[Object], pods: Iterable[Object]) -> list[Object]:
     if item["kind"] == "Deployment":
-        newest = {
-            one["metadata"]["name"]
-            for one in replica_sets
-            if metadata["name"] in _owners(one)
-            and (one["metadata"].get("annotations") or {}).get(_REVISION) == carried.get(_REVISION)
-        }
-        own = [pod for pod in pods if newest & _owners(pod)]
-    else:
-        annotation, label = _GENERATION
-        own = [
-            pod
-            for pod in pods
-            if metadata["name"] in _owners(pod)
-            and (pod["metadata"].get("labels") or {}).get(label) in (None, carried.get(annotation))
-        ]
-    return next(filter(None, map(cannot_start, own)), "")
+        newest = {one["metadata"]["name"] for one in sets}
+        return [pod for pod in pods if newest & _owners(pod)]
+    metadata = item["metadata"]
+    annotation, label = _GENERATION
+    generation = (metadata.get("annotations") or {}).get(annotation)
+    return [
+        pod
+        for pod in pods
+        if metadata["name"] in _owners(pod) and (pod["metadata"].get("labels") or {}).get(label) in (None, generation)
+    ]
 
 
 def _owners(item: Object) -> set[str]:
     return {one["name"] for one in item["metadata"].get("ownerReferences") or []}
 
 
-def cannot_start(pod: Object) -> str:
+def cannot_start(pod: Object, signs: Signs = NONE) -> str:
     """Say why a pod does not start, in the words of its state; empty: nothing holds it up. ``!``: for good."""
     if pod["metadata"].get("deletionTimestamp"):
         return ""
@@ -120,12 +165,17 @@ def cannot_start(pod: Object) -> str:
         if reason in _HOPELESS:
             return f"!{what}"
         if reason in _PULLS:
-            return what
-        if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES:
-            ended = (container.get("lastState") or {}).get("terminated") or {}
+            beside = holdups.beside(pod, signs)
+            return f"{what} ({beside})" if beside else what
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        why = ended.get("reason", "Error")
+        starts = 1 if why in _NEVER_BEGAN else _CRASHES
+        if reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= starts:
             code = f", last with {ended['exitCode']}" if "exitCode" in ended else ""
+            code += f" ({why})" if code and why not in ("Error", "Completed") else ""
             said = f": {ended['message'].strip()}" if ended.get("message") else ""
-            what = f"container {container['name']} has failed {container['restartCount']} times{code}{said}"
+            often = "once" if container["restartCount"] == 1 else f"{container['restartCount']} times"
+            what = f"container {container['name']} has failed {often}{code}{said}"
             return f"!pod {name}: {what}"
     return ""
 
@@ -191,7 +241,7 @@ def available(deployment: Object, least: int | None = None) -> bool:
     )
 
 
-def _troubles(pods: Iterable[Object]) -> list[str]:
+def _troubles(pods: Iterable[Object], signs: Signs) -> list[str]:
     troubles = []
     for pod in pods:
         if pod["metadata"].get("deletionTimestamp"):
@@ -208,7 +258,8 @@ def _troubles(pods: Iterable[Object]) -> list[str]:
             if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
                 troubles.append(f"{name} {waiting['reason']}: {waiting.get('message', '')}".strip(": "))
             elif "running" in state and not container.get("ready"):
-                troubles.append(f"{name} runs and is not ready")
+                probe = holdups.unhealthy(pod, signs)
+                troubles.append(f"{name} runs and is not ready" + (f" ({probe})" if probe else ""))
     return troubles
 
 

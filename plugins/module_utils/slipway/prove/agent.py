@@ -257,7 +257,7 @@ class Agent:
                 if context is None:
                     raise ValueError("the job names no authority to verify certificates with")
                 connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
-            connection.request("GET", path, headers=headers)
+            connection.request(step.get("method", "GET"), path, headers=headers)
             # http.client follows no redirect.
             answer = connection.getresponse()
             body = answer.read(MOST_BODY)

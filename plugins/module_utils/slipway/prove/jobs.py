@@ -15,8 +15,9 @@ Json = dict[str, Any]
 PROGRAM = Path(agent.__file__)
 # Reserved for measurements between networks (RFC 2544), so nobody's on a network that a node is in; it stays there.
 NETWORK = "198.18.0.0/16"
-# What runs beside the stages has its own namespace, so its own network: the other half of what is reserved.
-BESIDE = "198.19.0.0/16"
+# What runs beside the stages has its own namespace, so its own network: a part of the other half of what is reserved;
+# the rest of it is for streams while a release changes (``during.NETWORKS``).
+BESIDE = "198.19.0.0/17"
 # Runs that begin in different spans of so many seconds use different source addresses.
 SPAN = 20
 

@@ -251,13 +251,22 @@ def obeys(facts: Json, deployments: Mapping[str, Json]) -> Json:
     speaks = []
     for name, service in facts["services"].items():
         for version in service["versions"].values():
-            container = _container(deployments.get(version["deployment"]))
-            settings = {each["name"]: each.get("value") for each in container.get("env") or []}
-            image = _ROLE.search(str(container.get("image", "")))
-            roles[name] = settings.get("APP_ROLE") or (image[1] if image else "")
+            deployment = deployments.get(version["deployment"])
+            roles[name] = role_of(deployment)
             # The header of a request goes on only from a hop that obeys it itself.
-            speaks.append(settings.get("APP_TEST_HEADER") == "1")
+            speaks.append(_settings(_container(deployment)).get("APP_TEST_HEADER") == "1")
     return {"test_header": bool(speaks) and all(speaks), "roles": {name: role for name, role in roles.items() if role}}
+
+
+def role_of(deployment: Mapping[str, Any] | None) -> str:
+    """Give what the example app calls itself in a Deployment; empty: it is another app."""
+    container = _container(deployment)
+    image = _ROLE.search(str(container.get("image", "")))
+    return str(_settings(container).get("APP_ROLE") or (image[1] if image else ""))
+
+
+def _settings(container: Mapping[str, Any]) -> Json:
+    return {each["name"]: each.get("value") for each in container.get("env") or []}
 
 
 def _container(deployment: Mapping[str, Any] | None) -> Json:

@@ -1,9 +1,10 @@
 """From the claims of a release to requests, readings and what is expected of them. Plain data in, plain data out.
 
 An experiment: ``clients`` clients, each going through ``steps`` one after the other (``to``, ``port``, ``host``,
-``path``, ``headers``, ``cookies``, ``times``, ``tls`` at the port for https), from ``sources`` ([first, how many],
-indices of addresses), as ``by`` (``addresses``, or the name of a client pod), with a cookie jar where ``session`` is
-set, and ``pace`` seconds between two requests of a client. A read is something that the runner looks up in the cluster.
+``path``, ``headers``, ``cookies``, ``times``, ``tls`` at the port for https, ``method`` if not GET), from ``sources``
+([first, how many], indices of addresses), as ``by`` (``addresses``, or the name of a client pod), with a cookie jar
+where ``session`` is set, and ``pace`` seconds between two requests of a client. A read is something that the runner
+looks up in the cluster.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ MOST_PLACES = 8
 HTTPS = 443
 TASKS = ("/sms", "/analyze")
 TEST_HEADER = "x-slipway-test"
+# What a hop that is made to fail answers with: one of these, which any of the reasons for another try means.
+FAILED = (503, 502, 504)
 # Every kind of claim that a proof knows.
 KINDS = (
     *("address", "share", "default", "sticky", "withdrawn", "override", "chain", "shadow", "limit", "tls", "mtls"),
@@ -46,6 +49,8 @@ KINDS = (
 )
 # Claims about which version answered.
 OF_VERSIONS = ("share", "default", "sticky", "withdrawn", "override", "chain", "shadow")
+# Load for an alert about errors, of which the faults of the page make enough; a share shows once other requests end.
+ABORTED_PER_SECOND = 2.0
 # How long an alert may take beyond its own ``for``, in seconds.
 PATIENCE = 90
 
@@ -259,16 +264,9 @@ class _Planner:
         self._room(step["path"], count)
         return self._experiment([{**step, "times": each}], clients=math.ceil(count / each), **more)
 
-    def _route_of(self, path: str) -> str:
-        fits = (r["path"] for r in self.facts["routes"] if r["path"] == "/" or f"{path}/".startswith(r["path"] + "/"))
-        return next(fits, "")
-
     def _path(self, route: str) -> str:
         """Give a path below a route that the whole chain answers, with a text that no cache knows."""
-        if route in self.environment.paths:
-            return self.environment.paths[route]
-        task = next((task for task in TASKS if self._route_of(task) == route), None)
-        return f"{task}?text=prove+{{nonce}}+{{n}}" if task else route
+        return asked_at(route, [each["path"] for each in self.facts["routes"]], self.environment.paths)
 
     def _signatures(self, route: Json) -> dict[str, list[list[str | None]]]:
         """Give for each version the hops that its requests meet: [service, version or None where any may]."""
@@ -536,7 +534,7 @@ class _Planner:
     def _mtls(self, claim: Json) -> Json:
         if claim["mode"] not in ("strict", "permissive"):
             raise NotExercisedError("the release does not ask for it")
-        expect: Json = {"mode": claim["mode"], "services": {}}
+        expect: Json = {"mode": claim["mode"], "plain": claim["plain"], "services": {}}
         for name in self.facts["services"]:
             if self._guarded(name):
                 self.pods["plain"] = {"sidecar": False, "labels": {}}
@@ -582,17 +580,14 @@ class _Planner:
         if not self.environment.monitoring:
             raise SkippedError("there is no monitoring in this cluster")
         self._read("alert", name=alert["name"], stage="alerts")
-        expect = {**alert, "within": alert["for"] + PATIENCE, "mail": None}
+        seconds = alert["for"] + PATIENCE + (STAGES["clients"] if self._aborting(alert) else 0)
+        expect = {**alert, "within": seconds, "mail": None}
         if claim["mail"]:
             expect["mail"] = {**claim["mail"], "seen": "read" if self.environment.mail_sink else "handed over"}
-        match = re.fullmatch(r"\s*requests\s*>\s*([\d.]+)\s*/\s*(s|m|h)\w*\s*", alert["when"] or "")
-        if match is None:
-            raise NotExercisedError("only a load of requests is made on purpose; its rule is loaded and silent")
-        rate = float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]] * 1.5
-        seconds = alert["for"] + PATIENCE
+        rate = self._load(alert)
         if rate > 10:
             raise NotExercisedError(f"{alert['when']} is more load than a proof should make")
-        route, forced = self._way_to(alert["service"], alert["version"])
+        route, forced = self._way_to(self._aborting(alert) or alert["service"], alert["version"])
         # Each of these clients stays below every limit per client.
         limits = (
             each for each in self._limits_on(route["path"]) if not (self.environment.past and each["per"] != "client")
@@ -606,6 +601,25 @@ class _Planner:
             raise NotExercisedError(f"{alert['when']} would take {clients} clients at once to stay below the limits")
         self._experiment([step], clients=clients, pace=pace, parallel=64, stage="alerts")
         return expect
+
+    def _load(self, alert: Json) -> float:
+        """Give the requests in a second that make an alert fire."""
+        match = re.fullmatch(r"\s*requests\s*>\s*([\d.]+)\s*/\s*(s|m|h)\w*\s*", alert["when"] or "")
+        if match:
+            return float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]] * 1.5
+        if self._aborting(alert):
+            return ABORTED_PER_SECOND
+        raise NotExercisedError("only a load of requests is made on purpose; its rule is loaded and silent")
+
+    def _aborting(self, alert: Json) -> str | None:
+        """Name the service at whose paths the faults of the page make twice the errors that an alert is about."""
+        match = re.fullmatch(r"\s*(?:errors|5xx)\s*>\s*([\d.]+)\s*%\s*", alert["when"] or "")
+        for service in (route["service"] for route in self.facts["routes"]) if match else ():
+            abort = (self.facts["services"][service]["faults"] or {}).get("abort") or {"status": 0}
+            enough = abort["status"] >= 500 and match and abort["share"] >= 2 * float(match[1])
+            if enough and alert["service"] in (None, service):
+                return str(service)
+        return None
 
     def _way_to(self, service: str | None, version: str | None) -> tuple[Json, Json]:
         """Give a route to a service, and what makes each request there meet that version of it."""
@@ -694,18 +708,28 @@ class _Planner:
         return {"service": claim["service"], "seconds": seconds, "delay": seconds + 2}
 
     def _retries(self, claim: Json) -> Json:
-        _, path, role = self._reached(claim["service"])
-        policy = claim["policy"]
+        service, policy, method = claim["service"], claim["policy"], claim.get("method", "GET")
+        _, path, role = self._reached(service)
         if not _tries_again(policy):
             raise NotExercisedError("it asks again only after faults that a request cannot bring about")
-        for hop, before in self._before(claim["service"]):
+        entries = (route["path"] for route in self.facts["routes"] if route["service"] == service)
+        own = [route for route in entries if not self._alike(route, service, role)]
+        if policy["methods"] and not own:
+            called = "by a method that the program of its caller picks"
+            raise NotExercisedError(f"{service} is called {called}; {', '.join(policy['methods'])} are asked again")
+        path = next((known for known in map(self._path, own) if "?" in known), path)
+        for hop, before in [] if own else self._before(service):
             if _tries_again(before["retries"]):
                 raise NotExercisedError(f"{hop}, on the way there, would try again in its place")
-        pods = max(own["replicas"] for own in self.facts["services"][claim["service"]]["versions"].values())
-        if pods > policy["attempts"]:
+        pods = max(version["replicas"] for version in self.facts["services"][service]["versions"].values())
+        if method == "GET" and pods > policy["attempts"]:
             raise NotExercisedError(f"each of {pods} pods fails once, and it asks again {policy['attempts']} times")
-        self._many(5, self._step(path, headers={TEST_HEADER: f"status=503;first=1;at={role}"}), stage="last")
-        return {"service": claim["service"], "attempts": policy["attempts"]}
+        # Not what the release answers with on purpose.
+        failed = next((status for status in FAILED if status not in self._tolerated()), FAILED[0])
+        header = {TEST_HEADER: f"status={failed};first=1;at={role}"}
+        # One that no GET is answered with, should it be sent twice: the app finds no text in what has no body.
+        self._many(5, self._step(path, headers=header, method=method if method != "GET" else None), stage="last")
+        return {"service": service, "attempts": policy["attempts"], "method": method, "failed": failed}
 
     def _circuit_breaking(self, claim: Json) -> Json:
         self._held(claim["service"])
@@ -736,6 +760,20 @@ class _Planner:
                 expect[name]["seconds"] = _seconds(expect[name]["time"])
         self._experiment([self._step(self._path(routes[0]))], clients=max(rules), sources=max(rules))
         return {**expect, "n": max(rules)}
+
+
+def asked_at(route: str, routes: Iterable[str], paths: Mapping[str, str]) -> str:
+    """Give the path to ask for one of ``routes``: what ``paths`` names, else a task of the example app below it."""
+    if route in paths:
+        return paths[route]
+    known = list(routes)
+    task = next((task for task in TASKS if covering(task, known) == route), None)
+    return f"{task}?text=prove+{{nonce}}+{{n}}" if task else route
+
+
+def covering(path: str, routes: Iterable[str]) -> str:
+    """Give the first of ``routes`` that answers a path, empty where none does; a page has the longest first."""
+    return next((own for own in routes if own == "/" or f"{path}/".startswith(f"{own}/")), "")
 
 
 def callers(held: Json, service: str) -> tuple[bool, list[str]]:

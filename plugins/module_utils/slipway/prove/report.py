@@ -43,6 +43,7 @@ def page(data: Json) -> str:
     pictures = data["pictures"]
     limits = pictures.get("limits", [])
     drawn = {
+        "change": _marked(change(pictures.get("change") or {})),
         "shares": _marked(shares(pictures.get("shares", []))),
         "limits": [(limit["title"], _marked(timeline(limit))) for limit in limits],
         "latency": _marked(latency(pictures.get("latency", []))),
@@ -72,6 +73,55 @@ def _line(x: float, y: float, x2: float, y2: float, kind: str) -> str:
 
 def _box(x: float, y: float, width: float, height: float, kind: str) -> str:
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3" class="{kind}"/>'
+
+
+def change(picture: Json) -> str:
+    """Draw a change in time: for each version its answers, what went wrong as marks, the run's steps as lines."""
+    if not picture:
+        return ""
+    seconds, bar, versions = picture["seconds"] or 1.0, picture["bar"], picture["versions"]
+    top, tall, high = 16.0, 58.0, 34.0
+    most = max((max(row) for row in versions.values()), default=0) or 1
+    marks = [("failed", "bad", [at for at, _ in picture["failures"]]),
+             ("not theirs", "bad", [at for at, _ in picture["foreign"]]),
+             ("moved", "bad", picture["moved"])]  # fmt: skip
+    marks = [mark for mark in marks if mark[2]]
+    bottom = top + tall * len(versions) + 30.0 * len(marks)
+
+    def x(at: float) -> float:
+        return PAD + (WIDTH - 2 * PAD) * min(max(at, 0.0), seconds) / seconds
+
+    begin, end = picture["change"]
+    parts = [_box(x(begin), top, max(1.0, x(end) - x(begin)), bottom - top, "during")]
+    numbered = -WIDTH
+    for number, (name, began) in enumerate(picture["steps"], 1):
+        line = _line(x(began), top - 4, x(began), bottom, "call thin")
+        parts.append(f"<g><title>{escape(name)}, {began:.1f} s</title>{line}</g>")
+        if x(began) - numbered >= 14:
+            # Of steps that follow at once the first one's number stands for all.
+            parts.append(_text(x(began), 10, number, "small", "middle"))
+            numbered = x(began)
+    for index, (name, row) in enumerate(versions.items()):
+        y = top + tall * index + 20 + high
+        parts += [_text(PAD, y - high - 6, name), _line(PAD, y, WIDTH - PAD, y, "axis")]
+        parts.append(_text(WIDTH - PAD, y - high - 6, f"{sum(row)}, at most {max(row) / bar:.0f}/s", "small", "end"))
+        for place, count in enumerate(row):
+            if count:
+                left, right = x(place * bar), x((place + 1) * bar)
+                parts.append(
+                    _box(left, y - high * count / most, max(1.0, right - left - 1), high * count / most, "rate")
+                )
+    for index, (name, kind, times) in enumerate(marks):
+        y = top + tall * len(versions) + 30.0 * index + 20
+        parts += [_text(PAD, y - 8, f"{name}: {len(times)}", "small"), _line(PAD, y, WIDTH - PAD, y, "axis")]
+        # As many marks as can be told apart.
+        places = sorted({round(x(at)) for at in times})
+        parts += [f'<circle cx="{place}" cy="{y:g}" r="3" class="{kind}"/>' for place in places]
+    parts += [
+        _text(PAD, bottom + 14, "0 s", "small"),
+        _text(WIDTH - PAD, bottom + 14, f"{seconds:.0f} s", "small", "end"),
+    ]
+    return _svg(bottom + 20, "While it changed: answers by version over time", parts)
 
 
 def shares(rows: list[Json]) -> str:

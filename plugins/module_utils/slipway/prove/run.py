@@ -219,8 +219,15 @@ class Kubectl:
         where = [f"--namespace={namespace}", pod, f"--container={container}"]
         return [str(self.program), f"--kubeconfig={self.kubeconfig}", "exec", *where, "--", *command]
 
+    def held(self, by: str) -> list[str]:
+        """Give the command that runs a Python program in a client pod for as long as its input is open."""
+        command = self._exec(self.namespace, by, CONTAINER, PYTHON, "-I")
+        command.insert(command.index("exec") + 1, "--stdin")
+        return command
+
     @property
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Give what programs that ask the cluster run with."""
         # The API is on the node network, whatever proxy this machine's user goes through.
         return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
@@ -229,7 +236,7 @@ class Kubectl:
         seconds = min(float(given["seconds"]), MOST_SECONDS) + GRACE
         if by == "here":
             command = [sys.executable, "-I", str(PROGRAM)]
-            said = carried_out(command, json.dumps(given), seconds, stop, self._environment)
+            said = carried_out(command, json.dumps(given), seconds, stop, self.environment)
         else:
             said = self._sent(by, given, seconds, stop)
         return {**said, "refused": f"{by}: {said['refused']}"} if said.get("refused") else _heard(said)
@@ -244,7 +251,7 @@ class Kubectl:
         said: Json = {}
         for _ in range(TRIES):
             text = json.dumps({**given, "keep": kept})
-            said = carried_out(command, text, max(1.0, until - time.monotonic()), stop, self._environment)
+            said = carried_out(command, text, max(1.0, until - time.monotonic()), stop, self.environment)
             if stop.is_set() or not said.get("refused") or said.get("final"):
                 break
             held = self._kept(fetch, until, stop)
@@ -259,7 +266,7 @@ class Kubectl:
         held: Json = {"begun": True}
         while held.get("begun") and time.monotonic() < until and not stop.is_set():
             time.sleep(PAUSE)
-            held = carried_out(fetch, "", GRACE, stop, self._environment)
+            held = carried_out(fetch, "", GRACE, stop, self.environment)
             # Of what cannot be asked it is not known whether it has begun.
             held = {"begun": True} if "refused" in held else held
         return held
@@ -267,7 +274,7 @@ class Kubectl:
     def proxy(self, namespace: str, pod: str, path: str) -> Any:
         """Give what the proxy of a pod says at a path of its administration interface. Raises ValueError."""
         command = self._exec(namespace, pod, "istio-proxy", *ASK_PROXY, path)
-        said = carried_out(command, "", GRACE, threading.Event(), self._environment)
+        said = carried_out(command, "", GRACE, threading.Event(), self.environment)
         if "refused" in said:
             raise ValueError(f"the proxy of {pod}: {said['refused']}")
         return said

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from .agent import UNTRUSTED
@@ -85,6 +85,14 @@ class Report:
             "claims": [asdict(verdict) for verdict in self.verdicts],
             "pictures": self.pictures,
         }
+
+
+def joined(report: Report, change: Json) -> Report:
+    """Put the claim about a change before those about what came of it."""
+    if not change:
+        return report
+    verdicts = [Verdict(**change["verdict"]), *report.verdicts]
+    return replace(report, verdicts=verdicts, pictures={**report.pictures, "change": change["picture"]})
 
 
 class FailedError(Exception):
@@ -516,6 +524,7 @@ class _Judge:
                 raise FailedError(f"{host}:{port} answered {told} instead of 301 to https")
 
     def _mtls(self) -> str:
+        plain = set(self.expect["plain"])
         for name, service in self.expect["services"].items():
             for answer in self._answers(name):
                 heard, error = answer["status"] != 0, answer.get("error", "")
@@ -525,8 +534,14 @@ class _Judge:
                     raise FailedError(f"{service} could not be asked: {error}")
                 if self.expect["mode"] == "permissive" and not heard:
                     raise FailedError(f"{service} does not answer a client without mutual TLS: {error}")
-        said = "close the connection of" if self.expect["mode"] == "strict" else "answer"
-        return f"{len(self.expect['services'])} services {said} a client without mutual TLS"
+                if self.expect["mode"] == "permissive" and (answer["status"] == 403) is (service in plain):
+                    may = "callers lets it in" if service in plain else "callers has no plain"
+                    raise FailedError(f"{service} answered {answer['status']} to a client without mutual TLS; {may}")
+        asked = set(self.expect["services"].values())
+        if self.expect["mode"] == "strict":
+            return f"{len(asked)} services close the connection of a client without mutual TLS"
+        refusing = f"; {', '.join(sorted(asked - plain))} answer it 403" if asked - plain else ""
+        return f"{', '.join(sorted(asked & plain)) or 'none'} let a client without mutual TLS in{refusing}"
 
     def _access(self) -> str:
         for name, service in self.expect["refused"].items():
@@ -583,6 +598,19 @@ class _Judge:
 
     def _retries(self) -> str:
         answers = self._answers(self.claim["experiments"][0])
+        if self.expect["method"] != "GET":
+            more = [answer["status"] for answer in answers if answer["status"] not in (0, self.expect["failed"])]
+            if more:
+                method, failed = self.expect["method"], self.expect["failed"]
+                raise FailedError(
+                    f"{len(more)} of {len(answers)} {method}s that got {failed} were sent again: {more[0]}"
+                )
+            lost = [answer for answer in answers if not answer["status"]]
+            if lost:
+                raise FailedError(
+                    f"{len(lost)} of {len(answers)} requests without an answer: {lost[0].get('error', '')}"
+                )
+            return f"{len(answers)} {self.expect['method']}s that failed were not sent again"
         self._good(answers)
         return f"{len(answers)} requests that failed once were answered"
 

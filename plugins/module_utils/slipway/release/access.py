@@ -8,6 +8,9 @@ from typing import Any
 from .environment import Environment
 from .names import Naming
 
+# In callers: everybody without the mesh's proxy.
+PLAIN = "plain"
+
 
 @dataclass(frozen=True)
 class Access:
@@ -56,12 +59,18 @@ class Access:
     def named(self, service: str) -> list[tuple[str, str]]:
         """List who else may call a service: namespace and account."""
         shape = self.naming.shape
-        texts = (text.replace("{namespace}", shape.namespace) for text in shape.services[service].callers)
+        named = (text for text in shape.services[service].callers if text != PLAIN)
+        texts = (text.replace("{namespace}", shape.namespace) for text in named)
         return [(namespace, account) for namespace, _, account in (text.partition("/") for text in texts)]
 
     def namespaces(self, service: str) -> list[str]:
         """List the namespaces of which everybody may call a service."""
         return list(dict.fromkeys(namespace for namespace, account in self.named(service) if account == "*"))
+
+    def plain(self, service: str) -> bool:
+        """Tell whether those may call a service who show no identity: nothing else can be told of them."""
+        release = self.naming.shape.release
+        return release.mtls == "permissive" and (release.access == "open" or PLAIN in release.services[service].callers)
 
     def table(self) -> list[dict[str, Any]]:
         """List every allowed call, version by version; empty where everybody may call."""

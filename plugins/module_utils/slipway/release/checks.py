@@ -8,12 +8,13 @@ from typing import Any
 
 from ..form import Fault, Form
 from ..page import Key, flow, names_a_secret
-from . import alerts, names, promql
+from . import alerts, names, promql, retries
+from .access import PLAIN
 from .model import Metrics, Release, Service
 from .names import Naming
 from .shape import Shape
 from .values import amount, milliseconds, prometheus_time
-from .workload import autoscaling, least_pods
+from .workload import autoscaling, has_sidecar, least_pods
 
 FORM = Form(Release, absent="(missing)")
 works = FORM.works
@@ -104,7 +105,7 @@ def _labels_differ(shape: Shape) -> Iterator[Fault]:
     for version in shape.release.version_labels:
         if version not in known:
             what = "is a version that no service has"
-            yield Fault(("version_labels", version), what, f"{near(version, sorted(known))}: stable")
+            yield Fault(("version_labels", version), what, f"{near(version, sorted(known))}: {shape.label(version)}")
     for service, declared in shape.services.items():
         seen: dict[str, str] = {}
         for version in declared.versions:
@@ -147,6 +148,32 @@ def _calls_lead_somewhere(shape: Shape) -> Iterator[Fault]:
         without = [name for name in shape.services[circle[-2]].calls if name != circle[-1]]
         what = f"goes round in a circle: {' → '.join(circle)}; a version could follow it for ever"
         yield Fault(key, what, works(key[:3], without))
+
+
+def _plain_callers_are_known(shape: Shape) -> Iterator[Fault]:
+    release = shape.release
+    naming_it = {service: own.callers for service, own in shape.services.items() if PLAIN in own.callers}
+    for service, callers in naming_it.items():
+        key: Key = ("services", service, "callers", callers.index(PLAIN))
+        if release.mtls == "strict":
+            yield Fault(key, "is whoever comes without mTLS, whose connections mtls: strict closes", "mtls: permissive")
+    guarded = [s for s, own in shape.services.items() if any(has_sidecar(own, version) for version in own.versions)]
+    if release.mtls == "permissive" and release.access == "calls" and guarded and not set(naming_it) & set(guarded):
+        wide = [(s, text) for s in guarded for text in shape.services[s].callers if text.endswith("/*")]
+        service, text = wide[0] if wide else (guarded[0], "")
+        what = "lets nobody in: whoever comes without mTLS shows no identity, and is answered 403"
+        what += f" ({text} is the pods there that have the mesh's proxy)" if text else ""
+        fix = f"callers: {flow([*shape.services[service].callers, PLAIN])} at {service}, which lets in everybody who "
+        yield Fault(("mtls",), what, f"{fix}comes without it, or mtls: strict")
+    for service, declared in shape.services.items():
+        bare = [version for version in declared.versions if not has_sidecar(declared, version)]
+        for other in declared.calls if bare else ():
+            theirs = shape.services[other]
+            closed = release.mtls == "strict" or (release.access == "calls" and PLAIN not in theirs.callers)
+            if closed and any(has_sidecar(theirs, version) for version in theirs.versions):
+                what = f"has no sidecar in {', '.join(bare)}, so its calls come without mTLS and {other} refuses them"
+                fix = f"sidecar: true, or mtls: permissive and callers: {flow([*theirs.callers, PLAIN])} at {other}"
+                yield Fault(("services", service), what, fix, warning=True)
 
 
 def _routes_lead_somewhere(shape: Shape) -> Iterator[Fault]:
@@ -362,7 +389,8 @@ def _hosts_are_apart(shape: Shape) -> Iterator[Fault]:
     every += [(("tools", name, "host"), host) for name, host in shape.tool_hosts.items()]
     for key, host in every:
         if "." not in host:
-            yield Fault(key, "is a host without a dot, which no client resolves", works(("hosts",), [f"{host}.local"]))
+            hosts = [each if "." in each else f"{each}.local" for each in release.hosts]
+            yield Fault(key, "is a host without a dot, which no client resolves", works(("hosts",), hosts))
         elif host in seen:
             yield Fault(key, f"is {host}, which stands at {seen[host]} too", f"one of the two, or another-{host}")
         seen[host] = ".".join(map(str, key))
@@ -429,7 +457,7 @@ def _alerts_can_fire(shape: Shape) -> Iterator[Fault]:
             elif reason := alerts.unknown_series(str(alert.promql), exported, bool(scraped)):
                 yield Fault((*key, "promql"), reason, "when: errors > 5%")
         except promql.PromqlError as exc:
-            yield Fault((*key, "promql"), f"is not PromQL: {exc}", "promql: sum(rate(app_requests_total[1m])) > 5")
+            yield Fault((*key, "promql"), f"is not PromQL: {exc}", f"promql: {_rate(shape)} > 5")
         except ValueError as exc:
             yield Fault((*key, "when"), str(exc), f"when: {alerts.example(str(alert.when))}")
     for dashboard, declared in release.dashboards.items():
@@ -440,12 +468,23 @@ def _alerts_can_fire(shape: Shape) -> Iterator[Fault]:
                 reason = f"is not PromQL: {exc}"
             if reason:
                 where = ("dashboards", dashboard, "panels", index, "query")
-                yield Fault(where, reason, "query: sum(rate(app_requests_total[1m]))")
+                yield Fault(where, reason, f"query: {_rate(shape)}")
+
+
+def _rate(shape: Shape) -> str:
+    """Write a query that this release has series for: of its own metrics where it has some."""
+    scraped = [service.metrics for service in shape.services.values() if service.metrics]
+    named = [name for metrics in scraped for name in metrics.exports if name.endswith("_total")]
+    if named or any(not metrics.exports for metrics in scraped):
+        return f"sum(rate({(named or ['app_requests_total'])[0]}[1m]))"
+    return f'sum(slipway:requests:rate1m{{namespace="{shape.namespace}"}})'
 
 
 def _alert_version(shape: Shape, key: Key, alert: Any) -> Iterator[Fault]:
     if alert.service is None:
-        yield Fault((*key, "version"), "belongs to a service, and none is named", "service: frontend")
+        having = [service for service, declared in shape.services.items() if alert.version in declared.versions]
+        fix = f"service: {(having or list(shape.services))[0]}"
+        yield Fault((*key, "version"), "belongs to a service, and none is named", fix)
     elif alert.version not in shape.services[alert.service].versions:
         fix = f"version: {near(alert.version, shape.services[alert.service].versions)}"
         yield Fault((*key, "version"), f"is no version of {alert.service}", fix)
@@ -474,13 +513,33 @@ def _mail_can_go(shape: Shape) -> Iterator[Fault]:
 
 def _times_fit(shape: Shape) -> Iterator[Fault]:
     for service, declared in shape.services.items():
-        retries, most = declared.retries, declared.timeout
-        if not (most and retries and retries.per_try and retries.attempts):
+        again, most = declared.retries, declared.timeout
+        if not (most and again and again.per_try and again.attempts):
             continue
-        if milliseconds(retries.per_try) >= milliseconds(most):
+        if milliseconds(again.per_try) >= milliseconds(most):
             what = f"is not shorter than timeout {most}, which all tries share: no second try would come"
-            shorter = prometheus_time(f"{max(1, milliseconds(most) // (retries.attempts + 1))}ms")
+            shorter = prometheus_time(f"{max(1, milliseconds(most) // (again.attempts + 1))}ms")
             yield Fault(("services", service, "retries", "per_try"), what, f"per_try: {shorter}")
+
+
+def _reasons_fit(shape: Shape) -> Iterator[Fault]:
+    for service, declared in shape.services.items():
+        if declared.retries is None:
+            continue
+        key = ("services", service, "retries")
+        grpc = declared.protocol == "grpc"
+        given = declared.retries.reasons or []
+        wrong = [reason for reason in given if reason in (retries.HTTP if grpc else retries.GRPC)]
+        if wrong:
+            belongs = "HTTP" if grpc else "gRPC"
+            what = f"{wrong[0]} tells of {belongs}, and {service} has protocol: {declared.protocol}"
+            kept = [reason for reason in given if reason not in wrong]
+            usual = retries.usual(declared.protocol)
+            fix = works((*key, "reasons"), kept or [reason for reason in usual if reason not in retries.UNSENT])
+            yield Fault((*key, "reasons"), what, fix if grpc else f"{fix}, or protocol: grpc")
+        if grpc and "methods" in declared.retries.model_fields_set:
+            what = "says nothing here: each call of gRPC is a POST, so reasons alone decide"
+            yield Fault((*key, "methods"), what, works((*key, "reasons"), list(retries.reasons(declared))))
 
 
 def _secrets_are_used(shape: Shape) -> Iterator[Fault]:
@@ -512,6 +571,7 @@ _DETAILS: tuple[Rule, ...] = (
     _everything_is_reached,
     _carriers_forward,
     _shadows_have_someone,
+    _plain_callers_are_known,
     _storage_is_known,
     _folders_are_apart,
     _pods_add_up,
@@ -527,6 +587,7 @@ _DETAILS: tuple[Rule, ...] = (
     _alerts_can_fire,
     _mail_can_go,
     _times_fit,
+    _reasons_fit,
     _secrets_are_used,
     _names_are_good,
 )

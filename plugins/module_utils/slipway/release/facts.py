@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import alerts, limits, workload
+from . import alerts, limits, retries, workload
 from .access import Access
 from .environment import Environment
 from .routing import Rules, fqdn
@@ -43,6 +43,7 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "shadows": list(_shadows(rules)),
         "limits": _limits(rules, environment, ports),
         "mtls": release.mtls,
+        "plain": [service for service in shape.services if access.plain(service)],
         "access": access.table(),
         "alerts": _alerts(rules, environment),
         "mail": {"to": release.mail.to, "server": release.mail.server} if release.mail else None,
@@ -78,7 +79,8 @@ def _service(rules: Rules, service: str) -> Facts:
         metrics = declared.metrics
         port = metrics.port or declared.port
         made["metrics"] = {"path": metrics.path, "port": port, "interval": metrics.interval}
-    for name in ("timeout", "retries", "circuit_breaking", "load_balancing", "faults"):
+    made["retries"] = retries.facts(declared)
+    for name in ("timeout", "circuit_breaking", "load_balancing", "faults"):
         value = getattr(declared, name)
         made[name] = value if value is None or isinstance(value, str) else value.model_dump(mode="json")
     if made["faults"] and not any(made["faults"].values()):
@@ -224,7 +226,7 @@ def _claims(made: Facts) -> Iterator[Facts]:
             ", and whoever comes without is sent there" if made["redirect"] else ""
         )
         yield {"kind": "tls", "title": title}
-    yield {"kind": "mtls", "title": f"mutual TLS is {made['mtls']}", "mode": made["mtls"]}
+    yield {"kind": "mtls", "title": f"mutual TLS is {made['mtls']}", "mode": made["mtls"], "plain": made["plain"]}
     if made["access"]:
         yield {"kind": "access", "title": "only those may call whose calls name it", "access": made["access"]}
     for alert in made["alerts"]:
@@ -255,7 +257,10 @@ def _claims_of_services(made: Facts) -> Iterator[Facts]:
         for policy in ("timeout", "retries", "circuit_breaking", "faults"):
             if service[policy]:
                 title = f"{name} has {policy.replace('_', ' ')}"
-                yield {"kind": policy.replace("_", "-"), "title": title, "service": name, "policy": service[policy]}
+                about = {"kind": policy.replace("_", "-"), "service": name, "policy": service[policy]}
+                yield {**about, "title": title}
+                if policy == "retries" and service[policy]["attempts"] and service[policy]["methods"]:
+                    yield {**about, "title": f"{name} gets a POST once", "method": "POST"}
         if service["metrics"]:
             title = f"Prometheus reads {name}'s metrics"
             yield {"kind": "metrics", "title": title, "service": name, "metrics": service["metrics"]}

@@ -45,6 +45,8 @@ Label = Annotated[str, Field(pattern=rf"^{LABEL}$", max_length=63)]
 ObjectName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 Version = Annotated[str, Field(pattern=rf"^{LABEL}$", max_length=63)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=200)]
+HttpReason = Literal["5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx"]
+GrpcReason = Literal["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"]
 MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
 
 
@@ -120,7 +122,9 @@ class EnvValue(Short):
     short = "value"
 
     value: Text | None = setting(None, "The value itself.", example="debug")
-    secret: Label | None = setting(None, "Name of an entry of secrets.", example="api-token", rule=_LABEL_RULE)
+    secret: Label | None = setting(
+        None, "Name of an entry of secrets.", example="api-token", rule=_LABEL_RULE, names="Secret"
+    )
     key: Variable | None = setting(None, "Key in that Secret.", example="TOKEN", rule="must be the key of a Secret")
     field: str | None = setting(
         None,
@@ -202,7 +206,9 @@ class Workload(Map):
     config_mount: Folder | None = setting(
         None, "Folder in which the ConfigMap also appears as files.", example="/etc/app"
     )
-    secrets: Texts = setting([], "Entries of secrets whose keys become environment variables.", example=["api-token"])
+    secrets: Texts = setting(
+        [], "Entries of secrets whose keys become environment variables.", example=["api-token"], names="Secret"
+    )
     mounts: dict[Label, Folder] = setting(
         {},
         "Entries of volumes or secrets, and the folder where each appears.",
@@ -261,13 +267,18 @@ class Retries(Short):
 
     attempts: int = setting(..., "Times it asks again; 0: never.", unit="times", example=2, ge=0, le=10)
     per_try: Duration | None = setting(None, "Time that each may take.", example="2s")
-    reasons: list[Literal["5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx"]] = (
-        setting(
-            ["connect-failure", "refused-stream", "gateway-error"],
-            "What it asks again after.",
-            example=["gateway-error"],
-            min_length=1,
-        )
+    reasons: list[Literal[HttpReason, GrpcReason]] | None = setting(
+        None,
+        "What it asks again after; without it connect-failure, refused-stream and gateway-error, for grpc "
+        "connect-failure, refused-stream, cancelled and unavailable.",
+        example=["gateway-error"],
+        min_length=1,
+    )
+    methods: Literal["safe", "idempotent", "all"] = setting(
+        "safe",
+        "Which requests it repeats after an answer or a broken connection. safe: GET, HEAD, OPTIONS, TRACE; "
+        "idempotent: PUT and DELETE too; all: others too, which may then be done twice. Else while nothing was sent.",
+        example="idempotent",
     )
 
 
@@ -386,11 +397,12 @@ class Service(Workload):
         min_length=1,
     )
     calls: Texts = setting([], "Services that it calls.", example=["model"])
-    callers: list[Annotated[str, Field(pattern=rf"^({LABEL}|\{{namespace\}})/({LABEL}|\*)$")]] = setting(
+    callers: list[Annotated[str, Field(pattern=rf"^(({LABEL}|\{{namespace\}})/({LABEL}|\*)|plain)$")]] = setting(
         [],
-        "Who else may call it: namespace/serviceaccount, or namespace/* for all; {namespace} is the release's own.",
+        "Who else may call it: namespace/serviceaccount, or namespace/* for all; {namespace} is the release's own. "
+        "plain, with mtls: permissive: everybody who comes without the mesh's proxy, from wherever that is.",
         example=["batch/reporter"],
-        rule="must be namespace/serviceaccount, or namespace/*",
+        rule="must be namespace/serviceaccount, namespace/*, or plain",
     )
     follows: Literal["caller", "weights"] = setting(
         "caller",
@@ -536,6 +548,7 @@ class Tls(Map):
         "Secret with the certificate, in the gateway's namespace.",
         example="slipway-gateway-tls",
         rule=_LABEL_RULE,
+        names="Secret",
     )
     redirect: bool = setting(False, "Are clients of http sent to https?", example=True)
 
@@ -644,7 +657,7 @@ class Alert(Short):
 class SecretKey(Map):
     """A value in a Secret."""
 
-    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=_LABEL_RULE)
+    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=_LABEL_RULE, names="Secret")
     key: Variable = setting(..., "Key in it.", example="password", rule="must be the key of a Secret")
 
 
@@ -777,7 +790,9 @@ class Release(Map):
         "calls", "Who may call a service. calls: whose calls name it; open: everybody in the cluster.", example="calls"
     )
     mtls: Literal["strict", "permissive"] = setting(
-        "strict", "strict: pods take nothing that is not encrypted by the mesh; permissive: that too.", example="strict"
+        "strict",
+        "strict: pods take nothing that is not encrypted by the mesh; permissive: that too, from whom access lets in.",
+        example="strict",
     )
     tracing: Percent | None = setting(
         None, "Share of the requests to trace; without it what the mesh says.", example="10%"
@@ -821,7 +836,11 @@ class Release(Map):
         rule=_LABEL_RULE,
     )  # fmt: skip
     image_pull_secrets: list[Label] = setting(
-        [], "Secrets that registries ask for, in the namespace.", example=["registry"], rule=_LABEL_RULE
+        [],
+        "Secrets that registries ask for, in the namespace.",
+        example=["registry"],
+        rule=_LABEL_RULE,
+        names="Secret",
     )
     chain_header: HeaderName = setting(
         "x-version",

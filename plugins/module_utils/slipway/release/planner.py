@@ -273,13 +273,13 @@ class _Planner:
             )
 
     def _balancer(self, service: str, declared: Service) -> dict[str, Any]:
-        sticky = self.shape.release.sticky
-        if sticky.hash and service in self.shape.entries and self.shape.minds(service):
-            return {"consistentHash": _hash_key(sticky.hash)}
         if declared.load_balancing is None:
             return {}
         if declared.load_balancing.hash:
-            return {"consistentHash": _hash_key(declared.load_balancing.hash)}
+            # Istio puts this on the route once for each destination, and Envoy picks the version by all of it together:
+            # clients would move with the number of versions. The hash of sticky is on the route once.
+            picked = self.shape.release.sticky.hash and service in self.shape.entries and self.shape.minds(service)
+            return {} if picked else {"consistentHash": _hash_key(declared.load_balancing.hash)}
         return {"simple": _ALGORITHMS[str(declared.load_balancing.algorithm)]}
 
     def _breaker(self, declared: Service) -> dict[str, Any]:
@@ -308,6 +308,7 @@ class _Planner:
                 selector=workload.pods(self.shape, service, version),
                 principals=self.access.principals(service, version),
                 namespaces=self.access.namespaces(service),
+                plain=self.access.plain(service),
                 scrape=self._scrape(declared),
             )
 
@@ -376,7 +377,8 @@ class _Planner:
             yield from self.make("rate-limit", self.naming.of("rate_limit"), **values)
         hashed = self.rules.hashed()
         if hashed:
-            yield from self.make("hash", self.naming.of("hash"), routes=hashed, **beside)
+            policy = _hash_policy(self.shape.release.sticky.hash)
+            yield from self.make("hash", self.naming.of("hash"), routes=hashed, policy=policy, **beside)
 
     def _tool_route(self, tool: str, gateway: str) -> Iterator[Object]:
         host, port = self._tool(tool)
@@ -567,6 +569,10 @@ class _Planner:
                 )
         if added := certificate.due(self.shape, environment, self.hosts()):
             yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
+        there = environment.secrets
+        for name in release.image_pull_secrets if there is not None else ():
+            if name not in (there or ()) and name not in release.secrets:
+                yield f"image_pull_secrets: namespace {self.namespace} has no Secret {name}, so pulls go without it"
         for tool in release.tools:
             if tool in environment.missing_tools:
                 yield f"{tool} is not part of this cluster: {self.shape.tool_hosts[tool]} will answer 503"
@@ -577,6 +583,13 @@ class _Planner:
 def _opened(there: Iterable[int], port: int) -> str:
     """Say how a cluster's gateway gets another port."""
     return f"cluster_gateway: {{ports: {sorted([*there, port])}}} in group_vars/all/cluster.yml, then `make up`"
+
+
+def _hash_policy(given: HashKey | None) -> dict[str, Any]:
+    """Say to Envoy what of a request picks its version."""
+    if given is None or given.address:
+        return {"connection_properties": {"source_ip": True}}
+    return {"header": {"header_name": given.header}} if given.header else {"cookie": {"name": given.cookie}}
 
 
 def _hash_key(given: HashKey) -> dict[str, Any]:

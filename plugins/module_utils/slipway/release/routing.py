@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from . import retries
 from .bands import Band, bands
 from .model import Route, Service
 from .names import Naming
@@ -65,7 +66,7 @@ class Rules:
     def entry(self) -> list[Rule]:
         """Make the rules of the hosts: path by path, the longest first."""
         shape = self.naming.shape
-        return [rule for path, route in shape.routes.items() for rule in self._path(path, route)]
+        return list(retries.by_method(rule for path, route in shape.routes.items() for rule in self._path(path, route)))
 
     def _path(self, path: str, route: Route) -> Iterator[Rule]:
         shape = self.naming.shape
@@ -74,9 +75,9 @@ class Rules:
         versions = shape.versions if shape.minds(service) else []
         for how, version, condition in self._conditions(versions):
             match = [{**each, **condition} for each in _paths(path)]
-            yield self._rule(f"{path}:{how}", match, [self._to(service, version)], common)
+            yield self._rule(f"{service}:{path}:{how}", match, [self._to(service, version)], common)
         how, destinations = self._undecided(service, route, versions)
-        yield self._rule(f"{path}:{how}", _paths(path), destinations, common)
+        yield self._rule(f"{service}:{path}:{how}", _paths(path), destinations, common)
 
     def _conditions(self, versions: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield how a request can say its version, in the order in which it counts."""
@@ -133,9 +134,10 @@ class Rules:
         """List the names of the rules in which a hash picks the version."""
         shape = self.naming.shape
         return [
-            self._name(f"{path}:hash")
+            self._name(f"{route.to}:{path}:hash{half}")
             for path, route in shape.routes.items()
             if shape.minds(route.to) and route.version is None and self.undecided(shape.versions) == "hash"
+            for half in retries.names(shape.services[route.to])
         ]
 
     def mesh(self, service: str) -> list[Rule]:
@@ -161,7 +163,7 @@ class Rules:
             rules.append(self._rule(f"{service}:default", [], [to], common))
         declared = shape.services[service]
         called = shape.callers(service) or declared.callers or shape.release.access == "open"
-        return [*self._metrics(service, declared), *rules] if called else []
+        return [*self._metrics(service, declared), *retries.by_method(rules)] if called else []
 
     def _metrics(self, service: str, declared: Service) -> Iterator[Rule]:
         """Keep a port of metrics what it is: rules hold for every port of a service."""
@@ -222,8 +224,7 @@ class Rules:
             common["mirrors"] = mirrors
         if declared.timeout:
             common["timeout"] = seconds_text(declared.timeout)
-        if declared.retries:
-            common["retries"] = _retries(declared.retries)
+        common |= retries.common(declared)
         if declared.faults:
             common["fault"] = _fault(declared.faults)
         return common
@@ -234,7 +235,10 @@ class Rules:
         return {"name": self._name(name), "match": match, "route": route, **common}
 
     def _name(self, name: str) -> str:
-        return f"{self.naming.shape.namespace}/{self.naming.shape.release.name}:{name}"
+        """Write the name of a rule, that of its Service first: by it a request is counted that finds no cluster."""
+        service, _, rest = name.partition(":")
+        shape = self.naming.shape
+        return f"{shape.namespace}/{shape.release.name}:{self.naming.of('service', service)}:{rest}"
 
 
 def _paths(path: str) -> list[dict[str, Any]]:
@@ -252,15 +256,6 @@ def _rewritten(path: str, wanted: str) -> dict[str, str]:
     if not new:
         return {"match": f"^{literal(path)}/?(.*)$", "rewrite": r"/\1"}
     return {"match": f"^{literal(path)}(.*)$", "rewrite": rf"{new}\1"}
-
-
-def _retries(retries: Any) -> dict[str, Any]:
-    if not retries.attempts:
-        return {"attempts": 0}
-    made: dict[str, Any] = {"attempts": retries.attempts, "retryOn": ",".join(retries.reasons)}
-    if retries.per_try:
-        made["perTryTimeout"] = seconds_text(retries.per_try)
-    return made
 
 
 def _fault(faults: Any) -> dict[str, Any]:

@@ -5,9 +5,10 @@ them (``roles/monitoring/files/rules/mesh.yml``); a unit test holds that file an
 
 Labels, everywhere the same: ``namespace``, ``service`` and ``version`` of what was asked (no ``version`` where a
 request was not sent to one), ``source`` and ``source_version`` of who asked (app and version of the caller's pod; the
-gateway is ``istio-ingressgateway``), ``code`` (``200``), ``gateway`` (the gateway's name), ``class`` (``2xx``), ``le``
-(milliseconds). A call is counted where it is sent, so what the mesh itself answers (a time-out, nobody there) counts
-too; copies that a shadow gets are counted as its requests.
+gateway is ``istio-ingressgateway``), ``code`` (``200``; of a call of gRPC what HTTP has for its status; ``0`` where who
+asked left before an answer), ``gateway`` (the gateway's name), ``class`` (``2xx``), ``le`` (milliseconds). A call is
+counted where it is sent, by what it got there: what the mesh itself answers counts too (a fault put in, nobody there, a
+time-out, a limit), and what was tried again counts once. Copies that a shadow gets are counted as its requests.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ _CALL = (*_ASKED, "source", "source_version")
 
 REQUESTS_1M = Series("slipway:requests:rate1m", (*_CALL, "code"), "per second", "requests, mean of 1 minute")
 REQUESTS_5M = Series("slipway:requests:rate5m", (*_CALL, "code"), "per second", "requests, mean of 5 minutes")
-ERRORS_1M = Series("slipway:errors:ratio1m", _ASKED, "0 to 1", "share answered 5xx, of 1 minute")
-ERRORS_5M = Series("slipway:errors:ratio5m", _ASKED, "0 to 1", "share answered 5xx, of 5 minutes")
+ERRORS_1M = Series(
+    "slipway:errors:ratio1m", _ASKED, "0 to 1", "share answered 5xx, or by gRPC's statuses for that, of 1 minute"
+)
+ERRORS_5M = Series(
+    "slipway:errors:ratio5m", _ASKED, "0 to 1", "share answered 5xx, or by gRPC's statuses for that, of 5 minutes"
+)
 LATENCY_BUCKETS_5M = Series(
     "slipway:latency_ms_bucket:rate5m", (*_ASKED, "le"), "per second", "requests at most that long, for any quantile"
 )

@@ -68,7 +68,7 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
             {key: value for key, value in given.items() if key not in other or key in OVERRIDES}
         )
     except ValidationError as exc:
-        faults += map(FORM.fault, exc.errors(include_url=False))
+        faults += [FORM.fault(error, given, page) for error in exc.errors(include_url=False)]
     if release is not None:
         faults += examine(release)
     problems = [*page.problems, *FORM.placed(faults, given, page)]

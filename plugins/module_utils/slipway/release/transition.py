@@ -17,12 +17,15 @@ from ..form import Fault
 from ..page import Key
 from .planner import KINDS, Plan, identity
 from .render import Object
+from .retries import AGAIN
 from .values import amount
 from .workload import VERSION
 
 # A policy beside the one whose place it takes while both the page before and the page now hold.
 MEANWHILE = "-meanwhile"
 _OF_USERS = ("Gateway", "VirtualService", "EnvoyFilter")
+# Rules for callers of all versions.
+_FOR_ALL = ("default", "weights", "pinned")
 _AROUND = ("HorizontalPodAutoscaler", "PodDisruptionBudget")
 
 
@@ -208,6 +211,7 @@ class _Transition:
                 *now,
                 *peers_now,
                 *others,
+                *map(self.grown_patches, self.patches_of_routes()),
             ],
             opened,
         )
@@ -225,7 +229,8 @@ class _Transition:
         around, in_turn = self.retired()
         yield Stage("retire", [], around, in_turn=in_turn, orphans=bool(self.orphans or workloads.take_over))
         quiet = map(self.without_new_copies, self.wanted_calls())
-        yield Stage("close", [*quiet, *rules, *later, *peers_later, *self.steps.get("services", [])])
+        patches = self.patches_of_routes()
+        yield Stage("close", [*quiet, *rules, *patches, *later, *peers_later, *self.steps.get("services", [])])
         yield Stage("copies", self.wanted("VirtualService"))
         yield Stage("tidy", self.steps.get("monitoring", []), self.left())
 
@@ -291,7 +296,7 @@ class _Transition:
             return item
         main = spec["ports"][0]["targetPort"]
         numbers, names = {port["port"] for port in spec["ports"]}, {port["name"] for port in spec["ports"]}
-        kept = []
+        kept: list[Object] = []
         for port in live["spec"].get("ports") or []:
             if port["port"] not in numbers and port.get("name") not in names:
                 metrics = str(port.get("name", "")).startswith("http-metrics")
@@ -467,7 +472,7 @@ class _Transition:
         mirrors = rule.get("mirrors")
         if mirrors is None:
             return
-        kept = []
+        kept: list[Object] = []
         for mirror in mirrors:
             service, version = self.hosts.get(mirror["destination"]["host"], ""), mirror["destination"].get("subset")
             if not (version and unwanted(service, version)):
@@ -499,7 +504,25 @@ class _Transition:
 
     def beside_entries(self) -> list[Object]:
         """Give what belongs to the routes of users beside the routes."""
-        return [item for item in self.steps.get("routes", []) if item["kind"] != "VirtualService"]
+        before = self.patches_of_routes()
+        return [
+            item for item in self.steps.get("routes", []) if item["kind"] != "VirtualService" and item not in before
+        ]
+
+    def patches_of_routes(self) -> list[Object]:
+        """Give the EnvoyFilters that go by the names of routes: they do nothing until these are there."""
+        return [
+            item
+            for item in self.wanted("EnvoyFilter")
+            if all(patch["applyTo"] == "HTTP_ROUTE" for patch in item["spec"]["configPatches"])
+        ]
+
+    def grown_patches(self, item: Object) -> Object:
+        """Give an EnvoyFilter that patches the present routes too."""
+        live, patches = self.live.get(identity(item)), item["spec"]["configPatches"]
+        matched = [patch["match"] for patch in patches]
+        more = [one for one in live["spec"]["configPatches"] if one["match"] not in matched] if live else []
+        return {**item, "spec": {**item["spec"], "configPatches": [*patches, *more]}} if more else item
 
     def calls(self) -> list[Object]:
         """Give the routes for calls with what callers need whose version users may still have."""
@@ -513,15 +536,14 @@ class _Transition:
         for rule in rules:
             self._drop_mirrors(rule, self._copied_last)
             _by_names(rule, self._name_after)
-        kept = []
+        kept: list[Object] = []
         stay = {name for service in self.services for name in self._user_versions(service)}
         for rule in copy.deepcopy(live["spec"].get("http") or []) if live else []:
-            name = rule.get("name", "")
-            version = name.rpartition(":")[2]
-            if rule.get("match") and version not in {*stay, "metrics"} and name not in {one["name"] for one in rules}:
+            how = last_of(rule)
+            if how in _FOR_ALL:
+                kept += self._for_leaving(self._pin(rule))
+            elif how not in {*stay, "metrics"} and rule.get("name") not in {one["name"] for one in rules}:
                 kept.append(self._pin(rule))
-            elif not rule.get("match"):
-                kept += [{**self._pin(rule), **only} for only in self._only_leaving(name)]
         grown = [*kept, *rules]
         return item if grown == item["spec"]["http"] else {**item, "spec": {**item["spec"], "http": grown}}
 
@@ -536,12 +558,13 @@ class _Transition:
         """Tell whether users may reach these pods now."""
         return self.version_of(labels) in self.users(labels.get("app", ""))
 
-    def _only_leaving(self, name: str) -> Iterator[Object]:
-        """Give what makes a rule for all callers one for those whose version goes, each with its own."""
+    def _for_leaving(self, rule: Object) -> Iterator[Object]:
+        """Make of a rule for all callers one for each version that goes."""
         for labels in self._leaving():
             service, version = labels.get("app", ""), self.version_of(labels)
             told = {VERSION: version} if self.moved(service) else {"version": labels.get("version", "")}
-            yield {"name": f"{name}:{service}:{version}", "match": [{"sourceLabels": {"app": service, **told}}]}
+            match = [{**one, "sourceLabels": {"app": service, **told}} for one in rule.get("match") or [{}]]
+            yield {**rule, "name": f"{rule.get('name', '')}:{service}:{version}", "match": match}
 
     def _refuses_users(self, name: str) -> bool:
         """Tell whether a rule is for calls of copies by a version that users may still have."""
@@ -679,6 +702,11 @@ def versions_by_label(live: Iterable[Object]) -> dict[str, str]:
         for subset in rule["spec"].get("subsets") or []
         if "version" in (subset.get("labels") or {})
     }
+
+
+def last_of(rule: Mapping[str, Any]) -> str:
+    """Give the last part of a rule's name: a version, or how one is found."""
+    return str(rule.get("name", "")).removesuffix(AGAIN).rpartition(":")[2]
 
 
 def labels_of(item: Mapping[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from ..page import Respelt
+from ..repairs import plain_part
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -182,7 +183,28 @@ def _header(text: str) -> str:
     return text.lower()
 
 
+# What stands in expressions, and hardly ever in a value: an anchor, a wildcard, a class, a choice.
+_EXPRESSION = re.compile(
+    r"^\^|(?<!\\)\$$|\.[*+?]|\\[dwsDWSb.]|\[[^\]]*(\w-\w|\^)[^\]]*\]|\[[^\]]+\][*+?{]|\([^()]*\|[^()]*\)|\(\?[a-zA-Z:=!<]"
+)
+
+
+class _ExpressionError(ValueError):
+    """A regular expression where texts are compared; ``works`` is a text that it finds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("looks like a regular expression, and is compared as text: letter by letter, the whole value")
+        self.works = plain_part(text) or "B"
+
+
+def _no_expression(text: str) -> str:
+    if _EXPRESSION.search(text):
+        raise _ExpressionError(text)
+    return text
+
+
 def _header_value(text: str) -> str:
+    _no_expression(text)
     if not re.fullmatch(r"[!-~]([ -~]{0,198}[!-~])?", text):
         raise ValueError("must be a value that a header can have: printable letters, no space at its ends")
     return text
@@ -195,6 +217,7 @@ def _cookie(text: str) -> str:
 
 
 def _cookie_value(text: str) -> str:
+    _no_expression(text)
     if not is_cookie_value(text):
         raise ValueError('must be the value of a cookie: no space, comma, semicolon or "')
     return text
@@ -212,7 +235,17 @@ def _host(text: str) -> str:
     return text
 
 
+class _AllBelowError(ValueError):
+    """A path with a wildcard; ``works`` is the one without."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("must be a path without wildcards (a route is for what is below its path, too)")
+        self.works = re.split(r"/?(\(|\[|\.?[*+])", text.strip("^$"))[0] or "/"
+
+
 def _path(text: str) -> str:
+    if re.search(r"\*$|\.[*+]|^\^|\$$", text):
+        raise _AllBelowError(text)
     if not re.fullmatch(r"/|(/[\w.~!$&'()*+,;=:@%-]+)+/?", text):
         raise ValueError("must be a path that starts with / and has no space, ? or #")
     return text

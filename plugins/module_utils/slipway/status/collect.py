@@ -129,6 +129,8 @@ def collect(state: Path, settings: Settings) -> Facts:
         "Services": lambda: setattr(facts, "services", api.items("/api/v1/services")),
         "gateways": lambda: setattr(facts, "gateways", api.items("/apis/networking.istio.io/v1/gateways")),
         "routes": lambda: setattr(facts, "virtual_services", api.items("/apis/networking.istio.io/v1/virtualservices")),
+        "Ingresses": lambda: _ingresses(api, facts),
+        "monitoring's instances": lambda: facts.instances.extend(_instances(api)),
         "certificates": lambda: facts.certificates.update(_certificates(api)),
         "Prometheus": lambda: _prometheus(api, facts),
         "Alertmanager": lambda: _alertmanager(api, facts),
@@ -141,6 +143,21 @@ def collect(state: Path, settings: Settings) -> Facts:
             except UnansweredError as exc:
                 facts.missing[name] = str(exc)
     return facts
+
+
+def _ingresses(api: Api, facts: Facts) -> None:
+    facts.ingresses = api.items("/apis/networking.k8s.io/v1/ingresses")
+    facts.ingress_classes = api.items("/apis/networking.k8s.io/v1/ingressclasses") if facts.ingresses else []
+
+
+def _instances(api: Api) -> list[Object]:
+    """What the operator of Prometheus is asked for; items of lists do not say their kind."""
+    kinds = {"Alertmanager": "alertmanagers", "Prometheus": "prometheuses"}
+    return [
+        {**item, "kind": kind}
+        for kind, plural in kinds.items()
+        for item in api.items(f"/apis/monitoring.coreos.com/v1/{plural}")
+    ]
 
 
 def _certificates(api: Api) -> dict[str, float]:

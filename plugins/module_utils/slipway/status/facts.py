@@ -12,6 +12,7 @@ Object = dict[str, Any]
 class Facts:
     """Objects as the API gives them. ``missing`` says what could not be asked, by name, and why.
 
+    ``instances`` are Prometheuses and Alertmanagers that somebody has asked an operator for, each with its kind.
     ``targets`` are Prometheus' active targets, ``alerts`` what fires in Prometheus, ``received`` what Alertmanager has;
     None where there is no monitoring. ``mail_failures`` are the last errors of Alertmanager by receiver, passwords
     taken out. ``certificates``: name to the time at which it ends, in seconds since 1970. ``bundle``: the manifest,
@@ -28,6 +29,9 @@ class Facts:
     services: list[Object] = field(default_factory=list)
     gateways: list[Object] = field(default_factory=list)
     virtual_services: list[Object] = field(default_factory=list)
+    ingresses: list[Object] = field(default_factory=list)
+    ingress_classes: list[Object] = field(default_factory=list)
+    instances: list[Object] = field(default_factory=list)
     targets: list[Object] | None = None
     alerts: list[Object] | None = None
     received: list[Object] | None = None

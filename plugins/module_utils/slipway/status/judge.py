@@ -19,6 +19,7 @@ ENDING = 60
 # Days before its end from which a certificate is wrong, as in the alert CertificateExpiring.
 CERTIFICATE_DAYS = 30
 DAY = 86400
+DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 # Alerts that fire when all is well.
 ALWAYS = frozenset({"Watchdog"})
 
@@ -76,7 +77,7 @@ class Report:
 def judge(facts: Facts) -> Report:
     """Hold everything that is known against what it should be."""
     sections, problems = [], []
-    for look in (_nodes, _parts, _images, _addresses, _pods, _targets, _alerts, _certificates):
+    for look in (_nodes, _parts, _images, _addresses, _pods, _instances, _targets, _alerts, _certificates):
         section, found = look(facts)
         sections.append(section)
         problems += found
@@ -208,8 +209,39 @@ def _addresses(facts: Facts) -> tuple[Section, list[str]]:
         rows.append(Row((where, ", ".join(given) or "none", ports, ", ".join(hosts)), "ok" if given else "wrong"))
         if not given:
             problems.append(f"Service {where} has no address; look at: kubectl describe service")
+    for ingress in facts.ingresses:
+        row, problem = _ingress(ingress, facts)
+        rows.append(row)
+        problems += [problem] if problem else []
     empty = "no Service of type LoadBalancer"
     return Section("addresses", "Addresses", ("service", "address", "ports", "hosts"), rows, empty), problems
+
+
+def _ingress(ingress: Object, facts: Facts) -> tuple[Row, str]:
+    """The row of an Ingress, and what is wrong with it: that no controller of this cluster sees to it."""
+    metadata, spec = ingress["metadata"], ingress.get("spec") or {}
+    where = f"Ingress {metadata['namespace']}/{metadata['name']}"
+    given = [
+        str(entry.get("ip") or entry.get("hostname"))
+        for entry in ingress.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    ]
+    rules = spec.get("rules") or []
+    hosts = ", ".join(sorted({str(rule["host"]) for rule in rules if rule.get("host")}))
+    ports = "80, 443" if spec.get("tls") else "80"
+    row = Row((where, ", ".join(given) or "none", ports, hosts), "ok" if given else "note")
+    if given or facts.now - seconds(metadata["creationTimestamp"]) <= STARTING:
+        return row, ""
+    known = {item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in facts.ingress_classes}
+    named = spec.get("ingressClassName") or (metadata.get("annotations") or {}).get("kubernetes.io/ingress.class")
+    named = named or next((name for name, said in known.items() if said.get(DEFAULT_CLASS) == "true"), None)
+    why = (
+        f"its class is {named}, which this cluster does not have"
+        if named
+        else "it has no class, and there is no default"
+    )
+    why = f"nothing has taken up its class {named}" if named in known else why
+    fix = "here a page in releases/, or a Gateway with a VirtualService, leads requests to a Service"
+    return Row(row.cells, "wrong"), f"{where} leads nowhere: no controller sees to it ({why}); {fix}"
 
 
 # --- pods
@@ -287,6 +319,30 @@ def _pods(facts: Facts) -> tuple[Section, list[str]]:
 
 
 # --- monitoring
+
+
+def _instances(facts: Facts) -> tuple[Section, list[str]]:
+    rows, problems = [], []
+    for instance in facts.instances:
+        metadata, reconciled = instance["metadata"], condition(instance, "Reconciled")
+        where = f"{metadata['namespace']}/{metadata['name']}"
+        seen = int(reconciled.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
+        young = facts.now - seconds(metadata["creationTimestamp"]) <= STARTING
+        if reconciled.get("status") == "True" and seen:
+            continue
+        why = str(reconciled.get("message") or reconciled.get("reason") or "")
+        if not reconciled:
+            why = "no operator has looked at it"
+            why += ", which needs its namespace in monitoring_instance_namespaces" * (instance["kind"] == "Prometheus")
+        elif reconciled.get("status") == "True":
+            why = "no operator has looked at it since it was changed"
+        rows.append(Row((instance["kind"], where, why), "note" if young else "wrong"))
+        if not young:
+            look = "kubectl --namespace monitoring logs deployment/prometheus-operator"
+            problems.append(f"{instance['kind']} {where} does not run as it says: {why}; look at: {look}")
+    empty = f"all {len(facts.instances)} are as they say" if facts.instances else "there are none here"
+    title = "Prometheuses and Alertmanagers that nobody sees to"
+    return Section("instances", title, ("kind", "name", "reason"), rows, empty), problems
 
 
 def _targets(facts: Facts) -> tuple[Section, list[str]]:
