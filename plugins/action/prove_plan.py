@@ -64,6 +64,7 @@ class ActionModule(ActionBase):
             "namespace": found.namespace,
             "stale": found.stale,
             "sink": found.sink or [],
+            "limiter": found.limiter or {},
             "alertmanager": facts["alertmanager"] or "",
             "program": PROGRAM.read_text(encoding="utf-8"),
         }

@@ -33,6 +33,8 @@ class ActionModule(ActionBase):
                 "alertmanager": {"type": "str", "default": ""},
                 "quiet": {"type": "int", "default": 180},
                 "note": {"type": "str", "default": ""},
+                "authority": {"type": "path", "default": ""},
+                "limiter": {"type": "dict", "default": {}},
             }
         )
         from slipway.errors import SlipwayError
@@ -45,9 +47,13 @@ class ActionModule(ActionBase):
 
     def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway import prove
+        from slipway.cluster import Cluster
+        from slipway.objects import Applier
+        from slipway.prove.jobs import authorities
         from slipway.prove.look import MONITORING
+        from slipway.prove.past import Past
         from slipway.prove.reads import Reads
-        from slipway.prove.report import write
+        from slipway.prove.report import place, write
         from slipway.prove.run import Kubectl, Runner, keep
         from slipway.prove.terminal import failures, summary
         from slipway.prove.verdicts import joined
@@ -67,10 +73,15 @@ class ActionModule(ActionBase):
             sink=arguments["sink"] or None,
             alertmanagers=tuple(alertmanagers),
         )
-        runner = Runner(plan, arguments["targets"], pods.send, reads, quiet=arguments["quiet"], tell=self._tell)
+        # Without a name it is a folder, and so no file of an authority.
+        trusted = authorities(Path(arguments["authority"]))
+        more = {"quiet": arguments["quiet"], "authorities": trusted, "tell": self._tell}
+        if arguments["limiter"]:
+            more["past"] = Past(Applier(Cluster(Path(arguments["kubeconfig"]))), arguments["limiter"], reads.gateways)
+        runner = Runner(plan, arguments["targets"], pods.send, reads, **more)
         observations = runner.observations()
         report = prove.judge(plan, observations)
-        folder = Path(arguments["folder"]) / plan["release"]
+        folder = place(Path(arguments["folder"]), plan["release"], plan["namespace"])
         keep(folder, plan=plan, observations=observations)
         report = joined(report, arguments["change"])
         code = write(report, folder)

@@ -36,6 +36,7 @@ class ActionModule(ActionBase):
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "cluster": {"type": "dict", "default": {}},
                 "pending": {"type": "bool", "default": False},
+                "ca_folder": {"type": "path", "default": ""},
             }
         )
         try:
@@ -88,6 +89,7 @@ class ActionModule(ActionBase):
         )
         settled = {key: value for key, value in arguments["cluster"].items() if value}
         settled["secret_revisions"] = secret_revisions(secrets, present)
+        settled["renewable"] = self._renewable(arguments["ca_folder"], found)
         planned = plan(spec, environment(found, **settled) if cluster else Environment.of(settled))
         spec.refuse(faults)
         spec.refuse(refusals(planned, found.own, found.orphans))
@@ -115,6 +117,8 @@ class ActionModule(ActionBase):
             for item, before, after in changes
             if id(item) in final
         ]
+        if planned.certificate:
+            differences.append({"prepared": f"the gateway's certificate\n{_lines('+ ', planned.certificate)}"})
         for secret in secrets:
             text = "".join(f"+ {key}: from {origin}\n" for key, origin in secret.said.items())
             text = text or "changed by somebody else, or not made by this version of Slipway: pods are made anew\n"
@@ -133,6 +137,7 @@ class ActionModule(ActionBase):
             "secrets_due": [secret.name for secret in secrets],
             # Made up, and nothing of what the Secrets hold.
             "secret_revisions": {secret.name: secret.revision for secret in secrets},
+            "certificate": planned.certificate,
             "facts": planned.facts,
             "warnings": [*planned.warnings, *adopted, *_kept(kept, namespace), *([] if cluster else [PENDING])],
         }
@@ -164,6 +169,14 @@ class ActionModule(ActionBase):
                 raise
         return None, Found(name, namespace)
 
+    def _renewable(self, folder: str, found: Any) -> list[str]:
+        """Name the Secrets whose certificate this machine can make anew with more names."""
+        from slipway.mesh_tls import authority_of
+        from slipway.release.certificate import AUTHORITY, GATEWAY_TLS
+
+        held = found.certificates.get(GATEWAY_TLS, {}).get(AUTHORITY)
+        return [GATEWAY_TLS] if folder and held and held == authority_of(Path(folder)) else []
+
     def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway.release.transition import reference
         from slipway.release_apply import removal
@@ -186,6 +199,10 @@ class ActionModule(ActionBase):
         names = [source.get("variable") for secret in secrets for source in secret["keys"].values()]
         known = task_vars or {}
         return {name: self._templar.template(known[name]) for name in names if name and name in known}
+
+
+def _lines(before: str, texts: list[str]) -> str:
+    return "".join(f"{before}{text}\n" for text in texts)
 
 
 def _kept(names: list[str], namespace: str) -> list[str]:

@@ -19,7 +19,7 @@ short_description: Read the manifests that istioctl prints, in an order that can
 description:
   - The objects with namespaces and definitions first, without the field that istiod sets itself.
   - Beside it are mesh_merged, mesh_service_ports, mesh_unknown, mesh_refusal, mesh_address, mesh_has_address,
-    mesh_no_address, mesh_hosts, certificate_files and certificate_faults.
+    mesh_no_address, mesh_hosts, certificate_files, certificate_faults and certificate_told.
 options:
   _input: {description: What istioctl manifest generate printed., type: str, required: true}
 author: The Slipway authors
@@ -57,6 +57,11 @@ def certificate_files(certificate: Mapping[str, str]) -> dict[str, str]:
     return {what: str(user_path(CHECKOUT, certificate[what])) for what in ("cert", "key") if certificate.get(what)}
 
 
+def certificate_told(certificate: str, folder: str) -> dict[str, str]:
+    """Give annotations that say whom a certificate is for, and whether it is of the authority in ``folder``."""
+    return mesh_tls.told(Path(certificate), Path(folder))
+
+
 def certificate_faults(certificate: Mapping[str, str]) -> list[str]:
     """Say why the user's own certificate, absolute paths as ``{cert, key}``, cannot serve."""
     if set(certificate) != {"cert", "key"}:
@@ -92,5 +97,6 @@ class FilterModule:
             "mesh_hosts": mesh.host_names,
             "certificate_files": certificate_files,
             "certificate_faults": certificate_faults,
+            "certificate_told": certificate_told,
         }
         return {name: _explained(answer) for name, answer in answers.items()}

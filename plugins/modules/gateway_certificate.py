@@ -16,7 +16,7 @@ options:
     type: path
     required: true
   hosts:
-    description: Names and addresses that the certificate is for.
+    description: Names and addresses that the certificate is for. Those that it has beside them stay.
     type: list
     elements: str
     required: true

@@ -54,6 +54,10 @@ targets:
   description: Addresses of the gateway and of the services.
   returned: success
   type: dict
+limiter:
+  description: EnvoyFilter with the release's limits for all clients together; empty where there are none.
+  returned: success
+  type: dict
 clients:
   description: Client pods by name, each with its labels, whether it has a sidecar, and the node that it has to be on, or none.
   returned: success

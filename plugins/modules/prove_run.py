@@ -8,9 +8,9 @@ module: prove_run
 short_description: Ask a release what its page promises, and judge the answers
 description:
   - Sends the requests of a plan from client pods that are there already, looks up what the plan wants to know of the cluster, and writes
-    RV(report), C(report.json), the plan and what was seen into a folder of the release's name.
+    RV(report), C(report.json), the plan and what was seen into a folder of the release's.
   - Fails when a claim does not hold, and says which, what was expected, what was seen and where to look.
-  - Changes nothing in the cluster. Runs on the computer that runs Ansible.
+  - Changes nothing in the cluster, but for a way past O(limiter) that is gone when it ends. Runs on the computer that runs Ansible.
 options:
   plan:
     description: The plan, as M(prove_plan) gives it.
@@ -57,6 +57,14 @@ options:
     description: File that is taken away when every claim holds, empty for none.
     type: str
     default: ""
+  authority:
+    description: Certificate (PEM) of the cluster's authority, which is trusted beside those that this machine trusts.
+    type: path
+    default: ""
+  limiter:
+    description: EnvoyFilter with limits for all clients together, which the proof's clients pass by until it ends; empty for none.
+    type: dict
+    default: {}
 author: The Slipway authors
 attributes:
   check_mode: {support: none}

@@ -59,6 +59,11 @@ options:
     description: What a look at the cluster does not give, by the names of C(slipway.release.Environment).
     type: dict
     default: {}
+  ca_folder:
+    description: Folder of the authority that the gateway's own certificate is of. Where it has that one's key, hosts which the
+      certificate lacks are told in RV(certificate); else, and without a folder, they are refused.
+    type: path
+    default: ""
   pending:
     description: Is the cluster, or its mesh, perhaps still to be made, as when all of it is only checked? Then what is not there is no fault, and
       all that the page plans is new.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.prove import past
 from slipway.release import load, plan
 
 from tests.support.envoy import binary, free, inert, listener, running
@@ -89,6 +90,32 @@ def test_each_of_500_addresses_gets_its_ten_and_no_more(envoy: Path, tmp_path: P
     assert set(let) <= {TOKENS - 1, TOKENS, TOKENS + 1}
     # The first that is refused is the eleventh, for all but those who gained one meanwhile.
     assert all(answers[:TOKENS] == [200] * TOKENS for answers in seen)
+
+
+def test_a_proof_passes_by_the_limit_for_all_and_everybody_else_does_not(envoy: Path, tmp_path: Path) -> None:
+    values = {
+        "name": "shop",
+        "hosts": ["shop.local"],
+        "limits": {"per_client": "10/minute", "total": "20/minute"},
+        "services": {"web": {"versions": {"v1": "example.org/web:1"}}},
+    }
+    held = one(plan(load(page(tmp_path, values))), "EnvoyFilter", "shop-rate-limit")
+    laid = past.overlay(held, "value", {"name": "job", "uid": "uid"})
+    port = free()
+
+    def ask(number: int, value: str) -> int:
+        address = (client(number), 0)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=address)) as connection:
+            connection.request("GET", "/", headers={"Host": "shop.local", past.HEADER: value})
+            return connection.getresponse().status
+
+    with running(envoy, tmp_path, [listener(port, [inert()], laid["spec"]["configPatches"][0]["patch"]["value"])]):
+        assert {ask(number, "value") for number in range(60)} == {200}
+        # Each address has its limit all the same.
+        assert Counter(ask(200, "value") for _ in range(14)) == {200: 10, 429: 4}
+        others = Counter(ask(300 + number, "another value") for number in range(30))
+        assert others[200] in (20, 21)
+        assert {ask(number, "value") for number in range(60, 90)} == {200}
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_page_is_released_twice_side_by_side_and_both_are_proved(empty: Stage)
         # An alert about answers that no service gave; a GET that is sent again, and a POST that is not.
         (FAULTS, {"faults", "alert", "retries"}),
         # Everything by TLS, as clients without it are only sent on.
-        (REDIRECT, {"share", "sticky", "chain", "limit"}),
+        (REDIRECT, {"share", "sticky", "chain", "limit", "tls"}),
     ],
     ids=["hash", "relay", "faults", "redirect"],
 )

@@ -38,14 +38,76 @@ def binary(folder: Path) -> Path | None:
     return program
 
 
+def _patch(name: str) -> Object:
+    """What an EnvoyFilter of role istio puts into the gateway's configuration."""
+    text = (ROOT / "roles/istio/templates/mesh.yml.j2").read_text(encoding="utf-8")
+    (document,) = (part for part in text.split("\n---\n") if f"name: {name}" in part)
+    lines = [line for line in document.splitlines() if "{{" not in line and not line.lstrip().startswith("#")]
+    found: Object = yaml.safe_load("\n".join(lines))["spec"]["configPatches"][0]["patch"]["value"]
+    return found
+
+
 def inert() -> Object:
     """The filter that role istio puts into the gateway's chain, and that does nothing by itself."""
-    text = (ROOT / "roles/istio/templates/mesh.yml.j2").read_text(encoding="utf-8")
-    (document,) = (part for part in text.split("\n---\n") if "name: slipway-local-ratelimit" in part)
-    lines = [line for line in document.splitlines() if "{{" not in line and not line.lstrip().startswith("#")]
-    patches = yaml.safe_load("\n".join(lines))["spec"]["configPatches"]
-    found: Object = patches[0]["patch"]["value"]
+    return _patch("slipway-local-ratelimit")
+
+
+def misdirected() -> Object:
+    """What role istio adds to the gateway's connection managers about requests that came on the wrong connection."""
+    found: Object = _patch("slipway-misdirected")["typed_config"]
     return found
+
+
+def secure(port: int, hosts: list[str], folder: Path) -> Object:
+    """A way in with TLS, as istiod makes that of Gateways with one host each and one certificate for all of them."""
+    pair = {"certificate_chain": {"filename": str(folder / "gateway.crt")}}
+    pair["private_key"] = {"filename": str(folder / "gateway.key")}
+    api = "type.googleapis.com/envoy.extensions"
+    tls = {
+        "@type": f"{api}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [pair]},
+    }
+    inspector = {"@type": f"{api}.filters.listener.tls_inspector.v3.TlsInspector"}
+    chains = [
+        {
+            **_answering(port, host),
+            "filter_chain_match": {"server_names": [host]},
+            "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+        }
+        for host in hosts
+    ]
+    return {
+        "name": f"secure-{port}",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": chains,
+        "listener_filters": [{"name": "envoy.filters.listener.tls_inspector", "typed_config": inspector}],
+    }
+
+
+def clear(port: int, host: str) -> Object:
+    """A way in without TLS that knows one host."""
+    place = {"address": "127.0.0.1", "port_value": port}
+    return {"name": f"clear-{port}", "address": {"socket_address": place}, "filter_chains": [_answering(port, host)]}
+
+
+def _answering(port: int, host: str) -> Object:
+    """A chain that answers for one host, below /app, with its name."""
+    answer = {
+        "match": {"path_separated_prefix": "/app"},
+        "direct_response": {"status": 200, "body": {"inline_string": host}},
+    }
+    manager = {
+        "@type": MANAGER,
+        "stat_prefix": f"in_{port}",
+        "http_filters": [ROUTER],
+        "route_config": {
+            "name": host,
+            "virtual_hosts": [{"name": host, "domains": [host], "routes": [answer]}],
+            "ignore_port_in_host_matching": True,
+        },
+        **misdirected(),
+    }
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
 
 
 def listener(port: int, filters: list[Object], host: Object) -> Object:

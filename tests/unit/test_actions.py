@@ -467,7 +467,8 @@ def proved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     noted: list[Any] = []
 
     class Runner:
-        def __init__(self, plan: Any, _targets: Any, _send: Any, reads: Any, *, quiet: int, tell: Any) -> None:
+        def __init__(self, plan: Any, _targets: Any, _send: Any, reads: Any, **more: Any) -> None:
+            quiet, tell = more["quiet"], more["tell"]
             noted.append((plan["release"], quiet, reads))
             tell("clients")
 
@@ -501,6 +502,12 @@ def test_a_proof_gives_its_lines_and_keeps_what_was_seen(tmp_path: Path, proved:
     assert kept["observations"] == {"seen": 1}
     # The release's own Alertmanager is asked besides the cluster's.
     assert (reads["alertmanagers"][1:], reads["sink"]) == ((("shop", "mine"),), None)
+
+
+def test_the_same_page_in_another_namespace_has_a_report_of_its_own(tmp_path: Path, proved: list[Any]) -> None:
+    given = prove(tmp_path, plan={"release": "shop", "namespace": "two"})
+    assert run_action(load("action", "prove_run"), given)["report"] == str(tmp_path / "report/shop.two/report.html")
+    assert proved[1][0] == tmp_path / "report/shop.two"
 
 
 def test_a_claim_that_does_not_hold_fails_the_task(
@@ -602,7 +609,13 @@ def test_a_kubectl_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def planned(monkeypatch: pytest.MonkeyPatch, experiments: list[dict[str, str]]) -> dict[str, Any]:
     found = SimpleNamespace(
-        environment={}, node="node-1", targets={"gateway": "192.0.2.90"}, namespace="slipway-prove", stale=[], sink=None
+        environment={},
+        node="node-1",
+        targets={"gateway": "192.0.2.90"},
+        namespace="slipway-prove",
+        stale=[],
+        sink=None,
+        limiter=None,
     )
     monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
     monkeypatch.setattr("slipway.prove.look.look", lambda *_arguments, **_more: found)

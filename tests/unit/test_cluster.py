@@ -127,7 +127,7 @@ def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: R
 def test_of_secrets_a_look_asks_for_names_alone(server: ApiServer, release: ReleaseCluster) -> None:
     release.look("shop", "shop")
     secrets = [accept for _, path, accept in server.asked if "/secrets" in path]
-    assert len(secrets) == 2
+    assert len(secrets) == 3
     assert all("PartialObjectMetadataList" in accept for accept in secrets)
 
 

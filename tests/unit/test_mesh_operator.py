@@ -140,14 +140,18 @@ def test_plain_envoy_counts_what_whoever_asked_got_and_istios_proxy_by_itself() 
 
 @pytest.mark.parametrize("mode", ["permissive", "strict"])
 def test_the_mesh_has_one_mode_one_inert_limit_and_lets_nodes_be_drained(mode: str) -> None:
-    peers, limit, address, budget = rendered("mesh.yml.j2", istio_mtls=mode)
-    assert peers["spec"] == {"mtls": {"mode": mode.upper()}}
-    assert {item["metadata"]["namespace"] for item in (peers, limit, address, budget)} == {"istio-system"}
-    (patch,) = limit["spec"]["configPatches"]
+    made = {item["metadata"]["name"]: item for item in rendered("mesh.yml.j2", istio_mtls=mode)}
+    assert made["default"]["spec"] == {"mtls": {"mode": mode.upper()}}
+    assert {item["metadata"]["namespace"] for item in made.values()} == {"istio-system"}
+    (patch,) = made["slipway-local-ratelimit"]["spec"]["configPatches"]
     # Without a bucket and a share of requests it does nothing: a release gives both for its own hosts.
     assert patch["patch"]["value"]["typed_config"]["value"] == {"stat_prefix": "http_local_rate_limiter"}
     assert patch["patch"]["operation"] == "INSERT_BEFORE"
-    assert budget["spec"]["maxUnavailable"] == 1
+    assert made["istio-ingressgateway"]["spec"]["maxUnavailable"] == 1
+    # tests/envoy has it answer.
+    (patch,) = made["slipway-misdirected"]["spec"]["configPatches"]
+    (mapper,) = patch["patch"]["value"]["typed_config"]["local_reply_config"]["mappers"]
+    assert mapper["status_code"] == 421
 
 
 @pytest.mark.parametrize(("proxies", "removed"), [(0, ["x-forwarded-for"]), (1, [])])
@@ -155,8 +159,8 @@ def test_what_a_client_says_of_its_address_is_taken_out(proxies: int, removed: l
     """Unless a proxy that is trusted has said it."""
     topology = operator(istio_trusted_proxies=proxies)["meshConfig"]["defaultConfig"]["gatewayTopology"]
     assert topology == {"numTrustedProxies": proxies}
-    _, _, address, _ = rendered("mesh.yml.j2", istio_trusted_proxies=proxies)
-    (patch,) = address["spec"]["configPatches"]
+    made = {item["metadata"]["name"]: item for item in rendered("mesh.yml.j2", istio_trusted_proxies=proxies)}
+    (patch,) = made["slipway-client-address"]["spec"]["configPatches"]
     extensions = patch["patch"]["value"]["typed_config"].get("early_header_mutation_extensions", [])
     assert [item["remove"] for each in extensions for item in each["typed_config"]["mutations"]] == removed
 

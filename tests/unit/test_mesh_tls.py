@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import ipaddress
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from slipway import mesh_tls
+from slipway.release.certificate import AUTHORITY, CERTIFIED
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 HOSTS = ["team8.local", "*.lab.local", "192.0.2.1"]
@@ -112,9 +114,45 @@ def test_an_authority_outlives_what_it_signs(folder: Folder, days: int, answer: 
     assert folder.due() == answer
 
 
-@pytest.mark.parametrize("hosts", [["team8.local"], [*HOSTS, "new.local"], []])
-def test_other_names_mean_another_certificate(folder: Folder, hosts: list[str]) -> None:
-    assert folder.due(hosts) == ["gateway"]
+@pytest.mark.parametrize(("hosts", "answer"), [(["team8.local"], []), ([*HOSTS, "new.local"], ["gateway"])])
+def test_more_names_mean_another_certificate_and_fewer_do_not(
+    folder: Folder, hosts: list[str], answer: list[str]
+) -> None:
+    assert folder.due(hosts) == answer
+
+
+def certified(folder: Path) -> list[str]:
+    return mesh_tls.told(folder / "gateway.crt", folder)[CERTIFIED].split(",")
+
+
+def test_names_that_were_added_outlive_runs_that_do_not_know_them(tmp_path: Path) -> None:
+    mesh_tls.renew(tmp_path, HOSTS, "Authority", NOW)
+    assert mesh_tls.renew(tmp_path, ["shop.local"], "Authority", NOW) == ["gateway"]
+    assert mesh_tls.renew(tmp_path, HOSTS, "Authority", NOW) == []
+    later = NOW + dt.timedelta(days=mesh_tls.GATEWAY_DAYS)
+    assert mesh_tls.renew(tmp_path, HOSTS, "Authority", later) == ["gateway"]
+    assert sorted(certified(tmp_path)) == sorted([*HOSTS, "shop.local"])
+
+
+def test_two_runs_at_once_lose_no_name(tmp_path: Path) -> None:
+    mesh_tls.renew(tmp_path, HOSTS, "Authority", NOW)
+    added = [f"shop{number}.local" for number in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda host: mesh_tls.renew(tmp_path, [host], "Authority", NOW), added))
+    assert {*HOSTS, *added} == set(certified(tmp_path))
+
+
+def test_a_secret_tells_whom_its_certificate_is_for_and_of_which_authority(folder: Folder, tmp_path: Path) -> None:
+    said = mesh_tls.told(folder.path / "gateway.crt", folder.path)
+    assert said == {CERTIFIED: ",".join(HOSTS), AUTHORITY: mesh_tls.authority_of(folder.path)}
+    other = tmp_path / "other"
+    mesh_tls.renew(other, HOSTS, "Authority", NOW)
+    assert mesh_tls.authority_of(other) not in ("", said[AUTHORITY])
+    assert mesh_tls.told(folder.path / "gateway.crt", other) == {CERTIFIED: ",".join(HOSTS)}
+    assert mesh_tls.told(folder.path / "none.crt", other) == {}
+    # Without the key nothing more can be signed.
+    (folder.path / "ca.key").unlink()
+    assert mesh_tls.authority_of(folder.path) == ""
 
 
 def test_a_certificate_without_names_is_replaced(folder: Folder) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import prove, selfsigned
+from slipway import mesh_tls, prove, selfsigned
 from slipway.prove import agent
 
 Json = dict[str, Any]
@@ -142,6 +142,37 @@ def test_over_tls_the_host_is_named_and_any_certificate_does(
     assert named == ["shop.local"] * 2
     (clear,) = answers(job(server.server_port, {}))
     assert clear["status"] == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "authority", "status", "error"),
+    [
+        ({}, "own", 200, ""),
+        ({"host": "x.lab.local"}, "own", 200, ""),
+        ({"host": "other.local"}, "own", 0, "certificate: Hostname mismatch"),
+        ({}, "another", 0, "certificate: unable to get local issuer certificate"),
+        ({}, "", 0, "ValueError: the job names no authority"),
+        # The connection of one host, used for another: what is verified is the connection's.
+        ({"host": "other.local", "server": "shop.local"}, "own", 200, ""),
+        ({"host": "shop.local", "server": "other.local"}, "own", 0, "certificate: Hostname mismatch"),
+    ],
+)
+def test_a_certificate_is_verified_as_a_browser_does_it(
+    server: http.server.ThreadingHTTPServer,
+    tmp_path: Path,
+    step: dict[str, str],
+    authority: str,
+    status: int,
+    error: str,
+) -> None:
+    for name in ("own", "another"):
+        mesh_tls.renew(tmp_path / name, ["shop.local", "*.lab.local"], name, dt.datetime.now(dt.UTC))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own/gateway.crt", tmp_path / "own/gateway.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    more = {"authorities": (tmp_path / authority / "ca.crt").read_text()} if authority else {}
+    (found,) = answers(job(server.server_port, {"tls": True, "verify": True, **step}, **more))
+    assert (found["status"], found.get("error", "")[: len(error)]) == (status, error)
 
 
 def test_a_port_where_nobody_listens_is_an_error() -> None:
@@ -272,3 +303,9 @@ def test_it_runs_alone() -> None:
     command = [sys.executable, "-I", agent.__file__]
     done = subprocess.run(command, input=json.dumps(made), capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, json.loads(done.stdout)["experiments"]) == (0, {"e": {"answers": []}})
+
+
+def test_authorities_that_are_none_are_refused(server: http.server.ThreadingHTTPServer) -> None:
+    made = job(server.server_port, {}, authorities="nobody")
+    code, said = agent.main(json.dumps(made))
+    assert (code, "the job cannot be read: ValueError authorities" in said["refused"]) == (3, True)

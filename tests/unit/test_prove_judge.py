@@ -385,7 +385,7 @@ def test_a_withdrawn_version_keeps_nobody(tmp_path: Path) -> None:
 def test_jobs_hold_what_a_sender_needs_and_no_more() -> None:
     plan = prove.plan(release("app-frontend"))
     order = prove.stages(plan)
-    assert [name for name, _ in order] == ["quiet", "copies", "clients", "limits", "last", "alerts"]
+    assert [name for name, _ in order] == ["quiet", "copies", "clients", "limits", "last", "total", "alerts"]
     targets = {"gateway": "192.0.2.9", **{own["host"]: "10.96.0.7" for own in plan["services"].values()}}
     carried = set()
     for stage, senders in order:

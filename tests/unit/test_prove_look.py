@@ -229,3 +229,21 @@ def test_this_machine_asks_only_on_a_network_of_its_own(printed: list[Json], sai
 
     found = look.way("192.0.2.92", execute)
     assert (said in found) if said else not found
+
+
+def test_hosts_with_connections_of_their_own_are_those_of_other_gateways() -> None:
+    own = FACTS["hosts"][0]
+    gateways = [
+        gateway([own, "grafana." + own], 443, "HTTPS"),
+        gateway(["other/shop.local", "*.wild.local", "b.local"], 443, "HTTPS"),
+        gateway(["clear.local"], 80),
+        gateway(["through.local"], 443, "TLS"),
+        gateway(["*", "shared.local"], 443, "HTTPS"),
+        gateway([f"*.{own.partition('.')[2]}", "wide.local"], 443, "HTTPS"),
+        {"spec": {"selector": {"istio": "another"}, **gateway(["far.local"], 443, "HTTPS")["spec"]}},
+        {"spec": {"selector": {"istio": "ingressgateway"}, **gateway(["kiali.lab.local"], 443, "HTTPS")["spec"]}},
+    ]
+    assert look.elsewhere(FACTS, gateways) == ["b.local", "kiali.lab.local", "shop.local"]
+    found = look.look(cluster(**{GATEWAYS: gateways}), FACTS)
+    assert found.environment["elsewhere"] == ["b.local", "kiali.lab.local", "shop.local"]
+    prove.plan(FACTS, found.environment)

@@ -187,6 +187,40 @@ def test_over_tls_it_answers_and_without_it_sends_there(tmp_path: Path, secure: 
     assert (found.state, seen in found.seen) == ("failed" if seen else "passed", True), found.seen
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "seen"),
+    [
+        ({}, "passed", "2 hosts answer, with a certificate"),
+        ({"shop.local": {"status": 0, "error": "certificate: Hostname mismatch"}}, "failed",
+         "shop.local:443: browsers refuse the certificate: Hostname mismatch"),
+        ({"grafana.shop.local": {"status": 0, "error": "certificate: self-signed"}}, "failed",
+         "grafana.shop.local:443: browsers refuse the certificate: self-signed"),
+        ({"grafana.shop.local": {"status": 302}}, "passed", ""),
+        ({"grafana.shop.local": {"status": 0, "error": "TimeoutError"}}, "failed", "shop.local:443 over TLS: Time"),
+        ({"other.local on shop.local": {"status": 404}}, "failed",
+         "a connection for shop.local that a browser uses for other.local too answers 404 instead of 421"),
+        ({"other.local on shop.local": {"status": 0, "error": "TimeoutError"}}, "failed", "answers TimeoutError"),
+        ({"shop.local on other.local": {"status": 0, "error": "ConnectionResetError"}}, "passed", ""),
+        ({"shop.local on other.local": {"status": 200}}, "failed", "for shop.local too answers 200 instead of 421"),
+    ],
+)  # fmt: skip
+def test_over_tls_it_is_as_browsers_want_it(tmp_path: Path, answer: Json, state: str, seen: str) -> None:
+    plan = prove.plan(facts(tmp_path, gateway={"tls": {}}, tools=GRAFANA), {"elsewhere": ["other.local"]})
+    answers = {}
+    for item in asked(plan, "tls"):
+        (step,) = item["steps"]
+        assert (step["port"], step["tls"], "verify" in step) == (443, True, "server" not in step)
+        name = f"{step['host']} on {step['server']}" if "server" in step else step["host"]
+        told = {"status": 421 if "server" in step else 200, **answer.get(name, {})}
+        answers[item["id"]] = {"answers": [{"client": 0, "step": 0, "at": 0.0, "ms": 1.0, **told}]}
+    report = prove.judge(plan, {"experiments": answers, "reads": {}})
+    (found,) = (each for each in report.verdicts if each.kind == "tls")
+    assert (found.state, seen in found.seen) == (state, True), found.seen
+    made = prove.job(plan, "clients", "addresses", {"gateway": "192.0.2.1"}, authorities="PEM")
+    assert made["authorities"] == "PEM"
+    assert "authorities" not in prove.job(plan, "copies", "addresses", {"gateway": "192.0.2.1"}, authorities="PEM")
+
+
 def test_a_page_without_tls_claims_none(tmp_path: Path) -> None:
     assert "tls" not in {each["kind"] for each in prove.plan(facts(tmp_path))["claims"]}
 
@@ -201,12 +235,13 @@ def test_neighbours_and_tools_are_asked_by_a_client_over_the_limit(tmp_path: Pat
 def test_a_total_limit_is_reached_by_many_clients_at_the_end(tmp_path: Path) -> None:
     plan = prove.plan(facts(tmp_path, limits={"total": "20/minute"}))
     (item,) = asked(plan, "limit")
-    assert (item["stage"], item["clients"] > 20) == ("last", True)
+    assert (item["stage"], item["clients"] > 20) == ("total", True)
     let = [{"status": 200, "at": 0.1 * n} for n in range(20)]
     rest = [{"status": 429, "at": 2 + 0.01 * n} for n in range(item["clients"] - 20)]
     assert verdict(plan, "limit", let + rest).state == "passed"
     assert verdict(plan, "limit", {"status": 200}).state == "failed"
     assert "requests failed: 503" in verdict(plan, "limit", {"status": 503}).seen
+    assert "not one of" in verdict(plan, "limit", {"status": 429}).seen
 
 
 @pytest.mark.parametrize(
@@ -248,7 +283,7 @@ def test_a_get_is_asked_again_and_a_post_is_not(tmp_path: Path) -> None:
         ("passed", "5 POSTs that failed were not sent again"),
     ]
     assert judged({"status": 503}, {"status": 400}) == [
-        ("failed", "of 5 requests not answered with 200: 5 x 503"),
+        ("failed", "of 5 requests not answered with 200: 5 x 503; /sms?text=prove+{nonce}+{n} is answered 503"),
         ("failed", "5 of 5 POSTs that got 503 were sent again: 400"),
     ]
     assert judged({"status": 200}, {"status": 0, "error": "TimeoutError"})[1][0] == "failed"
@@ -389,7 +424,7 @@ def test_an_alert_about_errors_is_exercised_where_the_page_puts_enough_in(
 ) -> None:
     plan = prove.plan(facts(tmp_path, alerts={"Errors": alert}, services={"front": {"faults": faults}}))
     assert claim(plan, "alert")["state"] == state
-    assert claim(plan, "alert")["expect"].get("within") == (435 if state == "asked" else None)
+    assert claim(plan, "alert")["expect"].get("within") == (300 + 90 + STAGES["clients"] if state == "asked" else None)
     assert [(item["clients"], item["pace"]) for item in asked(plan, "alert")] == (
         [(2, 1.0)] if state == "asked" else []
     )
@@ -567,3 +602,141 @@ def test_a_small_limit_is_tried_from_five_addresses() -> None:
     tried = [each for each in planned["experiments"] if each["id"] in names]
     sources = [first + number for each in tried for first, count in [each["sources"]] for number in range(count)]
     assert len(set(sources)) == len(sources) == 5
+
+
+SHADOW, SILENT, SOME = ({"image": IMAGE, "shadow": share} for share in ("100%", 0, "50%"))
+
+
+def copies(plan: Json, title: str, got: int) -> prove.Verdict:
+    """Judge the shadow whose claim begins so, when its pods got that many requests and users all they asked for."""
+    (found,) = (each for each in plan["claims"] if each["title"].startswith(title))
+    answer = {"client": 0, "step": 0, "at": 0.0, "ms": 1.0, "status": 200, "chain": "f=v1,b=v1"}
+    seen = {
+        item["id"]: {"answers": [answer] * item["clients"]} for item in plan["experiments"] if item["stage"] == "copies"
+    }
+    reads = {read: {"before": 5, "after": 5 + got, "source": "proxy"} for read in found["reads"]}
+    report = prove.judge(plan, {"experiments": seen, "reads": reads})
+    return next(each for each in report.verdicts if each.id == found["id"])
+
+
+def test_shadows_on_one_path_are_counted_in_the_same_requests(tmp_path: Path) -> None:
+    services = {
+        "front": {"versions": {**VERSIONS, "v3": SHADOW}},
+        "back": {"versions": {**VERSIONS, "v3": SILENT, "v4": SHADOW, "v5": SOME}},
+    }
+    plan = prove.plan(facts(tmp_path, services=services))
+    (item,) = (item for item in plan["experiments"] if item["stage"] == "copies")
+    sent = item["clients"]
+    assert sent >= 400
+    for title, got in (("front v3", sent), ("back v4", sent), ("back v5", sent // 2), ("back v3", sent)):
+        assert copies(plan, title, got).state == "passed", copies(plan, title, got)
+        assert copies(plan, title, 2 * sent).state == "failed"
+        assert copies(plan, title, 0).state == "failed"
+
+
+def test_shadows_on_two_paths_are_counted_in_the_requests_of_both(tmp_path: Path) -> None:
+    services: Json = {
+        "front": {"versions": {**VERSIONS, "v3": SHADOW}},
+        "side": {"calls": ["back"], "versions": {**VERSIONS, "v5": SHADOW}},
+        "back": {"versions": {**VERSIONS, "v4": SHADOW}},
+    }
+    routes = {"/": "front", "/side": "side"}
+    made = facts(tmp_path, services=services, routes=routes)
+    plan = prove.plan(made, {"paths": {"/": "/a?n={n}", "/side": "/side/b"}})
+    assert [item["clients"] for item in plan["experiments"] if item["stage"] == "copies"] == [40, 40]
+    for title, expected in (("front v3", 40), ("side v5", 40), ("back v4", 80)):
+        assert copies(plan, title, expected).state == "passed", copies(plan, title, expected)
+        assert copies(plan, title, 120 - expected).state == "failed"
+
+
+@pytest.mark.parametrize(("got", "state"), [(40, "passed"), (0, "failed"), (80, "failed")])
+def test_a_version_that_gets_no_copies_gets_the_calls_of_its_own_shadow(tmp_path: Path, got: int, state: str) -> None:
+    services = {"front": {"versions": {**VERSIONS, "v3": SHADOW}}, "back": {"versions": {**VERSIONS, "v3": SILENT}}}
+    found = copies(prove.plan(facts(tmp_path, services=services)), "back v3", got)
+    assert found.state == state
+    if state == "failed":
+        assert found.seen == f"{got} requests, calls of other shadows included, of 40 of users instead of 40"
+
+
+def test_a_version_that_nobody_calls_gets_nothing(tmp_path: Path) -> None:
+    parked = {"image": IMAGE, "shadow": "100%", "replicas": 0}
+    services = {"front": {"versions": {**VERSIONS, "v3": parked}}, "back": {"versions": {**VERSIONS, "v3": SILENT}}}
+    plan = prove.plan(facts(tmp_path, services=services))
+    assert copies(plan, "back v3", 0).state == "passed"
+    assert copies(plan, "back v3", 40).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("roles", "attempts", "replicas", "state", "reason"),
+    [
+        ({"front": "frontend", "back": "model"}, 2, 1, "asked", ""),
+        ({"front": "service", "back": "service"}, 2, 1, "configured", "front on the way is a service too: x-slipway"),
+        ({"front": "frontend", "back": "model"}, 2, 3, "configured", "each of 3 pods fails once, and it asks again 2"),
+    ],
+)
+def test_retries_are_seen_where_the_header_makes_that_hop_fail_alone(
+    tmp_path: Path, roles: Json, attempts: int, replicas: int, state: str, reason: str
+) -> None:
+    back = {"retries": {**TRIES, "attempts": attempts}, "replicas": replicas}
+    found = claim(
+        prove.plan(facts(tmp_path, services={"back": back}), {"test_header": True, "roles": roles}), "retries"
+    )
+    assert found["state"] == state
+    assert reason in found["reason"]
+    assert found["reads"] == ["policy.back.retries"]
+
+
+def test_a_hop_that_cannot_be_told_on_one_path_is_asked_on_another(tmp_path: Path) -> None:
+    services = {"back": {"retries": TRIES}, "side": {"calls": ["back"], "versions": VERSIONS}}
+    roles = {"test_header": True, "roles": {"front": "model", "side": "frontend", "back": "model"}}
+    made = facts(tmp_path, services=services, routes={"/": "front", "/side": "side"})
+    plan = prove.plan(made, {**roles, "paths": {"/": "/a?n={n}", "/side": "/side/b"}})
+    assert {step["path"] for item in asked(plan, "retries") for step in item["steps"]} == {"/side/b"}
+
+
+@pytest.mark.parametrize("kind", ["share", "sticky", "chain"])
+def test_a_path_that_the_app_refuses_is_named_with_the_way_to_ask_another(tmp_path: Path, kind: str) -> None:
+    plan = prove.plan(facts(tmp_path))
+    found = verdict(plan, kind, {"status": 400, "said": "text is missing"})
+    assert "/sms?text=prove+{nonce}+{n} is answered 400, which says: text is missing" in found.seen
+    assert found.look == (
+        """the app may answer other paths: -e '{"prove_paths": {"/": "/a-path-that-it-answers"}}' """
+        "names the one to ask for /"
+    )
+    assert "virtualservice" in verdict(plan, kind, {"status": 503, "said": "x"}).look
+    assert "virtualservice" in verdict(plan, kind, {"status": 403}).look
+    # Without a word it may be the gateway that knows no route.
+    look = verdict(plan, kind, {"status": 404}).look
+    assert "virtualservice" in look
+    assert "prove_paths" in look
+
+
+def test_a_path_that_some_requests_get_through_is_no_wrong_one(tmp_path: Path) -> None:
+    plan = prove.plan(facts(tmp_path))
+    count = asked(plan, "share")[0]["clients"]
+    answers = [{"status": 400 if number % 2 else 200, "chain": "f=v1"} for number in range(count)]
+    assert "virtualservice" in verdict(plan, "share", answers).look
+
+
+def test_a_way_past_the_limit_for_all_lets_every_claim_be_asked_but_that_limits_own(tmp_path: Path) -> None:
+    limits = {"per_client": "10/minute", "total": "20/minute"}
+    override = {"header": "x-version", "cookie": "use"}
+    made = facts(tmp_path, limits=limits, override=override, tools=GRAFANA)
+    held = {each["kind"]: each["state"] for each in prove.plan(made)["claims"]}
+    assert {held["share"], held["sticky"], held["override"]} == {"configured"}
+    plan = prove.plan(made, {"past": True, "neighbours": [{"host": "other.local", "port": 80}]})
+    assert {each["state"] for each in plan["claims"]} == {"asked"}
+    assert plan["requests"] <= MOST_REQUESTS
+    for item in plan["experiments"]:
+        for step in item["steps"]:
+            past = step["to"] == "gateway" and step["host"] == "shop.local" and item["stage"] != "total"
+            assert ("x-slipway-prove" in step.get("headers", {})) is past
+    (item,) = (item for item in plan["experiments"] if item["stage"] == "total")
+    assert "headers" not in item["steps"][0]
+    assert item["sources"][1] == item["clients"] > 20
+    headers = [s.get("headers", {}) for each in plan["experiments"] for s in each["steps"]]
+    assert any({"x-version", "x-slipway-prove"} <= set(each) for each in headers)
+    made_job = prove.job(plan, "clients", "addresses", {"gateway": "192.0.2.1"}, past="secret")
+    assert made_job["past"] == "secret"
+    assert "past" not in prove.job(plan, "total", "addresses", {"gateway": "192.0.2.1"})
+    assert "secret" not in json.dumps(plan)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import ssl
 import sys
 import threading
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.prove import run
+from slipway.mesh_tls import renew
+from slipway.prove import jobs, run
 from slipway.prove.reads import Reads
-from slipway.prove.report import write
+from slipway.prove.report import place, write
 from slipway.prove.terminal import WIDTH, failures, summary
 from slipway.release import load
 from slipway.release import plan as planned
@@ -171,6 +174,45 @@ def test_a_sender_that_says_nothing_fails_its_claims_with_its_words(tmp_path: Pa
     assert (shares.state, "addresses: it is behind 10.0.2.2" in shares.seen) == ("failed", True)
 
 
+class Door:
+    """A way past limits that notes when it is there."""
+
+    def __init__(self, noted: list[str]) -> None:
+        self.noted = noted
+
+    def open(self) -> str:
+        self.noted.append("open")
+        return "value"
+
+    def close(self) -> None:
+        self.noted.append("close")
+
+
+def test_limits_for_all_are_asked_when_the_way_past_them_is_gone(tmp_path: Path) -> None:
+    promised = facts(tmp_path, limits={"total": "20/minute"})
+    plan = prove.plan(promised, {"monitoring": False, "past": True})
+    noted: list[str] = []
+
+    def send(by: str, job: Json, _: threading.Event) -> Json:
+        stages = {each["stage"] for each in job["experiments"]}
+        noted.extend(f"{stage} {by} {job.get('past', 'without')}" for stage in stages)
+        return {"experiments": {}}
+
+    targets = {"gateway": "192.0.2.92", **{each["host"]: "10.96.0.1" for each in promised["services"].values()}}
+    door: Any = Door(noted)
+    run.Runner(plan, targets, send, reads(plan, promised), past=door).observations()
+    assert (noted[0], noted[-2:]) == ("open", ["close", "total addresses without"])
+    assert "clients addresses value" in noted
+
+    def fail(by: str, *_: Any) -> Json:
+        raise KeyboardInterrupt(by)
+
+    noted.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run.Runner(plan, targets, fail, reads(plan, promised), past=door).observations()
+    assert noted == ["open", "close"]
+
+
 ECHO = "import json, sys; print(json.dumps({'got': sys.stdin.read()}))"
 
 
@@ -285,3 +327,25 @@ def test_plan_and_observations_are_kept_for_another_look(tmp_path: Path) -> None
     run.keep(tmp_path / "shop", plan={"a": 1}, observations={"b": 2})
     assert json.loads((tmp_path / "shop/plan.json").read_text()) == {"a": 1}
     assert json.loads((tmp_path / "shop/observations.json").read_text()) == {"b": 2}
+
+
+def test_trusted_is_the_clusters_authority_beside_those_of_this_machine(tmp_path: Path) -> None:
+    renew(tmp_path, ["shop.local"], "Authority", dt.datetime.now(dt.UTC))
+    own, without = jobs.authorities(tmp_path / "ca.crt"), jobs.authorities(tmp_path / "none.crt")
+    assert (tmp_path / "ca.crt").read_text() in own
+    assert own.count("BEGIN CERTIFICATE") == without.count("BEGIN CERTIFICATE") + 1
+    ssl.create_default_context(cadata=own)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "expected"),
+    [("default", "shop"), ("shop", "shop"), ("two", "shop.two"), ("shop-two", "shop.shop-two")],
+)
+def test_a_report_has_a_place_by_name_and_namespace(tmp_path: Path, namespace: str, expected: str) -> None:
+    assert place(tmp_path, "shop", namespace) == tmp_path / expected
+
+
+def test_a_slow_program_gets_all_of_a_large_job() -> None:
+    slow = "import json, sys, time; time.sleep(1.5); print(json.dumps({'got': len(sys.stdin.read())}))"
+    said = run.carried_out([sys.executable, "-c", slow], "x" * 300_000, 30, threading.Event())
+    assert said == {"got": 300_000}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from slipway import release_cluster
 from slipway.errors import SlipwayError
+from slipway.mesh_tls import renew, told
 from slipway.page import SettingsError
 from slipway.release import identity
 from slipway.release.render import render
@@ -32,11 +34,18 @@ class Cluster:
 
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
+        self.certificates: dict[str, dict[str, str]] = {}
 
     def look(self, name: str, namespace: str) -> Found:
         items = list(self.objects.values())
         spaces = [item for item in items if item["kind"] == "Namespace"]
-        return Found(name, namespace, applied=[item for item in items if owner(item)], namespaces=spaces)
+        return Found(
+            name,
+            namespace,
+            applied=[item for item in items if owner(item)],
+            namespaces=spaces,
+            certificates=self.certificates,
+        )
 
     def present_secrets(self, namespace: str, names: Iterable[str]) -> dict[str, Object]:
         found = {name: self.objects.get(f"Secret/{namespace}/{name}") for name in names}
@@ -86,6 +95,7 @@ def planned(path: Path, **given: Any) -> dict[str, Any]:
         "delete_claims": [],
         "mail": {},
         "cluster": {},
+        "ca_folder": "",
         "pending": False,
     }
     found: dict[str, Any] = action._present({"page": str(path), "kubeconfig": "/k", **empty, **given}, {})  # noqa: SLF001
@@ -167,6 +177,23 @@ def test_a_cluster_without_a_mesh_is_one_that_is_still_to_be_made(
     with pytest.raises(SlipwayError, match="needs the mesh"):
         planned(path, kubeconfig=there)
     assert "VirtualService/shop/shop-entry" in changed(planned(path, kubeconfig=there, pending=True))
+
+
+def test_hosts_that_the_gateways_certificate_lacks_are_told_where_its_authority_is_and_refused_elsewhere(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    path = page(tmp_path, {**PAGE, "gateway": {"tls": {}}})
+    folder = tmp_path / "ca"
+    renew(folder, ["*.lab.local"], "Authority", dt.datetime.now(dt.UTC))
+    cluster.certificates = {"slipway-gateway-tls": told(folder / "gateway.crt", folder), "of-others": {}}
+    result = planned(path, ca_folder=str(folder))
+    assert result["certificate"] == ["shop.local"]
+    assert {"prepared": "the gateway's certificate\n+ shop.local\n"} in result["differences"]
+    with pytest.raises(SettingsError, match="browsers refuse it"):
+        planned(path)
+    renew(folder, ["shop.local"], "Authority", dt.datetime.now(dt.UTC))
+    cluster.certificates = {"slipway-gateway-tls": told(folder / "gateway.crt", folder)}
+    assert planned(path)["certificate"] == []
 
 
 def test_what_the_api_server_refuses_is_said_of_the_page(

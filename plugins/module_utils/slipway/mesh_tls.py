@@ -6,10 +6,12 @@ Only for the Ansible machine: it needs the package cryptography, which comes wit
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import ipaddress
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -25,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .release.certificate import AUTHORITY, CERTIFIED
 from .selfsigned import EARLIER
 
 # Days before its end that a certificate is made anew; an authority ends with everything it has signed.
@@ -44,14 +47,16 @@ def due(folder: Path, hosts: Iterable[str], now: dt.datetime) -> list[str]:
     """Say which certificates below ``folder`` have to be made: ``ca``, ``gateway``, both or none.
 
     ``ca.crt`` is due when it or its key is missing, or it ends within ``RENEW_AUTHORITY_BEFORE`` days; ``gateway.crt``
-    when that holds, when it ends within ``RENEW_BEFORE`` days, is for other names, another key or of another authority.
+    when that holds, when it ends within ``RENEW_BEFORE`` days, lacks a name, or is of another key or authority. Names
+    beyond ``hosts`` stay: releases have asked for them since.
     """
     authority, certificate = _read(folder / "ca.crt"), _read(folder / "gateway.crt")
     if authority is None or not (folder / "ca.key").exists() or _ends(authority, now, RENEW_AUTHORITY_BEFORE):
         return ["ca", "gateway"]
     if certificate is None or _ends(certificate, now, RENEW_BEFORE):
         return ["gateway"]
-    if set(_names(certificate)) != set(alternative_names(hosts)) or not _fits(folder / "gateway.key", certificate):
+    wanted, held = set(alternative_names(hosts)), set(_names(certificate))
+    if not wanted or not wanted <= held or not _fits(folder / "gateway.key", certificate):
         return ["gateway"]
     try:
         certificate.verify_directly_issued_by(authority)
@@ -63,13 +68,34 @@ def due(folder: Path, hosts: Iterable[str], now: dt.datetime) -> list[str]:
 def renew(folder: Path, hosts: list[str], authority: str, now: dt.datetime) -> list[str]:
     """Make what is due below ``folder``, and say what that was; ``authority`` is the name that the authority bears.
 
-    Keys that are there go on being used. A certificate is complete or the old one, whenever this is cut off.
+    Keys that are there go on being used, and a new certificate has the names of the old one too. A certificate is
+    complete or the old one, whenever this is cut off.
     """
-    made = due(folder, hosts, now)
-    if not made:
+    if not due(folder, hosts, now):
         return []
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
+    with _alone(folder):
+        return _renewed(folder, hosts, authority, now)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out meanwhile: of two that add names, each would lose those of the other."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _renewed(folder: Path, hosts: list[str], authority: str, now: dt.datetime) -> list[str]:
+    made = due(folder, hosts, now)
+    if not made:
+        return []
+    before = _read(folder / "gateway.crt")
+    kept = [name.partition(":")[2] for name in _names(before)] if before else []
     signer = _key(folder / "ca.key")
     issuer = x509.Name(
         [
@@ -83,9 +109,10 @@ def renew(folder: Path, hosts: list[str], authority: str, now: dt.datetime) -> l
         builder = builder.add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         _write(folder / "ca.crt", builder.sign(signer, SHA256()).public_bytes(Encoding.PEM), 0o644)
     own, present = _key(folder / "gateway.key"), _read(folder / "ca.crt")
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    subject = before.subject if before else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     names: list[x509.GeneralName] = [
-        x509.IPAddress(ipaddress.ip_address(host)) if _address(host) else x509.DNSName(host.lower()) for host in hosts
+        x509.IPAddress(ipaddress.ip_address(host)) if _address(host) else x509.DNSName(host.lower())
+        for host in [*hosts, *kept]
     ]
     builder = _builder(subject, present.subject if present else issuer, own.public_key(), now, GATEWAY_DAYS)
     builder = (
@@ -97,6 +124,30 @@ def renew(folder: Path, hosts: list[str], authority: str, now: dt.datetime) -> l
     )
     _write(folder / "gateway.crt", builder.sign(signer, SHA256()).public_bytes(Encoding.PEM), 0o644)
     return made
+
+
+def authority_of(folder: Path) -> str:
+    """Give what tells the authority in ``folder`` from every other; empty: this machine has not all of it."""
+    found = _read(folder / "ca.crt")
+    return found.fingerprint(SHA256()).hex() if found and _fits(folder / "ca.key", found) else ""
+
+
+def told(certificate: Path, folder: Path) -> dict[str, str]:
+    """Give annotations that say whom a certificate (PEM) is for, and of which authority, the one in ``folder``.
+
+    So that nobody has to read a Secret, with the key in it, to know.
+    """
+    read, authority = _read(certificate), _read(folder / "ca.crt")
+    if read is None:
+        return {}
+    said = {CERTIFIED: ",".join(name.partition(":")[2] for name in _names(read))}
+    try:
+        if authority:
+            read.verify_directly_issued_by(authority)
+            said[AUTHORITY] = authority.fingerprint(SHA256()).hex()
+    except (ValueError, TypeError, InvalidSignature):
+        pass
+    return said
 
 
 def _builder(

@@ -16,6 +16,7 @@ from typing import Any
 
 from .form import Fault
 from .page import Key
+from .release import certificate
 from .release.environment import Environment
 from .release.planner import KINDS, OF_NAMESPACE, identity
 from .release.transition import labels_of, last_of, stays, versions_by_label
@@ -130,7 +131,8 @@ class Found:
 
     ``applied``: objects of all releases. ``missing_kinds``: kinds that this cluster does not know. ``secrets`` and
     ``storage_classes``: names; ``namespaces`` and ``services``: objects of which only the metadata counts. ``orphans``:
-    ReplicaSets whose Deployment was taken over, and whose pods serve on until the new ones do.
+    ReplicaSets whose Deployment was taken over, and whose pods serve on until the new ones do. ``certificates``:
+    annotations of Secrets beside the gateway, by name.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Found:
     services: list[Object] = field(default_factory=list)
     gateway_service: Object | None = None
     gateway_deployment: Object | None = None
+    certificates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def whose(self) -> str:
@@ -183,6 +186,9 @@ def environment(found: Found, **settled: Any) -> Environment:
         "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
         "secrets": frozenset(item["metadata"]["name"] for item in found.secrets),
         "storage_classes": frozenset(found.storage_classes),
+        "certificates": {
+            name: known for name, told in found.certificates.items() if (known := certificate.names(told)) is not None
+        },
         "missing_tools": frozenset(tool for tool, place in tools.items() if place.partition(":")[0] not in there),
         "ports": {item["metadata"]["name"]: ports(item) for item in found.own if item["kind"] == "Service"},
         "deployments": _deployments(found.own),

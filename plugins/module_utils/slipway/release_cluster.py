@@ -45,10 +45,13 @@ class Cluster(cluster.Cluster):
             lambda: self.items("/api/v1/services", metadata=True),
             lambda: self.get(address("v1", "Service", gateway_namespace, gateway)),
             lambda: self.get(address("apps/v1", "Deployment", gateway_namespace, gateway)),
+            lambda: self.items(address("v1", "Secret", gateway_namespace), metadata=True),
             lambda: self.items(f"/apis/apps/v1/namespaces/{namespace}/replicasets", f"{OF_RELEASE}={name}"),
             *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
         ]
-        namespaces, secrets, classes, services, service, deployment, sets, *kinds = self.many(lambda one: one(), asked)
+        namespaces, secrets, classes, services, service, deployment, held, sets, *kinds = self.many(
+            lambda one: one(), asked
+        )
         missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
         if strange:
@@ -72,6 +75,7 @@ class Cluster(cluster.Cluster):
             ],
             gateway_service=service,
             gateway_deployment=deployment,
+            certificates={item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in held or []},
         )
 
     def changes(

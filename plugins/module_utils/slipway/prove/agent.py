@@ -27,6 +27,10 @@ MOST_REQUESTS = 6000
 MOST_SECONDS = 900
 MOST_PARALLEL = 64
 MOST_BODY = 65536
+# Of an answer that is an error (but for a limit's) so many bytes are kept.
+MOST_SAID, HTTP_ERROR, LIMITED = 160, 400, 429
+# What the error of a certificate begins with that is not trusted, or for another host.
+UNTRUSTED = "certificate: "
 CLONE_NEWNET = 0x40000000
 
 Json = dict[str, Any]
@@ -166,6 +170,8 @@ class Agent:
         network = job.get("network")
         self.many = ipaddress.ip_network(sources(network)[2]) if network else None
         self.secure = _secure()
+        authorities = str(job.get("authorities", ""))
+        self.trusting = _trusting(authorities) if authorities else None
 
     def carry_out(self) -> Json:
         """Send everything, experiments and their clients side by side, and give the observations."""
@@ -212,6 +218,7 @@ class Agent:
     def _ask(self, step: Json, number: int, source: int | None, jar: Jar | None) -> Json:
         unique = {"{n}": f"{self.job.get('nonce', '')}{self.numbers.next()}", "{client}": f"{number}"}
         unique["{nonce}"] = str(self.job.get("nonce", ""))
+        unique["{past}"] = str(self.job.get("past", ""))
         path = _filled(step["path"], unique)
         headers = {"Host": step["host"], "Connection": "close", "User-Agent": "slipway-prove"}
         headers |= {name: _filled(value, unique) for name, value in step.get("headers", {}).items()}
@@ -222,6 +229,8 @@ class Agent:
         answer: Json = {"at": round(began - self.start, 4), "sent": cookies}
         try:
             answer |= self._answer(step, path, headers, source, began)
+        except ssl.SSLCertVerificationError as exc:
+            answer |= {"status": 0, "error": f"{UNTRUSTED}{exc.verify_message}"}
         except (OSError, http.client.HTTPException, ValueError) as exc:
             answer |= {"status": 0, "error": type(exc).__name__ + (f": {exc}" if str(exc) else "")}
         answer["ms"] = round((time.monotonic() - began) * 1000, 1)
@@ -242,7 +251,12 @@ class Agent:
         try:
             connection.connect()
             if step.get("tls") and connection.sock:
-                connection.sock = self.secure.wrap_socket(connection.sock, server_hostname=step["host"])
+                # A connection for one host may be used for another: that is what "server" is for.
+                name = step.get("server", step["host"])
+                context = self.trusting if step.get("verify") else self.secure
+                if context is None:
+                    raise ValueError("the job names no authority to verify certificates with")
+                connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
             connection.request(step.get("method", "GET"), path, headers=headers)
             # http.client follows no redirect.
             answer = connection.getresponse()
@@ -254,14 +268,33 @@ class Agent:
             "chain": answer.getheader("x-chain", ""),
             "cookies": answer.headers.get_all("set-cookie") or [],
         }
+        if answer.status >= HTTP_ERROR and answer.status != LIMITED:
+            got["said"] = _printable(body)
         for name, header in (("remaining", "x-ratelimit-remaining"), ("location", "location")):
             if value := answer.getheader(header, ""):
                 got[name] = value
         return {**got, **_pods(body)}
 
 
+def _printable(body: bytes) -> str:
+    """Give the beginning of what an answer says, on one line."""
+    text = body[:MOST_SAID].decode("utf-8", "replace")
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _trusting(authorities: str) -> ssl.SSLContext:
+    """Give a context that takes what a browser takes which trusts ``authorities`` (PEM)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=authorities)
+    except ssl.SSLError as exc:
+        raise ValueError(f"authorities: {exc}") from exc
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def _secure() -> ssl.SSLContext:
-    """Give a context that takes any certificate: no claim is about whose it is, which only the users may know."""
+    """Give a context that takes any certificate: the claim about TLS alone is about whose it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -278,7 +311,7 @@ def _pods(body: bytes) -> Json:
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
-    return re.sub(r"\{(n|client|nonce)\}", lambda match: values[match[0]], text)
+    return re.sub(r"\{(n|client|nonce|past)\}", lambda match: values[match[0]], text)
 
 
 def main(text: str, execute: Run = run) -> tuple[int, Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,15 @@ def job(
     now: float = 0.0,
     network: str | None = "",
     check_route: bool = True,
+    authorities: str = "",
+    past: str = "",
 ) -> Json:
     """Give the job of one sender in one stage.
 
     ``targets``: address of the gateway (``gateway``) and of each service's host that pods ask. ``now``: seconds since
     the epoch, the same for all jobs of a run. ``network``: of the source addresses, only for ``by`` addresses; empty
-    for the usual one, None for none.
+    for the usual one, None for none. ``authorities``: those whose certificates are trusted, PEM. ``past``: what takes
+    a request past the limits for all.
     """
     wanted = [item for item in plan["experiments"] if (item["stage"], item["by"]) == (stage, by)]
     own = {step["to"] for item in wanted for step in item["steps"]}
@@ -56,10 +60,24 @@ def job(
         # A pod reaches nothing but by its node, and asks only addresses of services.
         "check_route": check_route and by in ("addresses", "here"),
     }
+    if any(step.get("verify") for item in wanted for step in item["steps"]):
+        made["authorities"] = authorities
+    if past:
+        made["past"] = past
     if by == "addresses" and network is not None:
         made["network"] = network or (BESIDE if stage in plan["beside"] else NETWORK)
         made |= {"offset": int(now // SPAN) * plan["sources"], "link": link(plan, made["network"])}
     return made
+
+
+def authorities(own: Path) -> str:
+    """Give the certificates (PEM) of the authority in the file ``own``, and of those that this machine trusts itself.
+
+    As a browser here has them that has imported the cluster's.
+    """
+    known = ssl.create_default_context().get_ca_certs(binary_form=True)
+    texts = [own.read_text(encoding="ascii")] if own.is_file() else []
+    return "\n".join([*texts, *map(ssl.DER_cert_to_PEM_cert, known)])
 
 
 def link(plan: Json, network: str) -> str:

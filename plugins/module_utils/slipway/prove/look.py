@@ -18,12 +18,16 @@ from ..mesh import address_of
 from ..release_apply import MANAGED, owner
 from ..release_apply import hosts as hosts_of
 from ..status.judge import condition
-from .planner import KINDS
+from . import past
+from .planner import HTTPS, KINDS
 
 Json = dict[str, Any]
 
 GATEWAY_NAMESPACE, GATEWAY = "istio-system", "istio-ingressgateway"
+FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{GATEWAY_NAMESPACE}/envoyfilters"
 MONITORING = "monitoring"
+# The gateway's pods, as Gateways name them.
+INGRESS = {"istio": "ingressgateway"}
 # Whose the client pods are: no release's.
 MANAGER = "slipway-prove"
 # A Service with it is a mail server of our own whose port ``http`` gives the mails that it got (see docs/prove.md).
@@ -51,7 +55,7 @@ class Look:
     """What was found. ``environment``: for ``prove.plan``. ``targets``: for ``prove.job``. ``node``: has a gateway pod.
 
     ``namespace``: of the client pods; ``stale``: an earlier run has left it. ``sink``: namespace and name of the mail
-    server's Service that can be read, or None.
+    server's Service that can be read, or None. ``limiter``: the EnvoyFilter with limits for all clients together.
     """
 
     environment: Json
@@ -60,6 +64,7 @@ class Look:
     namespace: str
     stale: bool
     sink: list[str] | None
+    limiter: Json | None = None
 
 
 def look(
@@ -89,12 +94,15 @@ def look(
     namespaces = {item["metadata"]["name"]: item["metadata"] for item in api.items("/api/v1/namespaces")}
     pods = api.items(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/pods?labelSelector=istio%3Dingressgateway")
     address = gateway_address(services.get((GATEWAY_NAMESPACE, GATEWAY)))
+    limiter = total_limits(facts, api.items(FILTERS) if facts["limits"] else [])
     sink = mail_sink(facts["mail"], services)
     spoken = obeys(facts, deployments)
     environment = {
         **spoken,
         "tells": tells or all(route["service"] in spoken["roles"] for route in facts["routes"]),
         "neighbours": neighbours(facts, gateways, routes),
+        "elsewhere": elsewhere(facts, gateways),
+        "past": limiter is not None,
         "missing_tools": missing_tools(facts["tool_services"], services),
         "monitoring": (MONITORING, "prometheus") in services,
         "mail_sink": sink is not None,
@@ -112,7 +120,16 @@ def look(
         namespace=own,
         stale=own in namespaces,
         sink=sink,
+        limiter=limiter,
     )
+
+
+def total_limits(facts: Json, filters: Iterable[Json]) -> Json | None:
+    """Give the EnvoyFilter with the release's limits for all clients together; None: there are none."""
+    whose = f"{facts['namespace']}/{facts['release']}"
+    if not any(limit["per"] == "total" for limit in facts["limits"]):
+        return None
+    return next((item for item in filters if owner(item) == whose and past.has_total(item)), None)
 
 
 def client_namespace(release: str, namespace: str) -> str:
@@ -190,6 +207,27 @@ def neighbours(facts: Json, gateways: Iterable[Json], routes: Iterable[Json]) ->
         if host in ports and host not in own and "*" not in host
     }
     return [{"host": host, "port": port} for host, port in sorted(found.items())][:MOST_NEIGHBOURS]
+
+
+def elsewhere(facts: Json, gateways: Iterable[Json]) -> list[str]:
+    """List hosts that the gateway answers for over TLS on connections of their own: those of other Gateways."""
+    own = {*facts["hosts"], *facts["tools"].values()}
+    found: set[str] = set()
+    for gateway in gateways:
+        spec = gateway.get("spec") or {}
+        if spec.get("selector", INGRESS) != INGRESS:
+            continue
+        for server in spec.get("servers") or []:
+            hosts = {host.rpartition("/")[2] for host in server.get("hosts") or []}
+            if int(server["port"]["number"]) == HTTPS and str(server["port"].get("protocol", "")).upper() == "HTTPS":
+                # On one that leads to this release too, nothing is misdirected.
+                found |= set() if any(_matches(pattern, host) for pattern in hosts for host in own) else hosts
+    return sorted(host for host in found if "*" not in host)[:MOST_NEIGHBOURS]
+
+
+def _matches(pattern: str, host: str) -> bool:
+    """Tell whether a Gateway with that host answers for another; ``*`` stands for any number of labels."""
+    return host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
 
 
 def missing_tools(tools: Mapping[str, str], services: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:

@@ -34,6 +34,7 @@ def _routes(plan: Json) -> dict[str, str]:
         if "route" in expect:
             found |= dict.fromkeys(claim["experiments"], expect["route"])
         found |= {name: chain["route"] for name, chain in expect.get("chains", {}).items()}
+        found |= expect.get("routes", {})
     return found
 
 

@@ -17,12 +17,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from . import envoy, stats
+from .past import HEADER as PAST
 
 Json = dict[str, Any]
 
 # Seconds for everything but alerts, and how they are shared out between the stages.
 SECONDS = 90
-STAGES = {"quiet": 8, "copies": 12, "clients": 45, "limits": 15, "last": 10}
+# The last one is of limits for all clients together, with nothing beside it.
+LAST = "total"
+STAGES = {"quiet": 7, "copies": 12, "clients": 42, "limits": 13, "last": 8, LAST: 8}
 # Requests that all stages but the alerts' may have: what a busy lab answers in the time of the stages.
 MOST_REQUESTS = 3000
 # A limit with a larger bucket, or one that fills faster than one client can ask, is not exercised.
@@ -59,8 +62,9 @@ class Surroundings:
     ``tells``: answers say which versions took part, as those of the example app do in x-chain and in their JSON.
     ``test_header``: the app obeys x-slipway-test. ``roles``: what the app calls itself in a service. ``paths``: for a
     route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
-    this gateway: ``host``, ``port``. ``mail_sink``: mail goes to a server of our own, where it can be read. ``away``:
-    why the user's machine may not ask the gateway, empty when it may; None when that is no claim. ``skip``: kinds of
+    this gateway: ``host``, ``port``. ``elsewhere``: hosts that have TLS connections of their own there. ``mail_sink``:
+    mail goes to a server of our own, where it can be read. ``away``: why the user's machine may not ask the gateway,
+    empty when it may; None when that is no claim. ``past``: there is a way past the limits for all. ``skip``: kinds of
     claims that nobody wants to have looked at.
     """
 
@@ -69,10 +73,12 @@ class Surroundings:
     roles: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     neighbours: tuple[Mapping[str, Any], ...] = ()
+    elsewhere: tuple[str, ...] = ()
     missing_tools: frozenset[str] = frozenset()
     monitoring: bool = True
     mail_sink: bool = False
     away: str | None = None
+    past: bool = False
     sources: int = 2040
     skip: frozenset[str] = frozenset()
 
@@ -84,6 +90,7 @@ class Surroundings:
             raise TypeError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
         made = dict(values)
         made["neighbours"] = tuple(values.get("neighbours", ()))
+        made["elsewhere"] = tuple(values.get("elsewhere", ()))
         made["missing_tools"] = frozenset(values.get("missing_tools", ()))
         made["skip"] = frozenset(values.get("skip", ()))
         return cls(**made)
@@ -115,6 +122,8 @@ class _Planner:
         self.next_source = 0
         self.requests = 0
         self.claim: Json = {}
+        # Experiments that make copies, by their route: all shadows that its requests lead to are counted in them.
+        self.copying: dict[str, str] = {}
         self.together = max(1, sum(stats.intervals(shares) for shares in self._random()))
 
     def made(self) -> Json:
@@ -166,7 +175,9 @@ class _Planner:
             self.claim["expect"] = self._expected(claim)
         except (NotExercisedError, SkippedError) as exc:
             for name in self.claim["experiments"]:
-                del self.experiments[name]
+                # One of another claim's, which this one only reads, stays.
+                if self.experiments[name]["claim"] == self.claim["id"]:
+                    del self.experiments[name]
             self.requests = before
             self.claim |= {"experiments": [], "reason": str(exc)}
             self.claim["state"] = "configured" if isinstance(exc, NotExercisedError) else "skipped"
@@ -191,6 +202,8 @@ class _Planner:
         name = f"{self.claim['id']}.{len(self.claim['experiments']) + 1}"
         clients = more.pop("clients", 1)
         sources = more.pop("sources", clients)
+        if more.get("stage") != LAST:
+            steps = [self._past(step) for step in steps]
         made = {"id": name, "claim": self.claim["id"], "stage": "clients", "by": "addresses", "clients": clients}
         made |= {"parallel": 16, "session": False, "pace": 0, **more, "steps": steps}
         if made["by"] == "addresses":
@@ -205,6 +218,12 @@ class _Planner:
         self.experiments[name] = made
         self.claim["experiments"].append(name)
         return name
+
+    def _past(self, step: Json) -> Json:
+        """Have a request pass by the limits for all clients together, where there is a way."""
+        if not self.environment.past or step["to"] != "gateway" or step["host"] not in self.facts["hosts"]:
+            return step
+        return {**step, "headers": {**step.get("headers", {}), PAST: "{past}"}}
 
     def _step(self, path: str, **more: Any) -> Json:
         more = {key: value for key, value in more.items() if value not in ({}, None)}
@@ -232,6 +251,8 @@ class _Planner:
 
     def _room(self, path: str, count: int) -> None:
         """Refuse what a limit for all clients together would cut short."""
+        if self.environment.past:
+            return
         for limit in self._limits_on(path):
             if limit["per"] == "total" and limit["bucket"]["max_tokens"] < count + 100:
                 rate = limit["rate"]
@@ -381,25 +402,74 @@ class _Planner:
         return expect
 
     def _shadow(self, claim: Json) -> Json:
-        shadow, percent = claim["shadow"], claim["shadow"]["percent"]
-        if not self._run([(shadow["service"], shadow["version"])]):
+        shadow = claim["shadow"]
+        if not self._runs(shadow):
             raise NotExercisedError(f"{shadow['version']} has no pods (replicas: 0)")
-        found = [c for c in self.facts["chains"] if shadow["service"] in c["hops"]]
-        at = [r["path"] for r in self.facts["routes"] if r["service"] == shadow["service"]]
-        paths = [path for path in dict.fromkeys([*(c["path"] for c in found), *at]) if "?" in self._path(path)]
-        if not paths:
+        sent = self._copied()
+        routes = [route for route in sent if self._leads(route, shadow["service"])]
+        if not routes:
             raise NotExercisedError(f"no path is known that leads to {shadow['service']}")
-        rule = stats.design(_share(percent), self.together) if 0 < percent < 100 else None
-        count = rule.n if rule else 40
-        path = self._path(paths[0])
-        self._room(path, count)
-        sources = math.ceil(count / self._per_source(path))
-        self._experiment([self._step(path)], clients=count, sources=sources, stage="copies")
+        expect: Json = {"routes": {self._copies(route, sent[route]): route for route in routes}}
         metrics = self.facts["services"][shadow["service"]]["metrics"]
         self._read("copies", service=shadow["service"], version=shadow["version"], stage="copies",
                    deployment=self._deployment(shadow))  # fmt: skip
-        bounds = [rule.accepted["hit"].low, rule.accepted["hit"].high] if rule else None
-        return {**shadow, "route": paths[0], "n": count, "accepted": bounds, "scraped": bool(metrics)}
+        low, high, ways = self._copies_of(shadow, sent)
+        expect |= {"n": sum(sent[route] for route in routes), "accepted": [low, high], "ways": ways}
+        return {**shadow, **expect, "scraped": bool(metrics)}
+
+    def _runs(self, where: Json) -> bool:
+        return self._run([(where["service"], where["version"])])
+
+    def _leads(self, route: str, service: str) -> bool:
+        """Tell whether requests for a route reach a service, in whatever version."""
+        chains = (chain["hops"] for chain in self.facts["chains"] if chain["path"] == route)
+        first = (each["service"] for each in self.facts["routes"] if each["path"] == route)
+        return service in {*first, *itertools.chain.from_iterable(chains)}
+
+    def _copied(self) -> dict[str, int]:
+        """Say how many requests for which route all shadows together need."""
+        sent: dict[str, int] = {}
+        for shadow in filter(self._runs, self.facts["shadows"]):
+            percent = shadow["percent"]
+            count = stats.design(_share(percent), self.together).n if 0 < percent < 100 else 40
+            leading = (r["path"] for r in self.facts["routes"] if self._leads(r["path"], shadow["service"]))
+            route = next(filter(self._known, leading), None)
+            if route is not None:
+                sent[route] = max(sent.get(route, 0), count)
+        return sent
+
+    def _known(self, route: str) -> bool:
+        """Tell whether a path is known for a route that the whole chain answers."""
+        return route in self.environment.paths or "?" in self._path(route)
+
+    def _copies(self, route: str, count: int) -> str:
+        """Send the requests of which copies are counted, once for all shadows that they lead to."""
+        name = self.copying.get(route, "")
+        if name in self.experiments:
+            self.claim["experiments"].append(name)
+            return name
+        path = self._path(route)
+        self._room(path, count)
+        sources = math.ceil(count / self._per_source(path))
+        self.copying[route] = self._experiment([self._step(path)], clients=count, sources=sources, stage="copies")
+        return self.copying[route]
+
+    def _copies_of(self, shadow: Json, sent: Mapping[str, int]) -> tuple[int, int, int]:
+        """Give the least and the most requests that a shadow gets: copies of users', and calls of other shadows.
+
+        The third: of how many kinds they are. Each call of a shadow goes to the same version, whatever its share.
+        """
+        percent, count = shadow["percent"], sum(sent[r] for r in sent if self._leads(r, shadow["service"]))
+        low = high = count if percent == 100 else 0
+        if 0 < percent < 100:
+            bounds = stats.accepted(count, percent / 100, stats.FALSE_ALARM / self.together)
+            low, high = bounds.low, bounds.high
+        ways = int(percent > 0)
+        for caller in filter(self._runs, self.facts["shadows"]):
+            if caller["version"] == shadow["version"] and caller["calls"].get(shadow["service"]):
+                least, most, more = self._copies_of(caller, sent)
+                low, high, ways = low + least, high + most, ways + more
+        return low, high, ways
 
     def _deployment(self, where: Json) -> str:
         return str(self.facts["services"][where["service"]]["versions"][where["version"]]["deployment"])
@@ -415,14 +485,17 @@ class _Planner:
         if tokens > MOST_TOKENS or gain > MOST_PER_SECOND:
             raise NotExercisedError(f"{limit['rate']} is more than a bounded number of requests can reach")
         for other in self._limits_on(path):
-            if other["bucket"]["max_tokens"] < tokens:
+            # In one for all each client asks once, and what asks for one per client goes past those for all.
+            spared = limit["per"] == "total" or self.environment.past
+            if other["bucket"]["max_tokens"] < tokens and not (spared and other["per"] != limit["per"]):
                 raise NotExercisedError(f"the limit of {other['rate']} bites first")
         expect = {"tokens": tokens, "most": limit["effective"], "fill": bucket["tokens_per_fill"], "per": limit["per"]}
         expect |= {"interval": float(bucket["fill_interval"].rstrip("s")), "main": [], "spared": [], "forged": []}
         expect["cookie"] = self.facts["sticky"].get("cookie") if self.facts["sticky"].get("set_by") == "mesh" else None
-        asked, over = self._step(path), limit["effective"] + 3 + math.ceil(STAGES["limits"] * gain)
+        stage = LAST if limit["per"] == "total" else "limits"
+        asked, over = self._step(path), limit["effective"] + 3 + math.ceil(STAGES[stage] * gain)
         if limit["per"] == "total":
-            main = self._experiment([{**asked, "times": 1}], clients=over, parallel=4, stage="last")
+            main = self._experiment([{**asked, "times": 1}], clients=over, parallel=4, stage=LAST)
             return {**expect, "main": [main]}
         spared = [self._step("/", host=host, times=over) for host in self.facts["tools"].values()]
         spared += [self._step("/", host=n["host"], port=n["port"], times=3) for n in self.environment.neighbours]
@@ -445,9 +518,18 @@ class _Planner:
         ports = [port for port in self.facts["ports"] if port != HTTPS] if self.facts["redirect"] else []
         clear = [(host, port) for port in ports for host in hosts][:MOST_PLACES]
         self._room(path, len(hosts) + len(clear))
-        secure = {self._experiment([self._step(path, host=host, port=HTTPS)]): host for host in hosts}
+        trusted = {"port": HTTPS, "verify": True}
+        secure = {self._experiment([self._step(path, host=host, **trusted)]): host for host in hosts}
+        tools = list(self.facts["tools"].values())[:MOST_PLACES]
+        named = {self._experiment([self._step("/", host=host, **trusted)]): host for host in tools}
         sent_on = {self._experiment([self._step(path, host=host, port=port)]): [host, port] for host, port in clear}
-        return {"secure": secure, "sent_on": sent_on}
+        # Browsers use one connection for all hosts of its certificate: what is for another one must be told so.
+        pairs = [pair for host in self.environment.elsewhere for pair in ((self.host, host), (host, self.host))]
+        misdirected = {
+            self._experiment([self._step("/", host=host, port=HTTPS, server=server)]): [server, host]
+            for server, host in pairs
+        }
+        return {"secure": secure, "named": named, "sent_on": sent_on, "misdirected": misdirected}
 
     def _mtls(self, claim: Json) -> Json:
         if claim["mode"] not in ("strict", "permissive"):
@@ -507,7 +589,10 @@ class _Planner:
             raise NotExercisedError(f"{alert['when']} is more load than a proof should make")
         route, forced = self._way_to(self._aborting(alert) or alert["service"], alert["version"])
         # Each of these clients stays below every limit per client.
-        buckets = [limit["bucket"] for limit in self._limits_on(route["path"])]
+        limits = (
+            each for each in self._limits_on(route["path"]) if not (self.environment.past and each["per"] != "client")
+        )
+        buckets = [limit["bucket"] for limit in limits]
         gains = [float(bucket["fill_interval"].rstrip("s")) / bucket["tokens_per_fill"] for bucket in buckets]
         pace = max([1.0, *(gain * 1.5 for gain in gains)])
         step = {**self._step(self._path(route["path"]), times=math.ceil(seconds / pace)), **forced}
@@ -583,12 +668,23 @@ class _Planner:
         role = self.environment.roles.get(service, "")
         if not self.environment.test_header or not role:
             raise NotExercisedError(f"{service} does not obey {TEST_HEADER}")
-        chains = (chain["path"] for chain in self.facts["chains"] if service in chain["hops"])
-        entries = (route["path"] for route in self.facts["routes"] if route["service"] == service)
-        route = next(chains, None) or next(entries, None)
-        if route is None or "?" not in self._path(route):
+        found = [route["path"] for route in self.facts["routes"] if self._leads(route["path"], service)]
+        known = [route for route in found if self._known(route)]
+        if not known:
             raise NotExercisedError(f"no path is known that leads to {service}")
-        return route, self._path(route), role
+        for route in known:
+            alike = self._alike(route, service, role)
+            if not alike:
+                return route, self._path(route), role
+        raise NotExercisedError(f"{alike[0]} on the way is a {role} too: {TEST_HEADER} would hit both")
+
+    def _alike(self, route: str, service: str, role: str) -> list[str]:
+        """Name the other services that a request for a route meets and that go by the same role."""
+        return [
+            other
+            for other in self.facts["services"]
+            if other != service and self.environment.roles.get(other) == role and self._leads(route, other)
+        ]
 
     def _before(self, service: str) -> Iterator[tuple[str, Json]]:
         """Give the services that a request for this one meets first, with what is said of each."""
@@ -616,7 +712,8 @@ class _Planner:
         _, path, role = self._reached(service)
         if not _tries_again(policy):
             raise NotExercisedError("it asks again only after faults that a request cannot bring about")
-        own = [route["path"] for route in self.facts["routes"] if route["service"] == service]
+        entries = (route["path"] for route in self.facts["routes"] if route["service"] == service)
+        own = [route for route in entries if not self._alike(route, service, role)]
         if policy["methods"] and not own:
             called = "by a method that the program of its caller picks"
             raise NotExercisedError(f"{service} is called {called}; {', '.join(policy['methods'])} are asked again")
@@ -624,6 +721,9 @@ class _Planner:
         for hop, before in [] if own else self._before(service):
             if _tries_again(before["retries"]):
                 raise NotExercisedError(f"{hop}, on the way there, would try again in its place")
+        pods = max(version["replicas"] for version in self.facts["services"][service]["versions"].values())
+        if method == "GET" and pods > policy["attempts"]:
+            raise NotExercisedError(f"each of {pods} pods fails once, and it asks again {policy['attempts']} times")
         # Not what the release answers with on purpose.
         failed = next((status for status in FAILED if status not in self._tolerated()), FAILED[0])
         header = {TEST_HEADER: f"status={failed};first=1;at={role}"}

@@ -5,6 +5,7 @@ What cannot be looked up is said in the observation (``error``), never raised: i
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import urllib.parse
@@ -14,7 +15,7 @@ from typing import Any
 
 from ..status.collect import PROMETHEUS, UnansweredError
 from . import envoy
-from .look import GATEWAY_NAMESPACE, MONITORING, Asked, pods_of
+from .look import GATEWAY_NAMESPACE, MONITORING, Asked, is_ready, pods_of
 from .planner import callers
 
 Json = dict[str, Any]
@@ -84,6 +85,18 @@ class Reads:
         if not found:
             raise UnansweredError(f"no pod of Deployment {deployment} is Ready")
         return found
+
+    def gateways(self, text: str) -> list[bool]:
+        """Tell for each pod of the gateway whether its routes have a text; none where one could not be asked."""
+        pods = self.api.items(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/pods?labelSelector=istio%3Dingressgateway")
+        try:
+            return [
+                text in json.dumps(self.proxy(GATEWAY_NAMESPACE, str(pod["metadata"]["name"]), ROUTES))
+                for pod in pods
+                if is_ready(pod)
+            ]
+        except (UnansweredError, ValueError):
+            return []
 
     def _rules(self, read: Json) -> Json:
         held = [

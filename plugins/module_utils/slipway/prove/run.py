@@ -9,16 +9,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .agent import MOST_SECONDS
 from .jobs import PROGRAM, job, observed, stages
+from .past import Past
+from .planner import LAST
 from .reads import Reads
 
 Json = dict[str, Any]
@@ -50,21 +53,41 @@ TARGETS = 85.0
 
 @dataclass
 class Runner:
-    """``quiet``: seconds that alerts may take to be loaded and silent, before any request."""
+    """``quiet``: seconds that alerts may take to be loaded and silent, before any request.
+
+    ``authorities``: whose certificates are trusted, PEM. ``past``: a way past the limits for all, where there are any.
+    """
 
     plan: Json
     targets: Mapping[str, str]
     send: Send
     reads: Reads
     quiet: float = 180.0
+    authorities: str = ""
+    past: Past | None = None
     tell: Callable[[str], None] = lambda _: None
     now: Callable[[], float] = time.monotonic
     said: list[Json] = field(default_factory=list)
+    value: str = field(default="", repr=False)
 
     def observations(self) -> Json:
         """Send everything, look everything up, and give what was seen. Takes as long as the slowest claim."""
         stop = threading.Event()
         epoch = time.time()
+        try:
+            if self.past:
+                self.tell("a way past the limits for all")
+                self.value = self.past.open()
+            self._asked(epoch, stop)
+        finally:
+            if self.past:
+                self.past.close()
+                self.value = ""
+        # What is for all is proved by the limits themselves, without a way past them.
+        self._stage(LAST, dict(stages(self.plan)).get(LAST, []), epoch, stop)
+        return observed(self.said, self.reads.seen)
+
+    def _asked(self, epoch: float, stop: threading.Event) -> None:
         with ThreadPoolExecutor(2) as beside:
             try:
                 waiting = []
@@ -84,9 +107,9 @@ class Runner:
                 self.tell("alerts" if self.plan["beside"] else "targets")
                 for each in waiting:
                     each.result()
-            finally:
+            except BaseException:
                 stop.set()
-        return observed(self.said, self.reads.seen)
+                raise
 
     def _before(self) -> None:
         """Look at what no request may have touched yet."""
@@ -100,13 +123,15 @@ class Runner:
         listed = stages(self.plan)
         beside = [each for each in listed if each[0] in self.plan["beside"]]
         first = [each for each in listed if each[0] in ("quiet", "copies")]
-        return [*first, *beside, *(each for each in listed if each not in first and each not in beside)]
+        rest = [each for each in listed if each not in first and each not in beside and each[0] != LAST]
+        return [*first, *beside, *rest]
 
     def _stage(self, name: str, senders: Sequence[str], epoch: float, stop: threading.Event) -> None:
         if not senders:
             return
         with ThreadPoolExecutor(len(senders)) as pool:
-            jobs = [(by, job(self.plan, name, by, self.targets, now=epoch)) for by in senders]
+            more: Json = {"now": epoch, "authorities": self.authorities, "past": self.value}
+            jobs = [(by, job(self.plan, name, by, self.targets, **more)) for by in senders]
             self.said += pool.map(lambda each: self.send(each[0], each[1], stop), jobs)
 
     def _alerts(self, name: str, senders: Sequence[str], epoch: float, stop: threading.Event) -> None:
@@ -137,6 +162,16 @@ class _Either(threading.Event):
         return any(each.is_set() for each in self.both)
 
 
+def _started(
+    command: Sequence[str], given: IO[str], text: str, environment: Mapping[str, str] | None
+) -> subprocess.Popen[str]:
+    """Start a program that reads ``text`` from the file ``given``."""
+    given.write(text)
+    given.seek(0)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=given, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
 def carried_out(
     command: Sequence[str],
     text: str,
@@ -146,15 +181,15 @@ def carried_out(
 ) -> Json:
     """Hand ``text`` to a program and read the JSON that it prints; ``refused`` says why there is none."""
     until = time.monotonic() + seconds
-    given: str | None = text
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    # A file, and no pipe: Popen.communicate forgets what a slow program has not read of it within the first time-out.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as given,
+        _started(command, given, text, environment) as process,
+    ):
         while True:
             try:
-                out, err = process.communicate(given, timeout=1)
+                out, err = process.communicate(timeout=1)
             except subprocess.TimeoutExpired:
-                given = None
                 if stop.is_set() or time.monotonic() > until:
                     process.kill()
                     process.communicate()

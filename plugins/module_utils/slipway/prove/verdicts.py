@@ -5,12 +5,15 @@ Observations: ``experiments`` (id → ``answers`` of ``agent.py``) and ``reads``
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from .agent import UNTRUSTED
 
 Json = dict[str, Any]
 State = Literal["passed", "failed", "configured", "skipped"]
@@ -31,13 +34,16 @@ LOOK = {
     "chain": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: sourceLabels; what the app forwards",
     "shadow": "kubectl -n {namespace} get virtualservice -o yaml: mirrors of the service's rules",
     "limit": "kubectl -n istio-system get envoyfilter -o yaml: its virtual host (host:port), and numTrustedProxies 0",
-    "tls": "kubectl -n {namespace} get gateway -o yaml; kubectl -n istio-system get secret: the certificate",
+    "tls": "kubectl -n {namespace} get gateway -o yaml; kubectl -n istio-system get secret,envoyfilter: certificate "
+    "and slipway-misdirected; prove_authority is the authority that is trusted",
     "mtls": "kubectl -n {namespace} get peerauthentication -o yaml",
     "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
     "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
     "tool": "kubectl get virtualservice -A; the tool's pods",
     "metrics": "kubectl -n {namespace} get servicemonitor -o yaml; Prometheus, page Targets",
 }
+# What tells a browser to ask again on a connection of its own.
+MISDIRECTED = 421
 ELSEWHERE = "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: {kind} of {service}"
 
 
@@ -90,7 +96,11 @@ def joined(report: Report, change: Json) -> Report:
 
 
 class FailedError(Exception):
-    """What was seen instead."""
+    """What was seen instead; ``look``: where to look, where that is not what the claim's kind says."""
+
+    def __init__(self, seen: str, look: str = "") -> None:
+        super().__init__(seen)
+        self.look = look
 
 
 def judge(plan: Json, observations: Json) -> Report:
@@ -186,7 +196,7 @@ class _Judge:
         self.refused = str(observations.get("refused", ""))
 
     def verdict(self) -> Verdict:
-        claim, state, seen = self.claim, self.claim["state"], ""
+        claim, state, seen, elsewhere = self.claim, self.claim["state"], "", ""
         expected = claim["title"]
         try:
             if state == "asked":
@@ -197,13 +207,14 @@ class _Judge:
             else:
                 seen = f"skipped: {claim['reason']}"
         except FailedError as exc:
-            state, seen = "failed", str(exc)
+            state, seen, elsewhere = "failed", str(exc), exc.look
         except (KeyError, TypeError, ValueError, IndexError) as exc:
             state, seen = "failed", f"what was seen cannot be read: {type(exc).__name__} {exc}"
         look = ""
         if state == "failed":
             about = {"namespace": self.plan["namespace"], "kind": claim["kind"]}
-            look = LOOK.get(claim["kind"], ELSEWHERE).format(**about, service=self.expect.get("service", "the service"))
+            about["service"] = self.expect.get("service", "the service")
+            look = elsewhere or LOOK.get(claim["kind"], ELSEWHERE).format(**about)
             expected = self._expected() or expected
         return Verdict(claim["id"], claim["kind"], claim["title"], state, expected, seen, look)
 
@@ -243,7 +254,7 @@ class _Judge:
         if len(answers) < wanted:
             said = f"only {len(answers)} of {wanted} requests were sent in time"
             raise FailedError(f"{said}: machines are too busy, or answers come too late, for a proof now")
-        return answers
+        return [{**answer, "path": planned["steps"][answer.get("step", 0)]["path"]} for answer in answers]
 
     def _good(self, answers: list[Json]) -> list[Json]:
         """Give the answers with 200; one request in a hundred may be lost on the way, none may be refused."""
@@ -251,10 +262,29 @@ class _Judge:
         bad = Counter(a["status"] for a in answers if a["status"] not in (0, 200, *self.plan["tolerated"]))
         if bad:
             statuses = ", ".join(f"{count} x {status}" for status, count in sorted(bad.items()))
-            raise FailedError(f"of {len(answers)} requests not answered with 200: {statuses}")
+            raise self._refused(f"of {len(answers)} requests not answered with 200: {statuses}", answers)
         if len(lost) > len(answers) // 100:
             raise FailedError(f"{len(lost)} of {len(answers)} requests without an answer: {lost[0].get('error', '')}")
         return [answer for answer in answers if answer["status"] == 200]
+
+    def _refused(self, text: str, answers: list[Json]) -> FailedError:
+        """Say with an error what was asked, and how to ask for something else where it is the path that is refused."""
+        first = next(a for a in answers if a["status"] not in (0, 200, *self.plan["tolerated"]))
+        path = first["path"].partition("?")[0]
+        said = f", which says: {first['said']}" if first.get("said") else ""
+        text = f"{text}; {first['path']} is answered {first['status']}{said}"
+        alone = not any(answer["status"] == 200 for answer in answers)
+        # What comes from a policy, a limit, the gateway itself or a broken app is not the path's.
+        if not alone or first["status"] >= 500 or first["status"] in (403, 421, 429):
+            return FailedError(text)
+        route = next(
+            (r["path"] for r in self.plan["routes"] if r["path"] == "/" or f"{path}/".startswith(f"{r['path']}/")), "/"
+        )
+        other = json.dumps({"prove_paths": {route: f"{route.rstrip('/')}/a-path-that-it-answers"}})
+        look = f"the app may answer other paths: -e '{other}' names the one to ask for {route}"
+        if first["status"] == 404 and not said:
+            return FailedError(text, f"{LOOK['default'].format(namespace=self.plan['namespace'])}; or {look}")
+        return FailedError(text, look)
 
     def _versions(self, answers: list[Json]) -> Counter[str]:
         seen: Counter[str] = Counter()
@@ -314,7 +344,7 @@ class _Judge:
             try:
                 self._same(seen, version)
             except FailedError as exc:
-                raise FailedError(f"clients with the cookie of {version}: {exc}") from exc
+                raise FailedError(f"clients with the cookie of {version}: {exc}", exc.look) from exc
             bound += seen.total()
         clients: dict[int, set[str | None]] = {}
         answers = self._good(self._answers(self.expect["sessions"]))
@@ -368,7 +398,7 @@ class _Judge:
             try:
                 good = self._good(answers)
             except FailedError as exc:
-                raise FailedError(f"for {chain['version']} at {chain['route']}: {exc}") from exc
+                raise FailedError(f"for {chain['version']} at {chain['route']}: {exc}", exc.look) from exc
             for answer in good:
                 met = hops(self.plan, chain["route"], answer)
                 for service, version in met:
@@ -382,18 +412,21 @@ class _Judge:
         return f"{count} requests met one version all along"
 
     def _shadow(self) -> str:
-        expect = self.expect
-        answers = self._good(self._answers(self.claim["experiments"][0]))
-        for answer in answers:
-            if (expect["service"], expect["version"]) in hops(self.plan, expect["route"], answer):
-                raise FailedError(f"{expect['service']} {expect['version']} answered a user")
+        expect, sent = self.expect, 0
+        for name, route in expect["routes"].items():
+            for answer in self._good(self._answers(name)):
+                if (expect["service"], expect["version"]) in hops(self.plan, route, answer):
+                    raise FailedError(f"{expect['service']} {expect['version']} answered a user")
+                sent += 1
         read = self._looked_up(self.claim["reads"][0])
-        copies, sent = read["after"] - read["before"], len(answers)
+        copies = read["after"] - read["before"]
         # Prometheus' own readings pass the proxy too.
         slack = 3 + int(read.get("seconds", 0)) // 5 if read.get("source") == "proxy" and expect["scraped"] else 0
-        low, high = expect["accepted"] or [round(sent * expect["percent"] / 100)] * 2
+        low, high = expect["accepted"]
         text = f"{copies} copies of {sent} requests"
-        if not low - (expect["n"] - sent) <= copies <= high + slack:
+        if expect["ways"] > int(expect["percent"] > 0):
+            text = f"{copies} requests, calls of other shadows included, of {sent} of users"
+        if not low - (expect["n"] - sent) * max(1, expect["ways"]) <= copies <= high + slack:
             raise FailedError(f"{text} instead of {low}" + (f" to {high}" if low != high else ""))
         return text
 
@@ -437,6 +470,8 @@ class _Judge:
         if let > most or not refused:
             text = f"{place}: {let} of {len(ordered)} requests in {seconds:.1f} s came through"
             raise FailedError(f"{text}; at most {most} should")
+        if not let:
+            raise FailedError(f"{place}: not one of {len(ordered)} requests came through")
         if expect["per"] == "client" and ordered.index(refused[0]) < expect["tokens"]:
             number = ordered.index(refused[0]) + 1
             raise FailedError(f"{place}: request {number} is refused already; {expect['tokens']} should pass")
@@ -447,20 +482,46 @@ class _Judge:
         return f"{place}: {let} requests came through, the others got 429"
 
     def _tls(self) -> str:
-        for name, host in self.expect["secure"].items():
+        expect = self.expect
+        for name, host in {**expect["secure"], **expect["named"]}.items():
+            self._trusted(name, host)
+        for name, host in expect["secure"].items():
             try:
                 self._good(self._answers(name))
             except FailedError as exc:
-                raise FailedError(f"{host}:443 over TLS: {exc}") from None
-        for name, (host, port) in self.expect["sent_on"].items():
+                raise FailedError(f"{host}:443 over TLS: {exc}", exc.look) from None
+        for name, (server, host) in expect["misdirected"].items():
             for answer in self._answers(name):
-                where = answer.get("location", "")
-                if answer["status"] != 301 or not re.match(rf"https://{re.escape(host)}(:443)?/", where):
+                # Another's Gateway may have gone meanwhile, and then nobody answers for its name.
+                gone = answer["status"] == 0 and server not in self.plan["hosts"]
+                if answer["status"] != MISDIRECTED and not gone:
                     got = answer["status"] or answer.get("error", "nothing")
-                    told = f"{got} to {where}" if where else got
-                    raise FailedError(f"{host}:{port} answered {told} instead of 301 to https")
-        text = f"over TLS {len(self.expect['secure'])} of {len(self.expect['secure'])} hosts answer"
-        return text + ("; without it there is 301 to https" if self.expect["sent_on"] else "")
+                    what = f"a connection for {server} that a browser uses for {host} too answers {got}"
+                    raise FailedError(f"{what} instead of {MISDIRECTED}")
+        for name, (host, port) in expect["sent_on"].items():
+            self._sent_on(name, host, port)
+        count = len(expect["secure"]) + len(expect["named"])
+        text = f"{count} {'host answers' if count == 1 else 'hosts answer'}, with a certificate that browsers take"
+        if expect["misdirected"]:
+            text += f"; {MISDIRECTED} on a connection for another host"
+        return text + ("; without TLS there is 301 to https" if expect["sent_on"] else "")
+
+    def _trusted(self, name: str, host: str) -> None:
+        """Refuse a host whose certificate a browser refuses, or that answers nothing over TLS."""
+        for answer in self._answers(name):
+            error = str(answer.get("error", "no answer"))
+            if error.startswith(UNTRUSTED):
+                raise FailedError(f"{host}:443: browsers refuse the {error}")
+            if not answer["status"] and name in self.expect["named"]:
+                raise FailedError(f"{host}:443 over TLS: {error}")
+
+    def _sent_on(self, name: str, host: str, port: int) -> None:
+        for answer in self._answers(name):
+            where = answer.get("location", "")
+            if answer["status"] != 301 or not re.match(rf"https://{re.escape(host)}(:443)?/", where):
+                got = answer["status"] or answer.get("error", "nothing")
+                told = f"{got} to {where}" if where else got
+                raise FailedError(f"{host}:{port} answered {told} instead of 301 to https")
 
     def _mtls(self) -> str:
         plain = set(self.expect["plain"])

@@ -61,6 +61,10 @@ class Environment:
     # Secrets in the release's namespace and StorageClasses of the cluster.
     secrets: frozenset[str] | None = None
     storage_classes: frozenset[str] | None = None
+    # TLS certificates beside the gateway: name of the Secret → names that it is for; and those that whoever applies the
+    # release can have renewed, with more names.
+    certificates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    renewable: frozenset[str] = frozenset()
     # Ports of the release's Services as they are now: name of the Service → {number: name}.
     ports: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     # Deployments of the release as they are now: name → {"version": …, "selector": {…}}.

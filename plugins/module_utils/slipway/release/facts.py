@@ -222,7 +222,9 @@ def _claims(made: Facts) -> Iterator[Facts]:
         about = f"{limit['rate']} per client" if limit["per"] == "client" else f"{limit['rate']} in all"
         yield {"kind": "limit", "title": f"{limit['path'] or 'all paths'}: {about}, then 429", "limit": limit}
     if made["tls"]:
-        title = "port 443 answers over TLS" + (", and whoever comes without is sent there" if made["redirect"] else "")
+        title = "port 443 answers over TLS as browsers want it" + (
+            ", and whoever comes without is sent there" if made["redirect"] else ""
+        )
         yield {"kind": "tls", "title": title}
     yield {"kind": "mtls", "title": f"mutual TLS is {made['mtls']}", "mode": made["mtls"], "plain": made["plain"]}
     if made["access"]:

@@ -9,7 +9,7 @@ from typing import Any
 from ..form import Fault
 from ..page import Key
 from ..releases import repository
-from . import alerts, dashboards, facts, limits, workload
+from . import alerts, certificate, dashboards, facts, limits, workload
 from .access import Access
 from .checks import near, works
 from .environment import OWN_REGISTRY, Environment
@@ -75,7 +75,7 @@ class Plan:
     ``secrets``: what the role makes itself, because a plan holds no secret value: ``name``, ``keys`` (each with
     ``environment`` or ``variable``), ``existing``. ``selector``: labels of everything of this release, and nothing
     else. ``facts``: see ``facts.py``. ``warnings``: sentences with file and line. ``places``: the key of the page that
-    each object's name comes from, by identity.
+    each object's name comes from, by identity. ``certificate``: hosts that the gateway's certificate has to get.
     """
 
     release: str
@@ -87,6 +87,7 @@ class Plan:
     warnings: list[str]
     labels: dict[str, str]
     places: dict[str, Key] = field(default_factory=dict)
+    certificate: list[str] = field(default_factory=list)
 
     @property
     def objects(self) -> list[Object]:
@@ -137,6 +138,7 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
         warnings=[*(f"{problem.where}: {problem.key} {problem.what}" for problem in spec.warnings), *maker.warnings()],
         labels=maker.labels,
         places=maker.places(steps),
+        certificate=certificate.due(maker.shape, found, maker.hosts()),
     )
 
 
@@ -478,7 +480,7 @@ class _Planner:
         """Hold the plan against what is known of the cluster."""
         environment, release = self.environment, self.shape.release
         planned = {identity(item) for step in steps for item in step.objects}
-        for key, host in self._hosts():
+        for key, host in self.hosts():
             owner = environment.hosts_taken.get(host)
             # What holds it may be taken over, and holds it for this release then.
             ours = release.adopt and set(environment.host_holders.get(host, [""])) <= planned
@@ -486,6 +488,7 @@ class _Planner:
                 fix = "another host, or -e release_hosts=another.local"
                 yield Fault(key, f"is {host}, which release {owner} answers on", fix)
         yield from self._gateway_ports()
+        yield from certificate.faults(self.shape, environment, self.hosts())
         for name, secret in release.secrets.items():
             if secret.existing and environment.secrets is not None and name not in environment.secrets:
                 known = f"{near(name, sorted(environment.secrets))}, or " if environment.secrets else ""
@@ -529,7 +532,8 @@ class _Planner:
                 fix = f"image: {near(image, mirrored)}" if mirrored else "cluster_releases: [this page], then `make up`"
                 yield Fault(key, "is not on the mirror of this cluster, and nowhere else either", fix)
 
-    def _hosts(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def hosts(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Give all hosts that the release answers on, each with its key on the page."""
         release = self.shape.release
         yield from ((("hosts", index), host) for index, host in enumerate(release.hosts))
         yield from ((("override", "hosts", host), self.shape.host(host)) for host in release.override.hosts)
@@ -563,6 +567,8 @@ class _Planner:
                     f"limit {limit['rate']}: each of {pods} gateway pods counts for itself, so up to "
                     f"{bucket['max_tokens'] * pods} come through at once"
                 )
+        if added := certificate.due(self.shape, environment, self.hosts()):
+            yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
         there = environment.secrets
         for name in release.image_pull_secrets if there is not None else ():
             if name not in (there or ()) and name not in release.secrets:
