@@ -83,7 +83,7 @@ class Stage:
         there = {item["metadata"]["labels"]["slipway.io/release"] for item in found}
         for page in pages:
             if Path(page).stem in there:
-                self.release(page, release_state="absent")
+                self.release(page, release_state="absent", release_delete_claims=["*"])
 
     def report(self, name: str) -> Path:
         """The report of the last proof of a release."""
