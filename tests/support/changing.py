@@ -26,7 +26,7 @@ from .transitions import Json, Row, allowed, cookie, host, named
 
 GATEWAYS = "istio-system"
 # Seconds of load before a change and after it.
-BEFORE, AFTER = 3.0, 4.0
+BEFORE, AFTER = 2.5, 3.0
 # Kinds by which the end of one run is compared with that of another.
 KINDS = (
     "deployments,services,configmaps,serviceaccounts,persistentvolumeclaims,horizontalpodautoscalers,virtualservices,"
