@@ -155,7 +155,7 @@ ONE, TWO = pair(), pair("v1 v2", NINETY)
 HALF = page(NINETY, {"web": web("v1 v2"), "api": api()})
 HASH = {"hash": {"header": "x-user-id"}}
 OPEN: Json = {"access": "open"}
-PERMISSIVE: Json = {"mtls": "permissive"}
+PERMISSIVE: Json = {"mtls": "permissive", **OPEN}
 # What these rows ask for is that nothing is lost, and nothing more.
 PLAIN: tuple[Row, ...] = (
     Row("weight-0", ONE, pair("v1 v2", {"v1": 100, "v2": 0}), users="v1"),
