@@ -74,8 +74,9 @@ class ActionModule(ActionBase):
     def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         from slipway.cluster import stripped
         from slipway.release import Environment, plan
+        from slipway.release.between import has_users
         from slipway.release.planner import declared_secrets, identity
-        from slipway.release.transition import due, has_users, kept_claims, refusals, transition
+        from slipway.release.transition import due, kept_claims, refusals, transition
         from slipway.release_apply import environment, secret_revisions, secret_values, strangers
 
         spec = self._spec(arguments)

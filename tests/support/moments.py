@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from slipway.release import Environment, Plan, identity, load, plan
-from slipway.release.transition import Stage, labels_of, transition
+from slipway.release.between import labels_of
+from slipway.release.transition import Stage, transition
 from slipway.release_apply import Found, environment
 
 from .release import Answer, answered, page

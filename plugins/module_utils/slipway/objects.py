@@ -214,17 +214,19 @@ class Applier:
     def gone(self, objects: Iterable[Object], seconds: float) -> None:
         """Wait until none of them is there any more. Raises SlipwayError that says what keeps the others."""
         until = time.monotonic() + seconds
-        objects = list(objects)
-        self._learn({item["apiVersion"] for item in objects})
-        waiting = [item for item in objects if item["kind"] in self._kinds.get(item["apiVersion"], {})]
-        while waiting:
-            found = [one for one in self.cluster.many(lambda item: self.cluster.get(self.path(item)), waiting) if one]
-            if not found:
-                return
+        waiting = list(objects)
+        while found := self.left(waiting):
             if time.monotonic() >= until:
                 raise SlipwayError("\n".join(f"{identity(item)} is still there{_kept(item)}" for item in found))
             waiting = found
             time.sleep(_PAUSE)
+
+    def left(self, objects: Iterable[Object]) -> list[Object]:
+        """Give those of the objects that are there."""
+        objects = list(objects)
+        self._learn({item["apiVersion"] for item in objects})
+        known = [item for item in objects if item["kind"] in self._kinds.get(item["apiVersion"], {})]
+        return [one for one in self.cluster.many(lambda item: self.cluster.get(self.path(item)), known) if one]
 
     def _each(self, what: Callable[[Object], T], stage: list[Object]) -> list[T]:
         """Do something with each object, several at once; all that was refused is one error."""

@@ -17,9 +17,10 @@ from typing import Any
 from .form import Fault
 from .page import Key
 from .release import certificate
+from .release.between import labels_of, last_of, versions_by_label
 from .release.environment import Environment
 from .release.planner import KINDS, OF_NAMESPACE, identity
-from .release.transition import labels_of, last_of, stays, versions_by_label
+from .release.transition import stays
 from .release.workload import VERSION
 
 Object = dict[str, Any]
@@ -155,13 +156,20 @@ class Found:
 
     @property
     def own(self) -> list[Object]:
-        """Objects that this release applied; what a controller made after them is the controller's."""
-        return [item for item in self.applied if owner(item) == self.whose and not _made_by_another(item)]
+        """Objects that this release applied and that stay; what a controller made after them is the controller's."""
+        return [
+            item for item in self.applied if owner(item) == self.whose and not _made_by_another(item) and not goes(item)
+        ]
 
     @property
     def has_namespace(self) -> bool:
         """Tell whether the release's namespace is there."""
         return any(item["metadata"]["name"] == self.namespace for item in self.namespaces)
+
+
+def goes(item: Mapping[str, Any]) -> bool:
+    """Tell whether an object is being taken away already: what is applied to it goes with it."""
+    return bool(item["metadata"].get("deletionTimestamp"))
 
 
 def _made_by_another(item: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from . import cluster
 from .cluster import MANAGER, stripped
 from .errors import SlipwayError
 from .release.planner import KINDS, identity
-from .release_apply import MANAGED, OF_RELEASE, Found, Object, address
+from .release_apply import MANAGED, OF_RELEASE, Found, Object, address, goes
 
 _OPTIONAL = "monitoring.coreos.com/"
 
@@ -98,7 +98,7 @@ class Cluster(cluster.Cluster):
                 return item, None, item
             path = address(item["apiVersion"], item["kind"], namespace, item["metadata"]["name"])
             before = there.get(identity(item)) or self.get(path)
-            if identity(item) in anew:
+            if identity(item) in anew or (before is not None and goes(before)):
                 return item, before, item
             query = f"?fieldManager={MANAGER}&force=true&dryRun=All"
             status, after = self.ask(path + query, method="PATCH", body=item)

@@ -12,7 +12,7 @@ from .cluster import BusyError, Cluster, Object
 from .errors import SlipwayError
 from .holdups import hints
 from .objects import Applier, NotRolledOutError
-from .release_apply import OF_RELEASE
+from .release_apply import OF_RELEASE, address, goes
 
 # Owns the number of pods from the moment that a page leaves it to an autoscaler, which then writes it.
 HANDED_OVER = "slipway-autoscaling"
@@ -53,7 +53,10 @@ class Rollout:
         handed = Applier(self.cluster, patience=self.patience, manager=HANDED_OVER).apply(stage.get("hand_over", []))
         changed += [one.name for one in handed if one.changed]
         changed += self._removed(applier, stage.get("take_over", []), "Orphan")
-        changed += [one.name for one in applier.apply(stage.get("apply", [])) if one.changed]
+        wanted = stage.get("apply", [])
+        # What an interrupted run has told to go takes with it what is applied to it.
+        applier.gone([item for item in wanted if item["kind"] == "Deployment" and self._goes(item)], self.timeout)
+        changed += [one.name for one in applier.apply(wanted) if one.changed]
         self._wait(applier, waits)
         changed += [one.name for one in applier.remove(stage.get("remove", [])) if one.changed]
         if stage.get("orphans"):
@@ -69,13 +72,27 @@ class Rollout:
         kind = {"apiVersion": "apps/v1", "kind": "ReplicaSet"}
         return [{**item, **kind} for item in listed if not item["metadata"].get("ownerReferences")]
 
+    def _goes(self, item: Object) -> bool:
+        there = self.cluster.get(address(item["apiVersion"], item["kind"], self.namespace, item["metadata"]["name"]))
+        return there is not None and goes(there)
+
     def _removed(self, applier: Applier, items: list[Object], how: str) -> list[str]:
-        """Take away what has pods: ``Orphan`` leaves them, ``Foreground`` is done when they are gone."""
+        """Take away what has pods: ``Orphan`` leaves them, ``Foreground`` is done when they answer nobody any more."""
         if not items:
             return []
-        gone = applier.remove(items, how)
-        applier.gone(items, self.timeout)
-        return [one.name for one in gone if one.changed]
+        removed = applier.remove(items, how)
+        until = time.monotonic() + self.timeout
+        leaving: dict[str, float] = {}
+        while left := applier.left(items):
+            now = time.monotonic()
+            # Pods on a node that is away stay until it is back, or is taken out of the cluster.
+            if leaving and how == "Foreground" and not self._leaving(leaving, now):
+                break
+            self._leaving(leaving, now)
+            if now >= until:
+                applier.gone(left, 0)
+            time.sleep(_PAUSE)
+        return [one.name for one in removed if one.changed]
 
     def _wait(self, applier: Applier, waits: Iterable[Mapping[str, str]]) -> None:
         wanted = [
