@@ -76,7 +76,7 @@ class ActionModule(ActionBase):
         from slipway.release import Environment, plan
         from slipway.release.between import has_users
         from slipway.release.planner import declared_secrets, identity
-        from slipway.release.transition import due, kept_claims, refusals, transition
+        from slipway.release.transition import costs, due, kept_claims, refusals, transition
         from slipway.release_apply import environment, secret_revisions, secret_values, strangers
 
         spec = self._spec(arguments)
@@ -140,7 +140,13 @@ class ActionModule(ActionBase):
             "secret_revisions": {secret.name: secret.revision for secret in secrets},
             "certificate": planned.certificate,
             "facts": planned.facts,
-            "warnings": [*planned.warnings, *adopted, *_kept(kept, namespace), *([] if cluster else [PENDING])],
+            "warnings": [
+                *planned.warnings,
+                *costs(planned, found.own),
+                *adopted,
+                *_kept(kept, namespace),
+                *([] if cluster else [PENDING]),
+            ],
         }
 
     def _changes(self, cluster: Any, found: Any, objects: list[Any], anew: list[str], planned: Any, spec: Any) -> Any:

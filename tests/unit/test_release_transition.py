@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from slipway.page import SettingsError
-from slipway.release.transition import MEANWHILE, _Transition, due, kept_claims, refusals, transition
+from slipway.release.transition import MEANWHILE, _Transition, costs, due, kept_claims, refusals, transition
 
 from tests.support.moments import Change, Cluster, Page, change, planned, released
 from tests.support.release import at
@@ -307,6 +307,14 @@ def test_what_cannot_be_changed_of_a_claim_is_refused(
     faults = refusals(after, start.objects.values())
     found = [(fault.key[-1], what in fault.what, fix in fault.works) for fault in faults]
     assert found == ([(key, True, True)] if key else [])
+
+
+def test_another_protocol_on_the_same_port_is_said_to_cost_requests(tmp_path: Path) -> None:
+    start, _ = released(tmp_path, ONE)
+    live = start.objects.values()
+    assert costs(planned(tmp_path, shop(web=of("v1", port=9090, protocol="grpc")), start), live) == []
+    (said,) = costs(planned(tmp_path, shop(web=of("v1", protocol="grpc")), start), live)
+    assert "Service/shop/web speaks grpc on port 8080, where its present pods speak http" in said
 
 
 def of_before(cluster: Cluster) -> Cluster:

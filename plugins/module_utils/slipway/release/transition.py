@@ -73,6 +73,22 @@ def kept_claims(planned: Plan, live: Iterable[Object], delete_claims: Iterable[s
     return [item["metadata"]["name"] for item in rest if stays(item, delete_claims)]
 
 
+def costs(planned: Plan, live: Iterable[Object]) -> list[str]:
+    """Say which changes lose requests all the same."""
+    there = {identity(item): item for item in live}
+    found = []
+    for item in [item for item in planned.objects if item["kind"] == "Service"]:
+        before = {port["port"]: port for port in there.get(identity(item), {"spec": {}})["spec"].get("ports") or []}
+        for port in item["spec"]["ports"]:
+            spoken = before.get(port["port"], port).get("appProtocol")
+            if spoken not in (None, port.get("appProtocol")):
+                found.append(
+                    f"{identity(item)} speaks {port['appProtocol']} on port {port['port']}, where its present pods speak "
+                    f"{spoken}: requests fail while these are replaced; a service_port of its own avoids that"
+                )
+    return found
+
+
 def stays(item: Mapping[str, Any], delete_claims: Iterable[str]) -> bool:
     """Tell whether an object is a claim that nobody has said may go."""
     return item["kind"] == "PersistentVolumeClaim" and not {"*", item["metadata"]["name"]} & set(delete_claims)
