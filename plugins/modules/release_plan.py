@@ -91,7 +91,7 @@ differs:
   type: bool
 stages:
   description:
-    - What has to be done, by the name of the stage (namespace, prepare, pin, workloads, reach, callers, calls, users, retire, close, copies, tidy), in
+    - What has to be done, by the name of the stage (namespace, prepare, pin, workloads, calls, callers, users, retire, close, copies, tidy), in
       this order. A stage in which there is nothing to do is left out.
   returned: state is present
   type: dict

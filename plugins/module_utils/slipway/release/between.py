@@ -214,18 +214,20 @@ class Between:
             to = {"destination": {"host": host, "subset": version}}
             yield applied(item, {**item["spec"], "http": [{"name": f"{host}:pinned", "route": [to]}]})
 
-    def is_new(self, item: Object) -> bool:
-        """Tell whether the planned route for calls leads to a service of which nothing is there yet."""
-        host = item["spec"]["hosts"][0]
-        return host not in self.of_mesh(self.there("VirtualService")) and not self.running(self.hosts[host])
-
     def waits_for_what_it_calls(self, item: Object) -> bool:
-        """Tell whether a Deployment gets users as soon as its pods are Ready, and calls a service that is new."""
+        """Tell whether a Deployment gets users as soon as its pods are Ready, and calls what is not Ready yet."""
         labels = labels_of(item) if item["kind"] == "Deployment" else {}
-        service = labels.get("app", "")
-        ready = {labels_of(one)["app"] for one in self.there("Deployment") if _answers(one)}
-        new = set(self.services.get(service, {"calls": []})["calls"]) - ready
-        return bool(new) and labels[VERSION] in self.users(service)
+        service, version = labels.get("app", ""), labels.get(VERSION, "")
+        if version not in self.users(service):
+            return False
+        there = [labels_of(one) for one in self.there("Deployment") if _answers(one)]
+        ready = {(one["app"], self.version_of(one)) for one in there}
+        return any((callee, self.serving(callee, version)) not in ready for callee in self.services[service]["calls"])
+
+    def serving(self, service: str, version: str) -> str:
+        """Give the version of a service that is to answer calls of a version."""
+        users = self._user_versions(service)
+        return version if version in users else users[0]
 
     def only_version(self, service: str) -> str:
         """Give the version that a service has now, where it is one and another is to come; else nothing."""

@@ -83,8 +83,8 @@ def costs(planned: Plan, live: Iterable[Object]) -> list[str]:
             spoken = before.get(port["port"], port).get("appProtocol")
             if spoken not in (None, port.get("appProtocol")):
                 found.append(
-                    f"{identity(item)} speaks {port['appProtocol']} on port {port['port']}, where its present pods speak "
-                    f"{spoken}: requests fail while these are replaced; a service_port of its own avoids that"
+                    f"{identity(item)} speaks {port['appProtocol']} on port {port['port']}, where its present pods "
+                    f"speak {spoken}: requests fail while these are replaced; a service_port of its own avoids that"
                 )
     return found
 
@@ -125,12 +125,8 @@ class _Transition(Between):
         workloads = self.workloads()
         late = [item for item in workloads.apply if self.waits_for_what_it_calls(item)]
         yield replace(workloads, apply=[item for item in workloads.apply if item not in late])
-        yield Stage(
-            "reach",
-            [self.without_new_copies(item) for item in self.wanted_calls() if self.is_new(item)] if late else [],
-        )
-        yield Stage("callers", late)
         yield Stage("calls", calls, list(self.renamed_calls()))
+        yield Stage("callers", late)
         yield Stage("users", [*self.beside_entries(), *users], [i for i in self.rest() if self.leads_users(i)])
         around, in_turn = self.retired()
         yield Stage("retire", [], around, in_turn=in_turn, orphans=bool(self.orphans or workloads.take_over))
@@ -232,15 +228,13 @@ class _Transition(Between):
         return {**item, "metadata": metadata, "spec": {**item["spec"], "selector": selector}}
 
     def before(self, live: Iterable[Object]) -> Iterator[Object]:
-        """Give present policies for the pods that are to have another label, too."""
+        """Give present policies as they are for pods told by name: of those that get their label they know nothing."""
         for item in live:
             labels = (item["spec"].get("selector") or {}).get("matchLabels") or {}
             version = self.name_before(labels.get("app", ""), labels.get("version", ""))
-            if version and identity(item) in self.live:
+            if version:
                 told = {**{key: value for key, value in labels.items() if key != "version"}, VERSION: version}
-                made = applied(item, {**item["spec"], "selector": {"matchLabels": told}})
-                made["metadata"]["name"] += f"-before{MEANWHILE}"
-                yield made
+                yield applied(item, {**item["spec"], "selector": {"matchLabels": told}})
 
     def peers(self) -> tuple[list[Object], list[Object]]:
         """Sort what says whether pods take plain requests: laxer now, stricter later."""
