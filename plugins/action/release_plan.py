@@ -109,7 +109,10 @@ class ActionModule(ActionBase):
         live = set(map(identity, [*found.own, *found.orphans]))
         gone = [item for stage in stages for item in stage.removed if identity(item) in live]
         waits = [wait for step in planned.steps for wait in step.wait]
-        late = {item["metadata"]["name"] for item in left.get("callers", {"apply": []})["apply"]}
+        late, demoted = (
+            {item["metadata"]["name"] for item in left.get(name, {"apply": []})["apply"]}
+            for name in ("callers", "retire")
+        )
         kept = kept_claims(planned, found.own, claims)
         # What is there only between the page before and this one is no difference between the two.
         final = {id(item) for item in planned.objects}
@@ -132,8 +135,11 @@ class ActionModule(ActionBase):
             "namespace": namespace,
             "labels": planned.labels,
             "stages": left,
-            "waits": [wait for wait in waits if wait["name"] not in late],
-            "waits_of_callers": [wait for wait in waits if wait["name"] in late],
+            "waits": {
+                "workloads": [wait for wait in waits if wait["name"] not in {*late, *demoted}],
+                "callers": [wait for wait in waits if wait["name"] in late],
+                "retire": [wait for wait in waits if wait["name"] in demoted],
+            },
             "secrets": planned.secrets,
             "secrets_due": [secret.name for secret in secrets],
             # Made up, and nothing of what the Secrets hold.

@@ -96,15 +96,9 @@ stages:
   returned: state is present
   type: dict
 waits:
-  description: Deployments that have to be rolled out at the end of the stage workloads.
+  description: Deployments that have to be rolled out at the end of a stage, by its name.
   returned: state is present
-  type: list
-  elements: dict
-waits_of_callers:
-  description: And at the end of the stage callers, which call services that are new.
-  returned: state is present
-  type: list
-  elements: dict
+  type: dict
 prune:
   description: Names of the objects of the release, in the order in which they are taken away.
   returned: state is absent

@@ -237,7 +237,6 @@ def test_nothing_is_lost_between_any_two_pages(before: Page, after: Page, killed
 
 # Each way in which a fix may be lost, and a pair of pages on which that is noticed.
 LOST: dict[str, tuple[str, Any, str]] = {
-    "routes that are there are not pinned": ("pins", lambda _: [], "a call to what is there"),
     "policies are what the page now says at once": (
         "policies",
         lambda self: (self.wanted("AuthorizationPolicy"), [], []),
@@ -307,6 +306,28 @@ def test_what_cannot_be_changed_of_a_claim_is_refused(
     faults = refusals(after, start.objects.values())
     found = [(fault.key[-1], what in fault.what, fix in fault.works) for fault in faults]
     assert found == ([(key, True, True)] if key else [])
+
+
+def test_routes_of_an_older_slipway_are_pinned_before_another_version_has_pods(tmp_path: Path) -> None:
+    """They led to the Service itself, and whatever was Ready behind it."""
+    before = shop(web=of("v1", calls=["api"]), api=of("v1"))
+    start, _ = released(tmp_path, before)
+    for name in ("DestinationRule/shop/web", "DestinationRule/shop/api", "VirtualService/shop/api"):
+        del start.objects[name]
+    entry = start.objects["VirtualService/shop/shop-entry"]["spec"]["http"]
+    del entry[0]["route"][0]["destination"]["subset"]
+    made = change(tmp_path, before, shop(web=of("v1", calls=["api"]), api=of("v2")), start)
+    order = [stage.name for stage in made.stages]
+    assert order.index("prepare") < order.index("pin") < order.index("workloads")
+    pins = {item["metadata"]["name"]: item for item in made.stages[order.index("pin")].apply}
+    # The page makes no other version of web, so there is nothing to hold.
+    assert pins.keys() == {"api"}
+    assert at(pins["api"], "spec/http/*/route/*/destination/subset") == ["v1"]
+    grown = {item["metadata"]["name"]: item for item in made.stages[order.index("prepare")].apply}
+    assert at(grown["api"], "spec/subsets/*/labels/version") == ["v2", "v1"]
+    more = change(tmp_path, before, shop(web=of("v1", "v2", calls=["api"]), api=of("v1"), **CANARY), start)
+    (pinned,) = [item for item in more.stages[2].apply if item["metadata"]["name"] == "shop-entry"]
+    assert at(pinned, "spec/http/*/route/*/destination/subset") == ["v1"]
 
 
 def test_another_protocol_on_the_same_port_is_said_to_cost_requests(tmp_path: Path) -> None:

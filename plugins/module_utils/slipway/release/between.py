@@ -215,14 +215,40 @@ class Between:
             yield applied(item, {**item["spec"], "http": [{"name": f"{host}:pinned", "route": [to]}]})
 
     def waits_for_what_it_calls(self, item: Object) -> bool:
-        """Tell whether a Deployment gets users as soon as its pods are Ready, and calls what is not Ready yet."""
+        """Tell whether a Deployment gets users as soon as its pods are Ready, and calls what is not as it is to be."""
         labels = labels_of(item) if item["kind"] == "Deployment" else {}
         service, version = labels.get("app", ""), labels.get(VERSION, "")
         if version not in self.users(service):
             return False
         there = [labels_of(one) for one in self.there("Deployment") if _answers(one)]
         ready = {(one["app"], self.version_of(one)) for one in there}
-        return any((callee, self.serving(callee, version)) not in ready for callee in self.services[service]["calls"])
+        return any(
+            callee in self.rerouted or (callee, self.serving(callee, version)) not in ready
+            for callee in self.called_by(service)
+        )
+
+    def called_by(self, service: str) -> set[str]:
+        """Give the services that a service calls, and that these call."""
+        direct = set(self.services[service]["calls"])
+        return direct.union(*map(self.called_by, direct))
+
+    @cached_property
+    def rerouted(self) -> set[str]:
+        """Services whose routes for calls are others than they are to be."""
+        there = self.of_mesh(self.there("VirtualService"))
+        wanted = self.of_mesh(self.wanted("VirtualService"))
+        nothing: Object = {"spec": {"http": []}}
+        return {
+            self.hosts[host]
+            for host, item in wanted.items()
+            if there.get(host, nothing)["spec"].get("http") != item["spec"]["http"]
+        }
+
+    def is_demoted(self, item: Object) -> bool:
+        """Tell whether a Deployment has users now, and is to get copies alone."""
+        labels = labels_of(item) if item["kind"] == "Deployment" else {}
+        service, version = labels.get("app", ""), labels.get(VERSION, "")
+        return version in self.users(service) and not self.answers_users(service, version)
 
     def serving(self, service: str, version: str) -> str:
         """Give the version of a service that is to answer calls of a version."""

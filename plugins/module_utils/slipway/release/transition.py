@@ -123,13 +123,14 @@ class _Transition(Between):
         )
         yield Stage("pin", list(self.pins()))
         workloads = self.workloads()
-        late = [item for item in workloads.apply if self.waits_for_what_it_calls(item)]
-        yield replace(workloads, apply=[item for item in workloads.apply if item not in late])
+        demoted = [item for item in workloads.apply if self.is_demoted(item)]
+        late = [item for item in workloads.apply if item not in demoted and self.waits_for_what_it_calls(item)]
+        yield replace(workloads, apply=[item for item in workloads.apply if item not in [*late, *demoted]])
         yield Stage("calls", calls, list(self.renamed_calls()))
         yield Stage("callers", late)
         yield Stage("users", [*self.beside_entries(), *users], [i for i in self.rest() if self.leads_users(i)])
         around, in_turn = self.retired()
-        yield Stage("retire", [], around, in_turn=in_turn, orphans=bool(self.orphans or workloads.take_over))
+        yield Stage("retire", demoted, around, in_turn=in_turn, orphans=bool(self.orphans or workloads.take_over))
         quiet = map(self.without_new_copies, self.wanted_calls())
         patches = self.patches_of_routes()
         yield Stage("close", [*quiet, *rules, *patches, *later, *peers_later, *self.steps.get("services", [])])
@@ -196,18 +197,23 @@ class _Transition(Between):
         now: list[Object] = []
         later: list[Object] = []
         for item in self.wanted("AuthorizationPolicy"):
-            before = self.live.get(identity(item))
-            if before and before["spec"] == item["spec"]:
-                later.append(item)
-                continue
-            meanwhile = self.meanwhile(item)
-            runs = [pods for pods in self.pods if _selects(meanwhile, pods)]
-            if not runs and before is None and meanwhile["spec"] == item["spec"]:
+            service = item["spec"]["selector"]["matchLabels"]["app"]
+            pods = [one for one in self.pods if one.get("app") == service]
+            if not pods:
                 now.append(item)
                 continue
             later.append(item)
-            if before or not runs or any(_selects(one, pods) for one in live for pods in runs):
-                now.append(meanwhile)
+            guarding = [one for one in live if any(_selects(one, each) for each in pods)]
+            guarded = all(any(_selects(one, each) for one in guarding) for each in pods)
+            # Where everybody is let in now, nobody is kept out before the old pods are gone.
+            if guarded and (service in self.rerouted or self.differs(item)):
+                more = [rule for one in guarding for rule in one["spec"].get("rules") or []]
+                made = self.meanwhile(item, more)
+                before = self.live.get(identity(item), {"spec": {}})["spec"]
+                if {**made["spec"], "rules": []} != {**before, "rules": []} or any(
+                    rule not in (before.get("rules") or []) for rule in made["spec"].get("rules", [])
+                ):
+                    now.append(made)
         opened = [item for item in live if identity(item) not in self.final and self.is_opened(item)]
         now += self.before([item for item in live if item not in opened])
         return now, later, opened
@@ -221,11 +227,21 @@ class _Transition(Between):
             for labels in map(labels_of, self.wanted("Deployment"))
         )
 
-    def meanwhile(self, item: Object) -> Object:
-        """Give a policy for as long as old and new pods of its version are there."""
+    def differs(self, item: Object) -> bool:
+        """Tell whether an object is another one, or none, on the cluster."""
+        there = self.live.get(identity(item))
+        return there is None or there["spec"] != item["spec"]
+
+    def meanwhile(self, item: Object, more: list[Object]) -> Object:
+        """Give a policy for as long as old and new pods are there: ``more`` are the rules of the service now.
+
+        Present callers may be led to any of its versions before they are gone, also where the page no longer has them.
+        """
         metadata = {**item["metadata"], "name": item["metadata"]["name"] + MEANWHILE}
-        selector = {"matchLabels": self.by_name(item["spec"]["selector"]["matchLabels"])}
-        return {**item, "metadata": metadata, "spec": {**item["spec"], "selector": selector}}
+        spec = {**item["spec"], "selector": {"matchLabels": self.by_name(item["spec"]["selector"]["matchLabels"])}}
+        rules = list(item["spec"].get("rules") or [])
+        rules += [rule for index, rule in enumerate(more) if rule not in rules and rule not in more[:index]]
+        return {**item, "metadata": metadata, "spec": {**spec, **({"rules": rules} if rules else {})}}
 
     def before(self, live: Iterable[Object]) -> Iterator[Object]:
         """Give present policies as they are for pods told by name: of those that get their label they know nothing."""
