@@ -90,6 +90,14 @@ PAIRS: dict[str, tuple[Page, Page]] = {
         shop(web=of("v1", "v2", calls=["api"]), api=of("v1"), **CANARY),
         shop(web=of("v1", calls=["api"], shadows={"v2": "100%"}), api=of("v1")),
     ),
+    "a called service goes, and its shadow with it": (
+        shop(
+            web=of("v1", calls=["api"], shadows={"v2": "100%"}),
+            api=of("v1", calls=["model"], shadows={"v2": "100%"}),
+            model=of("v1"),
+        ),
+        shop(web=of("v2", calls=["model"], env={"API": "model"}), model=of("v2")),
+    ),
     "access is closed": (shop(web=of("v1", calls=["api"]), api=of("v1"), access="open"),
                          shop(web=of("v1", calls=["api"]), api=of("v1"))),
     "access is opened, for a new call": (

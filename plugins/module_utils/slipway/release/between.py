@@ -346,21 +346,30 @@ class Between:
             self._drop_mirrors(rule, self._copied_last)
             _by_names(rule, self._name_after)
         kept: list[Object] = []
-        stay = {name for service in self.services for name in self._user_versions(service)}
         for rule in copy.deepcopy(live["spec"].get("http") or []) if live else []:
             how = last_of(rule)
             if how in _FOR_ALL:
                 kept += self._for_leaving(self._pin(rule))
-            elif how not in {*stay, "metrics"} and rule.get("name") not in {one["name"] for one in rules}:
+            elif self._still_needed(rule) and rule.get("name") not in {one["name"] for one in rules}:
                 kept.append(self._pin(rule))
         grown = [*kept, *rules]
         return item if grown == item["spec"]["http"] else {**item, "spec": {**item["spec"], "http": grown}}
+
+    def _still_needed(self, rule: Object) -> bool:
+        """Tell whether a present rule is for callers that are not to answer users."""
+        _, shadow, caller = str(rule.get("name", "")).partition(":shadow:")
+        if shadow:
+            service, _, version = caller.rpartition(":")
+            return not self.answers_users(service, version)
+        stay = {name for service in self.services for name in self._user_versions(service)}
+        return last_of(rule) not in {*stay, "metrics"}
 
     def _leaving(self) -> Iterator[dict[str, str]]:
         """Give the pods, by their labels, whose version answers users and is not to any more."""
         for labels in self.pods:
             service, version = labels.get("app", ""), self.version_of(labels)
-            if not self.answers_users(service, version) and (service not in self.services or self.reached(labels)):
+            has = self.reached(labels) if service in self.services else labels.get("traffic") != "shadow"
+            if has and not self.answers_users(service, version):
                 yield labels
 
     def reached(self, labels: Mapping[str, str]) -> bool:
