@@ -251,6 +251,9 @@ def steps(root: Path = ROOT) -> list[str]:
 
 def source_of_model(place: Place) -> str:
     """Where the newest pod of the model has its model from: made, or found where one before had left it."""
-    text = place.kube.text("logs", place.where, "--selector=app=api", "--container=api", "--tail=-1")
+    pods = place.kube("get", "pods", place.where, "--selector=app=api")["items"]
+    metadata = [pod["metadata"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    newest = max(metadata, key=lambda one: str(one["creationTimestamp"]))["name"]
+    text = place.kube.text("logs", newest, place.where, "--container=api", "--tail=-1")
     events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return str([each["model"] for each in events if each.get("event") == "ready"][-1])
