@@ -295,7 +295,7 @@ class Change:
         copied: set[tuple[str, str]] = set()
         for moment in moments:
             for item in moment.objects.values():
-                if item["kind"] == "VirtualService":
+                if item["kind"] == "VirtualService" and _asked(item, users):
                     for rule in item["spec"]["http"]:
                         for mirror in rule.get("mirrors", []):
                             to = mirror["destination"]
@@ -315,6 +315,12 @@ def change(folder: Path, before: Page, after: Page, cluster: Cluster | None = No
     start = cluster or start
     second = planned(folder, after, start)
     return Change(first, second, start, transition(second, start.objects.values(), start.orphans))
+
+
+def _asked(item: Object, reached: set[tuple[str, str]]) -> bool:
+    """Tell whether anybody meets a route: users, or pods that call a service which users reach."""
+    service = item["spec"]["hosts"][0].partition(".")[0]
+    return item["spec"]["gateways"] != ["mesh"] or service in {name for name, _ in reached}
 
 
 def _runs(item: Object) -> Object:
