@@ -274,11 +274,7 @@ class _Transition(Between):
             if live["spec"]["selector"] != item["spec"]["selector"]:
                 take_over.append(live)
             elif "replicas" not in item["spec"] and _owns_replicas(live):
-                number = {"spec": {"replicas": live["spec"].get("replicas", 1)}}
-                metadata = {key: item["metadata"][key] for key in ("name", "namespace")}
-                hand_over.append(
-                    {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata, **number}
-                )
+                hand_over.append({**reference(item), "spec": {"replicas": live["spec"].get("replicas", 1)}})
         scalers = [item for item in self.rest() if self.scales_what_stays(item)]
         return Stage(
             "workloads",
