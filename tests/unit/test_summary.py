@@ -31,7 +31,7 @@ def told(
     address: str = "192.0.2.92", istio: bool = True, releases: tuple[str, ...] = (), left: str = "", **found: Any
 ) -> list[str]:
     """The lines, with the variables that the play works out itself."""
-    (play,) = yaml.safe_load((PLAYBOOKS / "ready.yml").read_text())
+    *_, play = yaml.safe_load((PLAYBOOKS / "ready.yml").read_text())
     own = {name: trust_as_template(play["vars"][name]) for name in ("ready_gateway", "ready_hosts")}
     page = {
         "cluster_name": "lab",
@@ -43,7 +43,7 @@ def told(
     bundle = {"images": {"a": {"source": "built"}, "b": {"source": "upstream"}}}
     consoles: dict[str, Any] = {"slipway_consoles_left_out": left}
     consoles["slipway_console_hosts"] = {"tracing": "tracing.lab.local"} if left else {}
-    seen = {"ready_now": {"resources": [NODE]}, "slipway_bundle": bundle, "slipway_state": "/s", **found}
+    seen = {"reach_nodes": {"resources": [NODE]}, "slipway_bundle": bundle, "slipway_state": "/s", **found}
     templar = Templar(loader=DataLoader(), variables={**own, **page, **consoles, **seen})
     return str(templar.template(trust_as_template((PLAYBOOKS / "templates/summary.j2").read_text()))).splitlines()
 

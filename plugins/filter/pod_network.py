@@ -1,0 +1,64 @@
+"""Filters of playbooks/reach.yml; the answers come from slipway.pod_network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slipway import pod_network
+
+DOCUMENTATION = r"""
+name: pod_network_question
+short_description: Say what a node asks of the pods of a cluster
+description:
+  - Gives what M(pod_network) asks from one node, out of all pods of the cluster.
+  - Beside it are pod_network_ready (whether a pod of CoreDNS can be asked), pod_network_unasked (the nodes that nobody has asked, of the
+    results of M(pod_network) by node) and pod_network_troubles, which says of those results what does not pass and why that may be.
+options:
+  _input: {description: Pods as the API gives them., type: list, elements: dict, required: true}
+  node: {description: The node that asks., type: str, required: true}
+  nodes: {description: The nodes whose pods count., type: list, elements: str, required: true}
+  service_cidr: {description: Network of the Services., type: str, required: true}
+  dns_domain: {description: Domain of cluster DNS., type: str, required: true}
+author: The Slipway authors
+"""
+EXAMPLES = r"""
+- pod_network:
+    question: "{{ pods.resources | pod_network_question(inventory_hostname, groups.nodes, '10.96.0.0/12', 'cluster.local') }}"
+  register: asked
+- ansible.builtin.debug:
+    msg: "{{ {'node-1': hostvars['node-1'].asked} | pod_network_troubles(pods.resources, '10.244.0.0/16') }}"
+"""
+RETURN = r"""
+_value: {description: The question., type: dict}
+"""
+
+# A node that could not be asked has no answers; that it could not was said where it failed.
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def troubles(results: Results, pods: Iterable[Mapping[str, Any]], pod_cidr: str) -> list[str]:
+    """Say what does not pass, of pods that are still there."""
+    pods = list(pods)
+    asked = {node: result for node, result in results.items() if "answers" in result}
+    questions = {node: pod_network.still(result["question"], pods) for node, result in asked.items()}
+    answers = {node: result["answers"] for node, result in asked.items()}
+    return pod_network.strangers(pods, pod_cidr) + pod_network.troubles(questions, answers)
+
+
+def unasked(results: Results, nodes: Iterable[str]) -> list[str]:
+    """Name the nodes of which no question reached for a pod."""
+    asked = {node: result["question"] for node, result in results.items() if "answers" in result}
+    return pod_network.unasked(asked, nodes)
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "pod_network_question": pod_network.question,
+            "pod_network_ready": pod_network.resolver_ready,
+            "pod_network_troubles": troubles,
+            "pod_network_unasked": unasked,
+        }
