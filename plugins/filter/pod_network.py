@@ -12,8 +12,8 @@ name: pod_network_question
 short_description: Say what a node asks of the pods of a cluster
 description:
   - Gives what M(pod_network) asks from one node, out of all pods of the cluster.
-  - Beside it are pod_network_ready (whether a pod of CoreDNS can be asked), pod_network_unasked (the nodes that nobody has asked, of the
-    results of M(pod_network) by node) and pod_network_troubles, which says of those results what does not pass and why that may be.
+  - Beside it are pod_network_ready (whether a pod of CoreDNS can be asked), and of the results of M(pod_network)
+    by node pod_network_unasked (the nodes that nobody has asked) and pod_network_troubles (what fails, and why).
 options:
   _input: {description: Pods as the API gives them., type: list, elements: dict, required: true}
   node: {description: The node that asks., type: str, required: true}
@@ -24,7 +24,8 @@ author: The Slipway authors
 """
 EXAMPLES = r"""
 - pod_network:
-    question: "{{ pods.resources | pod_network_question(inventory_hostname, groups.nodes, '10.96.0.0/12', 'cluster.local') }}"
+    question: >-
+      {{ pods.resources | pod_network_question(inventory_hostname, groups.nodes, '10.96.0.0/12', 'cluster.local') }}
   register: asked
 - ansible.builtin.debug:
     msg: "{{ {'node-1': hostvars['node-1'].asked} | pod_network_troubles(pods.resources, '10.244.0.0/16') }}"

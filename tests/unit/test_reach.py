@@ -118,7 +118,7 @@ def test_a_pod_that_says_nothing_is_not() -> None:
             sock.connect_ex(full.getsockname())
         try:
             with pytest.raises(reach.NoAnswerError, match="no answer"):
-                reach.touch(*full.getsockname(), 0.3)
+                reach.touch("127.0.0.1", full.getsockname()[1], 0.3)
         finally:
             for sock in taken:
                 sock.close()
@@ -172,7 +172,8 @@ def pod(name: str, node: str, address: str, **more: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": namespace or "kube-system", "labels": more.get("labels", {}),
                      **more.get("metadata", {})},
         "spec": {"nodeName": node, "hostNetwork": more.get("host", False),
-                 "containers": [{"ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": more.get("port", 8080)}]}]},
+                 "containers": [{"ports": [{"containerPort": 53, "protocol": "UDP"},
+                                           {"containerPort": more.get("port", 8080)}]}]},
         "status": {"podIP": address, "phase": more.get("phase", "Running"),
                    "conditions": [{"type": "Ready", "status": more.get("ready", "True")}]},
     }  # fmt: skip
@@ -258,7 +259,9 @@ def test_a_node_that_reaches_nobody_is_named_with_the_port_of_the_vxlan() -> Non
     cut = said("node-1", pod="no answer", dns="no answer", large="no answer", service="no answer")
     found = judged(ctrl=said("ctrl"), node_1=cut, node_2=said("node-2"))
     assert len(found) == 2
-    assert found[0].startswith("from node-1 no pod on ctrl, node-2 is reached: kube-system/coredns-1 (10.244.0.2) on ctrl")
+    assert found[0].startswith(
+        "from node-1 no pod on ctrl, node-2 is reached: kube-system/coredns-1 (10.244.0.2) on ctrl"
+    )
     assert "UDP port 8472" in found[1]
 
 
@@ -280,7 +283,10 @@ def test_large_packets_that_get_lost_are_the_mtu() -> None:
 def test_a_service_that_does_not_answer_where_its_pods_do_is_kube_proxy() -> None:
     found = judged(node_2=said("node-2", service="no answer"))
     assert len(found) == 1
-    assert "from node-2 cluster DNS is reached at its pods and not at its Service 10.96.0.10 (no answer): kube-proxy" in found[0]
+    assert (
+        "from node-2 cluster DNS is reached at its pods and not at its Service 10.96.0.10 (no answer): kube-proxy"
+        in found[0]
+    )
 
 
 def test_dns_that_answers_wrongly_is_dns() -> None:

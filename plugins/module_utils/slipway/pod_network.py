@@ -110,9 +110,9 @@ def strangers(pods: Iterable[Object], pod_cidr: str) -> list[str]:
             named = f"{pod_name(pod)} ({pod['status']['podIP']})"
             found.setdefault(pod["spec"].get("nodeName") or "no node", []).append(named)
     return [
-        f"on {node} the address of {_few(names)} is not in cluster_pod_cidr {pod_cidr}, so other nodes cannot reach it: another CNI "
-        f"plugin has given it. Look at: ls /etc/cni/slipway.d on {node}; with Flannel's file alone in there, delete the pod "
-        f"(kubectl --namespace {names[0].partition('/')[0]} delete pod {names[0].partition('/')[2].partition(' ')[0]})"
+        f"on {node} the address of {_few(names)} is not in cluster_pod_cidr {pod_cidr}, so other nodes cannot reach it: "
+        f"another CNI plugin has given it. Look at: ls /etc/cni/slipway.d on {node}; where Flannel's file is alone there, "
+        f"delete the pod (kubectl --namespace {' delete pod '.join(names[0].partition(' ')[0].split('/'))})"
         for node, names in sorted(found.items())
     ]
 
@@ -175,8 +175,8 @@ def _of_links(
         lines.append(f"from {node} no pod on {_few(others)} is reached: {named}: {why}")
     if lines:
         lines.append(
-            f"what goes between pods on two nodes is UDP port {VXLAN_PORT} (VXLAN) between the nodes' own addresses: a firewall has to let "
-            "it in on both, and forward what is in it (iptables -S FORWARD). Look at: "
+            f"what goes between pods on two nodes is UDP port {VXLAN_PORT} (VXLAN) between the nodes' own addresses: a "
+            "firewall has to let it in on both, and forward what is in it (iptables -S FORWARD). Look at: "
             "kubectl --namespace kube-flannel get pods --output wide; ip -d link show flannel.1 on those nodes"
         )
     return lines
@@ -187,8 +187,9 @@ def _of_packets(node: str, asked: Question, said: Mapping[str, str]) -> list[str
     pods = [pod for pod in asked["pods"] if pod["dns"] and pod["node"] != node]
     small = [pod for pod in pods if not said.get(f"dns {pod['name']}", "") and said.get(f"large {pod['name']}", "")]
     return [
-        f"from {node} small packets pass to {pod['name']} on {pod['node']} and large ones do not ({said['large ' + pod['name']]}): the "
-        "network between the nodes carries less than flannel.1 says, whose MTU is 50 less than the interface's. "
+        f"from {node} small packets pass to {pod['name']} on {pod['node']} and large ones do not "
+        f"({said['large ' + pod['name']]}): the network between the nodes carries less than the MTU of flannel.1, "
+        "which is 50 less than that of the nodes' interface. "
         f"Look at: ip link show flannel.1 on {node} and {pod['node']}; ping -M do -s 1472 between the nodes"
         for pod in small[:1]
     ]
@@ -200,8 +201,10 @@ def _of_dns(node: str, asked: Question, said: Mapping[str, str]) -> list[str]:
     if silent and len(silent) == len(pods):
         name, why = next(iter(silent.items()))
         return [
-            f"from {node} cluster DNS does not resolve {asked['name']}: {name}: {why}. "
-            "Look at: kubectl --namespace kube-system logs --selector k8s-app=kube-dns"
+            (
+                f"from {node} cluster DNS does not resolve {asked['name']}: {name}: {why}. "
+                "Look at: kubectl --namespace kube-system logs --selector k8s-app=kube-dns"
+            )
         ]
     why = said.get("service", "")
     if not why or silent:
@@ -211,8 +214,11 @@ def _of_dns(node: str, asked: Question, said: Mapping[str, str]) -> list[str]:
             for name, reason in list(silent.items())[:1]
         ]
     return [
-        f"from {node} cluster DNS is reached at its pods and not at its Service {asked['service']} ({why}): kube-proxy on {node} has no "
-        f"rule for it. Look at: kubectl --namespace kube-system get pods --selector k8s-app=kube-proxy --output wide"
+        (
+            f"from {node} cluster DNS is reached at its pods and not at its Service {asked['service']} ({why}): kube-proxy "
+            f"on {node} has no rule for it. "
+            "Look at: kubectl --namespace kube-system get pods --selector k8s-app=kube-proxy --output wide"
+        )
     ]
 
 

@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 # Seconds for one answer. A datagram may be lost, so DNS is asked more than once in a look.
@@ -20,6 +21,8 @@ TRIES = 2
 PAUSE = 0.5
 # More than a segment holds, so that a path that lets only small packets through is told from one that is whole.
 LARGE = 4096
+# Where CoreDNS serves more than that.
+DNS_METRICS = 9153
 WORKERS = 16
 RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 
@@ -35,7 +38,7 @@ def query(name: str, number: int) -> bytes:
 
 
 def verdict(answer: bytes, number: int) -> str | None:
-    """Read an answer to query ``number``: ``""`` it names an address, None it answers another query, else what is wrong."""
+    """Read an answer to query ``number``: ``""`` it names an address, None it is of another query, else the fault."""
     if len(answer) < 12:
         return None
     got, flags, _, records, _, _ = struct.unpack("!6H", answer[:12])
@@ -110,17 +113,18 @@ def fetch(address: str, port: int, path: str, seconds: float = ANSWER) -> None:
 def questions(asked: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], None]]]:
     """Give what is to be asked, each under the name by which its answer is known.
 
-    ``asked``: ``name`` to resolve, ``service`` (address of cluster DNS, empty for none), ``pods`` as mappings of ``name``,
-    ``address``, ``port``, and ``dns`` (whether it is one of CoreDNS). Of a CoreDNS pod there are three answers: ``pod``,
-    ``dns`` and ``large``.
+    ``asked``: ``name`` to resolve, ``service`` (address of cluster DNS, empty for none), ``pods`` as mappings of
+    ``name``, ``address``, ``port``, and ``dns`` (whether it is one of CoreDNS: then there are three answers, ``pod``,
+    ``dns`` and ``large``).
     """
     if asked["service"]:
-        yield "service", lambda: resolve(asked["service"], asked["name"])
+        yield "service", partial(resolve, asked["service"], asked["name"])
     for pod in asked["pods"]:
-        yield f"pod {pod['name']}", lambda pod=pod: touch(pod["address"], pod["port"])  # type: ignore[misc]
+        name, address = pod["name"], pod["address"]
+        yield f"pod {name}", partial(touch, address, pod["port"])
         if pod["dns"]:
-            yield f"dns {pod['name']}", lambda pod=pod: resolve(pod["address"], asked["name"])  # type: ignore[misc]
-            yield f"large {pod['name']}", lambda pod=pod: fetch(pod["address"], 9153, "/metrics")  # type: ignore[misc]
+            yield f"dns {name}", partial(resolve, address, asked["name"])
+            yield f"large {name}", partial(fetch, address, DNS_METRICS, "/metrics")
 
 
 def ask(asked: Mapping[str, Any], patience: float) -> dict[str, str]:

@@ -12,6 +12,7 @@ from ..machines import page_file, state_folder
 from ..settings import examine_page
 from .collect import collect
 from .judge import judge
+from .network import ask_nodes
 
 UNASKED = 2
 
@@ -21,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print it for machines")
     options = parser.parse_args(arguments)
     try:
-        report = judge(collect(state_folder(), examine_page(page_file()).accepted()))
+        settings, state = examine_page(page_file()).accepted(), state_folder()
+        facts = collect(state, settings)
+        ask_nodes(facts, settings, state)
+        report = judge(facts)
     except SlipwayError as exc:
         print(json.dumps({"healthy": False, "problems": [exc.message]}) if options.json else f"status: {exc.message}")
         return UNASKED

@@ -114,6 +114,7 @@ def collect(state: Path, settings: Settings) -> Facts:
     """Everything that the page shows. Raises SlipwayError when the API cannot be asked at all."""
     api = Api(state / "kubeconfig")
     facts = Facts(now=time.time(), cluster=settings.cluster_name, server=api.server)
+    facts.pod_cidr = str(settings.cluster_pod_cidr)
     facts.parts = {name: bool(on) for name, on in settings.cluster_parts.model_dump().items()}
     try:
         facts.version = api.get("/version")["gitVersion"]

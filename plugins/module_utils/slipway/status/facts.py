@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..pod_network import Question
+
 Object = dict[str, Any]
 
 
@@ -16,13 +18,15 @@ class Facts:
     ``targets`` are Prometheus' active targets, ``alerts`` what fires in Prometheus, ``received`` what Alertmanager has;
     None where there is no monitoring. ``mail_failures`` are the last errors of Alertmanager by receiver, passwords
     taken out. ``certificates``: name to the time at which it ends, in seconds since 1970. ``bundle``: the manifest,
-    empty where there is none. ``now``: seconds since 1970.
+    empty where there is none. ``now``: seconds since 1970. ``questions`` and ``answers``: what nodes were asked of the
+    pod network, and said, by node; ``unasked`` says why one could not be.
     """
 
     now: float
     cluster: str = ""
     server: str = ""
     version: str = ""
+    pod_cidr: str = ""
     parts: dict[str, bool] = field(default_factory=dict)
     nodes: list[Object] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
@@ -38,4 +42,7 @@ class Facts:
     mail_failures: dict[str, str] = field(default_factory=dict)
     certificates: dict[str, float] = field(default_factory=dict)
     bundle: Object = field(default_factory=dict)
+    questions: dict[str, Question] = field(default_factory=dict)
+    answers: dict[str, dict[str, str]] = field(default_factory=dict)
+    unasked: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)

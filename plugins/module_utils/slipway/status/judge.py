@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from .. import consoles
+from .. import consoles, pod_network
 from .facts import Facts, Object
 
 State = Literal["ok", "note", "wrong"]
@@ -77,7 +77,7 @@ class Report:
 def judge(facts: Facts) -> Report:
     """Hold everything that is known against what it should be."""
     sections, problems = [], []
-    for look in (_nodes, _parts, _images, _addresses, _pods, _instances, _targets, _alerts, _certificates):
+    for look in (_nodes, _network, _parts, _images, _addresses, _pods, _instances, _targets, _alerts, _certificates):
         section, found = look(facts)
         sections.append(section)
         problems += found
@@ -147,6 +147,20 @@ def _parts(facts: Facts) -> tuple[Section, list[str]]:
         if item["name"] not in told
     ]
     return Section("parts", "Parts", ("part", "is"), rows, "only Kubernetes and its network"), []
+
+
+def _network(facts: Facts) -> tuple[Section, list[str]]:
+    """What does not pass between pods, as the nodes tell it, and pods with addresses of another network."""
+    problems = pod_network.strangers(facts.pods, facts.pod_cidr) if facts.pod_cidr else []
+    problems += pod_network.troubles(facts.questions, facts.answers)
+    rows = [Row((problem,), "wrong") for problem in problems]
+    for node, why in sorted(facts.unasked.items()):
+        rows.append(Row((f"{node} was not asked: {why}",), "note"))
+    asked = len(facts.answers)
+    empty = f"cluster DNS and pods on other nodes answer {'all ' if asked > 1 else ''}{asked} node{'s' * (asked != 1)}"
+    return Section(
+        "network", "Pod network", ("what does not pass",), rows, empty if asked else "no node was asked"
+    ), problems
 
 
 def _images(facts: Facts) -> tuple[Section, list[str]]:
