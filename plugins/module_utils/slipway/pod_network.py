@@ -110,8 +110,8 @@ def strangers(pods: Iterable[Object], pod_cidr: str) -> list[str]:
             named = f"{pod_name(pod)} ({pod['status']['podIP']})"
             found.setdefault(pod["spec"].get("nodeName") or "no node", []).append(named)
     return [
-        f"on {node} the address of {_few(names)} is not in cluster_pod_cidr {pod_cidr}, so other nodes cannot reach it: "
-        f"another CNI plugin has given it. Look at: ls /etc/cni/slipway.d on {node}; where Flannel's file is alone there, "
+        f"on {node} the address of {_few(names)} is not in cluster_pod_cidr {pod_cidr}, so no other node reaches it: "
+        f"another CNI plugin has given it. Look at: ls /etc/cni/slipway.d on {node}; with Flannel's file alone there, "
         f"delete the pod (kubectl --namespace {' delete pod '.join(names[0].partition(' ')[0].split('/'))})"
         for node, names in sorted(found.items())
     ]
@@ -215,8 +215,8 @@ def _of_dns(node: str, asked: Question, said: Mapping[str, str]) -> list[str]:
         ]
     return [
         (
-            f"from {node} cluster DNS is reached at its pods and not at its Service {asked['service']} ({why}): kube-proxy "
-            f"on {node} has no rule for it. "
+            f"from {node} cluster DNS is reached at its pods and not at its Service {asked['service']} ({why}): "
+            f"kube-proxy on {node} has no rule for it. "
             "Look at: kubectl --namespace kube-system get pods --selector k8s-app=kube-proxy --output wide"
         )
     ]
