@@ -23,8 +23,9 @@ class Vm < OpenStruct
     yield(@seen[:provisioners][name] ||= OpenStruct.new(options))
   end
 
-  def define(name)
+  def define(name, **options)
     node = Config.new
+    node.vm.options = options
     yield node
     @machines[name] = node.vm
   end

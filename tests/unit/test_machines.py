@@ -224,6 +224,7 @@ def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.Mon
             {"name": "node-1", "role": "worker", "address": "192.168.56.101", "cpus": 2, "memory": 6144, **runs},
             {"name": "node-2", "role": "worker", "address": "192.168.56.102", "cpus": 2, "memory": 6144, **runs},
         ],
+        "left": [],
         "hosts": [],
         "box": "bento/ubuntu-24.04",
         "cache": str(tmp_path / "cache"),
@@ -231,6 +232,16 @@ def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.Mon
         "state": str(tmp_path / "state"),
         "vagrant": str(tmp_path / "state/vagrant"),
     }
+
+
+def test_what_vagrant_has_beside_the_page_is_left(tmp_path: Path) -> None:
+    vagrant = tmp_path / "state/vagrant"
+    made(vagrant, "node-1", "docker")
+    made(vagrant, "node-2", "docker")
+    made(vagrant, "node-3", "virtualbox")
+    values = {"cluster_provider": "docker", "cluster_workers": {"count": 1, "cpus": 1, "memory": 2048}}
+    plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path / "state", root=ROOT)
+    assert plan["left"] == ["node-2"]
 
 
 def test_the_plan_for_hosts_makes_nothing(tmp_path: Path) -> None:

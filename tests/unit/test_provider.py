@@ -36,6 +36,7 @@ def make_plan(vagrant: str = OWN) -> Plan:
             }
             for name, (role, number) in names.items()
         ],
+        "left": [],
         "hosts": [],
         "box": "",
         "cache": "/cache",

@@ -221,7 +221,93 @@ def test_missing_machines_are_printed_for_make(
 ) -> None:
     Docker(monkeypatch, {})
     assert verb("missing", plan, monkeypatch) == 0
-    assert json.loads(capsys.readouterr().out) == ["mirror-1", "ctrl", "node-1"]
+    assert json.loads(capsys.readouterr().out) == {"missing": ["mirror-1", "ctrl", "node-1"], "sizes": {}}
+
+
+# --- sizes
+
+
+def sized(plan: Any, provider_name: str = "docker") -> Any:
+    """The plan, whose machines Vagrant has under ids like c-ctrl."""
+    for machine in plan["machines"]:
+        place = Path(plan["vagrant"], "machines", machine["name"], provider_name)
+        place.mkdir(parents=True)
+        (place / "id").write_text(f"c-{machine['name']}")
+    return of(plan, provider_name)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, **by_program: list[str]) -> list[str]:
+    """Have programs answer with lines, by the word that tells the call; gives what was asked."""
+    asked: list[str] = []
+
+    def lines(*command: str) -> list[str]:
+        asked.append(" ".join(command))
+        return next((found for word, found in by_program.items() if word in command), [])
+
+    monkeypatch.setattr(provider, "_lines", lines)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    return asked
+
+
+def test_container_nodes_get_the_size_of_the_page_while_they_run(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, {})
+    inspected = [f"c-mirror-1 {1024 << 20} {2 * 10**9}", f"c-ctrl {512 << 20} {2 * 10**9}", f"c-node-1 {1024 << 20} 0"]
+    answers(monkeypatch, inspect=inspected, exec=[f"anon {100 << 20}"])
+    said: list[str] = []
+    plan = sized(plan)
+    assert provider.wrong_sizes(plan) == {
+        "ctrl": ["memory of ctrl is 512 MiB and the page says 1024 MiB"],
+        "node-1": ["cpus of node-1 is 4 and the page says 2"],
+    }
+    assert provider.resize(plan, said.append) == []
+    assert docker.asked == [
+        "update --memory=1024m --memory-swap=1024m --cpus=2 sun-ctrl",
+        "update --memory=1024m --memory-swap=1024m --cpus=2 sun-node-1",
+    ]
+    assert said[0] == "memory of ctrl is 512 MiB and the page says 1024 MiB: giving it that"
+
+
+def test_a_container_node_that_uses_more_than_that_keeps_its_size(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, {})
+    answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} {2 * 10**9}"], exec=["file 7", f"anon {1000 << 20}"])
+    (left,) = provider.resize(sized(plan), lambda _: None)
+    assert left == (
+        "memory of ctrl is 2048 MiB and the page says 1024 MiB, but 1000 MiB are in use there: "
+        "take pods off ctrl first (kubectl drain ctrl)"
+    )
+    assert docker.asked == []
+
+
+def test_where_docker_cannot_limit_memory_nothing_is_said(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, inspect=[f"c-ctrl 0 {2 * 10**9}"])
+    assert provider.wrong_sizes(sized(plan)) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("virtualbox", {"showvminfo": ['name="sun-ctrl"', "memory=1024", "cpus=3"]}),
+        ("libvirt", {"dominfo": ["CPU(s):         3", "Max memory:     1048576 KiB", "Used memory:    7 KiB"]}),
+    ],
+)
+def test_of_virtual_machines_it_is_said_what_restarts_them(
+    name: str, lines: dict[str, list[str]], plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answers(monkeypatch, **lines)
+    left = provider.resize(sized(plan, name), lambda _: None)
+    assert left[0] == (
+        "cpus of mirror-1 is 3 and the page says 2: `vagrant reload --no-provision mirror-1` restarts it with that"
+    )
+    assert len(left) == 3
+    assert "c-mirror-1" in asked[0]
+
+
+def test_sizes_are_given_by_a_verb(
+    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} 0"], exec=[f"anon {2000 << 20}"])
+    assert verb("resize", sized(plan), monkeypatch) == 0
+    assert "2000 MiB are in use there" in capsys.readouterr().out
 
 
 def test_a_container_that_has_ended_is_told_with_its_last_words(

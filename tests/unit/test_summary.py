@@ -43,6 +43,8 @@ def told(
     bundle = {"images": {"a": {"source": "built"}, "b": {"source": "upstream"}}}
     consoles: dict[str, Any] = {"slipway_consoles_left_out": left}
     consoles["slipway_console_hosts"] = {"tracing": "tracing.lab.local"} if left else {}
+    consoles |= {"groups": {"controllers": ["ctrl"], "workers": []}, "slipway_provider": "docker"}
+    consoles["slipway_machines_left"] = []
     seen = {"reach_nodes": {"resources": [NODE]}, "slipway_bundle": bundle, "slipway_state": "/s", **found}
     templar = Templar(loader=DataLoader(), variables={**own, **page, **consoles, **seen})
     return str(templar.template(trust_as_template((PLAYBOOKS / "templates/summary.j2").read_text()))).splitlines()
@@ -54,6 +56,13 @@ def test_it_names_the_nodes_and_what_to_type_next() -> None:
     assert "Cluster lab is up: Kubernetes 1.37.0, 1 of 2 images built from packages." in lines
     assert "  make status" in lines
     assert len(lines) <= 12
+
+
+def test_it_names_what_the_page_no_longer_has() -> None:
+    lines = told(slipway_machines_left=["node-2"], groups={"controllers": ["ctrl"]})
+    assert [line for line in lines if line.startswith("node-2 is a machine, and the page does not have it")]
+    lines = told(groups={"controllers": [], "workers": []})
+    assert [line for line in lines if line.startswith("ctrl is a") and "without a machine" in line]
 
 
 def test_it_names_the_gateway_and_the_line_for_the_hosts_of_the_releases() -> None:

@@ -100,6 +100,19 @@ def test_a_container_gets_the_image_of_its_system(tmp_path: Path) -> None:
     assert (told["ssh"]["insert_key"], told["ssh"]["private_key_path"]) == (False, str(tmp_path / "vagrant/key"))
 
 
+@pytest.mark.parametrize("provider", ["docker", "libvirt"])
+def test_a_machine_that_the_page_no_longer_has_can_be_destroyed_and_is_not_started(
+    tmp_path: Path, provider: str
+) -> None:
+    record = tmp_path / "vagrant/machines/node-3" / provider
+    record.mkdir(parents=True)
+    (record / "id").write_text("c3")
+    machines = evaluated(tmp_path, provider)["machines"]
+    assert machines["node-3"]["options"] == {"autostart": False}
+    assert "autostart" not in machines["node-2"]["options"]
+    assert [name for name, machine in machines.items() if machine["provisioners"]] == ["node-2"]
+
+
 def test_only_the_last_machine_provisions_and_it_does_so_for_all(virtual: tuple[str, Any]) -> None:
     machines = virtual[1]["machines"]
     assert [name for name, machine in machines.items() if machine["provisioners"]] == ["node-2"]

@@ -193,7 +193,12 @@ def _lab_variables(address: str, ssh: Ssh | None) -> dict[str, Any]:
 
 
 def _all_variables(plan: Plan) -> dict[str, Any]:
-    return {"slipway_page": plan["page"], "slipway_state": plan["state"], "slipway_provider": plan["provider"]}
+    return {
+        "slipway_page": plan["page"],
+        "slipway_state": plan["state"],
+        "slipway_provider": plan["provider"],
+        "slipway_machines_left": plan["left"],
+    }
 
 
 def read_inventory(

@@ -60,12 +60,13 @@ class HostPlan(TypedDict):
 
 
 class Plan(TypedDict):
-    """All of it; paths are absolute. ``machines`` is empty for hosts."""
+    """All of it; paths are absolute. ``machines`` is empty for hosts; ``left``: those that only Vagrant still has."""
 
     cluster: str
     provider: str
     network: NetworkPlan
     machines: list[MachinePlan]
+    left: list[str]
     hosts: list[HostPlan]
     box: str
     cache: str
@@ -200,6 +201,9 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
             }
             for m in made
         ],
+        "left": sorted(
+            {name for name, (kept_by, _) in existing.items() if kept_by == provider} - {m.name for m in made}
+        ),
         "hosts": [
             {
                 "name": host.name,

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from .debian import Progress, docker, ensure_node_image
 from .errors import SlipwayError
+from .leftovers import sizes_differ
 
 if TYPE_CHECKING:
     from .machines import MachinePlan, Plan
@@ -59,6 +60,8 @@ CAPABILITIES = (
 # Docker before 23 stops at a name that is younger than its own list.
 YOUNG = {"PERFMON", "BPF", "CHECKPOINT_RESTORE"}
 YOUNG_SINCE = 23
+# What the processes of a container hold, as it sees that itself.
+MEMORY_STAT = "/sys/fs/cgroup/memory.stat"
 
 # The folder that all nodes share, where they mount it.
 SHARED = "/mnt/shared"
@@ -441,6 +444,8 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
     if findings.refusals:
         raise SlipwayError("\n".join(findings.refusals))
     if plan["provider"] != "docker":
+        for sentence in resize(plan, progress):
+            progress(sentence)
         return {}
     host = this_host()
     bundles(plan).mkdir(parents=True, exist_ok=True)
@@ -451,6 +456,8 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
         make_network(plan)
     else:
         connect(plan, seen)
+    for sentence in resize(plan, progress):
+        progress(sentence)
     key = make_key(Path(plan["vagrant"]))
     return {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
 
@@ -541,6 +548,92 @@ def missing(plan: Plan) -> list[str]:
     return [name for name in names if name not in running]
 
 
+# --- sizes of machines that were made with others -------------------------------------------------------------
+
+# Docker counts CPUs in these.
+NANO = 10**9
+# Of what is in use below a new limit so much has to be free: the kernel ends programs of a machine that is too small.
+HEADROOM = 1.1
+
+
+def sizes(plan: Plan) -> dict[str, dict[str, int]]:
+    """Find out what machines have: ``memory`` in MiB and ``cpus`` by their name; 0 where there is no telling."""
+    known = records(Path(plan["vagrant"]), plan["provider"])
+    names = {known[machine["name"]]: machine["name"] for machine in plan["machines"] if machine["name"] in known}
+    if not names:
+        return {}
+    if plan["provider"] == "docker":
+        lines = _lines(
+            "docker", "inspect", "--format", "{{.Id}} {{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}", *names
+        )
+        rows = [line.split() for line in lines if len(line.split()) == 3]
+        return {names[row[0]]: {"memory": int(row[1]) >> 20, "cpus": int(row[2]) // NANO} for row in rows}
+    read = {"virtualbox": _virtualbox_size, "libvirt": _libvirt_size}[plan["provider"]]
+    return {name: read(identity) for identity, name in names.items()}
+
+
+def _virtualbox_size(identity: str) -> dict[str, int]:
+    text = "\n".join(_lines("VBoxManage", "showvminfo", identity, "--machinereadable"))
+    return {key: _number(rf"^{key}=(\d+)$", text) for key in ("memory", "cpus")}
+
+
+def _libvirt_size(identity: str) -> dict[str, int]:
+    text = "\n".join(_lines("virsh", "--connect", "qemu:///system", "dominfo", identity))
+    return {"memory": _number(r"^Max memory:\s+(\d+) KiB", text) >> 10, "cpus": _number(r"^CPU\(s\):\s+(\d+)", text)}
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text, re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
+def wrong_sizes(plan: Plan) -> dict[str, list[str]]:
+    """Say which machines are of another size than the page wants, in a sentence for memory and one for CPUs."""
+    found = sizes(plan)
+    # A container may use all CPUs that there are where it was given no fewer.
+    most = os.cpu_count() or 1 if plan["provider"] == "docker" else sys.maxsize
+    wrong = {}
+    for machine in plan["machines"]:
+        has = found.get(machine["name"], {})
+        cpus = has.get("cpus") or (most if has and plan["provider"] == "docker" else 0)
+        wanted = {"memory": machine["memory"], "cpus": min(machine["cpus"], most)}
+        if said := sizes_differ(machine["name"], wanted, {**has, "cpus": cpus}):
+            wrong[machine["name"]] = said
+    return wrong
+
+
+def resize(plan: Plan, progress: Progress) -> list[str]:
+    """Give container nodes that run the size of the page; return what stays as it is, and why.
+
+    A virtual machine has its size from its last start on.
+    """
+    wrong = wrong_sizes(plan)
+    if plan["provider"] != "docker":
+        return [
+            f"{sentence}: `vagrant reload --no-provision {name}` restarts it with that"
+            for name, said in wrong.items()
+            for sentence in said
+        ]
+    machines = {machine["name"]: machine for machine in plan["machines"]}
+    left = []
+    for name, said in wrong.items():
+        container, memory = container_name(plan, name), machines[name]["memory"]
+        used = _number(r"^anon (\d+)$", "\n".join(_lines("docker", "exec", container, "cat", MEMORY_STAT))) >> 20
+        if used * HEADROOM > memory:
+            left.append(
+                f"{said[0]}, but {used} MiB are in use there: take pods off {name} first (kubectl drain {name})"
+            )
+            continue
+        progress(f"{'; '.join(said)}: giving it that")
+        limits = [
+            f"--memory={memory}m",
+            f"--memory-swap={memory}m",
+            f"--cpus={min(machines[name]['cpus'], os.cpu_count() or 1)}",
+        ]
+        docker("update", *limits, container)
+    return left
+
+
 def fallen(plan: Plan) -> list[str]:
     """Return what containers of the plan said last that were started and have ended by themselves."""
     mine, ended = f"--filter=label={OWNER}={plan['vagrant']}", "--filter=status=exited"
@@ -613,7 +706,7 @@ def sweep(plan: Plan, progress: Progress) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the verbs; 1 and a message on stderr when something stands in the way."""
     parser = argparse.ArgumentParser(prog="slipway.provider", description=(__doc__ or "").partition("\n")[0])
-    verbs = ["prepare", "missing", "fallen", "sweep", "remove", "stop-docker"]
+    verbs = ["prepare", "missing", "resize", "fallen", "sweep", "remove", "stop-docker"]
     parser.add_argument("verb", choices=verbs, help="all but `remove --cluster` read the machine plan on stdin")
     parser.add_argument("--cluster", help="with remove: the cluster of this name, whoever made it; else the plan's own")
     options = parser.parse_args(argv)
@@ -629,7 +722,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.verb == "prepare":
             print(json.dumps(prepare(plan, ROOT, progress)))
         elif options.verb == "missing":
-            print(json.dumps(missing(plan)))
+            print(json.dumps({"missing": missing(plan), "sizes": wrong_sizes(plan)}))
+        elif options.verb == "resize":
+            print("\n".join(resize(plan, progress)))
         elif options.verb == "fallen":
             print("\n".join(fallen(plan) if plan["provider"] == "docker" else []))
         elif plan["provider"] == "docker":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
+from ..machines import make_plan, page_file
 from ..settings import Settings
 from .facts import Facts, Object
 from .judge import mail_failures
@@ -116,6 +117,7 @@ def collect(state: Path, settings: Settings) -> Facts:
     facts = Facts(now=time.time(), cluster=settings.cluster_name, server=api.server)
     facts.pod_cidr = str(settings.cluster_pod_cidr)
     facts.parts = {name: bool(on) for name, on in settings.cluster_parts.model_dump().items()}
+    _plan(facts, settings, state)
     try:
         facts.version = api.get("/version")["gitVersion"]
     except UnansweredError as exc:
@@ -130,6 +132,7 @@ def collect(state: Path, settings: Settings) -> Facts:
         "Services": lambda: setattr(facts, "services", api.items("/api/v1/services")),
         "gateways": lambda: setattr(facts, "gateways", api.items("/apis/networking.istio.io/v1/gateways")),
         "routes": lambda: setattr(facts, "virtual_services", api.items("/apis/networking.istio.io/v1/virtualservices")),
+        "Deployments": lambda: setattr(facts, "deployments", api.items("/apis/apps/v1/deployments")),
         "Ingresses": lambda: _ingresses(api, facts),
         "monitoring's instances": lambda: facts.instances.extend(_instances(api)),
         "certificates": lambda: facts.certificates.update(_certificates(api)),
@@ -144,6 +147,13 @@ def collect(state: Path, settings: Settings) -> Facts:
             except UnansweredError as exc:
                 facts.missing[name] = str(exc)
     return facts
+
+
+def _plan(facts: Facts, settings: Settings, state: Path) -> None:
+    """Put in which machines the page has, and which it had."""
+    plan = make_plan(settings, page=page_file(), state=state)
+    facts.listed = [machine["name"] for machine in (*plan["machines"], *plan["hosts"]) if machine["role"] != "mirror"]
+    facts.machines_left, facts.own_hosts = plan["left"], plan["provider"] == "hosts"
 
 
 def _ingresses(api: Api, facts: Facts) -> None:

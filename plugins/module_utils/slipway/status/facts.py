@@ -19,7 +19,9 @@ class Facts:
     None where there is no monitoring. ``mail_failures`` are the last errors of Alertmanager by receiver, passwords
     taken out. ``certificates``: name to the time at which it ends, in seconds since 1970. ``bundle``: the manifest,
     empty where there is none. ``now``: seconds since 1970. ``questions`` and ``answers``: what nodes were asked of the
-    pod network, and said, by node; ``unasked`` says why one could not be.
+    pod network, and said, by node; ``unasked`` says why one could not be. ``listed``: the nodes
+    of the page, None when it is not known; ``machines_left``: what only Vagrant still has; ``own_hosts``: whether
+    the machines are the user's own.
     """
 
     now: float
@@ -45,4 +47,8 @@ class Facts:
     questions: dict[str, Question] = field(default_factory=dict)
     answers: dict[str, dict[str, str]] = field(default_factory=dict)
     unasked: dict[str, str] = field(default_factory=dict)
+    listed: list[str] | None = None
+    machines_left: list[str] = field(default_factory=list)
+    own_hosts: bool = False
+    deployments: list[Object] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from .. import consoles, pod_network
+from .. import consoles, leftovers, pod_network
 from .facts import Facts, Object
 
 State = Literal["ok", "note", "wrong"]
@@ -123,6 +123,10 @@ def _nodes(facts: Facts) -> tuple[Section, list[str]]:
         rows.append(Row(cells, state))
         if trouble:
             problems.append(f"node {name}: {trouble}; look at: kubectl describe node {name}")
+    if facts.listed is not None:
+        problems += leftovers.machines_told(
+            facts.nodes, facts.listed, facts.machines_left, hosts=facts.own_hosts
+        ).values()
     if not facts.nodes and "nodes" not in facts.missing:
         problems.append("the cluster has no nodes")
     columns = ("name", "role", "address", "version", "system", "condition")
@@ -140,13 +144,16 @@ def _parts(facts: Facts) -> tuple[Section, list[str]]:
         else Row((name, "on" if on else "off"), "ok" if on else "note")
         for name, on in sorted(facts.parts.items())
     ]
+    stay = leftovers.parts_left(facts.parts, facts.deployments)
+    rows = [Row((row.cells[0], "off, and in the cluster"), "wrong") if row.cells[0] in stay else row for row in rows]
     told = {image for name in left for image in consoles.IMAGES[name]}
     rows += [
         Row((item["name"], f"not in the bundle: {item['reason']}"), "note")
         for item in facts.bundle.get("missing", [])
         if item["name"] not in told
     ]
-    return Section("parts", "Parts", ("part", "is"), rows, "only Kubernetes and its network"), []
+    problems = [f"{name} is off on the page and still in the cluster; make remove-parts takes it away" for name in stay]
+    return Section("parts", "Parts", ("part", "is"), rows, "only Kubernetes and its network"), problems
 
 
 def _network(facts: Facts) -> tuple[Section, list[str]]:

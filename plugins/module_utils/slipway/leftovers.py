@@ -1,0 +1,84 @@
+"""What the page no longer has and the cluster, or this computer, still does; and the commands that take it away.
+
+Pure: names and objects in, words out. Nothing is removed by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+Object = Mapping[str, Any]
+
+CONTROLLER = "node-role.kubernetes.io/control-plane"
+# The Deployment that shows that a part is there: namespace and name. A part stands behind those that it builds on.
+PARTS: dict[str, tuple[str, str]] = {
+    "storage": ("local-path-storage", "local-path-provisioner"),
+    "metrics_server": ("kube-system", "metrics-server"),
+    "metallb": ("metallb-system", "controller"),
+    "istio": ("istio-system", "istiod"),
+    "monitoring": ("monitoring", "prometheus-operator"),
+    "grafana": ("monitoring", "grafana"),
+    "kiali": ("istio-system", "kiali"),
+    "headlamp": ("headlamp", "headlamp"),
+    "tracing": ("tracing", "zipkin"),
+}
+
+
+def nodes_left(nodes: Iterable[Object], listed: Collection[str]) -> dict[str, bool]:
+    """Name the Node objects that the page does not list, and whether each is a controller's."""
+    found = {node["metadata"]["name"]: CONTROLLER in (node["metadata"].get("labels") or {}) for node in nodes}
+    return {name: found[name] for name in sorted(set(found) - set(listed))}
+
+
+def machines_told(
+    nodes: Iterable[Object], listed: Collection[str], machines: Collection[str], *, hosts: bool
+) -> dict[str, str]:
+    """Say of each node and machine that the page no longer has how to take it away, by its name.
+
+    ``listed``: names of the page; ``machines``: those that Vagrant still has beside them; ``hosts``: whether the
+    machines are the user's own.
+    """
+    left = nodes_left(nodes, listed)
+    told: dict[str, str] = {}
+    for name in sorted({*left, *machines}):
+        what, steps = _steps(name, left.get(name), name in machines, hosts)
+        told[name] = f"{name} is {what}, and the page does not have it. To take it away: {'; '.join(steps)}"
+    return told
+
+
+def _steps(name: str, controller: bool | None, machine: bool, hosts: bool) -> tuple[str, list[str]]:
+    """Say what there is of ``name`` and what takes it away. ``controller``: None where there is no node."""
+    steps = []
+    if controller is not None and (machine or hosts):
+        steps.append(f"kubectl drain {name} --ignore-daemonsets --delete-emptydir-data")
+    reset = "sudo kubeadm reset --force"
+    if controller and machine:
+        # That takes its member out of etcd, too.
+        steps.append(f"vagrant ssh {name} --command '{reset}'")
+    if controller is not None and hosts:
+        steps.append(f"on that machine, where it still is: {reset}; sudo ip link delete cni0")
+    if controller is not None:
+        steps.append(f"kubectl delete node {name}")
+    if machine:
+        steps.append(f"vagrant destroy --force {name}")
+    if controller is None:
+        return "a machine", steps
+    kind = "controller" if controller else "worker"
+    return f"a {kind}" if machine or hosts else f"a {kind} without a machine", steps
+
+
+def parts_left(parts: Mapping[str, bool], deployments: Iterable[Object]) -> list[str]:
+    """Name the parts that the page has off and that are in the cluster, those first that others do not build on."""
+    there = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in deployments}
+    return [name for name in reversed(PARTS) if not parts.get(name, True) and PARTS[name] in there]
+
+
+def sizes_differ(machine: str, wanted: Mapping[str, int], has: Mapping[str, int]) -> list[str]:
+    """Say which of ``memory`` (MiB) and ``cpus`` a machine has otherwise than the page wants; 0 is not known."""
+    units = {"memory": " MiB", "cpus": ""}
+    return [
+        f"{what} of {machine} is {has[what]}{unit} and the page says {wanted[what]}{unit}"
+        for what, unit in units.items()
+        if has.get(what) and has[what] != wanted[what]
+    ]

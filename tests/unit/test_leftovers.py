@@ -1,0 +1,100 @@
+"""What the page no longer has, and the commands that take it away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway import leftovers
+
+
+def node(name: str, *, controller: bool = False) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {leftovers.CONTROLLER: ""} if controller else {}}}
+
+
+NODES = [node("ctrl", controller=True), node("node-1")]
+LISTED = ["ctrl", "node-1"]
+
+
+def told(*more: dict[str, Any], machines: tuple[str, ...] = (), hosts: bool = False) -> list[str]:
+    return list(leftovers.machines_told([*NODES, *more], LISTED, machines, hosts=hosts).values())
+
+
+def test_what_the_page_has_is_not_left() -> None:
+    assert told() == []
+
+
+DRAIN = "--ignore-daemonsets --delete-emptydir-data"
+
+
+@pytest.mark.parametrize(
+    ("more", "machines", "hosts", "what", "steps"),
+    [
+        (
+            [node("box")],
+            ("box",),
+            False,
+            "a worker",
+            [f"kubectl drain box {DRAIN}", "kubectl delete node box", "vagrant destroy --force box"],
+        ),
+        ([node("box")], (), False, "a worker without a machine", ["kubectl delete node box"]),
+        ([], ("box",), False, "a machine", ["vagrant destroy --force box"]),
+        (
+            [node("box", controller=True)],
+            ("box",),
+            False,
+            "a controller",
+            [
+                f"kubectl drain box {DRAIN}",
+                "vagrant ssh box --command 'sudo kubeadm reset --force'",
+                "kubectl delete node box",
+                "vagrant destroy --force box",
+            ],
+        ),
+        (
+            [node("box")],
+            (),
+            True,
+            "a worker",
+            [
+                f"kubectl drain box {DRAIN}",
+                "on that machine, where it still is: sudo kubeadm reset --force",
+                "sudo ip link delete cni0",
+                "kubectl delete node box",
+            ],
+        ),
+    ],
+)
+def test_what_it_has_not_is_named_with_what_takes_it_away(
+    more: list[dict[str, Any]], machines: tuple[str, ...], hosts: bool, what: str, steps: list[str]
+) -> None:
+    (said,) = told(*more, machines=machines, hosts=hosts)
+    assert said == f"box is {what}, and the page does not have it. To take it away: {'; '.join(steps)}"
+
+
+def deployment(namespace: str, name: str) -> dict[str, Any]:
+    return {"metadata": {"namespace": namespace, "name": name}}
+
+
+def test_parts_that_are_off_and_there_are_left_and_those_that_build_on_others_come_first() -> None:
+    there = [deployment(*place) for place in leftovers.PARTS.values()]
+    assert leftovers.parts_left(dict.fromkeys(leftovers.PARTS, True), there) == []
+    off = {**dict.fromkeys(leftovers.PARTS, True), "istio": False, "metallb": False, "kiali": False}
+    assert leftovers.parts_left(off, there) == ["kiali", "istio", "metallb"]
+    assert leftovers.parts_left(off, [deployment("istio-system", "istiod")]) == ["istio"]
+
+
+def test_every_part_of_the_page_has_what_shows_it() -> None:
+    from slipway.settings import Parts
+
+    assert set(leftovers.PARTS) == set(Parts.model_fields)
+
+
+def test_a_size_that_differs_is_said_with_both_values() -> None:
+    wanted = {"memory": 4096, "cpus": 2}
+    assert leftovers.sizes_differ("node-1", wanted, wanted) == []
+    assert leftovers.sizes_differ("node-1", wanted, {"memory": 0, "cpus": 0}) == []
+    assert leftovers.sizes_differ("node-1", wanted, {"memory": 2048, "cpus": 4}) == [
+        "memory of node-1 is 2048 MiB and the page says 4096 MiB",
+        "cpus of node-1 is 4 and the page says 2",
+    ]
