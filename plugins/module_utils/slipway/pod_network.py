@@ -170,9 +170,9 @@ def _of_links(
     lines = []
     for node, others in cut.items():
         pods = [pod for pod in questions[node]["pods"] if pod["node"] in others]
-        named = _few([f"{pod['name']} ({pod['address']}) on {pod['node']}" for pod in pods])
+        named = _few([f"{pod['name']} at {pod['address']}" for pod in pods], 1)
         why = answers[node].get(f"pod {pods[0]['name']}", "")
-        lines.append(f"from {node} no pod on {_few(others)} is reached: {named}: {why}")
+        lines.append(f"from {node} no pod on {_few(others)} is reached ({named}): {why}")
     if lines:
         lines.append(
             f"what goes between pods on two nodes is UDP port {VXLAN_PORT} (VXLAN) between the nodes' own addresses: a "
