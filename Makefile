@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink load-image hosts validate bundle status graph down purge test test-long mutate lint bench lock
+.PHONY: help setup setup-dev up release plan prove mail-sink load-image hosts validate bundle status graph remove-parts down purge test test-long mutate lint bench lock
 
 # A login that is older than its membership in group docker gets it by with-docker.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
@@ -46,6 +46,9 @@ status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates;
 
 graph: setup ## Draw the objects of a namespace and how they hang together: make graph NAMESPACE=default
 	@.venv/bin/python -m slipway.status.graph $(or $(NAMESPACE),default)
+
+remove-parts: setup ## Take away the parts that the page has off (cluster_parts) and the cluster still has
+	@$(ansible-playbook) playbooks/remove-parts.yml
 
 down: setup ## Remove machines, networks, volumes and the kubeconfig
 	@$(ansible-playbook) playbooks/down.yml

@@ -22,18 +22,21 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "kubeconfig": {"type": "path", "required": True},
-                "definition": {"type": "raw", "required": True},
+                "definition": {"type": "raw"},
+                "part": {"type": "str", "default": ""},
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "patience": {"type": "float", "default": 10},
                 "wait": {"type": "bool", "default": False},
                 "timeout": {"type": "int", "default": 180},
-            }
+            },
+            required_one_of=[["definition", "part"]],
         )
         try:
             from slipway.cluster import Cluster
             from slipway.difference import written
             from slipway.errors import SlipwayError
             from slipway.objects import Applier, read, shown, without
+            from slipway.parts import Part, labelled
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
@@ -42,7 +45,12 @@ class ActionModule(ActionBase):
         waits = arguments["wait"] and not dry_run
         try:
             applier = Applier(Cluster(Path(arguments["kubeconfig"])), dry_run, arguments["patience"])
-            given = read(arguments["definition"])
+            part = arguments["part"]
+            given = [labelled(item, part) for item in read(arguments["definition"])]
+            if arguments["state"] == "absent" and part and not given:
+                names, kept = Part(applier, part).remove(arguments["timeout"])
+                result.update(changed=bool(names), changes=names, objects=[], kept=kept)
+                return result
             if arguments["state"] == "absent":
                 removed = applier.remove(given)
                 if waits:

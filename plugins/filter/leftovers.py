@@ -6,13 +6,16 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from slipway import leftovers
+from slipway.parts import hindrances
 
 DOCUMENTATION = r"""
 name: machines_left
 short_description: Say how to take away nodes and machines that the page no longer has
 description:
   - Gives a sentence with commands for each node that is not listed, and for each machine that only Vagrant still has.
-  - Beside it is parts_left, which names the parts that are off on the page and in the cluster.
+  - Beside it are filters about parts. parts_left names those that are off on the page and in the cluster,
+    parts_left_told says which command takes them away, parts_hindered what builds on them, parts_unlabelled which
+    cannot be taken away yet, and parts_told what came of it.
 options:
   _input: {description: Nodes as the API gives them., type: list, elements: dict, required: true}
   listed: {description: Names of the nodes on the page., type: list, elements: str, required: true}
@@ -42,5 +45,9 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "machines_left": machines_left,
-            "parts_left": lambda deployments, parts: leftovers.parts_left(parts, deployments),
+            "parts_hindered": lambda names, seen: [why for name in names for why in hindrances(name, seen)],
+            "parts_left": leftovers.parts_left,
+            "parts_left_told": leftovers.parts_left_told,
+            "parts_told": leftovers.parts_told,
+            "parts_unlabelled": leftovers.parts_unlabelled,
         }

@@ -22,7 +22,13 @@ options:
   definition:
     description: Objects, a list of them, or YAML text with any number of documents. For C(state=absent) apiVersion, kind and metadata do.
     type: raw
-    required: true
+  part:
+    description:
+      - Part of the cluster that they belong to, kept as their label C(slipway.io/part).
+      - With C(state=absent) and no O(definition), everything that has that label goes, but for definitions of kinds, and namespaces in which
+        somebody else has something or a claim holds data.
+    type: str
+    default: ""
   state:
     description: Whether they are to be there.
     type: str
@@ -66,6 +72,11 @@ RETURN = r"""
 changes:
   description: What is another object now, each as C(Kind/namespace/name).
   returned: success
+  type: list
+  elements: str
+kept:
+  description: What stays of a part that was taken away, and why, each a sentence.
+  returned: with O(part), C(state=absent) and no O(definition)
   type: list
   elements: str
 objects:

@@ -78,10 +78,24 @@ def deployment(namespace: str, name: str) -> dict[str, Any]:
 
 def test_parts_that_are_off_and_there_are_left_and_those_that_build_on_others_come_first() -> None:
     there = [deployment(*place) for place in leftovers.PARTS.values()]
-    assert leftovers.parts_left(dict.fromkeys(leftovers.PARTS, True), there) == []
+    assert leftovers.parts_left(there, dict.fromkeys(leftovers.PARTS, True)) == []
     off = {**dict.fromkeys(leftovers.PARTS, True), "istio": False, "metallb": False, "kiali": False}
-    assert leftovers.parts_left(off, there) == ["kiali", "istio", "metallb"]
-    assert leftovers.parts_left(off, [deployment("istio-system", "istiod")]) == ["istio"]
+    assert leftovers.parts_left(there, off) == ["kiali", "istio", "metallb"]
+    assert leftovers.parts_left([deployment("istio-system", "istiod")], off) == ["istio"]
+
+
+def test_a_part_from_before_there_were_labels_is_named_with_what_gives_it_one() -> None:
+    old, new = deployment("istio-system", "istiod"), deployment("metallb-system", "controller")
+    new["metadata"]["labels"] = {leftovers.PART: "metallb"}
+    (said,) = leftovers.parts_unlabelled([old, new], ["istio", "metallb"])
+    assert said.startswith("istio has no label slipway.io/part yet")
+    assert "cluster_parts.istio to true" in said
+
+
+def test_what_came_of_it_is_told() -> None:
+    results = [{"item": "istio", "changes": ["a", "b"], "kept": ["namespace istio-system stays: x"]}]
+    assert leftovers.parts_told(results) == ["", "istio: 2 objects are gone", "  namespace istio-system stays: x"]
+    assert leftovers.parts_told([]) == ["", "No part that is off is in the cluster."]
 
 
 def test_every_part_of_the_page_has_what_shows_it() -> None:

@@ -15,7 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))
 PREFIX = "cluster_"
 # Set by the inventory plugin and by the module node_state, for every role.
-FACTS = {"slipway_page", "slipway_state", "slipway_provider", "slipway_node"}
+FACTS = {
+    "slipway_page",
+    "slipway_state",
+    "slipway_provider",
+    "slipway_node",
+    "slipway_machines_left",
+    "slipway_pods_asked",
+}
 
 each_role = pytest.mark.parametrize("role", ROLES)
 

@@ -28,7 +28,12 @@ def _plugins() -> None:
 
 
 def told(
-    address: str = "192.0.2.92", istio: bool = True, releases: tuple[str, ...] = (), left: str = "", **found: Any
+    address: str = "192.0.2.92",
+    istio: bool = True,
+    releases: tuple[str, ...] = (),
+    left: str = "",
+    deployments: Any = (),
+    **found: Any,
 ) -> list[str]:
     """The lines, with the variables that the play works out itself."""
     *_, play = yaml.safe_load((PLAYBOOKS / "ready.yml").read_text())
@@ -45,6 +50,7 @@ def told(
     consoles["slipway_console_hosts"] = {"tracing": "tracing.lab.local"} if left else {}
     consoles |= {"groups": {"controllers": ["ctrl"], "workers": []}, "slipway_provider": "docker"}
     consoles["slipway_machines_left"] = []
+    consoles["ready_deployments"] = {"resources": deployments}
     seen = {"reach_nodes": {"resources": [NODE]}, "slipway_bundle": bundle, "slipway_state": "/s", **found}
     templar = Templar(loader=DataLoader(), variables={**own, **page, **consoles, **seen})
     return str(templar.template(trust_as_template((PLAYBOOKS / "templates/summary.j2").read_text()))).splitlines()
@@ -61,6 +67,10 @@ def test_it_names_the_nodes_and_what_to_type_next() -> None:
 def test_it_names_what_the_page_no_longer_has() -> None:
     lines = told(slipway_machines_left=["node-2"], groups={"controllers": ["ctrl"]})
     assert [line for line in lines if line.startswith("node-2 is a machine, and the page does not have it")]
+    kiali = {"metadata": {"namespace": "istio-system", "name": "istiod"}}
+    assert "istio is off on the page and still in the cluster; `make remove-parts` takes it away" in told(
+        istio=False, deployments=[kiali]
+    )
     lines = told(groups={"controllers": [], "workers": []})
     assert [line for line in lines if line.startswith("ctrl is a") and "without a machine" in line]
 

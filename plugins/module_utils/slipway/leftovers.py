@@ -11,6 +11,8 @@ from typing import Any
 Object = Mapping[str, Any]
 
 CONTROLLER = "node-role.kubernetes.io/control-plane"
+# The label of all that was applied for a part.
+PART = "slipway.io/part"
 # The Deployment that shows that a part is there: namespace and name. A part stands behind those that it builds on.
 PARTS: dict[str, tuple[str, str]] = {
     "storage": ("local-path-storage", "local-path-provisioner"),
@@ -68,10 +70,44 @@ def _steps(name: str, controller: bool | None, machine: bool, hosts: bool) -> tu
     return f"a {kind}" if machine or hosts else f"a {kind} without a machine", steps
 
 
-def parts_left(parts: Mapping[str, bool], deployments: Iterable[Object]) -> list[str]:
+def parts_left(deployments: Iterable[Object], parts: Mapping[str, bool]) -> list[str]:
     """Name the parts that the page has off and that are in the cluster, those first that others do not build on."""
     there = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in deployments}
     return [name for name in reversed(PARTS) if not parts.get(name, True) and PARTS[name] in there]
+
+
+def parts_left_told(deployments: Iterable[Object], parts: Mapping[str, bool]) -> list[str]:
+    """Say of each part that is left which command takes it away."""
+    return [
+        f"{name} is off on the page and still in the cluster; `make remove-parts` takes it away"
+        for name in parts_left(deployments, parts)
+    ]
+
+
+def parts_unlabelled(deployments: Iterable[Object], parts: Collection[str]) -> list[str]:
+    """Say which of the parts were applied before there were labels for what belongs to one."""
+    known = {
+        (one["metadata"]["namespace"], one["metadata"]["name"])
+        for one in deployments
+        if (one["metadata"].get("labels") or {}).get(PART)
+    }
+    return [
+        f"{name} has no label {PART} yet, so what belongs to it is not known: set cluster_parts.{name} to true, "
+        "run make up, set it to false, and run this again"
+        for name in parts
+        if PARTS[name] not in known
+    ]
+
+
+def parts_told(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say what came of taking parts away: results of cluster_objects, each with its ``item`` and what it ``kept``."""
+    lines = [""]
+    for one in results:
+        lines += [
+            f"{one['item']}: {len(one['changes'])} objects are gone",
+            *(f"  {why}" for why in one.get("kept") or []),
+        ]
+    return lines if len(lines) > 1 else ["", "No part that is off is in the cluster."]
 
 
 def sizes_differ(machine: str, wanted: Mapping[str, int], has: Mapping[str, int]) -> list[str]:

@@ -144,7 +144,7 @@ def _parts(facts: Facts) -> tuple[Section, list[str]]:
         else Row((name, "on" if on else "off"), "ok" if on else "note")
         for name, on in sorted(facts.parts.items())
     ]
-    stay = leftovers.parts_left(facts.parts, facts.deployments)
+    stay = leftovers.parts_left(facts.deployments, facts.parts)
     rows = [Row((row.cells[0], "off, and in the cluster"), "wrong") if row.cells[0] in stay else row for row in rows]
     told = {image for name in left for image in consoles.IMAGES[name]}
     rows += [
@@ -152,7 +152,7 @@ def _parts(facts: Facts) -> tuple[Section, list[str]]:
         for item in facts.bundle.get("missing", [])
         if item["name"] not in told
     ]
-    problems = [f"{name} is off on the page and still in the cluster; make remove-parts takes it away" for name in stay]
+    problems = leftovers.parts_left_told(facts.deployments, facts.parts)
     return Section("parts", "Parts", ("part", "is"), rows, "only Kubernetes and its network"), problems
 
 

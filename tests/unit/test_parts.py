@@ -1,0 +1,201 @@
+"""Taking a part of the cluster away: what goes, in which order, and what stays."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from slipway import parts
+from slipway.cluster import Cluster
+from slipway.leftovers import PART
+from slipway.objects import Applier
+
+OWN = {PART: "metallb"}
+KINDS = {
+    "v1": {"Namespace": False, "Service": True, "Secret": True, "PersistentVolumeClaim": True, "Event": True},
+    "apps/v1": {"Deployment": True},
+    "admissionregistration.k8s.io/v1": {"ValidatingWebhookConfiguration": False},
+    "apiextensions.k8s.io/v1": {"CustomResourceDefinition": False},
+    "metallb.io/v1beta1": {"IPAddressPool": True},
+}
+VERBS = ["list", "delete", "get"]
+
+
+class Fake(Cluster):
+    """An API server that holds objects in a list; what was deleted is in ``deleted``, in its order."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.held, self.deleted = list(objects), list[str]()
+
+    def ask(self, path: str, *, method: str = "GET", **_: Any) -> tuple[int, dict[str, Any]]:
+        where = urlsplit(path)
+        words = where.path.strip("/").split("/")
+        if path == "/apis":
+            groups = [{"preferredVersion": {"groupVersion": one}} for one in (*list(KINDS)[1:], "gone.example.org/v1")]
+            return 200, {"groups": groups}
+        version = words[1] if words[0] == "api" else "/".join(words[1:3])
+        if version not in KINDS:
+            return 503, {}
+        rest = words[2:] if words[0] == "api" else words[3:]
+        if not rest:
+            entries = [
+                {"name": kind.lower(), "kind": kind, "namespaced": namespaced, "verbs": VERBS}
+                for kind, namespaced in KINDS[version].items()
+            ]
+            return 200, {"resources": [*entries, {"name": "secret/status", "kind": "Secret", "verbs": VERBS}]}
+        namespace = ""
+        if rest[0] == "namespaces":
+            namespace, rest = rest[1], rest[2:]
+        found = [
+            item
+            for item in self.held
+            if (item["apiVersion"], item["kind"].lower()) == (version, rest[0])
+            and namespace in ("", item["metadata"].get("namespace"))
+        ]
+        if len(rest) == 1:
+            for wanted in parse_qs(where.query).get("labelSelector", []):
+                key, value = wanted.split("=")
+                found = [item for item in found if (item["metadata"].get("labels") or {}).get(key) == value]
+            return 200, {"items": found}
+        found = [item for item in found if item["metadata"]["name"] == rest[1]]
+        if not found:
+            return 404, {}
+        if method == "DELETE":
+            self.held.remove(found[0])
+            self.deleted.append(f"{found[0]['kind']}/{found[0]['metadata']['name']}")
+        return 200, found[0]
+
+
+def item(kind: str, name: str, namespace: str = "metallb-system", **metadata: Any) -> dict[str, Any]:
+    version = next(version for version, found in KINDS.items() if kind in found)
+    place = {"namespace": namespace} if KINDS[version][kind] else {}
+    labels: dict[str, str] = metadata.pop("labels", OWN)
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": name, **place, "labels": labels, **metadata},
+    }
+
+
+OBJECTS = [
+    item("Namespace", "metallb-system"),
+    item("CustomResourceDefinition", "pools"),
+    item("Service", "webhook"),
+    item("Deployment", "controller"),
+    item("IPAddressPool", "default"),
+    item("ValidatingWebhookConfiguration", "judge"),
+]
+
+
+def removed(*more: dict[str, Any], dry_run: bool = False) -> tuple[Fake, list[str], list[str]]:
+    cluster = Fake(*OBJECTS, *more)
+    return cluster, *parts.Part(Applier(cluster, dry_run), "metallb").remove(1)
+
+
+def test_what_judges_goes_first_and_what_its_controller_sees_off_before_that() -> None:
+    cluster, gone, kept = removed()
+    assert cluster.deleted == [
+        "ValidatingWebhookConfiguration/judge",
+        "IPAddressPool/default",
+        "Deployment/controller",
+        "Service/webhook",
+        "Namespace/metallb-system",
+    ]
+    assert (len(gone), kept) == (5, [])
+    assert [one["kind"] for one in cluster.held] == ["CustomResourceDefinition"]
+
+
+def test_what_is_not_the_parts_is_not_touched_and_a_second_time_nothing_goes() -> None:
+    other = item("Service", "web", "shop", labels={})
+    cluster, *_ = removed(other)
+    assert other in cluster.held
+    assert parts.Part(Applier(cluster), "metallb").remove(1) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (
+            item("Secret", "mine", labels={}, managedFields=[{"manager": "kubectl-create"}]),
+            "was made with kubectl-create",
+        ),
+        (item("PersistentVolumeClaim", "data", labels={}), "holds data"),
+        (item("Secret", "theirs", labels={PART: "kiali"}), "is of the part kiali"),
+    ],
+)
+def test_a_namespace_with_something_of_others_stays(more: dict[str, Any], why: str) -> None:
+    cluster, _, kept = removed(more)
+    assert more in cluster.held
+    assert [one["metadata"]["name"] for one in cluster.held if one["kind"] == "Namespace"] == ["metallb-system"]
+    name = f"{more['kind']}/metallb-system/{more['metadata']['name']}"
+    assert kept == [f"namespace metallb-system stays: {name} {why}"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        item("Secret", "made-by-the-controller", labels={}, managedFields=[{"manager": "controller"}]),
+        item("Event", "happened", labels={}, managedFields=[{"manager": "kubectl-edit"}]),
+        # Somebody has edited what is the part's.
+        item("Secret", "edited", managedFields=[{"manager": "kubectl-edit"}]),
+    ],
+)
+def test_what_controllers_made_goes_with_its_namespace(more: dict[str, Any]) -> None:
+    cluster, _, kept = removed(more)
+    assert kept == []
+    assert "Namespace/metallb-system" in cluster.deleted
+
+
+def test_a_dry_run_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answer = Fake.ask
+
+    def noted(self: Fake, path: str, **more: Any) -> tuple[int, dict[str, Any]]:
+        asked.extend([path] if more.get("method") == "DELETE" else [])
+        return answer(self, path, **more)
+
+    monkeypatch.setattr(Fake, "ask", noted)
+    _, gone, _ = removed(dry_run=True)
+    assert len(gone) == len(asked) == 5
+    assert all(path.endswith("?dryRun=All") for path in asked)
+
+
+def test_objects_carry_their_part_as_a_label_and_keep_their_own() -> None:
+    given: dict[str, Any] = {"kind": "Secret", "metadata": {"name": "a", "labels": {"app": "a"}}}
+    assert parts.labelled(given, "")["metadata"] == given["metadata"]
+    assert parts.labelled(given, "istio")["metadata"]["labels"] == {"app": "a", PART: "istio"}
+    assert given["metadata"]["labels"] == {"app": "a"}
+
+
+def seen(kind: str, name: str, *, part: str = "", **spec: Any) -> dict[str, Any]:
+    labels = {PART: part} if part else {}
+    return {"kind": kind, "metadata": {"namespace": "shop", "name": name, "labels": labels}, "spec": spec}
+
+
+SEEN = [
+    seen("StorageClass", "local-path", part="storage"),
+    seen("StorageClass", "mine"),
+    seen("PersistentVolumeClaim", "data", storageClassName="local-path"),
+    seen("PersistentVolumeClaim", "other", storageClassName="mine"),
+    seen("Service", "web", type="LoadBalancer"),
+    seen("Service", "inner", type="ClusterIP"),
+    seen("Service", "gateway", part="istio", type="LoadBalancer"),
+    seen("VirtualService", "shop"),
+    seen("VirtualService", "kiali", part="kiali"),
+]
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("storage", ["the claim shop/data"]),
+        ("metallb", ["the Service shop/web"]),
+        ("istio", ["the VirtualService shop/shop"]),
+        ("grafana", []),
+    ],
+)
+def test_what_builds_on_a_part_is_named(part: str, named: list[str]) -> None:
+    found = parts.hindrances(part, SEEN)
+    assert [next(name for name in named if line.startswith(name)) for line in found] == named
+    assert len(found) == len(named)
