@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from slipway import pod_network
@@ -47,10 +47,10 @@ def troubles(results: Results, pods: Iterable[Mapping[str, Any]], pod_cidr: str)
     return pod_network.strangers(pods, pod_cidr) + pod_network.troubles(questions, answers)
 
 
-def unasked(results: Results, nodes: Iterable[str]) -> list[str]:
-    """Name the nodes of which no question reached for a pod."""
+def unasked(results: Results, nodes: Collection[str], pods: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the nodes with pods of which no question reached for one."""
     asked = {node: result["question"] for node, result in results.items() if "answers" in result}
-    return pod_network.unasked(asked, nodes)
+    return pod_network.unasked(asked, nodes, pods)
 
 
 class FilterModule:

@@ -219,14 +219,16 @@ def test_on_a_large_cluster_every_node_is_asked_by_some_other_and_none_asks_all(
     pods = [pod(f"p-{node}", node, f"10.244.{number}.2") for number, node in enumerate(nodes)]
     questions = {node: ask_from(node, pods, nodes) for node in nodes}
     assert {len(asked["pods"]) for asked in questions.values()} == {pod_network.NEIGHBOURS}
-    assert pod_network.unasked(questions, nodes) == []
+    assert pod_network.unasked(questions, nodes, pods) == []
 
 
 def test_pods_of_a_node_that_does_not_count_are_not_asked_and_that_is_known() -> None:
     asked = {node: ask_from(node, nodes=["ctrl", "node-1"]) for node in ("ctrl", "node-1")}
     assert {one["node"] for one in asked["node-1"]["pods"]} == {"ctrl"}
-    assert pod_network.unasked(asked, NODES) == ["node-2"]
-    assert pod_network.unasked({"ctrl": ask_from("ctrl", nodes=["ctrl"])}, ["ctrl"]) == []
+    assert pod_network.unasked(asked, NODES, PODS) == ["node-2"]
+    # A node on which nothing has an address of the pod network is not waited for.
+    assert pod_network.unasked(asked, NODES, [one for one in PODS if one["spec"]["nodeName"] != "node-2"]) == []
+    assert pod_network.unasked({"ctrl": ask_from("ctrl", nodes=["ctrl"])}, ["ctrl"], PODS) == []
 
 
 def test_without_a_pod_of_cluster_dns_its_service_is_not_asked() -> None:
@@ -311,4 +313,4 @@ def test_a_pod_that_has_ended_meanwhile_is_no_fault() -> None:
     results = {"node-1": {"question": ask_from("node-1"), "answers": cut}, "node-2": {"skipped": True}}
     assert len(plugin.troubles(results, PODS, CIDR)) == 2
     assert plugin.troubles(results, [], CIDR) == []
-    assert plugin.unasked(results, NODES) == []
+    assert plugin.unasked(results, NODES, PODS) == []

@@ -122,10 +122,11 @@ def resolver_ready(pods: Iterable[Object]) -> bool:
     return any(_is_dns(pod) and _ready(pod) for pod in _in_network(pods))
 
 
-def unasked(questions: Mapping[str, Question], nodes: Iterable[str]) -> list[str]:
-    """Name the nodes of which no question reaches a pod, though there are other nodes to ask from."""
+def unasked(questions: Mapping[str, Question], nodes: Collection[str], pods: Iterable[Object]) -> list[str]:
+    """Name the nodes with a pod to ask of which no question reaches one, though there are other nodes to ask from."""
     reached = {pod["node"] for node, asked in questions.items() for pod in asked["pods"] if pod["node"] != node}
-    return sorted(set(nodes) - reached) if len(questions) > 1 else []
+    there = {pod["spec"]["nodeName"] for pod in _in_network(pods) if _ready(pod)} & set(nodes)
+    return sorted(there - reached) if len(questions) > 1 else []
 
 
 def still(asked: Question, pods: Iterable[Object]) -> Question:
