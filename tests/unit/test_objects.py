@@ -60,10 +60,12 @@ class FakeCluster(Cluster):
             status, message = refusals.pop(0)
             return status, {"message": message}
         if method == "DELETE":
-            assert body == {"propagationPolicy": "Background"}
+            # The query of a deletion with a body is not read by an API server.
+            assert body["propagationPolicy"] == "Background"
             if where not in self.store:
                 return 404, {"message": "not found"}
-            return 200, self.store[where] if "dryRun=All" in query or where in self.lasting else self.store.pop(where)
+            stays = body.get("dryRun") == ["All"] or where in self.lasting
+            return 200, self.store[where] if stays else self.store.pop(where)
         made = self._made(where, body)
         if "dryRun=All" not in query:
             self.store[where] = made

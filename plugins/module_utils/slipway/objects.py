@@ -203,8 +203,9 @@ class Applier:
         before = self.cluster.get(path)
         if before is None or before["metadata"].get("deletionTimestamp"):
             return Removed(name, None)
-        query = "?dryRun=All" if self.dry_run else ""
-        status, said = self.cluster.ask(path + query, method="DELETE", body={"propagationPolicy": propagation})
+        # Where there is a body, the API server reads nothing of the query.
+        options = {"propagationPolicy": propagation, **({"dryRun": ["All"]} if self.dry_run else {})}
+        status, said = self.cluster.ask(path, method="DELETE", body=options)
         if status == 404:
             return Removed(name, None)
         if status not in (200, 202):
