@@ -24,9 +24,10 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "faults",
-        "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; hosts",
+        "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; a firewall and "
+        "another CNI plugin's file; what the page no longer has; hosts",
         3600,
-        *files("faults", "unreachable", "power", "mesh", "system", "hosts"),
+        *files("faults", "unreachable", "network", "page", "power", "mesh", "system", "hosts"),
     ),
     suite(
         "vm",
