@@ -24,8 +24,8 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "faults",
-        "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; a firewall and "
-        "another CNI plugin's file; what the page no longer has; hosts",
+        "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; a "
+        "firewall, a foreign CNI plugin; what the page no longer has; hosts",
         3600,
         *files("faults", "unreachable", "network", "page", "power", "mesh", "system", "hosts"),
     ),

@@ -134,6 +134,21 @@ def test_addresses_are_announced_on_the_node_network_alone() -> None:
     assert only(objects, "L2Advertisement")["spec"] == {"ipAddressPools": ["default"], "interfaces": ["eth1"]}
 
 
+@pytest.mark.parametrize(
+    ("there", "interfaces"),
+    [
+        ([{"spec": {"interfaces": ["eth1", "ens5"]}}], ["ens5", "eth1", "eth2"]),
+        # Announced on every interface, which has those of the machine that is away.
+        ([{"spec": {"ipAddressPools": ["default"]}}], None),
+        ([], None),
+    ],
+)
+def test_a_run_that_does_not_see_every_machine_takes_no_interface_away(there: Any, interfaces: Any) -> None:
+    more = {"metallb_interfaces": ["eth2"], "metallb_interfaces_complete": False}
+    objects = render("metallb", "addresses.yml.j2", __metallb_announced={"resources": there}, **more)
+    assert only(objects, "L2Advertisement")["spec"].get("interfaces") == interfaces
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_controllers_announce_when_there_is_nobody_else(alone: bool) -> None:
     speaker = only(render("metallb", "addresses.yml.j2", metallb_on_controllers=alone), "DaemonSet")

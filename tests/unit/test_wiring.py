@@ -100,6 +100,15 @@ def test_a_node_keeps_its_pod_network_unless_another_one_has_it(others: dict[str
     assert wired("kubelet_pod_cidr", {"node-1": own, **others}, inventory_hostname="node-1", **own) == kept
 
 
+@pytest.mark.parametrize(("away", "complete"), [(False, True), (True, False)])
+def test_interfaces_are_all_of_them_when_every_machine_was_seen(away: bool, complete: bool) -> None:
+    facts: dict[str, dict[str, Any]] = {name: {"slipway_node": {"interface": "eth1"}} for name in ADDRESSES}
+    if away:
+        facts["node-1"] = {}
+    assert wired("metallb_interfaces", facts) == ["eth1"]
+    assert wired("metallb_interfaces_complete", facts) is complete
+
+
 def test_every_node_has_its_address_and_the_mirror_is_none() -> None:
     nodes = {name: address for name, address in ADDRESSES.items() if name != "mirror-1"}
     assert wired("control_plane_nodes") == nodes
