@@ -53,15 +53,21 @@ def test_a_part_that_is_off_is_named_and_goes_by_a_word(standing: Survivor) -> N
 
 def test_what_a_part_serves_keeps_it(standing: Survivor) -> None:
     checkout, kube = standing.checkout, standing.checkout.kube
-    parts = {**standing.page["cluster_parts"], "storage": False}
-    claims = kube("get", "persistentvolumeclaims", "--all-namespaces")["items"]
-    assert claims, "Prometheus keeps what it knows in one"
-    written(standing, cluster_parts=parts)
-    refused = checkout.make("remove-parts")
-    written(standing)
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "mine", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    kube.apply([claim])
+    written(standing, cluster_parts={**standing.page["cluster_parts"], "storage": False})
+    try:
+        refused = checkout.make("remove-parts")
+    finally:
+        written(standing)
+        kube.text("delete", "persistentvolumeclaim", "mine")
     assert refused.status
-    name = f"{claims[0]['metadata']['namespace']}/{claims[0]['metadata']['name']}"
-    assert f"the claim {name} has its volume from it" in refused.output
+    assert "the claim default/mine has its volume from it" in refused.output
     assert kube("get", "deployment", "local-path-provisioner", "--namespace=local-path-storage")
 
 
@@ -73,7 +79,7 @@ def test_another_size_is_given_to_a_container_node_while_it_runs(standing: Survi
     run = checkout.make("up").expect()
     limits = ("docker", "inspect", "--format", "{{.HostConfig.Memory}}", f"{checkout.name}-node-1")
     assert int(checkout.run(*limits).expect().output) == more["memory"] << 20
-    assert run.recap["localhost"]["changed"] == 1
+    assert "memory of node-1 is" in run.output
     written(standing)
     checkout.make("up").expect()
     assert int(checkout.run(*limits).expect().output) == workers["memory"] << 20

@@ -18,7 +18,7 @@ from .kube import Kube
 from .lab import ROOT, clean, lab_name, left_behind, write_page
 
 # What a user's shell does not have: settings of molecule, make and our own.
-FOREIGN = re.compile(r"^(ANSIBLE|MAKE|MFLAGS|MOLECULE|PYTEST|SLIPWAY_(?!CACHE)|VAGRANT|VIRTUAL_ENV)")
+FOREIGN = re.compile(r"^(ANSIBLE|MAKE|MFLAGS|MOLECULE|PYTEST|PYTHON|SLIPWAY_(?!CACHE)|VAGRANT|VIRTUAL_ENV)")
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 PLAY = re.compile(r"^PLAY \[(.*?)\]", re.MULTILINE)
 
