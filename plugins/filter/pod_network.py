@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slipway import pod_network
@@ -12,8 +12,8 @@ name: pod_network_question
 short_description: Say what a node asks of the pods of a cluster
 description:
   - Gives what M(pod_network) asks from one node, out of all pods of the cluster.
-  - Beside it are pod_network_ready (whether a pod of CoreDNS can be asked), and of the results of M(pod_network)
-    by node pod_network_unasked (the nodes that nobody has asked) and pod_network_troubles (what fails, and why).
+  - Beside it are pod_network_ready (whether CoreDNS, and a pod on each of the nodes that have some, can be asked), and
+    pod_network_troubles (of the results of M(pod_network) by node, what does not pass, and why that may be).
 options:
   _input: {description: Pods as the API gives them., type: list, elements: dict, required: true}
   node: {description: The node that asks., type: str, required: true}
@@ -47,19 +47,12 @@ def troubles(results: Results, pods: Iterable[Mapping[str, Any]], pod_cidr: str)
     return pod_network.strangers(pods, pod_cidr) + pod_network.troubles(questions, answers)
 
 
-def unasked(results: Results, nodes: Collection[str], pods: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Name the nodes with pods of which no question reached for one."""
-    asked = {node: result["question"] for node, result in results.items() if "answers" in result}
-    return pod_network.unasked(asked, nodes, pods)
-
-
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         return {
             "pod_network_question": pod_network.question,
-            "pod_network_ready": pod_network.resolver_ready,
+            "pod_network_ready": pod_network.askable,
             "pod_network_troubles": troubles,
-            "pod_network_unasked": unasked,
         }

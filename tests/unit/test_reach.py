@@ -198,13 +198,14 @@ def ask_from(node: str, pods: list[dict[str, Any]] = PODS, nodes: list[str] = NO
     return pod_network.question(pods, node, nodes, SERVICES, DOMAIN)
 
 
-def test_a_node_asks_cluster_dns_and_ready_pods_of_every_other_node() -> None:
+def test_a_node_asks_cluster_dns_and_pods_of_every_other_node() -> None:
     asked = ask_from("node-1")
     assert (asked["name"], asked["service"]) == ("kubernetes.default.svc.cluster.local", "10.96.0.10")
     assert [(one["name"], one["port"], one["dns"]) for one in asked["pods"]] == [
         ("kube-system/coredns-1", 9153, True),
         ("kube-system/coredns-2", 9153, True),
         ("istio-system/istiod", 15012, False),
+        ("kube-system/starts", 8080, False),
     ]
 
 
@@ -219,22 +220,39 @@ def test_on_a_large_cluster_every_node_is_asked_by_some_other_and_none_asks_all(
     pods = [pod(f"p-{node}", node, f"10.244.{number}.2") for number, node in enumerate(nodes)]
     questions = {node: ask_from(node, pods, nodes) for node in nodes}
     assert {len(asked["pods"]) for asked in questions.values()} == {pod_network.NEIGHBOURS}
-    assert pod_network.unasked(questions, nodes, pods) == []
+    assert {one["node"] for asked in questions.values() for one in asked["pods"]} == set(nodes)
 
 
-def test_pods_of_a_node_that_does_not_count_are_not_asked_and_that_is_known() -> None:
-    asked = {node: ask_from(node, nodes=["ctrl", "node-1"]) for node in ("ctrl", "node-1")}
-    assert {one["node"] for one in asked["node-1"]["pods"]} == {"ctrl"}
-    assert pod_network.unasked(asked, NODES, PODS) == ["node-2"]
-    # A node on which nothing has an address of the pod network is not waited for.
-    assert pod_network.unasked(asked, NODES, [one for one in PODS if one["spec"]["nodeName"] != "node-2"]) == []
-    assert pod_network.unasked({"ctrl": ask_from("ctrl", nodes=["ctrl"])}, ["ctrl"], PODS) == []
+def test_pods_of_a_node_that_does_not_count_are_not_asked() -> None:
+    assert {one["node"] for one in ask_from("node-1", nodes=["ctrl", "node-1"])["pods"]} == {"ctrl"}
+
+
+def test_a_pod_whose_image_is_being_pulled_is_asked_after_those_that_are_ready() -> None:
+    pods = [pod("a-pulls", "node-2", "10.244.2.3", phase="Pending", ready="False"), *PODS]
+    names = [one["name"] for one in ask_from("ctrl", pods)["pods"] if one["node"] == "node-2"]
+    assert names == ["istio-system/istiod", "kube-system/a-pulls"]
+
+
+@pytest.mark.parametrize(
+    ("more", "askable"),
+    [
+        ([], True),
+        # On its way, and alone there.
+        ([pod("new", "node-3", "", phase="Pending", ready="False")], False),
+        ([pod("new", "node-3", "10.244.3.1", phase="Pending", ready="False")], True),
+        ([pod("new", "node-3", "", phase="Pending", ready="False"), pod("b", "node-3", "10.244.3.1")], True),
+        ([pod("host", "node-3", "", host=True)], True),
+        ([pod("new", "away", "", phase="Pending", ready="False")], True),
+        ([pod("nowhere", "", "", phase="Pending", ready="False")], True),
+    ],
+)
+def test_it_is_waited_for_an_address_on_each_node_that_has_pods(more: list[dict[str, Any]], askable: bool) -> None:
+    assert pod_network.askable([*PODS, *more], [*NODES, "node-3"]) is askable
 
 
 def test_without_a_pod_of_cluster_dns_its_service_is_not_asked() -> None:
     assert ask_from("ctrl", PODS[2:])["service"] == ""
-    assert not pod_network.resolver_ready(PODS[2:])
-    assert pod_network.resolver_ready(PODS)
+    assert not pod_network.askable(PODS[2:], NODES)
 
 
 def said(node: str, **wrong: str) -> dict[str, str]:
@@ -311,4 +329,3 @@ def test_a_pod_that_has_ended_meanwhile_is_no_fault() -> None:
     results = {"node-1": {"question": ask_from("node-1"), "answers": cut}, "node-2": {"skipped": True}}
     assert len(plugin.troubles(results, PODS, CIDR)) == 2
     assert plugin.troubles(results, [], CIDR) == []
-    assert plugin.unasked(results, NODES, PODS) == []

@@ -36,7 +36,7 @@ def told(
     **found: Any,
 ) -> list[str]:
     """The lines, with the variables that the play works out itself."""
-    *_, play = yaml.safe_load((PLAYBOOKS / "ready.yml").read_text())
+    (play,) = yaml.safe_load((PLAYBOOKS / "ready.yml").read_text())
     own = {name: trust_as_template(play["vars"][name]) for name in ("ready_gateway", "ready_hosts")}
     page = {
         "cluster_name": "lab",
@@ -51,7 +51,7 @@ def told(
     consoles |= {"groups": {"controllers": ["ctrl"], "workers": []}, "slipway_provider": "docker"}
     consoles["slipway_machines_left"] = []
     consoles["ready_deployments"] = {"resources": deployments}
-    seen = {"reach_nodes": {"resources": [NODE]}, "slipway_bundle": bundle, "slipway_state": "/s", **found}
+    seen = {"ready_known": [NODE], "slipway_bundle": bundle, "slipway_state": "/s", **found}
     templar = Templar(loader=DataLoader(), variables={**own, **page, **consoles, **seen})
     return str(templar.template(trust_as_template((PLAYBOOKS / "templates/summary.j2").read_text()))).splitlines()
 

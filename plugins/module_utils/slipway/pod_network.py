@@ -47,14 +47,22 @@ def pod_name(pod: Object) -> str:
 
 
 def _in_network(pods: Iterable[Object]) -> list[Object]:
-    """Keep the pods that have an address of the pod network: not the node's, and not one that they had."""
+    """Keep the pods that have an address of the pod network: not the node's, and not one that they had.
+
+    It has one from its sandbox on, while images are still pulled, and refuses connections there.
+    """
+    return [pod for pod in _placed(pods) if (pod.get("status") or {}).get("podIP")]
+
+
+def _placed(pods: Iterable[Object]) -> list[Object]:
+    """Keep the pods that are on a node, and have an address of the pod network there, or will have one."""
     return [
         pod
         for pod in pods
-        if (pod.get("status") or {}).get("podIP")
+        if pod["spec"].get("nodeName")
         and not pod["spec"].get("hostNetwork")
         and not pod["metadata"].get("deletionTimestamp")
-        and pod["status"].get("phase") == "Running"
+        and (pod.get("status") or {}).get("phase") in ("Pending", "Running")
     ]
 
 
@@ -75,13 +83,19 @@ def _port(pod: Object) -> int:
 def question(pods: Iterable[Object], node: str, nodes: Collection[str], service_cidr: str, dns_domain: str) -> Question:
     """Say what ``node`` asks of ``pods``, all of the cluster; only those on ``nodes`` count.
 
-    Every Ready pod of CoreDNS, and on each of the next ``NEIGHBOURS`` other nodes up to ``PODS`` Ready pods.
+    Every Ready pod of CoreDNS, and on each of the next ``NEIGHBOURS`` other nodes up to ``PODS`` pods.
     """
-    there = [pod for pod in _in_network(pods) if _ready(pod) and pod["spec"].get("nodeName") in nodes]
-    there.sort(key=lambda pod: (pod["metadata"]["namespace"] not in _OWN, pod["metadata"].get("creationTimestamp", "")))
+    there = [pod for pod in _in_network(pods) if pod["spec"]["nodeName"] in nodes]
+    there.sort(
+        key=lambda pod: (
+            not _ready(pod),
+            pod["metadata"]["namespace"] not in _OWN,
+            pod["metadata"].get("creationTimestamp", ""),
+        )
+    )
     ring = sorted(set(nodes) | {node})
     start = ring.index(node) + 1
-    asked = [pod for pod in there if _is_dns(pod)]
+    asked = [pod for pod in there if _is_dns(pod) and _ready(pod)]
     resolvers = len(asked)
     for other in (ring[start:] + ring[: start - 1])[:NEIGHBOURS]:
         asked += [pod for pod in there if pod["spec"]["nodeName"] == other and not _is_dns(pod)][:PODS]
@@ -117,21 +131,17 @@ def strangers(pods: Iterable[Object], pod_cidr: str) -> list[str]:
     ]
 
 
-def resolver_ready(pods: Iterable[Object]) -> bool:
-    """Tell whether there is a pod of CoreDNS that can be asked."""
-    return any(_is_dns(pod) and _ready(pod) for pod in _in_network(pods))
-
-
-def unasked(questions: Mapping[str, Question], nodes: Collection[str], pods: Iterable[Object]) -> list[str]:
-    """Name the nodes with a pod to ask of which no question reaches one, though there are other nodes to ask from."""
-    reached = {pod["node"] for node, asked in questions.items() for pod in asked["pods"] if pod["node"] != node}
-    there = {pod["spec"]["nodeName"] for pod in _in_network(pods) if _ready(pod)} & set(nodes)
-    return sorted(there - reached) if len(questions) > 1 else []
+def askable(pods: Iterable[Object], nodes: Collection[str]) -> bool:
+    """Tell whether a pod of CoreDNS is Ready, and each of ``nodes`` that has pods has one with an address."""
+    placed = _placed(pods)
+    there = _in_network(placed)
+    waited = {pod["spec"]["nodeName"] for pod in placed} - {pod["spec"]["nodeName"] for pod in there}
+    return not waited & set(nodes) and any(_is_dns(pod) and _ready(pod) for pod in there)
 
 
 def still(asked: Question, pods: Iterable[Object]) -> Question:
     """Leave out of a question the pods that are no longer what they were when it was asked."""
-    there = {(pod_name(pod), pod["status"]["podIP"]) for pod in _in_network(pods) if _ready(pod)}
+    there = {(pod_name(pod), pod["status"]["podIP"]) for pod in _in_network(pods)}
     kept = [pod for pod in asked["pods"] if (pod["name"], pod["address"]) in there]
     return {**asked, "pods": kept}
 
