@@ -253,24 +253,23 @@ def test_container_nodes_get_the_size_of_the_page_while_they_run(plan: Any, monk
     docker = Docker(monkeypatch, {})
     inspected = [f"c-mirror-1 {1024 << 20} {2 * 10**9}", f"c-ctrl {512 << 20} {2 * 10**9}", f"c-node-1 {1024 << 20} 0"]
     answers(monkeypatch, inspect=inspected, exec=[f"anon {100 << 20}"])
-    said: list[str] = []
     plan = sized(plan)
     assert provider.wrong_sizes(plan) == {
         "ctrl": ["memory of ctrl is 512 MiB and the page says 1024 MiB"],
         "node-1": ["cpus of node-1 is 4 and the page says 2"],
     }
-    assert provider.resize(plan, said.append) == []
+    told = provider.resize(plan)
     assert docker.asked == [
         "update --memory=1024m --memory-swap=1024m --cpus=2 sun-ctrl",
         "update --memory=1024m --memory-swap=1024m --cpus=2 sun-node-1",
     ]
-    assert said[0] == "memory of ctrl is 512 MiB and the page says 1024 MiB: giving it that"
+    assert told[0] == "memory of ctrl is 512 MiB and the page says 1024 MiB: it has that now"
 
 
 def test_a_container_node_that_uses_more_than_that_keeps_its_size(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     docker = Docker(monkeypatch, {})
     answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} {2 * 10**9}"], exec=["file 7", f"anon {1000 << 20}"])
-    (left,) = provider.resize(sized(plan), lambda _: None)
+    (left,) = provider.resize(sized(plan))
     assert left == (
         "memory of ctrl is 2048 MiB and the page says 1024 MiB, but 1000 MiB are in use there: "
         "take pods off ctrl first (kubectl drain ctrl)"
@@ -294,7 +293,7 @@ def test_of_virtual_machines_it_is_said_what_restarts_them(
     name: str, lines: dict[str, list[str]], plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = answers(monkeypatch, **lines)
-    left = provider.resize(sized(plan, name), lambda _: None)
+    left = provider.resize(sized(plan, name))
     assert left[0] == (
         "cpus of mirror-1 is 3 and the page says 2: `vagrant reload --no-provision mirror-1` restarts it with that"
     )

@@ -444,7 +444,7 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
     if findings.refusals:
         raise SlipwayError("\n".join(findings.refusals))
     if plan["provider"] != "docker":
-        for sentence in resize(plan, progress):
+        for sentence in resize(plan):
             progress(sentence)
         return {}
     host = this_host()
@@ -456,7 +456,7 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
         make_network(plan)
     else:
         connect(plan, seen)
-    for sentence in resize(plan, progress):
+    for sentence in resize(plan):
         progress(sentence)
     key = make_key(Path(plan["vagrant"]))
     return {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
@@ -602,8 +602,8 @@ def wrong_sizes(plan: Plan) -> dict[str, list[str]]:
     return wrong
 
 
-def resize(plan: Plan, progress: Progress) -> list[str]:
-    """Give container nodes that run the size of the page; return what stays as it is, and why.
+def resize(plan: Plan) -> list[str]:
+    """Give container nodes that run the size of the page; say what was done, and what stays as it is, and why.
 
     A virtual machine has its size from its last start on.
     """
@@ -615,23 +615,23 @@ def resize(plan: Plan, progress: Progress) -> list[str]:
             for sentence in said
         ]
     machines = {machine["name"]: machine for machine in plan["machines"]}
-    left = []
+    told = []
     for name, said in wrong.items():
         container, memory = container_name(plan, name), machines[name]["memory"]
         used = _number(r"^anon (\d+)$", "\n".join(_lines("docker", "exec", container, "cat", MEMORY_STAT))) >> 20
         if used * HEADROOM > memory:
-            left.append(
+            told.append(
                 f"{said[0]}, but {used} MiB are in use there: take pods off {name} first (kubectl drain {name})"
             )
             continue
-        progress(f"{'; '.join(said)}: giving it that")
         limits = [
             f"--memory={memory}m",
             f"--memory-swap={memory}m",
             f"--cpus={min(machines[name]['cpus'], os.cpu_count() or 1)}",
         ]
         docker("update", *limits, container)
-    return left
+        told.append(f"{'; '.join(said)}: it has that now")
+    return told
 
 
 def fallen(plan: Plan) -> list[str]:
@@ -724,7 +724,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.verb == "missing":
             print(json.dumps({"missing": missing(plan), "sizes": wrong_sizes(plan)}))
         elif options.verb == "resize":
-            print("\n".join(resize(plan, progress)))
+            print("\n".join(resize(plan)))
         elif options.verb == "fallen":
             print("\n".join(fallen(plan) if plan["provider"] == "docker" else []))
         elif plan["provider"] == "docker":
