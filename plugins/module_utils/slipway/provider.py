@@ -619,7 +619,7 @@ def resize(plan: Plan) -> list[str]:
     for name, said in wrong.items():
         container, memory = container_name(plan, name), machines[name]["memory"]
         used = _number(r"^anon (\d+)$", "\n".join(_lines("docker", "exec", container, "cat", MEMORY_STAT))) >> 20
-        if used * HEADROOM > memory:
+        if said[0].startswith("memory") and used * HEADROOM > memory:
             told.append(
                 f"{said[0]}, but {used} MiB are in use there: take pods off {name} first (kubectl drain {name})"
             )
