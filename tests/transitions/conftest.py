@@ -14,7 +14,7 @@ from tests.support.releases import Stage, made
 
 STANDING = "SLIPWAY_TEST_CLUSTER"
 WORKERS = {"count": 2, "cpus": 2, "memory": 4096}
-PARTS = dict.fromkeys(("metallb", "istio", "storage", "metrics_server"), True)
+PARTS = dict.fromkeys(("metallb", "istio", "storage", "metrics_server", "monitoring"), True)
 
 
 @pytest.fixture(scope="session")
