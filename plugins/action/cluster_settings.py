@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
@@ -22,9 +23,9 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "path"}, "state": {"type": "path"}})
         try:
             from slipway.errors import SlipwayError
-            from slipway.machines import page_file, state_folder
+            from slipway.machines import other_lab, page_file, state_folder
             from slipway.page import holds_a_secret, texts
-            from slipway.settings import PREFIX
+            from slipway.settings import PREFIX, ROOT
             from slipway.validation import examine_variables
         except ImportError as exc:
             raise AnsibleActionFail(
@@ -32,8 +33,18 @@ class ActionModule(ActionBase):
             ) from None
         known = task_vars or {}
         variables = {key: self._value(key, known[key]) for key in known if key.startswith(PREFIX)}
+        if not variables:
+            # Each of them would be missed by its name.
+            sources = ", ".join(context.CLIARGS.get("inventory") or ()) or "of Ansible's own settings"
+            raise AnsibleActionFail(
+                f"None of the settings is known: this run reads the inventory {sources}, which is not one of this "
+                f"checkout. Take its own with -i {ROOT}/inventory, and unset ANSIBLE_INVENTORY and ANSIBLE_CONFIG; "
+                "make does all of that."
+            )
         page = arguments["page"] or self._value("slipway_page", known.get("slipway_page")) or page_file()
         state = arguments["state"] or self._value("slipway_state", known.get("slipway_state")) or state_folder()
+        if foreign := other_lab(Path(page), Path(state)):
+            raise AnsibleActionFail(foreign)
         try:
             report = examine_variables(variables, Path(page), Path(state))
             settings = report.accepted().as_values()

@@ -318,6 +318,24 @@ def test_two_pages_are_one_too_many(tmp_path: Path) -> None:
         inventory.read_inventory(page, tmp_path, folder=tmp_path, root=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["SLIPWAY_PAGE", "SLIPWAY_STATE"])
+def test_an_environment_of_another_lab_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Half of the tools would go by the one, half by the other."""
+    page = tmp_path / "page.yml"
+    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\n")
+    state = tmp_path / "state"
+    state.mkdir()
+    same = page if name == "SLIPWAY_PAGE" else state
+    monkeypatch.chdir(tmp_path)
+    for text in (str(same), same.name, f"../{tmp_path.name}/{same.name}", ""):
+        monkeypatch.setenv(name, text)
+        inventory.read_inventory(page, state, folder=tmp_path, root=tmp_path)
+    monkeypatch.setenv(name, "other")
+    with pytest.raises(SlipwayError, match=f"{name}=other is another lab's") as caught:
+        inventory.read_inventory(page, state, folder=tmp_path, root=tmp_path)
+    assert f"unset {name}" in caught.value.message
+
+
 # --- the plain file
 
 

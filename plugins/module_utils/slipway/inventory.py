@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from .checks import on_the_page
 from .errors import SlipwayError
-from .machines import Plan, make_plan, page_file, records, state_folder
+from .machines import Plan, make_plan, other_lab, page_file, records, state_folder
 from .page import shown_path
 from .settings import ROOT, examine_page
 
@@ -204,8 +204,11 @@ def read_inventory(
 ) -> Inventory:
     """Make the inventory of ``page``; ``folder`` is the one of the inventory file.
 
-    Raises ``SlipwayError`` when the page is wrong, or when Ansible would read another page beside the inventory file.
+    Raises ``SlipwayError`` when the page is wrong, when the environment names another lab, or when Ansible would read
+    another page beside the inventory file.
     """
+    if foreign := other_lab(page, state):
+        raise SlipwayError(foreign)
     beside = folder / "group_vars" / "all" / "cluster.yml"
     if beside.exists() and page.exists() and not beside.samefile(page):
         raise SlipwayError(

@@ -19,6 +19,7 @@ from typing import TypedDict
 from .artifacts.cache import default_root
 from .checks import GATEWAY_NUMBER, MIRROR_NAME, Network, members, on_the_page, on_this_computer, user_path
 from .errors import SlipwayError
+from .page import shown_path
 from .releases import need_a_mirror
 from .settings import PAGE, ROOT, Check, Settings, examine_page
 
@@ -82,6 +83,18 @@ def state_folder() -> Path:
 def page_file() -> Path:
     """Find the page: $SLIPWAY_PAGE, else group_vars/all/cluster.yml."""
     return Path(os.environ.get("SLIPWAY_PAGE") or PAGE).absolute()
+
+
+def other_lab(page: Path, state: Path) -> str:
+    """Say that the environment names another lab than the one of ``page`` and ``state``; empty: it does not."""
+    for name, own in (("SLIPWAY_PAGE", page), ("SLIPWAY_STATE", state)):
+        said = os.environ.get(name)
+        if said and Path(said).resolve() != own.resolve():
+            return (
+                f"{name}={said} is another lab's: the inventory of this run has {shown_path(own)}. Type unset {name}, "
+                "or name that lab's own inventory with -i (docs/operations.md, Two clusters side by side)."
+            )
+    return ""
 
 
 def vagrant_folder(state: Path, root: Path = ROOT) -> Path:
