@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "path"}, "state": {"type": "path"}})
         try:
             from slipway.errors import SlipwayError
-            from slipway.machines import other_lab, page_file, state_folder
+            from slipway.machines import make_plan, other_lab, page_file, preview, state_folder
             from slipway.page import holds_a_secret, texts
             from slipway.settings import PREFIX, ROOT
             from slipway.validation import examine_variables
@@ -36,9 +37,10 @@ class ActionModule(ActionBase):
         if not variables:
             # Each of them would be missed by its name.
             sources = ", ".join(context.CLIARGS.get("inventory") or ()) or "of Ansible's own settings"
+            own = shlex.quote(str(ROOT / "inventory"))
             raise AnsibleActionFail(
                 f"None of the settings is known: this run reads the inventory {sources}, which is not one of this "
-                f"checkout. Take its own with -i {ROOT}/inventory, and unset ANSIBLE_INVENTORY and ANSIBLE_CONFIG; "
+                f"checkout. Take its own with -i {own}, and unset ANSIBLE_INVENTORY and ANSIBLE_CONFIG; "
                 "make does all of that."
             )
         page = arguments["page"] or self._value("slipway_page", known.get("slipway_page")) or page_file()
@@ -51,6 +53,10 @@ class ActionModule(ActionBase):
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
         result.update(changed=False, settings=settings)
+        if self._task.check_mode and self._value("slipway_stands", known.get("slipway_stands")) is False:
+            plan = make_plan(report.accepted(), page=Path(page), state=Path(state))
+            lines = preview(plan, report.accepted())
+            result["ansible_stats"] = {"data": {"slipway": lines}, "per_host": False, "aggregate": False}
         if report.warnings:
             result["warnings"] = [str(warning) for warning in report.warnings]
         if any(holds_a_secret(text) for _, text in texts(settings, ())):

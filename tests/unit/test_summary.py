@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,20 @@ def test_it_names_the_nodes_and_what_to_type_next() -> None:
     assert "Cluster lab is up: Kubernetes 1.37.0, 1 of 2 images built from packages." in lines
     assert "  make status" in lines
     assert len(lines) <= 12
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("state", ["/s", "/über den Wolken/it's $HOME"])
+def test_the_export_line_can_be_typed_whatever_the_path(shell: str, state: str) -> None:
+    (line,) = [line.strip() for line in told(slipway_state=state) if "export" in line]
+    done = subprocess.run(
+        [shell, "-c", f'{line}\nprintf "%s\\n" "$KUBECONFIG" "$PATH"'],
+        env={"PATH": "/a b:/bin", "HOME": "/h"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [f"{state}/kubeconfig", f"{state}/bin:/a b:/bin"]
 
 
 def test_it_names_the_gateway_and_the_line_for_the_hosts_of_the_releases() -> None:

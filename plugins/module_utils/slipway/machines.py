@@ -232,6 +232,24 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
     }
 
 
+def preview(plan: Plan, settings: Settings) -> list[str]:
+    """Say in lines what a run would make of ``plan`` where there is nothing yet; memory is in MiB."""
+    lines = ["", "There is no cluster yet. A run would make this one:", ""]
+    row = "{:<12} {:<16} {:<10} {:>3} {:>7}  {}"
+    if plan["machines"]:
+        lines.append(row.format("node", "address", "role", "CPU", "MiB", "system"))
+    lines += [
+        row.format(m["name"], m["address"], m["role"], m["cpus"], m["memory"], m["system"] or plan["box"])
+        for m in plan["machines"]
+    ]
+    lines += [f"{host['name']:<12} {host['address']:<16} {host['role']}" for host in plan["hosts"]]
+    parts = [name for name, wanted in settings.cluster_parts.model_dump().items() if wanted]
+    lines += ["", f"Kubernetes {settings.cluster_kubernetes_version} with {', '.join(parts) or 'nothing on top'}"]
+    if settings.cluster_releases:
+        lines.append(f"Releases: {', '.join(settings.cluster_releases)}")
+    return lines
+
+
 class _Runs(TypedDict):
     system: str
     image: str
