@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import combinations, count
 from pathlib import Path
 
-from . import releases
+from . import releases, ssh_keys
 from .mesh import port_fault
 from .settings import ROOT, Check, Fault, Settings, address_range, works
 
@@ -40,8 +39,6 @@ FIRST_RUN_GB = {"source": 30, "auto": 30, "upstream": 5}
 LATER_RUN_GB = 2
 
 VIRTUALBOX_CONF = "/etc/vbox/networks.conf"
-_KEY_TYPES = r"(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-PUBLIC_KEY = re.compile(rf"\s*{_KEY_TYPES}\s+[A-Za-z0-9+/]+={{0,3}}(\s.*)?\s*")
 
 Network = ipaddress.IPv4Network
 Address = ipaddress.IPv4Address
@@ -460,29 +457,19 @@ def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
 @_local_rule("cluster_ssh_keys")
 def _ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     for index, text in enumerate(settings.cluster_ssh_keys):
-        problem = "" if PUBLIC_KEY.fullmatch(text) else _public_key_file_problem(around.root, text)
+        problem = ssh_keys.line_problem(text)
+        if not problem and not ssh_keys.is_line(text):
+            problem = ssh_keys.public_file_problem(user_path(around.root, text))
         if problem:
             yield Fault(("cluster_ssh_keys", index), problem, works(("cluster_ssh_keys",)))
 
 
-def _public_key_file_problem(root: Path, text: str) -> str:
-    if "PRIVATE KEY" in text:
-        return "is a private key; only its public half is registered"
-    if text.startswith(("ssh-", "ecdsa-", "sk-")) and " " in text:
-        return "is cut off or changed: a public key is its type and one word of base64"
-    try:
-        content = user_path(root, text).read_text(encoding="utf-8")
-    except (OSError, ValueError) as exc:
-        return f"is neither a public key nor a file that can be read ({getattr(exc, 'strerror', None) or 'not a text'})"
-    if "PRIVATE KEY" in content:
-        return "is the file of a private key; only its public half is registered"
-    lines = [line for line in content.splitlines() if line.strip() and not line.startswith("#")]
-    return "" if lines and all(PUBLIC_KEY.fullmatch(line) for line in lines) else "is a file with no public key in it"
-
-
 def user_path(root: Path, text: str) -> Path:
     """Find the file that the user means: absolute, ``~/…``, or from the checkout."""
-    return root / Path(text).expanduser()
+    try:
+        return root / Path(text).expanduser()
+    except RuntimeError:  # the home of a user that there is not
+        return root / text
 
 
 @_rule(*_MACHINES, "cluster_systems")
@@ -508,10 +495,9 @@ def _host_keys_exist(settings: Settings, around: Surroundings) -> Iterator[Fault
     for index, host in enumerate(settings.cluster_hosts if settings.cluster_provider == "hosts" else []):
         if not host.key:
             continue
-        path = user_path(around.root, host.key)
-        if not path.is_file() or not os.access(path, os.R_OK):
-            what = f"no such file, or not to be read: {path}"
-            yield Fault(("cluster_hosts", index, "key"), what, 'key: ~/.ssh/id_ed25519, or key: ""')
+        what, works_too = ssh_keys.private_file_problem(user_path(around.root, host.key))
+        if what:
+            yield Fault(("cluster_hosts", index, "key"), what, works_too)
 
 
 @_local_rule("cluster_kubernetes_version", "cluster_artifacts_from")
