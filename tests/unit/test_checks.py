@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from base64 import b64encode
 from dataclasses import replace
@@ -449,6 +450,48 @@ def test_an_endpoint_in_a_range_is_one_fault_and_the_derived_range_leaves_it_out
 def test_the_mirrors_address_is_kept_free(mirrored: Any) -> None:
     values = {"cluster_mirror": mirrored, "cluster_metallb_addresses": ["192.168.56.10-192.168.56.19"]}
     assert "mirror-1" in page(**values).problems[0].what
+
+
+NETWORKS = {
+    "cluster_node_cidr": [
+        "192.168.56.0/24",
+        "10.0.0.0/8",
+        "10.244.0.0/16",
+        "172.16.0.0/12",
+        "192.168.56.0/26",
+        "100.64.0.0/10",
+    ],
+    "cluster_pod_cidr": ["10.244.0.0/16", "192.168.0.0/16", "10.0.0.0/8", "10.97.0.0/25", "172.20.0.0/16"],
+    "cluster_service_cidr": ["10.96.0.0/12", "10.0.0.0/8", "192.168.56.0/30", "172.16.0.0/12", "10.254.0.0/29"],
+}
+
+
+@pytest.mark.parametrize("count", [2, 600])
+@pytest.mark.parametrize("networks", list(itertools.product(*NETWORKS.values())), ids=str)
+def test_a_network_that_is_said_to_work_is_apart_from_the_others(networks: tuple[str, ...], count: int) -> None:
+    values: dict[str, Any] = {**dict(zip(NETWORKS, networks, strict=True)), "cluster_metallb_addresses": []}
+    for _ in range(3):
+        problems = page(**values, **workers(count)).problems
+        said = {problem.key: problem.works.partition(": ")[2] for problem in problems if problem.key in NETWORKS}
+        assert all(len({problem.works for problem in problems if problem.key == key}) == 1 for key in said)
+        values |= said
+    # A number of workers that does not fit into a network is a problem of its own.
+    assert not said
+
+
+def test_a_network_around_a_host_says_what_else_has_to_move() -> None:
+    (problem,) = [
+        p for p in page(**hosts({**CTRL, "address": "10.244.7.8"})).problems if p.key.startswith("cluster_hosts")
+    ]
+    assert problem.works == "cluster_node_cidr: 10.244.7.0/24, and cluster_pod_cidr: 10.245.0.0/16"
+
+
+def test_networks_as_large_as_half_the_internet_are_refused() -> None:
+    for key in NETWORKS:
+        for text in ("0.0.0.0/0", "128.0.0.0/1", "10.0.0.0/7"):
+            problem = page(**{key: text}).problems[0]
+            assert problem.key == key
+            assert problem.what == "must be no larger than /8, the size of 10.0.0.0/8"
 
 
 def test_overlap_is_looked_for_in_all_three_pairs() -> None:

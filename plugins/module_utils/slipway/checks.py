@@ -90,6 +90,8 @@ def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
         name, number = ("ctrl", FIRST_NUMBER) if n == 1 else (f"ctrl-{n}", MIRROR_NUMBER + n)
         wanted.append((name, "controller", number, controllers.cpus, controllers.memory))
     numbers = range(1, workers.count + 1)
+    # No more than there are numbers: so many are refused, but not counted one by one before.
+    numbers = numbers[: network.num_addresses]
     wanted += [(f"node-{n}", "worker", FIRST_NUMBER + n, workers.cpus, workers.memory) for n in numbers]
     return [
         Member(name, role, str(network[number]), cpus, memory)
@@ -172,22 +174,42 @@ def _networks_are_apart(settings: Settings) -> Iterator[Fault]:
     networks = {key: Network(getattr(settings, key)) for key in keys}
     for first, second in combinations(keys, 2):
         if networks[first].overlaps(networks[second]):
-            others = [network for key, network in networks.items() if key != second]
-            yield Fault(
-                (second,),
-                f"shares addresses with {first} {networks[first]}",
-                works((second,), _free_network(second, others)),
-            )
+            what = f"shares addresses with {first} {networks[first]}"
+            yield Fault((second,), what, works((second,), _free_network(second, settings)))
 
 
-def _free_network(key: str, others: Iterable[Network]) -> str:
-    """Find a network of the usual size for ``key`` that is apart from ``others``."""
-    if key == "cluster_pod_cidr":
-        candidates = [f"10.{second}.0.0/16" for second in range(244, 256)] + ["172.20.0.0/16", "100.64.0.0/16"]
-    else:
-        candidates = ["10.96.0.0/12", "10.112.0.0/12", "172.16.0.0/16", "100.96.0.0/16"]
-    taken = list(others)
-    return next(text for text in candidates if not any(Network(text).overlaps(network) for network in taken))
+# Where networks are looked for that are apart from the others of the page; no place is that of two keys.
+_PLACES = {
+    "cluster_node_cidr": ("192.168.56.0/21", "192.168.0.0/16", "172.24.0.0/13"),
+    "cluster_pod_cidr": ("10.244.0.0/14", "10.128.0.0/9", "172.20.0.0/14", "100.64.0.0/11"),
+    "cluster_service_cidr": ("10.96.0.0/11", "10.0.0.0/9", "172.16.0.0/14", "100.96.0.0/11"),
+}
+
+
+def _free_network(key: str, settings: Settings, near: Network | None = None) -> str:
+    """Find a network for ``key`` that is apart from the others of the page: ``near``, else one of the size it needs."""
+    others = [Network(getattr(settings, other)) for other in _PLACES if other != key]
+    if near and not any(
+        network.overlaps(other) for network in (near, Network(getattr(settings, key))) for other in others
+    ):
+        return str(near)
+    lengths = {"cluster_node_cidr": (_node_prefix(settings),), "cluster_pod_cidr": (_pod_prefix(settings),)}
+    for place in map(Network, _PLACES[key]):
+        for length in lengths.get(key, (12, 16)):
+            for network in place.subnets(new_prefix=length) if length >= place.prefixlen else ():
+                if not any(network.overlaps(other) for other in others):
+                    return str(network)
+    return "a network that is apart from the others"
+
+
+def _pod_prefix(settings: Settings) -> int:
+    """Give the length of a pod network that has room for every node."""
+    return min(16, NODE_POD_PREFIX - _node_count(settings).bit_length())
+
+
+def _node_prefix(settings: Settings) -> int:
+    """Give the length of a node network that has numbers for every machine."""
+    return min(24, 32 - (FIRST_NUMBER + 1 + settings.cluster_workers.count + 1).bit_length())
 
 
 @_rule("cluster_service_cidr")
@@ -200,7 +222,7 @@ def _services_have_a_size(settings: Settings) -> Iterator[Fault]:
         yield Fault(
             ("cluster_service_cidr",),
             f"must be between /{shortest} and /{longest}: the API server takes no larger one, and DNS has address .10",
-            works(("cluster_service_cidr",), str(better)),
+            works(("cluster_service_cidr",), _free_network("cluster_service_cidr", settings, better)),
         )
 
 
@@ -221,9 +243,9 @@ def _nodes_have_addresses(settings: Settings) -> Iterator[Fault]:
     if room > 0:
         yield Fault(("cluster_workers", "count"), f"{network} {what}", f"count: {room - 1}")
         return
-    prefix = 32 - (FIRST_NUMBER + 1 + workers + 1).bit_length()
-    larger = Network((network.network_address, min(prefix, 24)), strict=False)
-    yield Fault(("cluster_node_cidr",), what, works(("cluster_node_cidr",), str(larger)))
+    larger = Network((network.network_address, _node_prefix(settings)), strict=False)
+    better = _free_network("cluster_node_cidr", settings, larger)
+    yield Fault(("cluster_node_cidr",), what, works(("cluster_node_cidr",), better))
 
 
 @_rule(*_MACHINES, "cluster_pod_cidr")
@@ -232,12 +254,11 @@ def _pods_have_addresses(settings: Settings) -> Iterator[Fault]:
     nodes = _node_count(settings)
     room = 2 ** (NODE_POD_PREFIX - network.prefixlen) if network.prefixlen <= NODE_POD_PREFIX else 0
     if nodes > room:
-        prefix = min(16, NODE_POD_PREFIX - nodes.bit_length())
-        larger = Network((network.network_address, prefix), strict=False)
+        larger = Network((network.network_address, _pod_prefix(settings)), strict=False)
         yield Fault(
             ("cluster_pod_cidr",),
             f"has a /{NODE_POD_PREFIX} for {room} nodes, but there are {nodes}",
-            works(("cluster_pod_cidr",), str(larger)),
+            works(("cluster_pod_cidr",), _free_network("cluster_pod_cidr", settings, larger)),
         )
 
 
@@ -392,7 +413,11 @@ def _hosts_are_on_the_node_network(settings: Settings) -> Iterator[Fault]:
         address = Address(host.address)
         if address not in network:
             around = Network((address, 24), strict=False)
-            yield Fault(key, f"is outside cluster_node_cidr {network}", f"cluster_node_cidr: {around}")
+            moved = settings.model_copy(update={"cluster_node_cidr": str(around)})
+            others = [other for other in _PLACES if other != "cluster_node_cidr"]
+            in_the_way = [other for other in others if around.overlaps(Network(getattr(settings, other)))]
+            fix = [f"cluster_node_cidr: {around}", *(f"{other}: {_free_network(other, moved)}" for other in in_the_way)]
+            yield Fault(key, f"is outside cluster_node_cidr {network}", ", and ".join(fix))
         elif address in (network[0], network[-1]):
             what = f"is the network or broadcast address of cluster_node_cidr {network}"
             yield Fault(key, what, "address: the one that this host has")

@@ -37,6 +37,14 @@ class Respelt(int):
 
     text: str
 
+    @property
+    def meant(self) -> int | None:
+        """What somebody means who writes this; None: what it is read as."""
+        digits = self.text.replace("_", "")
+        if ":" in digits:
+            return int(digits.partition(":")[0])
+        return int(digits) if re.fullmatch(r"[+-]?0[0-7]+", digits) else None
+
 
 def _whole_number(loader: Any, node: Any) -> int:
     number = int(loader.construct_yaml_int(node))
