@@ -517,7 +517,7 @@ def test_a_number_that_yaml_reads_as_another_is_refused(
 @pytest.mark.parametrize("text", ["{{ lookup('pipe', 'id') }}", "{% if 1 %}x{% endif %}", "a {# b #}"])
 @pytest.mark.parametrize("key", ["cluster_ssh_keys[0]", "cluster_hosts[0].key", "cluster_box"])
 def test_a_template_on_the_page_is_refused_and_never_worked_out(tmp_path: Path, text: str, key: str) -> None:
-    values = {
+    values: dict[str, dict[str, Any]] = {
         "cluster_ssh_keys[0]": {"cluster_ssh_keys": [text]},
         "cluster_hosts[0].key": {"cluster_hosts": [{**HOST, "key": text}]},
         "cluster_box": {"cluster_box": text},

@@ -172,9 +172,8 @@ def _visible(character: str) -> str:
 def odd_blank(text: str) -> str:
     """Name the first character of ``text`` that looks like a blank, or like nothing, and is neither; empty: none."""
     for character in text:
-        if not character.isascii() and not character.isprintable():
-            name = unicodedata.name(character, "control character").lower()
-            return f"a {name} (U+{ord(character):04X})"
+        if not character.isascii() and unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cf", "Cc"):
+            return f"a {unicodedata.name(character, 'control character').lower()} (U+{ord(character):04X})"
     return ""
 
 
@@ -388,5 +387,6 @@ def _walk_pair(name: Any, item: Any, key: Key, walk: _Walk, above: frozenset[int
         walk.refuse(name, inner, what, "one of the two lines, the other deleted", value)
     lines[inner] = name.start_mark.line + 1
     if odd := odd_blank(name.value):
-        return walk.refuse(name, inner, f"its name has {odd}, which is no blank to YAML", "plain blanks in its place")
+        what = f"its name has {odd}, which is no blank to YAML"
+        return walk.refuse(name, inner, what, "plain blanks in its place", shown(name.value))
     return _walk(item, inner, walk, above)
