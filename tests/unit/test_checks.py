@@ -479,6 +479,42 @@ def test_a_network_that_is_said_to_work_is_apart_from_the_others(networks: tuple
     assert not said
 
 
+@pytest.mark.parametrize(
+    ("values", "key", "works"),
+    [
+        (
+            {"cluster_node_cidr": "x", "cluster_pod_cidr": "192.168.0.0/16"},
+            "cluster_node_cidr",
+            "cluster_node_cidr: 172.24.0.0/24",
+        ),
+        (
+            {"cluster_pod_cidr": 7, "cluster_node_cidr": "10.244.0.0/16", "cluster_metallb_addresses": []},
+            "cluster_pod_cidr",
+            "cluster_pod_cidr: 10.245.0.0/16",
+        ),
+        ({"cluster_pod_cidr": "10.9.8.7/16"}, "cluster_pod_cidr", "cluster_pod_cidr: 10.9.0.0/16"),
+        ({"cluster_pod_cidr": "10.97.0.1/16"}, "cluster_pod_cidr", "cluster_pod_cidr: 10.244.0.0/16"),
+        (
+            {"cluster_node_cidr": "10.9.0.0/16", "cluster_metallb_addresses": ["10.9.0.90-10.8.0.99"]},
+            "cluster_metallb_addresses[0]",
+            "cluster_metallb_addresses: [10.9.0.90-10.9.0.99]",
+        ),
+        (
+            {
+                "cluster_node_cidr": "10.9.0.0/16",
+                "cluster_metallb_addresses": ["10.9.7.0/24"],
+                "cluster_gateway": {"address": "10.9.7", "ports": [80]},
+            },
+            "cluster_gateway.address",
+            "address: 10.9.7.2",
+        ),
+    ],
+)
+def test_what_is_said_to_work_fits_the_rest_of_the_page(values: dict[str, Any], key: str, works: str) -> None:
+    (problem,) = page(**values).problems
+    assert (problem.key, problem.works) == (key, works)
+
+
 def test_a_network_around_a_host_says_what_else_has_to_move() -> None:
     (problem,) = [
         p for p in page(**hosts({**CTRL, "address": "10.244.7.8"})).problems if p.key.startswith("cluster_hosts")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import releases, ssh_keys
 from .mesh import port_fault
-from .settings import ROOT, Check, Fault, Settings, address_range, works
+from .settings import LARGEST, ROOT, Check, Fault, Settings, address_range, works
 
 MIRROR_NUMBER = 10
 GATEWAY_NUMBER = 1
@@ -338,12 +338,31 @@ def _gateway_can_answer(settings: Settings) -> Iterator[Fault]:
     ranges = [address_range(text) for text in balancer_addresses(settings)]
     if not any(_overlap(each, (address, address)) for each in ranges):
         said = ", ".join(balancer_addresses(settings))
-        inside = ranges[0][0] + min(2, int(ranges[0][1]) - int(ranges[0][0]))
         yield Fault(
             ("cluster_gateway", "address"),
             f"is none of cluster_metallb_addresses {said}",
-            works(("cluster_gateway", "address"), str(inside)),
+            works(("cluster_gateway", "address"), _address_inside(settings)),
         )
+
+
+def fitting(key: tuple[str | int, ...], value: object, settings: Settings) -> tuple[tuple[str, ...], object] | None:
+    """Give what fits the rest of the page where ``value`` is no network or address at all, with its key; else None."""
+    name = key[-1]
+    if len(key) == 1 and name in _PLACES:
+        near = None
+        with suppress(ValueError):  # it may be one with bits set beyond its length
+            near = Network(str(value), strict=False) if "/" in str(value) else None
+        return (str(name),), _free_network(str(name), settings, near if near and near.prefixlen >= LARGEST else None)
+    if key[0] == "cluster_metallb_addresses" and len(key) > 1:
+        return (str(key[0]),), [_free_range(Network(settings.cluster_node_cidr), _taken(settings))]
+    if key == ("cluster_gateway", "address"):
+        return ("cluster_gateway", "address"), _address_inside(settings)
+    return None
+
+
+def _address_inside(settings: Settings) -> str:
+    first, last = address_range(balancer_addresses(settings)[0])
+    return str(first + min(2, int(last) - int(first)))
 
 
 def balancer_addresses(settings: Settings) -> list[str]:

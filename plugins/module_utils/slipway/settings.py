@@ -11,7 +11,7 @@ import ipaddress
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,7 +30,7 @@ __all__ = ["ELSEWHERE", "Fault", "map_of", "plain"]
 # Ansible's own, and the groups of the inventory: a host of that name is another one, or none.
 _TAKEN = ("localhost", "all", "ungrouped", "controllers", "workers", "mirror", "nodes")
 # The length of the largest network that is free for everybody's own use.
-_LARGEST = 8
+LARGEST = 8
 # As many nodes as Kubernetes is made for.
 MOST_NODES = 5000
 
@@ -56,8 +56,8 @@ def _network(text: str) -> str:
         except ValueError:
             raise ValueError("must be an IPv4 network in CIDR form") from exc
         raise ValueError(f"has bits set beyond its length; that network is {meant}") from exc
-    if ipaddress.IPv4Network(text).prefixlen < _LARGEST and "/" in text:
-        raise ValueError(f"must be no larger than /{_LARGEST}, the size of 10.0.0.0/{_LARGEST}")
+    if ipaddress.IPv4Network(text).prefixlen < LARGEST and "/" in text:
+        raise ValueError(f"must be no larger than /{LARGEST}, the size of 10.0.0.0/{LARGEST}")
     if "/" not in text:
         raise ValueError("must say how large the network is, as in 192.168.56.0/24")
     return _with_a_length(text)
@@ -413,9 +413,9 @@ def examine(
         settings = Settings.model_validate(given)
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
-        faults += map(FORM.fault, errors)
         wrong = {str(error["loc"][0]) for error in errors}
         settings = Settings.model_validate({key: value for key, value in given.items() if key not in wrong})
+        faults += [_fitted(FORM.fault(error), error["input"], settings) for error in errors]
     if page is not None:
         faults += FORM.misread(given, page, faults)
         faults += _templates(given, page, faults)
@@ -443,6 +443,14 @@ def _secrets(values: dict[str, Any], page: Page | None) -> Iterator[Fault]:
     for key, text in texts(page.values, ()):
         if holds_a_secret(text) and values.get(str(key[0])) == plain(page.values.get(str(key[0]))):
             yield Fault(key, "a secret does not belong on the page, which is committed", _without(key))
+
+
+def _fitted(fault: Fault, value: Any, settings: Settings) -> Fault:
+    """Put an address or network that fits the rest of the page in the place of the example."""
+    from .checks import fitting  # which builds on this module
+
+    better = fitting(fault.key, value, settings)
+    return replace(fault, works=works(*better)) if better else fault
 
 
 def _templates(values: dict[str, Any], page: Page, faults: list[Fault]) -> Iterator[Fault]:
