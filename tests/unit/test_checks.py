@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
-from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from slipway.checks import Surroundings, balancer_addresses, members, on_the_page, on_this_computer
 from slipway.settings import Report, Settings, examine
 from slipway.ssh_keys import is_line
 
 
-def public_key(private: Any) -> str:
+def public_key(key: Any) -> str:
     """The line of authorized_keys for a key."""
-    text: bytes = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    text: bytes = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return text.decode()
 
 
@@ -30,7 +29,7 @@ GB = 10**9
 CTRL = {"name": "ctrl", "address": "192.168.56.100", "role": "controller"}
 NODE = {"name": "node-1", "address": "192.168.56.101", "role": "worker"}
 MIRROR = {"name": "store", "address": "192.168.56.10", "role": "mirror"}
-KEY = f"{public_key(Ed25519PrivateKey.generate())} me@example.org"
+KEY = f"{public_key(Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key())} me@example.org"
 AMPLE = Surroundings(
     memory_total=64000, memory_available=60000, cache=Path("/cache"), cache_free=100 * GB, kubernetes_built="1.37.0"
 )
@@ -630,7 +629,7 @@ def wire(*parts: bytes) -> str:
 
 
 SK = f"sk-ssh-ed25519@openssh.com {wire(b'sk-ssh-ed25519@openssh.com', bytes(range(32)), b'ssh:')}"
-RSA = public_key(generate_rsa(65537, 2048))
+RSA = public_key(RSAPublicNumbers(65537, 2**2047 + 1).public_key())
 
 
 @pytest.mark.parametrize(
@@ -639,7 +638,7 @@ RSA = public_key(generate_rsa(65537, 2048))
         KEY,
         f"{KEY}\n",
         RSA,
-        public_key(generate_ec(SECP256R1())),
+        public_key(derive_private_key(7, SECP256R1()).public_key()),
         f"{SK} name",
         f'from="192.0.2.0/24,!192.0.2.9" {KEY}',
         f'restrict,command="echo \\"a b\\" # c",no-X11-forwarding {KEY}',
