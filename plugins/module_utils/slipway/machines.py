@@ -30,11 +30,12 @@ DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
 
 
 class NetworkPlan(TypedDict):
-    """The network of the nodes; ``name`` is its name at the provider."""
+    """The network of the nodes; ``name`` is its name at the provider, ``apart`` are the other networks of the page."""
 
     name: str
     cidr: str
     gateway: str
+    apart: list[str]
 
 
 class MachinePlan(TypedDict):
@@ -201,6 +202,7 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
             "name": settings.cluster_name,
             "cidr": str(network),
             "gateway": str(network[min(GATEWAY_NUMBER, network.num_addresses - 1)]),
+            "apart": [settings.cluster_pod_cidr, settings.cluster_service_cidr],
         },
         "machines": [
             {
