@@ -25,16 +25,16 @@ class ActionModule(ActionBase):
         try:
             from slipway.errors import SlipwayError
             from slipway.machines import make_plan, other_lab, page_file, preview, state_folder
-            from slipway.page import holds_a_secret, texts
-            from slipway.settings import PREFIX, ROOT
+            from slipway.page import holds_a_secret, read_page, texts
+            from slipway.settings import PREFIX, ROOT, plain
             from slipway.validation import examine_variables
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
             ) from None
         known = task_vars or {}
-        variables = {key: self._value(key, known[key]) for key in known if key.startswith(PREFIX)}
-        if not variables:
+        names = [key for key in known if key.startswith(PREFIX)]
+        if not names:
             # Each of them would be missed by its name.
             sources = ", ".join(context.CLIARGS.get("inventory") or ()) or "of Ansible's own settings"
             own = shlex.quote(str(ROOT / "inventory"))
@@ -48,6 +48,12 @@ class ActionModule(ActionBase):
         if foreign := other_lab(Path(page), Path(state)):
             raise AnsibleActionFail(foreign)
         try:
+            # What the page says is no template, or is refused as one; it is never worked out.
+            said = read_page(Path(page)).values
+            variables = {
+                key: known[key] if plain(known[key]) == plain(said.get(key)) else self._value(key, known[key])
+                for key in names
+            }
             report = examine_variables(variables, Path(page), Path(state))
             settings = report.accepted().as_values()
         except SlipwayError as exc:

@@ -137,6 +137,16 @@ def test_templates_are_worked_out(tmp_path: Path) -> None:
     assert isinstance(caught.value.__cause__, AnsibleUndefinedVariable)
 
 
+def test_a_template_of_the_page_is_refused_before_it_is_worked_out(tmp_path: Path) -> None:
+    """With an inventory that is not ours nobody else has looked at the page before."""
+    text = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    file = page(tmp_path, yaml.safe_dump({"cluster_provider": "docker", "cluster_ssh_keys": [text]}))
+    variables = {**FINE, "cluster_ssh_keys": [trust_as_template(text)]}
+    with pytest.raises(AnsibleActionFail, match="a template"):
+        run({"page": file, "state": str(tmp_path)}, variables)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_warning_does_not_stop_the_run(tmp_path: Path) -> None:
     variables = {**FINE, "cluster_box": "debian/bookworm64"}
     result = run({"page": page(tmp_path), "state": str(tmp_path)}, variables)
