@@ -143,6 +143,12 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
         "at most 5000 machines",
         "count: 1",
     ),
+    (
+        {"cluster_hosts": [HOST] * 5001},
+        "cluster_hosts",
+        "must have at most 5000 entries",
+        "cluster_hosts: [",
+    ),
     ({"cluster_dns_domain": f"{'a' * 64}.local"}, "cluster_dns_domain", "at most 63 characters", "cluster.local"),
     ({"cluster_dns_domain": ".".join(["a" * 63] * 4)}, "cluster_dns_domain", "253 together", "cluster.local"),
     ({"cluster_api_endpoint": f"a.{'b' * 64}:6443"}, "cluster_api_endpoint", "at most 63 characters", "6443"),

@@ -22,7 +22,7 @@ from .page import Key, Page, Problem, Respelt, dotted, flow, holds_a_secret, may
 ELSEWHERE = "(from -e or inventory)"
 _ABSENT = object()
 # There is nothing on the page that the value could be made of, or it is the whole map that is wrong.
-_NOTHING_OWN = ("missing", "list_type", "dict_type", "model_type", "too_short", "string_too_short")
+_NOTHING_OWN = ("missing", "list_type", "dict_type", "model_type", "too_short", "too_long", "string_too_short")
 _SPELT = {"true": True, "yes": True, "True": True, "false": False, "no": False, "False": False}
 
 
@@ -261,6 +261,7 @@ class Form:
             "less_than_equal": f"must be at most {limit}. {about}",
             "finite_number": "must be a number",
             "too_short": "must not be empty",
+            "too_long": f"must have at most {context.get('max_length')} entries",
             "string_pattern_mismatch": pattern,
             "string_too_short": "must not be empty",
             "string_too_long": pattern,

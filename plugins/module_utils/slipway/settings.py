@@ -270,6 +270,7 @@ class Settings(Map):
         [],
         "Machines that exist already, for provider hosts.",
         example=[{"name": "ctrl", "address": "192.168.56.100", "role": "controller", "user": "debian"}],
+        max_length=MOST_NODES,
     )
     cluster_node_cidr: NetworkText = setting(
         "192.168.56.0/24",
