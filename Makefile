@@ -2,6 +2,17 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev up release plan prove mail-sink load-image hosts validate bundle status graph remove-parts down purge test test-long mutate lint bench lock
 
+# Python and Ansible find what belongs to this checkout, whatever the caller's shell says (the Vagrantfile reads these names, too), and
+# also where others may write to this folder: there Ansible takes its ansible.cfg only when it is named.
+unexport PYTHONHOME PYTHONPATH ANSIBLE_INVENTORY ANSIBLE_INVENTORY_ENABLED ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED
+unexport ANSIBLE_ROLES_PATH ANSIBLE_LIBRARY ANSIBLE_MODULE_UTILS ANSIBLE_ACTION_PLUGINS ANSIBLE_FILTER_PLUGINS ANSIBLE_CALLBACK_PLUGINS
+unexport ANSIBLE_INVENTORY_PLUGINS ANSIBLE_CALLBACKS_ENABLED ANSIBLE_GATHERING ANSIBLE_PYTHON_INTERPRETER ANSIBLE_DUPLICATE_YAML_DICT_KEY
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# A login over ssh may bring a locale along that this machine does not have, and Ansible takes none but UTF-8.
+ifneq ($(shell locale charmap 2>&1),UTF-8)
+export LC_ALL := C.UTF-8
+endif
+
 # A login that is older than its membership in group docker gets it by with-docker.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
 

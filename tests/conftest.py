@@ -8,8 +8,20 @@ import pytest
 
 from tests.support import scene
 
+# Files of tests that try pages at random, with a seed.
+FUZZ = "_broken.py"
+
 # Folders whose tests have machines.
 LIVE = {"e2e", "faults", "machines", "molecule", "releases", "transitions"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say with which seed pages were tried, that the same ones can be tried again."""
+    ran = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
+    if any(FUZZ in report.nodeid for report in ran):
+        from tests.support import fuzz
+
+        terminalreporter.write_line(f"pages at random: {fuzz.VARIABLE}={fuzz.SEED} tries the same ones again")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
@@ -22,24 +24,45 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "path"}, "state": {"type": "path"}})
         try:
             from slipway.errors import SlipwayError
-            from slipway.machines import page_file, state_folder
-            from slipway.page import holds_a_secret, texts
-            from slipway.settings import PREFIX
+            from slipway.machines import make_plan, other_lab, page_file, preview, state_folder
+            from slipway.page import holds_a_secret, read_page, texts
+            from slipway.settings import PREFIX, ROOT, plain
             from slipway.validation import examine_variables
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
             ) from None
         known = task_vars or {}
-        variables = {key: self._value(key, known[key]) for key in known if key.startswith(PREFIX)}
+        names = [key for key in known if key.startswith(PREFIX)]
+        if not names:
+            # Each of them would be missed by its name.
+            sources = ", ".join(context.CLIARGS.get("inventory") or ()) or "of Ansible's own settings"
+            own = shlex.quote(str(ROOT / "inventory"))
+            raise AnsibleActionFail(
+                f"None of the settings is known: this run reads the inventory {sources}, which is not one of this "
+                f"checkout. Take its own with -i {own}, and unset ANSIBLE_INVENTORY and ANSIBLE_CONFIG; "
+                "make does all of that."
+            )
         page = arguments["page"] or self._value("slipway_page", known.get("slipway_page")) or page_file()
         state = arguments["state"] or self._value("slipway_state", known.get("slipway_state")) or state_folder()
+        if foreign := other_lab(Path(page), Path(state)):
+            raise AnsibleActionFail(foreign)
         try:
+            # What the page says is no template, or is refused as one; it is never worked out.
+            said = read_page(Path(page)).values
+            variables = {
+                key: known[key] if plain(known[key]) == plain(said.get(key)) else self._value(key, known[key])
+                for key in names
+            }
             report = examine_variables(variables, Path(page), Path(state))
             settings = report.accepted().as_values()
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
         result.update(changed=False, settings=settings)
+        if self._task.check_mode and self._value("slipway_stands", known.get("slipway_stands")) is False:
+            plan = make_plan(report.accepted(), page=Path(page), state=Path(state))
+            lines = preview(plan, report.accepted())
+            result["ansible_stats"] = {"data": {"slipway": lines}, "per_host": False, "aggregate": False}
         if report.warnings:
             result["warnings"] = [str(warning) for warning in report.warnings]
         if any(holds_a_secret(text) for _, text in texts(settings, ())):

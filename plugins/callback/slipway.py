@@ -26,7 +26,7 @@ import os
 import time
 from typing import Any
 
-from ansible import constants
+from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import filter_loader, test_loader
 
@@ -158,10 +158,10 @@ class CallbackModule(CallbackBase):
                 show(f"  {line}", color="red")
         if self.failures:
             show("")
-            show(
-                "What was done stays. Once the cause is gone, the same command goes on from there.",
-                color="red",
+            stays = (
+                "Nothing was changed, as this was a check." if context.CLIARGS.get("check") else "What was done stays."
             )
+            show(f"{stays} Once the cause is gone, the same command goes on from there.", color="red")
         else:
             for line in stats.custom.get("_run", {}).get("slipway", []):
                 show(line)

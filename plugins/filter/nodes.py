@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from slipway.checks import PUBLIC_KEY, user_path
+from slipway.checks import user_path
 from slipway.kubeadm import invitation
+from slipway.ssh_keys import is_line
 
 DOCUMENTATION = r"""
 name: ready_nodes
@@ -68,7 +69,7 @@ def key_texts(keys: Iterable[str], root: str = CHECKOUT) -> list[str]:
     for key in keys:
         path = user_path(Path(root), key)
         try:
-            text = key if PUBLIC_KEY.fullmatch(key) else path.read_text(encoding="utf-8")
+            text = key if is_line(key) else path.read_text(encoding="utf-8")
         except OSError as exc:
             raise AnsibleFilterError(f"cluster_ssh_keys: {path} cannot be read ({exc.strerror})") from exc
         texts += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +41,25 @@ def test_vagrant_up_changes_nothing_either(checkout: Checkout) -> None:
     run = checkout.run("vagrant", "up").expect()
     assert run.total("changed") == 0
     assert run.total("failed") == 0
+
+
+def test_an_agent_with_more_keys_than_a_server_tries_is_no_obstacle(checkout: Checkout, tmp_path: Path) -> None:
+    """Servers end a connection after six keys; ssh offers those of the agent first."""
+    for number in range(8):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / f"key-{number}")]
+        subprocess.run(command, check=True)
+    socket = str(tmp_path / "agent")
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as agent:
+        try:
+            add = ["ssh-add", "-q", *(str(tmp_path / f"key-{number}") for number in range(8))]
+            until = time.monotonic() + 10
+            while subprocess.run(add, env={**os.environ, "SSH_AUTH_SOCK": socket}, check=False).returncode:
+                assert time.monotonic() < until, "the agent does not answer"
+            # Not over a connection that is open already.
+            fresh = {"SSH_AUTH_SOCK": socket, "ANSIBLE_SSH_CONTROL_PATH_DIR": str(tmp_path / "connections")}
+            checkout.watch((".venv/bin/ansible", "nodes", "-m", "ping"), environment=fresh).expect()
+        finally:
+            agent.terminate()
 
 
 def test_without_any_network_every_artifact_is_in_the_cache(checkout: Checkout) -> None:

@@ -38,7 +38,7 @@ def test_every_node_is_ready_when_it_ends(run: Run, kube: Kube) -> None:
 
 def test_its_last_lines_say_what_stands_and_how_to_reach_it(run: Run, checkout: Checkout) -> None:
     end = "\n".join(run.expect().output.splitlines()[-40:])
-    assert re.search(rf"export KUBECONFIG=\S*{re.escape(str(checkout.path.name))}/\.slipway/kubeconfig", end)
+    assert re.search(rf"export KUBECONFIG=.*{re.escape(str(checkout.path.name))}/\.slipway/kubeconfig", end)
     for name in ("ctrl", "node-1", "node-2"):
         assert name in end
 

@@ -6,6 +6,7 @@ What several phases would need is made once: one cluster is lost in parts and as
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from .phases import Phase, suite
 
@@ -15,12 +16,25 @@ def files(folder: str, *names: str) -> tuple[str, ...]:
     return ("--capture=no", *(f"tests/{folder}/test_{name}.py" for name in names))
 
 
+def at_random(phase: Phase) -> Phase:
+    """Have a phase try pages that no run has tried; it prints the seed that brings them again."""
+    return replace(phase, command=("env", "SLIPWAY_FUZZ_SEED=random", *phase.command))
+
+
 LONG: tuple[Phase, ...] = (
     suite(
         "refusals",
         "no Docker and no right to install it; the disk is full while artifacts are made",
         900,
         *files("faults", "rights", "disk"),
+    ),
+    at_random(
+        suite(
+            "pages",
+            "20000 broken pages of settings and of releases, others in every run: refused in words, never a traceback",
+            3600,
+            *files("unit", "settings_broken", "release_broken"),
+        )
     ),
     suite(
         "faults",

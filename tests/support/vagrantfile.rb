@@ -66,4 +66,4 @@ end
 
 load ARGV.shift
 machines = $config.vm.machines.transform_values(&:told)
-puts JSON.dump({ all: $config.vm.told, ssh: $config.ssh.to_h, machines: machines })
+puts JSON.dump({ environment: ENV.to_h, all: $config.vm.told, ssh: $config.ssh.to_h, machines: machines })

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from slipway.checks import Surroundings, balancer_addresses, members, on_the_page, on_this_computer
 from slipway.settings import Report, Settings, examine
+from slipway.ssh_keys import is_line
+
+
+def public_key(key: Any) -> str:
+    """The line of authorized_keys for a key."""
+    text: bytes = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    return text.decode()
+
 
 GB = 10**9
 CTRL = {"name": "ctrl", "address": "192.168.56.100", "role": "controller"}
 NODE = {"name": "node-1", "address": "192.168.56.101", "role": "worker"}
 MIRROR = {"name": "store", "address": "192.168.56.10", "role": "mirror"}
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJkfz+Yq9n5G7p me@example.org"
+KEY = f"{public_key(Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key())} me@example.org"
 AMPLE = Surroundings(
     memory_total=64000, memory_available=60000, cache=Path("/cache"), cache_free=100 * GB, kubernetes_built="1.37.0"
 )
@@ -436,6 +451,84 @@ def test_the_mirrors_address_is_kept_free(mirrored: Any) -> None:
     assert "mirror-1" in page(**values).problems[0].what
 
 
+NETWORKS = {
+    "cluster_node_cidr": [
+        "192.168.56.0/24",
+        "10.0.0.0/8",
+        "10.244.0.0/16",
+        "172.16.0.0/12",
+        "192.168.56.0/26",
+        "100.64.0.0/10",
+    ],
+    "cluster_pod_cidr": ["10.244.0.0/16", "192.168.0.0/16", "10.0.0.0/8", "10.97.0.0/25", "172.20.0.0/16"],
+    "cluster_service_cidr": ["10.96.0.0/12", "10.0.0.0/8", "192.168.56.0/30", "172.16.0.0/12", "10.254.0.0/29"],
+}
+
+
+@pytest.mark.parametrize("count", [2, 600])
+@pytest.mark.parametrize("networks", list(itertools.product(*NETWORKS.values())), ids=str)
+def test_a_network_that_is_said_to_work_is_apart_from_the_others(networks: tuple[str, ...], count: int) -> None:
+    values: dict[str, Any] = {**dict(zip(NETWORKS, networks, strict=True)), "cluster_metallb_addresses": []}
+    for _ in range(3):
+        problems = page(**values, **workers(count)).problems
+        said = {problem.key: problem.works.partition(": ")[2] for problem in problems if problem.key in NETWORKS}
+        assert all(len({problem.works for problem in problems if problem.key == key}) == 1 for key in said)
+        values |= said
+    # A number of workers that does not fit into a network is a problem of its own.
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "works"),
+    [
+        (
+            {"cluster_node_cidr": "x", "cluster_pod_cidr": "192.168.0.0/16"},
+            "cluster_node_cidr",
+            "cluster_node_cidr: 172.24.0.0/24",
+        ),
+        (
+            {"cluster_pod_cidr": 7, "cluster_node_cidr": "10.244.0.0/16", "cluster_metallb_addresses": []},
+            "cluster_pod_cidr",
+            "cluster_pod_cidr: 10.245.0.0/16",
+        ),
+        ({"cluster_pod_cidr": "10.9.8.7/16"}, "cluster_pod_cidr", "cluster_pod_cidr: 10.9.0.0/16"),
+        ({"cluster_pod_cidr": "10.97.0.1/16"}, "cluster_pod_cidr", "cluster_pod_cidr: 10.244.0.0/16"),
+        (
+            {"cluster_node_cidr": "10.9.0.0/16", "cluster_metallb_addresses": ["10.9.0.90-10.8.0.99"]},
+            "cluster_metallb_addresses[0]",
+            "cluster_metallb_addresses: [10.9.0.90-10.9.0.99]",
+        ),
+        (
+            {
+                "cluster_node_cidr": "10.9.0.0/16",
+                "cluster_metallb_addresses": ["10.9.7.0/24"],
+                "cluster_gateway": {"address": "10.9.7", "ports": [80]},
+            },
+            "cluster_gateway.address",
+            "address: 10.9.7.2",
+        ),
+    ],
+)
+def test_what_is_said_to_work_fits_the_rest_of_the_page(values: dict[str, Any], key: str, works: str) -> None:
+    (problem,) = page(**values).problems
+    assert (problem.key, problem.works) == (key, works)
+
+
+def test_a_network_around_a_host_says_what_else_has_to_move() -> None:
+    (problem,) = [
+        p for p in page(**hosts({**CTRL, "address": "10.244.7.8"})).problems if p.key.startswith("cluster_hosts")
+    ]
+    assert problem.works == "cluster_node_cidr: 10.244.7.0/24, and cluster_pod_cidr: 10.245.0.0/16"
+
+
+def test_networks_as_large_as_half_the_internet_are_refused() -> None:
+    for key in NETWORKS:
+        for text in ("0.0.0.0/0", "128.0.0.0/1", "10.0.0.0/7"):
+            problem = page(**{key: text}).problems[0]
+            assert problem.key == key
+            assert problem.what == "must be no larger than /8, the size of 10.0.0.0/8"
+
+
 def test_overlap_is_looked_for_in_all_three_pairs() -> None:
     problems = page(cluster_pod_cidr="192.168.0.0/16", cluster_service_cidr="192.168.0.0/20").problems
     assert [problem.key for problem in problems if "shares addresses with cluster_" in problem.what][:3] == [
@@ -530,13 +623,32 @@ def key_file(folder: Path, text: str) -> str:
     return str(path)
 
 
+def wire(*parts: bytes) -> str:
+    """A public key as it travels: each part with its length before it, in base64."""
+    return b64encode(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).decode()
+
+
+SK = f"sk-ssh-ed25519@openssh.com {wire(b'sk-ssh-ed25519@openssh.com', bytes(range(32)), b'ssh:')}"
+RSA = public_key(RSAPublicNumbers(65537, 2**2047 + 1).public_key())
+
+
 @pytest.mark.parametrize(
     "text",
-    [KEY, f"{KEY}\n", "ssh-rsa AAAAB3Nza==", "ecdsa-sha2-nistp256 AAAA", "sk-ssh-ed25519@openssh.com AAAA name"],
+    [
+        KEY,
+        f"{KEY}\n",
+        RSA,
+        public_key(derive_private_key(7, SECP256R1()).public_key()),
+        f"{SK} name",
+        f'from="192.0.2.0/24,!192.0.2.9" {KEY}',
+        f'restrict,command="echo \\"a b\\" # c",no-X11-forwarding {KEY}',
+        f"no-pty {RSA}",
+    ],
 )
 def test_public_keys_and_their_files_are_taken(tmp_path: Path, text: str) -> None:
     values = {"cluster_ssh_keys": [text, key_file(tmp_path, f"# mine\n\n{text}\n")]}
     assert here(values).problems == []
+    assert is_line(text)
 
 
 def test_a_key_file_is_found_from_the_checkout_and_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,6 +666,8 @@ def test_a_key_file_is_found_from_the_checkout_and_from_home(tmp_path: Path, mon
         ("hello\n", "is a file with no public key in it"),
         ("", "is a file with no public key in it"),
         (f"{KEY}\nhello\n", "is a file with no public key in it"),
+        (f"{KEY}\n{RSA[:-40]}\n", "is a file of which a line is cut off or changed"),
+        ("PuTTY-User-Key-File-3: ssh-ed25519\n", "is the file of a private key"),
         ("\xff\xfe", "nor a file that can be read (not a text)"),
     ],
 )
@@ -569,6 +683,14 @@ def test_a_file_without_public_keys_is_refused(tmp_path: Path, content: str, wha
     [
         ("~/.ssh/nobody-has-this.pub", "nor a file that can be read (No such file or directory)"),
         ("ssh-ed25519 AAAA*", "is cut off or changed"),
+        (RSA[:-40], "is cut off or changed"),
+        (f"{RSA[:-4]} me", "is cut off or changed"),
+        (RSA.replace("ssh-rsa", "ssh-ed25519"), "is cut off or changed"),
+        (f"{KEY}\n{RSA}", "is cut off or changed"),
+        (f'from="192.0.2.1 {KEY}', "is cut off or changed"),
+        (f'form="192.0.2.1" {KEY}', "has the option form, which sshd does not know"),
+        (f"ssh-dss {wire(b'ssh-dss', b'1')}", "is a DSA key, which sshd takes no longer"),
+        ("~nobody-of-this-name/.ssh/id.pub", "nor a file that can be read (No such file or directory)"),
         ("-----BEGIN RSA PRIVATE KEY-----", "is a private key; only its public half"),
         ("/", "nor a file that can be read (Is a directory)"),
         ("nul\0", "nor a file that can be read"),
@@ -579,17 +701,51 @@ def test_what_is_neither_key_nor_file_is_refused(text: str, what: str) -> None:
     assert what in problem.what
 
 
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"
+
+
 def test_the_key_of_a_host_must_exist(tmp_path: Path) -> None:
-    good = {**CTRL, "key": key_file(tmp_path, "private")}
+    good = {**CTRL, "key": key_file(tmp_path, PRIVATE)}
+    Path(good["key"]).chmod(0o600)
     assert here(hosts(good, NODE)).problems == []
-    (problem,) = here(hosts(good, {**NODE, "key": "~/.ssh/nobody"})).problems
-    assert problem.key == "cluster_hosts[1].key"
-    assert "no such file, or not to be read: " in problem.what
-    assert "~" not in problem.what
-    assert 'key: ""' in problem.works
+    for absent in ("~/.ssh/nobody", "~nobody-of-this-name/.ssh/id"):
+        (problem,) = here(hosts(good, {**NODE, "key": absent})).problems
+        assert problem.key == "cluster_hosts[1].key"
+        assert "no such file, or not to be read: " in problem.what
+        assert 'key: ""' in problem.works
     (problem,) = here(hosts({**CTRL, "key": str(tmp_path)})).problems
     assert "no such file" in problem.what
     assert here({"cluster_provider": "docker", "cluster_hosts": [{**CTRL, "key": "nobody"}]}).problems == []
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "what", "works"),
+    [
+        (PRIVATE, 0o644, "may be read by others (mode 0644), and ssh takes no such key", "it after: chmod 600 "),
+        (PRIVATE, 0o640, "may be read by others (mode 0640)", "it after: chmod 600 "),
+        (f"{KEY}\n", 0o600, "is the public half of a key", "key: {folder}/key"),
+        ("---- BEGIN SSH2 PUBLIC KEY ----\n", 0o600, "is the public half of a key", "key: {folder}/key"),
+        ("PuTTY-User-Key-File-2: ssh-rsa\n", 0o600, "is a key in PuTTY's form", "puttygen key.pub -O private-openssh"),
+        ("hello", 0o600, "is no file of a private key", "key: ~/.ssh/id_ed25519"),
+        ("\xff", 0o600, "is no file of a private key", "key: ~/.ssh/id_ed25519"),
+    ],
+)
+def test_a_key_that_ssh_would_not_take_is_refused(
+    tmp_path: Path, content: str, mode: int, what: str, works: str
+) -> None:
+    """As ssh does after half an hour of making artifacts, and without anything of what is in it."""
+    file = Path(key_file(tmp_path, content))
+    file.chmod(mode)
+    (problem,) = here(hosts({**CTRL, "key": str(file)})).problems
+    assert (problem.key, problem.value) == ("cluster_hosts[0].key", str(file))
+    assert what in problem.what
+    assert works.format(folder=tmp_path) in problem.works
+
+
+def test_a_pipe_is_no_key_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    values = {**hosts({**CTRL, "key": str(tmp_path / "pipe")}), "cluster_ssh_keys": [str(tmp_path / "pipe")]}
+    assert len(here(values).problems) == 2
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,14 @@ from unittest import mock
 
 import pytest
 import yaml
+from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from slipway import surroundings
-from slipway.settings import Settings
+from slipway.inventory import read_inventory
+from slipway.page import SETTINGS
+from slipway.settings import PAGE, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FINE = Settings(cluster_provider="docker").as_values()
@@ -86,6 +89,34 @@ def test_without_an_inventory_of_ours_they_are_those_of_the_checkout(
     assert run({}, FINE)["settings"] == FINE
 
 
+def test_the_tools_own_example_of_a_page_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("SLIPWAY_PAGE", SETTINGS.named.partition("=")[2])
+    monkeypatch.setenv("SLIPWAY_CACHE", "/nonexistent")
+    read_inventory(PAGE, ROOT / ".slipway", folder=ROOT / "inventory")
+
+
+def test_the_page_of_another_lab_is_not_checked_in_the_place_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_PAGE", "/other/page.yml")
+    with pytest.raises(AnsibleActionFail, match=r"SLIPWAY_PAGE=/other/page\.yml is another lab's"):
+        run({}, {**FINE, "slipway_page": page(tmp_path), "slipway_state": str(tmp_path)})
+
+
+def test_an_inventory_without_any_setting_is_named_and_not_every_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": ("/etc/ansible/hosts",)})
+    with pytest.raises(AnsibleActionFail) as caught:
+        run({"page": page(tmp_path), "state": str(tmp_path)}, {"other": 1})
+    text = str(caught.value)
+    assert "None of the settings is known: this run reads the inventory /etc/ansible/hosts" in text
+    assert "ANSIBLE_INVENTORY" in text
+    assert f"-i {ROOT}/inventory" in text
+    assert "is set nowhere" not in text
+
+
 def test_all_that_is_wrong_is_one_text(tmp_path: Path) -> None:
     wrong = {**FINE, "cluster_name": "A", "cluster_pod_cidr": "192.168.0.0/16"}
     with pytest.raises(AnsibleActionFail) as caught:
@@ -104,6 +135,16 @@ def test_templates_are_worked_out(tmp_path: Path) -> None:
     with pytest.raises(AnsibleActionFail, match="cluster_dns_domain: its template cannot be worked out") as caught:
         run({"page": page(tmp_path), "state": str(tmp_path)}, variables)
     assert isinstance(caught.value.__cause__, AnsibleUndefinedVariable)
+
+
+def test_a_template_of_the_page_is_refused_before_it_is_worked_out(tmp_path: Path) -> None:
+    """With an inventory that is not ours nobody else has looked at the page before."""
+    text = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    file = page(tmp_path, yaml.safe_dump({"cluster_provider": "docker", "cluster_ssh_keys": [text]}))
+    variables = {**FINE, "cluster_ssh_keys": [trust_as_template(text)]}
+    with pytest.raises(AnsibleActionFail, match="a template"):
+        run({"page": file, "state": str(tmp_path)}, variables)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_warning_does_not_stop_the_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from slipway import inventory
 from slipway.errors import SlipwayError
-from slipway.inventory import LAB_SSH_ARGS, Ssh
+from slipway.inventory import KEY_SSH_ARGS, LAB_SSH_ARGS, Ssh
 from slipway.machines import Plan, make_plan
 from slipway.settings import Settings, examine
 
@@ -263,11 +263,33 @@ def test_hosts_of_the_users_own_keep_the_users_ssh(tmp_path: Path) -> None:
                 "node_address": "192.168.56.100",
                 "ansible_user": "me",
                 "ansible_ssh_private_key_file": "/k",
+                "ansible_ssh_args": KEY_SSH_ARGS,
             }
         },
         "workers": {"b": {"ansible_host": "192.168.56.101", "ansible_port": 22, "node_address": "192.168.56.101"}},
         "mirror": {},
     }
+
+
+def test_where_a_key_is_named_ssh_offers_only_that_key(tmp_path: Path) -> None:
+    """An agent with more keys than a server lets one try (six) would use them all up before it."""
+    lab = inventory.make_inventory(plan(tmp_path), {"ctrl": Ssh("me", "/k")}, {}).groups["controllers"]["ctrl"]
+    groups = inventory.make_inventory(hosts_plan(tmp_path), {}, {}).groups
+    own, agents = groups["controllers"]["a"], groups["workers"]["b"]
+    for variables, only in ((lab, "yes"), (own, "yes"), (agents, "no")):
+        words = [
+            word for name in ("ansible_ssh_args", "ansible_ssh_common_args") for word in variables.get(name, "").split()
+        ]
+        done = subprocess.run(["ssh", "-G", *words, "192.0.2.1"], check=True, capture_output=True, text=True)
+        assert f"identitiesonly {only}" in done.stdout.splitlines()
+    # What the caller says with --ssh-common-args, for a bastion for example, goes on counting for hosts.
+    assert "ansible_ssh_common_args" not in own
+
+
+def test_what_goes_with_a_key_is_what_ansible_cfg_says_and_no_more() -> None:
+    reader = configparser.ConfigParser()
+    reader.read(Path(__file__).parents[2] / "ansible.cfg")
+    assert f"{reader['ssh_connection']['ssh_args']} -o IdentitiesOnly=yes" == KEY_SSH_ARGS
 
 
 def test_an_inventory_is_read_from_its_page(tmp_path: Path, vagrant: Vagrant) -> None:
@@ -295,6 +317,24 @@ def test_two_pages_are_one_too_many(tmp_path: Path) -> None:
     page.unlink()
     with pytest.raises(SlipwayError, match="cannot be read"):
         inventory.read_inventory(page, tmp_path, folder=tmp_path, root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["SLIPWAY_PAGE", "SLIPWAY_STATE"])
+def test_an_environment_of_another_lab_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Half of the tools would go by the one, half by the other."""
+    page = tmp_path / "page.yml"
+    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\n")
+    state = tmp_path / "state"
+    state.mkdir()
+    same = page if name == "SLIPWAY_PAGE" else state
+    monkeypatch.chdir(tmp_path)
+    for text in (str(same), same.name, f"../{tmp_path.name}/{same.name}", ""):
+        monkeypatch.setenv(name, text)
+        inventory.read_inventory(page, state, folder=tmp_path, root=tmp_path)
+    monkeypatch.setenv(name, "other")
+    with pytest.raises(SlipwayError, match=f"{name}=other is another lab's") as caught:
+        inventory.read_inventory(page, state, folder=tmp_path, root=tmp_path)
+    assert f"unset {name}" in caught.value.message
 
 
 # --- the plain file
@@ -342,6 +382,9 @@ def test_the_plain_file_of_hosts_leaves_ssh_alone(tmp_path: Path) -> None:
     reader = configparser.ConfigParser(allow_no_value=True, delimiters=("\0",))
     reader.read_string(text)
     assert reader.sections() == ["controllers", "workers", "mirror", "nodes:children", "all:vars"]
+    file = tmp_path / "inventory.cfg"
+    file.write_text(text)
+    assert ansible(file)["_meta"]["hostvars"]["a"]["ansible_ssh_args"] == KEY_SSH_ARGS
     assert list(reader["workers"]) == ["b ansible_host=192.168.56.101 ansible_port=22 node_address=192.168.56.101"]
 
 

@@ -217,7 +217,12 @@ def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.Mon
     assert plan == {
         "cluster": "slipway",
         "provider": "docker",
-        "network": {"name": "slipway", "cidr": "192.168.56.0/24", "gateway": "192.168.56.1"},
+        "network": {
+            "name": "slipway",
+            "cidr": "192.168.56.0/24",
+            "gateway": "192.168.56.1",
+            "apart": ["10.244.0.0/16", "10.96.0.0/12"],
+        },
         "machines": [
             {"name": "mirror-1", "role": "mirror", "address": "192.168.56.10", "cpus": 1, "memory": 1024, **runs},
             {"name": "ctrl", "role": "controller", "address": "192.168.56.100", "cpus": 2, "memory": 4096, **runs},

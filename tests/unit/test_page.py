@@ -87,6 +87,15 @@ BROKEN: list[tuple[str, str, int, str]] = [
     ("a: &x {b: *x, c: 1}\n", "a.b", 1, "refers to itself"),
     ("- a\n- b\n", "the page", 1, "must be a map of settings"),
     ("cluster\n", "the page", 1, "must be a map of settings"),
+    ("a: 1\nb:\u00a02\nc: 3\n", "the page", 2, "a no-break space (U+00A0)"),
+    ("a:\n\u00a0 b: 1\n  c: 2\n", "the page", 2, "a no-break space (U+00A0)"),
+    ("a: 1 # x\u00a0y\nb: [\n", "the page", 3, "not valid YAML"),
+    ("a: 1\nb\u200b: 2\n", "b\u200b", 2, "a zero width space (U+200B)"),
+    ("a: {b:\u00a02, c: 1}\n", "a.b:\u00a02", 1, "a no-break space (U+00A0)"),
+    ("a: 1\nb\nc: 3\n", "the page", 2, "could not find expected ':'"),
+    ('a: "1\nb: 2\nc: 3\n', "the page", 1, "found unexpected end of stream"),
+    ("a: &a {x: 1}\nb:\n  <<: *a\n  x: 2\n", "b.x", 4, "comes with << as well"),
+    ("a: &a {x: 1}\nb: &b {x: 2}\nc:\n  <<: [*a, *b]\n", "c.x", 4, "comes with << twice"),
     ("a: 1\n---\nb: 2\n", "the page", 2, "not valid YAML"),
     ("a: 1\nb: \x07\n", "the page", 2, "not valid YAML"),
     ("a: 1\nb: 2026-02-30\n", "b", 2, "cannot be read as the value that it looks like: day is out of range"),
@@ -136,6 +145,16 @@ def test_another_sort_of_page_says_so(tmp_path: Path) -> None:
     assert read_page(write(tmp_path, "a: {{ b }}\n"), sort).problems[0].what.endswith("a template does not work here")
 
 
+def test_what_only_ansible_takes_for_twice_is_fine_on_other_pages(tmp_path: Path) -> None:
+    text = "a: &a {x: 1}\nb: {<<: *a, x: 2}\n"
+    assert read_page(write(tmp_path, text), Sort("a", "b", "c", "d")).values["b"] == {"x": 2}
+
+
+def test_merged_maps_of_merged_maps_come_to_an_end(tmp_path: Path) -> None:
+    rows = [f"k{n}: &k{n} {{<<: [{', '.join([f'*k{n - 1}'] * 9)}]}}" for n in range(1, 12)]
+    assert read_page(write(tmp_path, "\n".join(["k0: &k0 {x: 1}", *rows]))).problems
+
+
 @pytest.mark.parametrize("text", ["a: &x [*x, 1]\nb: 1\n", "b: 1\na: &x {c: *x, d: 1}\n"])
 def test_values_without_an_end_are_not_given_out(tmp_path: Path, text: str) -> None:
     assert read_page(write(tmp_path, text)).values == {}
@@ -167,6 +186,7 @@ def test_a_page_that_cannot_be_read_is_named(tmp_path: Path, make: Any) -> None:
         ("2026-01-32", '"2026-01-32"'),
         ("a:", '"a:"'),
         ("@", '"@"'),
+        ("a\u00a0b\u200b\U0001f600", '"a\\u00a0b\\u200b\U0001f600"'),
         ({"a": [1, "x"], "b": {}}, "{a: [1, x], b: {}}"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from slipway import provider
-from slipway.provider import Seen, Thing
+from slipway.provider import Seen, Thing, free_network
 
 if TYPE_CHECKING:
     from slipway.machines import Plan
@@ -23,7 +23,7 @@ def make_plan(vagrant: str = OWN) -> Plan:
     return {
         "cluster": "sun",
         "provider": "docker",
-        "network": {"name": "sun", "cidr": CIDR, "gateway": "192.168.57.1"},
+        "network": {"name": "sun", "cidr": CIDR, "gateway": "192.168.57.1", "apart": ["10.244.0.0/16"]},
         "machines": [
             {
                 "name": name,
@@ -126,8 +126,16 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
             id="our addresses, another cluster",
         ),
         pytest.param(
+            Seen(
+                networks={"moon": network("moon", "/elsewhere", "192.168.57.0/25")},
+                interfaces=[("the network interface eth0", "192.168.58.7/23")],
+            ),
+            ["is taken: the Docker network moon", "such as 192.168.60.0/24"],
+            id="the next one is taken as well",
+        ),
+        pytest.param(
             seen(networks=[network("bridge", "", "192.168.0.0/16")]),
-            ["Docker network bridge of somebody else"],
+            ["Docker network bridge of somebody else", "such as 172.24.0.0/24"],
             id="Docker's own",
         ),
         pytest.param(
@@ -405,3 +413,21 @@ def test_an_address_that_answers_is_somebodys(monkeypatch: pytest.MonkeyPatch) -
     refusals = provider.answering(make_plan(), Seen())
     assert len(refusals) == 1
     assert refusals[0].startswith("192.168.57.100, the address for ctrl, answers already")
+
+
+@pytest.mark.parametrize(
+    ("cidr", "used", "free"),
+    [
+        ("192.168.57.0/24", [], "192.168.58.0/24"),
+        ("192.168.57.0/24", ["192.168.58.0/23", "fd00::/64"], "192.168.60.0/24"),
+        ("192.168.255.0/24", [], "192.168.56.0/24"),
+        ("255.255.255.0/24", [], "192.168.56.0/24"),
+        ("10.243.0.0/16", ["10.244.0.0/16"], "10.245.0.0/16"),
+        ("10.0.0.0/8", [], "another one"),
+        ("192.168.56.0/24", ["192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8"], "another one"),
+    ],
+)
+def test_a_network_that_is_proposed_is_free_and_apart_from_the_pages_others(
+    cidr: str, used: list[str], free: str
+) -> None:
+    assert free_network(cidr, used) == free

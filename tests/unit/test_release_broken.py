@@ -4,67 +4,24 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from slipway.page import Problem, SettingsError
 from slipway.release import Environment, load, plan
 
+from tests.support.fuzz import broken, changed, fuzz, judged, junk, keys
 from tests.support.release import RELEASES
 
 pytestmark = pytest.mark.slow
 
 PAGES = [path.read_text(encoding="utf-8") for path in sorted(RELEASES.glob("*.yml"))]
-Key = tuple[str | int, ...]
-
-
-def keys(value: Any, above: Key = ()) -> Iterator[Key]:
-    """Yield the key of everything on a page."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, item in items:
-        yield (*above, name)
-        yield from keys(item, (*above, name))
-
-
 VALUES = [yaml.safe_load(text) for text in PAGES]
-KEYS = [list(keys(value)) for value in VALUES]
-NAMES = sorted({str(key[-1]) for some in KEYS for key in some})
-
-# What somebody might write by mistake, and what nobody would.
-JUNK: st.SearchStrategy[Any] = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(),
-    st.sampled_from(
-        ["", " ", "v1", "v9", "-", "a" * 300, "10/minute", "5%", "1h", "/", "{service}", "a b", "é", "\u2028", "\x7f"]
-    ),
-    st.text(max_size=12),
-    st.dates(),
-    st.lists(st.sampled_from(["a", "b", 1, None]), max_size=3),
-    st.dictionaries(st.sampled_from([*NAMES, "", "x y"]), st.sampled_from(["a", 1, None, [], {}, "v1"]), max_size=3),
-)
-
-
-def change(value: Any, key: Key, how: str, junk: Any) -> None:
-    """Break one place of a page."""
-    place = value
-    for part in key[:-1]:
-        place = place[part]
-    last: Any = key[-1]
-    if how == "replace":
-        place[last] = junk
-    elif how == "remove":
-        del place[last]
-    elif isinstance(place, dict):
-        place[str(junk)[:80] if how == "rename" else f"{last}x"] = place.pop(last) if how == "rename" else junk
-    else:
-        place.append(junk)
+NAMES = sorted({str(key[-1]) for value in VALUES for key in keys(value)})
+JUNK = junk(NAMES)
 
 
 def refusal(path: Path) -> list[Problem]:
@@ -76,49 +33,26 @@ def refusal(path: Path) -> list[Problem]:
     return []
 
 
-def judged(path: Path) -> None:
-    """Hold what is said of a page against what every message has to have."""
-    for problem in refusal(path):
-        assert problem.line > 0, problem
-        assert problem.where.endswith(f"page.yml:{problem.line}"), problem
-        assert problem.key, problem
-        assert problem.what, problem
-        assert problem.works, problem
-        assert problem.value or problem.key == "the page" or "written twice" in problem.what, problem
+def placed(path: Path) -> list[Problem]:
+    """The same; here also what is missing has a line, that of the map it belongs to."""
+    problems = refusal(path)
+    assert all(problem.line > 0 for problem in problems)
+    return problems
 
 
-@settings(max_examples=700, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@fuzz(700)
 @given(st.data())
 def test_a_page_with_wrong_values_is_refused_in_words(data: st.DataObject) -> None:
-    number = data.draw(st.integers(0, len(PAGES) - 1))
-    value = copy.deepcopy(VALUES[number])
-    for _ in range(data.draw(st.integers(1, 3))):
-        key = data.draw(st.sampled_from(list(keys(value)) or [("name",)]))
-        change(
-            value, key, data.draw(st.sampled_from(["replace", "replace", "remove", "rename", "add"])), data.draw(JUNK)
-        )
+    value = copy.deepcopy(VALUES[data.draw(st.integers(0, len(PAGES) - 1))])
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "page.yml"
-        path.write_text(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False), encoding="utf-8")
-        judged(path)
+        judged(Path(folder) / "page.yml", changed(data, value, JUNK), placed)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@fuzz(300)
 @given(st.data())
 def test_a_page_with_broken_text_is_refused_in_words(data: st.DataObject) -> None:
-    text = data.draw(st.sampled_from(PAGES))
-    for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(text)))
-        end = start + data.draw(st.integers(0, 12))
-        text = (
-            text[:start]
-            + data.draw(st.one_of(st.text(max_size=4), st.sampled_from(list("{}[]:,&*!|>'\"%@`#?-\t\n"))))
-            + text[end:]
-        )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "page.yml"
-        path.write_bytes(text.encode("utf-8", "replace"))
-        judged(path)
+        judged(Path(folder) / "page.yml", broken(data, data.draw(st.sampled_from(PAGES))), placed)
 
 
 @pytest.mark.parametrize("number", range(len(PAGES)))

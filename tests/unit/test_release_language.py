@@ -254,6 +254,14 @@ def test_a_number_that_counts_may_be_written_in_any_way(tmp_path: Path) -> None:
     assert load(page(tmp_path, text)).release.services["web"].port == 8080
 
 
+@pytest.mark.parametrize(("text", "works"), [("010", "port: 10"), ("1024:1", "port: 1024")])
+def test_a_number_that_counts_is_not_read_as_another(tmp_path: Path, text: str, works: str) -> None:
+    page_text = f"name: a\nhosts: a.local\nservices:\n  web: {{port: {text}, versions: {{v1: a/b:1}}}}\n"
+    (problem,) = problems(page(tmp_path, page_text))
+    assert (problem.key, problem.value, problem.line, problem.works) == ("services.web.port", text, 4, works)
+    assert "is read as" in problem.what
+
+
 def test_a_missing_key_is_placed_where_it_would_stand(tmp_path: Path) -> None:
     found = problems(page(tmp_path, "# nothing\n{}\n"))
     assert {(problem.key, problem.line, problem.value) for problem in found} == {

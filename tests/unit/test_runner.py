@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -279,3 +283,16 @@ def test_phases_have_names_of_their_own_and_needs_that_come_before() -> None:
         assert one.name not in seen
         assert {*one.needs, *one.after} <= seen
         seen.add(one.name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "seed"), [("random", r"\d+"), ("7", "7"), ("", "0")])
+def test_the_seed_of_pages_at_random_is_printed(asked: str, seed: str) -> None:
+    """Long runs try pages that nobody has tried; the seed of a run brings its own again."""
+    command = next(phase.command for phase in LONG if phase.name == "pages")
+    assert command[:2] == ("env", "SLIPWAY_FUZZ_SEED=random")
+    good = [sys.executable, "-m", "pytest", "-q", "-k", "are_good", "tests/unit/test_settings_broken.py"]
+    done = subprocess.run(
+        good, cwd=ROOT, env={**os.environ, "SLIPWAY_FUZZ_SEED": asked}, capture_output=True, text=True, check=True
+    )
+    assert re.search(rf"SLIPWAY_FUZZ_SEED={seed} tries the same ones again", done.stdout)

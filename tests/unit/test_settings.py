@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from slipway.page import Page, SettingsError, read_page
+from slipway.page import Page, SettingsError, flow, read_page
 from slipway.settings import (
     ELSEWHERE,
     PAGE,
@@ -99,6 +99,8 @@ def test_settings_are_given_back_as_plain_values() -> None:
 
 
 GOOD: list[dict[str, Any]] = [
+    {"cluster_dns_domain": f"{'a' * 63}.local"},
+    {"cluster_hosts": [{**HOST, "name": name} for name in ("local", "mirror-1", "a" * 63)]},
     {"cluster_name": "a"},
     {"cluster_provider": "libvirt"},
     {"cluster_controllers": {"count": 3, "cpus": 2, "memory": 1700}},
@@ -123,6 +125,45 @@ def test_good_values_are_taken(values: dict[str, Any]) -> None:
 
 # values, key, part of the message, part of what would work
 BAD: list[tuple[dict[str, Any], str, str, str]] = [
+    (
+        {"cluster_systems": {"node-2": "fedora"}},
+        "cluster_systems.node-2",
+        "one of debian-12, debian-13, u",
+        "debian-13",
+    ),
+    (
+        {"cluster_workers": {"count": 10**9, "cpus": 2, "memory": 2048}},
+        "cluster_workers.count",
+        "at most 5000 machines",
+        "count: 2",
+    ),
+    (
+        {"cluster_controllers": {"count": 10**7, "cpus": 2, "memory": 2048}},
+        "cluster_controllers.count",
+        "at most 5000 machines",
+        "count: 1",
+    ),
+    (
+        {"cluster_hosts": [HOST] * 5001},
+        "cluster_hosts",
+        "must have at most 5000 entries",
+        "cluster_hosts: [",
+    ),
+    ({"cluster_dns_domain": f"{'a' * 64}.local"}, "cluster_dns_domain", "at most 63 characters", "cluster.local"),
+    ({"cluster_dns_domain": ".".join(["a" * 63] * 4)}, "cluster_dns_domain", "253 together", "cluster.local"),
+    ({"cluster_api_endpoint": f"a.{'b' * 64}:6443"}, "cluster_api_endpoint", "at most 63 characters", "6443"),
+    *(
+        ({"cluster_hosts": [{**HOST, "name": name}]}, "cluster_hosts[0].name", "Ansible", f"name: {good}")
+        for name, good in {
+            "localhost": "localhost-1",
+            "all": "all-1",
+            "ungrouped": "ungrouped-1",
+            "nodes": "nodes-1",
+            "controllers": "controllers-1",
+            "workers": "workers-1",
+            "mirror": "mirror-1",
+        }.items()
+    ),
     ({"cluster_name": "My Lab"}, "cluster_name", "lower-case letters", "cluster_name: slipway"),
     ({"cluster_name": "-a"}, "cluster_name", "must start with a letter", "slipway"),
     ({"cluster_name": "a\n"}, "cluster_name", "lower-case letters", "slipway"),
@@ -449,6 +490,51 @@ def test_a_proxy_with_a_password_may_come_from_a_vault_file(tmp_path: Path) -> N
     path.write_text("cluster_name: lab\n")
     proxy = {"http": "http://me:pw1@proxy:3128", "https": "", "no_proxy": []}
     assert examine({"cluster_proxy": proxy}, read_page(path)).problems == []
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value", "read", "works"),
+    [
+        ("cluster_workers: {count: 010, cpus: 2, memory: 2048}", "cluster_workers.count", "010", "8", "count: 10"),
+        (
+            "cluster_gateway: {address: '', ports: [80, 0443]}",
+            "cluster_gateway.ports[1]",
+            "0443",
+            "291",
+            "ports: [80, 443]",
+        ),
+        (f"cluster_hosts: [{flow({**HOST, 'port': 1})}]", "cluster_hosts[0].port", "0022", "18", "port: 22"),
+        (f"cluster_hosts: [{flow({**HOST, 'port': 1})}]", "cluster_hosts[0].port", "22:22", "1342", "port: 22"),
+        (f"cluster_hosts: [{flow({**HOST, 'port': 1})}]", "cluster_hosts[0].port", "1:0", "60", "port: 1"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_another_is_refused(
+    tmp_path: Path, line: str, key: str, value: str, read: str, works: str
+) -> None:
+    path = tmp_path / "page.yml"
+    path.write_text(line.replace("port: 1}", f"port: {value}}}"))
+    (problem,) = examine_page(path).problems
+    assert (problem.key, problem.value, problem.line, problem.works) == (key, value, 1, works)
+    assert f"is read as {read}" in problem.what
+    path.write_text("cluster_workers: {count: 1_0, cpus: 0x2, memory: +2_048}\n")
+    assert examine_page(path).accepted().cluster_workers.memory == 2048
+
+
+@pytest.mark.parametrize("text", ["{{ lookup('pipe', 'id') }}", "{% if 1 %}x{% endif %}", "a {# b #}"])
+@pytest.mark.parametrize("key", ["cluster_ssh_keys[0]", "cluster_hosts[0].key", "cluster_box"])
+def test_a_template_on_the_page_is_refused_and_never_worked_out(tmp_path: Path, text: str, key: str) -> None:
+    values: dict[str, dict[str, Any]] = {
+        "cluster_ssh_keys[0]": {"cluster_ssh_keys": [text]},
+        "cluster_hosts[0].key": {"cluster_hosts": [{**HOST, "key": text}]},
+        "cluster_box": {"cluster_box": text},
+    }
+    path = tmp_path / "page.yml"
+    path.write_text(yaml.safe_dump(values[key]))
+    (problem,) = examine_page(path).problems
+    assert problem.key == key
+    assert "template" in problem.what or key == "cluster_box"
+    # What comes with -e has been worked out by then.
+    assert key == "cluster_box" or examine(values[key]).problems == []
 
 
 def test_a_check_sees_defaults_where_a_value_is_wrong() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,20 @@ def test_it_names_what_the_page_no_longer_has() -> None:
     )
     lines = told(groups={"controllers": [], "workers": []})
     assert [line for line in lines if line.startswith("ctrl is a") and "without a machine" in line]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("state", ["/s", "/über den Wolken/it's $HOME"])
+def test_the_export_line_can_be_typed_whatever_the_path(shell: str, state: str) -> None:
+    (line,) = [line.strip() for line in told(slipway_state=state) if "export" in line]
+    done = subprocess.run(
+        [shell, "-c", f'{line}\nprintf "%s\\n" "$KUBECONFIG" "$PATH"'],
+        env={"PATH": "/a b:/bin", "HOME": "/h"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [f"{state}/kubeconfig", f"{state}/bin:/a b:/bin"]
 
 
 def test_it_names_the_gateway_and_the_line_for_the_hosts_of_the_releases() -> None:

@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -35,7 +37,16 @@ pytestmark = [
 ]
 
 
-def evaluated(folder: Path, provider: str, more: str = "", *, mirror: bool = False, status: int = 0) -> Any:
+def evaluated(
+    folder: Path,
+    provider: str,
+    more: str = "",
+    *,
+    mirror: bool = False,
+    status: int = 0,
+    verb: str = "status",
+    said: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
     """Give what the Vagrantfile configures for ``vagrant status``; what it says where it ends otherwise."""
     (folder / "page.yml").write_text(PAGE.format(mirror=str(mirror).lower(), more=more))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLIPWAY_", "VAGRANT_"))}
@@ -46,8 +57,9 @@ def evaluated(folder: Path, provider: str, more: str = "", *, mirror: bool = Fal
         "SLIPWAY_INVENTORY": str(folder / "inventory"),
         "VAGRANT_DOTFILE_PATH": str(folder / "vagrant"),
         "PYTHONPATH": str(ROOT / "plugins/module_utils"),
+        **said,
     }
-    command = ["ruby", str(ROOT / "tests/support/vagrantfile.rb"), str(ROOT / "Vagrantfile"), "status"]
+    command = ["ruby", str(ROOT / "tests/support/vagrantfile.rb"), str(ROOT / "Vagrantfile"), verb]
     done = subprocess.run(
         [*command, f"--provider={provider}"], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
@@ -119,6 +131,27 @@ def test_only_the_last_machine_provisions_and_it_does_so_for_all(virtual: tuple[
     site = machines["node-2"]["provisioners"]["site"]
     assert (site["playbook"], site["limit"]) == ("playbooks/site.yml", "all,localhost")
     assert Path(site["inventory_path"]).name == "inventory"
+
+
+def test_what_the_callers_shell_says_does_not_decide_what_is_found(tmp_path: Path) -> None:
+    foreign = {"PYTHONHOME": "/nonexistent", "ANSIBLE_CONFIG": "/x", "ANSIBLE_LIBRARY": "/x", "LC_ALL": "xx_XX.UTF-8"}
+    told = evaluated(tmp_path, "virtualbox", said=foreign)
+    assert len(told["machines"]) == 3
+    environment = told["environment"]
+    assert environment["ANSIBLE_CONFIG"] == str(ROOT / "ansible.cfg")
+    assert environment["LC_ALL"] == "C.UTF-8"
+    assert not {"PYTHONHOME", "PYTHONPATH", "ANSIBLE_LIBRARY"} & set(environment)
+
+
+@pytest.mark.parametrize(("verb", "status"), [("up", 1), ("provision", 1), ("status", 0)])
+def test_machines_of_one_page_are_not_provisioned_by_another(tmp_path: Path, verb: str, status: int) -> None:
+    own = {"SLIPWAY_STATE": str(ROOT / ".slipway"), "VAGRANT_DOTFILE_PATH": str(ROOT / ".vagrant")}
+    told = evaluated(
+        tmp_path, "virtualbox", status=status, verb=verb, said={**own, "SLIPWAY_INVENTORY": str(ROOT / "inventory")}
+    )
+    if status:
+        assert "SLIPWAY_PAGE is another lab's" in told
+        assert "SLIPWAY_INVENTORY" in told
 
 
 def test_hosts_and_a_wrong_page_end_vagrant_with_a_sentence(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -11,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import combinations, count
 from pathlib import Path
 
-from . import releases
+from . import releases, ssh_keys
 from .mesh import port_fault
-from .settings import ROOT, Check, Fault, Settings, address_range, works
+from .settings import LARGEST, ROOT, Check, Fault, Settings, address_range, works
 
 MIRROR_NUMBER = 10
 GATEWAY_NUMBER = 1
@@ -40,8 +39,6 @@ FIRST_RUN_GB = {"source": 30, "auto": 30, "upstream": 5}
 LATER_RUN_GB = 2
 
 VIRTUALBOX_CONF = "/etc/vbox/networks.conf"
-_KEY_TYPES = r"(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-PUBLIC_KEY = re.compile(rf"\s*{_KEY_TYPES}\s+[A-Za-z0-9+/]+={{0,3}}(\s.*)?\s*")
 
 Network = ipaddress.IPv4Network
 Address = ipaddress.IPv4Address
@@ -93,6 +90,8 @@ def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
         name, number = ("ctrl", FIRST_NUMBER) if n == 1 else (f"ctrl-{n}", MIRROR_NUMBER + n)
         wanted.append((name, "controller", number, controllers.cpus, controllers.memory))
     numbers = range(1, workers.count + 1)
+    # No more than there are numbers: so many are refused, but not counted one by one before.
+    numbers = numbers[: network.num_addresses]
     wanted += [(f"node-{n}", "worker", FIRST_NUMBER + n, workers.cpus, workers.memory) for n in numbers]
     return [
         Member(name, role, str(network[number]), cpus, memory)
@@ -175,22 +174,42 @@ def _networks_are_apart(settings: Settings) -> Iterator[Fault]:
     networks = {key: Network(getattr(settings, key)) for key in keys}
     for first, second in combinations(keys, 2):
         if networks[first].overlaps(networks[second]):
-            others = [network for key, network in networks.items() if key != second]
-            yield Fault(
-                (second,),
-                f"shares addresses with {first} {networks[first]}",
-                works((second,), _free_network(second, others)),
-            )
+            what = f"shares addresses with {first} {networks[first]}"
+            yield Fault((second,), what, works((second,), _free_network(second, settings)))
 
 
-def _free_network(key: str, others: Iterable[Network]) -> str:
-    """Find a network of the usual size for ``key`` that is apart from ``others``."""
-    if key == "cluster_pod_cidr":
-        candidates = [f"10.{second}.0.0/16" for second in range(244, 256)] + ["172.20.0.0/16", "100.64.0.0/16"]
-    else:
-        candidates = ["10.96.0.0/12", "10.112.0.0/12", "172.16.0.0/16", "100.96.0.0/16"]
-    taken = list(others)
-    return next(text for text in candidates if not any(Network(text).overlaps(network) for network in taken))
+# Where networks are looked for that are apart from the others of the page; no place is that of two keys.
+_PLACES = {
+    "cluster_node_cidr": ("192.168.56.0/21", "192.168.0.0/16", "172.24.0.0/13"),
+    "cluster_pod_cidr": ("10.244.0.0/14", "10.128.0.0/9", "172.20.0.0/14", "100.64.0.0/11"),
+    "cluster_service_cidr": ("10.96.0.0/11", "10.0.0.0/9", "172.16.0.0/14", "100.96.0.0/11"),
+}
+
+
+def _free_network(key: str, settings: Settings, near: Network | None = None) -> str:
+    """Find a network for ``key`` that is apart from the others of the page: ``near``, else one of the size it needs."""
+    others = [Network(getattr(settings, other)) for other in _PLACES if other != key]
+    if near and not any(
+        network.overlaps(other) for network in (near, Network(getattr(settings, key))) for other in others
+    ):
+        return str(near)
+    lengths = {"cluster_node_cidr": (_node_prefix(settings),), "cluster_pod_cidr": (_pod_prefix(settings),)}
+    for place in map(Network, _PLACES[key]):
+        for length in lengths.get(key, (12, 16)):
+            for network in place.subnets(new_prefix=length) if length >= place.prefixlen else ():
+                if not any(network.overlaps(other) for other in others):
+                    return str(network)
+    return "a network that is apart from the others"
+
+
+def _pod_prefix(settings: Settings) -> int:
+    """Give the length of a pod network that has room for every node."""
+    return min(16, NODE_POD_PREFIX - _node_count(settings).bit_length())
+
+
+def _node_prefix(settings: Settings) -> int:
+    """Give the length of a node network that has numbers for every machine."""
+    return min(24, 32 - (FIRST_NUMBER + 1 + settings.cluster_workers.count + 1).bit_length())
 
 
 @_rule("cluster_service_cidr")
@@ -203,7 +222,7 @@ def _services_have_a_size(settings: Settings) -> Iterator[Fault]:
         yield Fault(
             ("cluster_service_cidr",),
             f"must be between /{shortest} and /{longest}: the API server takes no larger one, and DNS has address .10",
-            works(("cluster_service_cidr",), str(better)),
+            works(("cluster_service_cidr",), _free_network("cluster_service_cidr", settings, better)),
         )
 
 
@@ -224,9 +243,9 @@ def _nodes_have_addresses(settings: Settings) -> Iterator[Fault]:
     if room > 0:
         yield Fault(("cluster_workers", "count"), f"{network} {what}", f"count: {room - 1}")
         return
-    prefix = 32 - (FIRST_NUMBER + 1 + workers + 1).bit_length()
-    larger = Network((network.network_address, min(prefix, 24)), strict=False)
-    yield Fault(("cluster_node_cidr",), what, works(("cluster_node_cidr",), str(larger)))
+    larger = Network((network.network_address, _node_prefix(settings)), strict=False)
+    better = _free_network("cluster_node_cidr", settings, larger)
+    yield Fault(("cluster_node_cidr",), what, works(("cluster_node_cidr",), better))
 
 
 @_rule(*_MACHINES, "cluster_pod_cidr")
@@ -235,12 +254,11 @@ def _pods_have_addresses(settings: Settings) -> Iterator[Fault]:
     nodes = _node_count(settings)
     room = 2 ** (NODE_POD_PREFIX - network.prefixlen) if network.prefixlen <= NODE_POD_PREFIX else 0
     if nodes > room:
-        prefix = min(16, NODE_POD_PREFIX - nodes.bit_length())
-        larger = Network((network.network_address, prefix), strict=False)
+        larger = Network((network.network_address, _pod_prefix(settings)), strict=False)
         yield Fault(
             ("cluster_pod_cidr",),
             f"has a /{NODE_POD_PREFIX} for {room} nodes, but there are {nodes}",
-            works(("cluster_pod_cidr",), str(larger)),
+            works(("cluster_pod_cidr",), _free_network("cluster_pod_cidr", settings, larger)),
         )
 
 
@@ -320,12 +338,31 @@ def _gateway_can_answer(settings: Settings) -> Iterator[Fault]:
     ranges = [address_range(text) for text in balancer_addresses(settings)]
     if not any(_overlap(each, (address, address)) for each in ranges):
         said = ", ".join(balancer_addresses(settings))
-        inside = ranges[0][0] + min(2, int(ranges[0][1]) - int(ranges[0][0]))
         yield Fault(
             ("cluster_gateway", "address"),
             f"is none of cluster_metallb_addresses {said}",
-            works(("cluster_gateway", "address"), str(inside)),
+            works(("cluster_gateway", "address"), _address_inside(settings)),
         )
+
+
+def fitting(key: tuple[str | int, ...], value: object, settings: Settings) -> tuple[tuple[str, ...], object] | None:
+    """Give what fits the rest of the page where ``value`` is no network or address at all, with its key; else None."""
+    name = key[-1]
+    if len(key) == 1 and name in _PLACES:
+        near = None
+        with suppress(ValueError):  # it may be one with bits set beyond its length
+            near = Network(str(value), strict=False) if "/" in str(value) else None
+        return (str(name),), _free_network(str(name), settings, near if near and near.prefixlen >= LARGEST else None)
+    if key[0] == "cluster_metallb_addresses" and len(key) > 1:
+        return (str(key[0]),), [_free_range(Network(settings.cluster_node_cidr), _taken(settings))]
+    if key == ("cluster_gateway", "address"):
+        return ("cluster_gateway", "address"), _address_inside(settings)
+    return None
+
+
+def _address_inside(settings: Settings) -> str:
+    first, last = address_range(balancer_addresses(settings)[0])
+    return str(first + min(2, int(last) - int(first)))
 
 
 def balancer_addresses(settings: Settings) -> list[str]:
@@ -395,7 +432,11 @@ def _hosts_are_on_the_node_network(settings: Settings) -> Iterator[Fault]:
         address = Address(host.address)
         if address not in network:
             around = Network((address, 24), strict=False)
-            yield Fault(key, f"is outside cluster_node_cidr {network}", f"cluster_node_cidr: {around}")
+            moved = settings.model_copy(update={"cluster_node_cidr": str(around)})
+            others = [other for other in _PLACES if other != "cluster_node_cidr"]
+            in_the_way = [other for other in others if around.overlaps(Network(getattr(settings, other)))]
+            fix = [f"cluster_node_cidr: {around}", *(f"{other}: {_free_network(other, moved)}" for other in in_the_way)]
+            yield Fault(key, f"is outside cluster_node_cidr {network}", ", and ".join(fix))
         elif address in (network[0], network[-1]):
             what = f"is the network or broadcast address of cluster_node_cidr {network}"
             yield Fault(key, what, "address: the one that this host has")
@@ -460,29 +501,19 @@ def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
 @_local_rule("cluster_ssh_keys")
 def _ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     for index, text in enumerate(settings.cluster_ssh_keys):
-        problem = "" if PUBLIC_KEY.fullmatch(text) else _public_key_file_problem(around.root, text)
+        problem = ssh_keys.line_problem(text)
+        if not problem and not ssh_keys.is_line(text):
+            problem = ssh_keys.public_file_problem(user_path(around.root, text))
         if problem:
             yield Fault(("cluster_ssh_keys", index), problem, works(("cluster_ssh_keys",)))
 
 
-def _public_key_file_problem(root: Path, text: str) -> str:
-    if "PRIVATE KEY" in text:
-        return "is a private key; only its public half is registered"
-    if text.startswith(("ssh-", "ecdsa-", "sk-")) and " " in text:
-        return "is cut off or changed: a public key is its type and one word of base64"
-    try:
-        content = user_path(root, text).read_text(encoding="utf-8")
-    except (OSError, ValueError) as exc:
-        return f"is neither a public key nor a file that can be read ({getattr(exc, 'strerror', None) or 'not a text'})"
-    if "PRIVATE KEY" in content:
-        return "is the file of a private key; only its public half is registered"
-    lines = [line for line in content.splitlines() if line.strip() and not line.startswith("#")]
-    return "" if lines and all(PUBLIC_KEY.fullmatch(line) for line in lines) else "is a file with no public key in it"
-
-
 def user_path(root: Path, text: str) -> Path:
     """Find the file that the user means: absolute, ``~/…``, or from the checkout."""
-    return root / Path(text).expanduser()
+    try:
+        return root / Path(text).expanduser()
+    except RuntimeError:  # the home of a user that there is not
+        return root / text
 
 
 @_rule(*_MACHINES, "cluster_systems")
@@ -508,10 +539,9 @@ def _host_keys_exist(settings: Settings, around: Surroundings) -> Iterator[Fault
     for index, host in enumerate(settings.cluster_hosts if settings.cluster_provider == "hosts" else []):
         if not host.key:
             continue
-        path = user_path(around.root, host.key)
-        if not path.is_file() or not os.access(path, os.R_OK):
-            what = f"no such file, or not to be read: {path}"
-            yield Fault(("cluster_hosts", index, "key"), what, 'key: ~/.ssh/id_ed25519, or key: ""')
+        what, works_too = ssh_keys.private_file_problem(user_path(around.root, host.key))
+        if what:
+            yield Fault(("cluster_hosts", index, "key"), what, works_too)
 
 
 @_local_rule("cluster_kubernetes_version", "cluster_artifacts_from")

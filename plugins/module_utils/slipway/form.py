@@ -6,22 +6,23 @@ problems with file, line, key, value and a value that would work.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from . import repairs
-from .page import Key, Page, Problem, dotted, flow, holds_a_secret, may_be_a_name, names_a_secret, shown
+from .page import Key, Page, Problem, Respelt, dotted, flow, holds_a_secret, may_be_a_name, names_a_secret, shown
 
 ELSEWHERE = "(from -e or inventory)"
 _ABSENT = object()
 # There is nothing on the page that the value could be made of, or it is the whole map that is wrong.
-_NOTHING_OWN = ("missing", "list_type", "dict_type", "model_type", "too_short", "string_too_short")
+_NOTHING_OWN = ("missing", "list_type", "dict_type", "model_type", "too_short", "too_long", "string_too_short")
 _SPELT = {"true": True, "yes": True, "True": True, "false": False, "no": False, "False": False}
 
 
@@ -60,11 +61,16 @@ class Fault:
 
 
 def plain(value: Any) -> Any:
-    """Copy into builtin types: Ansible's texts and lists are subclasses that carry their origin."""
+    """Copy into builtin types: Ansible's texts and lists are subclasses that carry their origin.
+
+    A number that the page writes another way keeps its text, for messages.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, Respelt):
+        return value
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
@@ -87,8 +93,15 @@ def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def choices(declared: FieldInfo | None) -> tuple[Any, ...]:
     """List what a key of fixed values takes."""
-    found = get_args(declared.annotation) if declared else ()
-    return tuple(choice for part in found for choice in (get_args(part) or (part,)) if choice is not type(None))
+    return tuple(_literals(declared.annotation)) if declared else ()
+
+
+def _literals(kind: Any) -> Iterator[Any]:
+    if get_origin(kind) is Literal:
+        yield from get_args(kind)
+    else:
+        for part in get_args(kind):
+            yield from _literals(part)
 
 
 def _is_map_by_name(declared: FieldInfo) -> bool:
@@ -158,6 +171,22 @@ class Form:
         on_page = page is not None and key[0] in given and given[str(key[0])] is page.values.get(str(key[0]))
         works = self._own(key, error, given, page.written if page and on_page else {})
         return replace(found, works=works) if works else found
+
+    def misread(self, given: Mapping[str, Any], page: Page, faults: Iterable[Fault] = ()) -> Iterator[Fault]:
+        """Refuse numbers of the page that YAML reads as others (``010``, ``22:22``), unless ``faults`` do already."""
+        known = [fault.key for fault in faults]
+        for key, number in _respelt(page.values, ()):
+            better = number.meant
+            if better is None or given.get(str(key[0])) != page.values[str(key[0])]:
+                continue
+            if any(other[: len(key)] == key for other in known):
+                continue
+            changed = copy.deepcopy(dict(given))
+            repairs.value_at(changed, key[:-1])[key[-1]] = better
+            place = key[:-1] if isinstance(key[-1], int) else key
+            fix = None if repairs.is_wrong(self.model, changed, key) else repairs.value_at(changed, place)
+            base = "numbers with a colon in base 60" if ":" in number.text else "one with a 0 before it in base 8"
+            yield Fault(key, f"is read as {int(number)}: YAML takes {base}", self.works(place, fix))
 
     def _own(self, key: Key, error: Any, given: Mapping[str, Any], written: Mapping[Key, str]) -> str:
         """Make a line that would work, or a name, of what is there; empty where nothing comes of it."""
@@ -232,6 +261,7 @@ class Form:
             "less_than_equal": f"must be at most {limit}. {about}",
             "finite_number": "must be a number",
             "too_short": "must not be empty",
+            "too_long": f"must have at most {context.get('max_length')} entries",
             "string_pattern_mismatch": pattern,
             "string_too_short": "must not be empty",
             "string_too_long": pattern,
@@ -301,6 +331,15 @@ class Form:
             where, line = page.where(fault.key), page.line(fault.key)
             return Problem(where, dotted(fault.key), text, fault.what, fault.works, line)
         return Problem(self.elsewhere, dotted(fault.key), text, fault.what, fault.override or fault.works)
+
+
+def _respelt(value: Any, key: Key) -> Iterator[tuple[Key, Respelt]]:
+    """Yield every number of the page that is not written as it is shown."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        yield from _respelt(item, (*key, name))
+    if isinstance(value, Respelt):
+        yield key, value
 
 
 def _as_json(key: str | int, value: Any) -> str:

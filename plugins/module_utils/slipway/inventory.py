@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from .checks import on_the_page
 from .errors import SlipwayError
-from .machines import Plan, make_plan, page_file, records, state_folder
+from .machines import Plan, make_plan, other_lab, page_file, records, state_folder
 from .page import shown_path
 from .settings import ROOT, examine_page
 
@@ -29,7 +29,10 @@ Warn = Callable[[str], None]
 GROUPS = {"controller": "controllers", "worker": "workers", "mirror": "mirror"}
 VAGRANT_USER = "vagrant"
 # A lab machine has another host key after every rebuild; hosts of the user's own keep the user's own policy.
-LAB_SSH_ARGS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+# Of its keys only the one that is named is offered: servers end a connection after six, and an agent may have more.
+LAB_SSH_ARGS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o IdentitiesOnly=yes"
+# What ansible.cfg says, and the same; not as common arguments, which the caller may say (--ssh-common-args).
+KEY_SSH_ARGS = "-o ControlMaster=auto -o ControlPersist=300s -o IdentitiesOnly=yes"
 HEADER = "# Written by Slipway after every `vagrant up`: a change made here is overwritten.\n"
 
 
@@ -176,7 +179,7 @@ def make_inventory(plan: Plan, ssh: Mapping[str, Ssh], settings: Mapping[str, An
         if host["user"]:
             variables["ansible_user"] = host["user"]
         if host["key"]:
-            variables["ansible_ssh_private_key_file"] = host["key"]
+            variables |= {"ansible_ssh_private_key_file": host["key"], "ansible_ssh_args": KEY_SSH_ARGS}
         groups[GROUPS[host["role"]]][host["name"]] = variables
     return Inventory(groups, {**settings, **_all_variables(plan)})
 
@@ -206,8 +209,11 @@ def read_inventory(
 ) -> Inventory:
     """Make the inventory of ``page``; ``folder`` is the one of the inventory file.
 
-    Raises ``SlipwayError`` when the page is wrong, or when Ansible would read another page beside the inventory file.
+    Raises ``SlipwayError`` when the page is wrong, when the environment names another lab, or when Ansible would read
+    another page beside the inventory file.
     """
+    if foreign := other_lab(page, state):
+        raise SlipwayError(foreign)
     beside = folder / "group_vars" / "all" / "cluster.yml"
     if beside.exists() and page.exists() and not beside.samefile(page):
         raise SlipwayError(

@@ -19,6 +19,7 @@ from typing import TypedDict
 from .artifacts.cache import default_root
 from .checks import GATEWAY_NUMBER, MIRROR_NAME, Network, members, on_the_page, on_this_computer, user_path
 from .errors import SlipwayError
+from .page import shown_path
 from .releases import need_a_mirror
 from .settings import PAGE, ROOT, Check, Settings, examine_page
 
@@ -29,11 +30,12 @@ DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
 
 
 class NetworkPlan(TypedDict):
-    """The network of the nodes; ``name`` is its name at the provider."""
+    """The network of the nodes; ``name`` is its name at the provider, ``apart`` are the other networks of the page."""
 
     name: str
     cidr: str
     gateway: str
+    apart: list[str]
 
 
 class MachinePlan(TypedDict):
@@ -83,6 +85,18 @@ def state_folder() -> Path:
 def page_file() -> Path:
     """Find the page: $SLIPWAY_PAGE, else group_vars/all/cluster.yml."""
     return Path(os.environ.get("SLIPWAY_PAGE") or PAGE).absolute()
+
+
+def other_lab(page: Path, state: Path) -> str:
+    """Say that the environment names another lab than the one of ``page`` and ``state``; empty: it does not."""
+    for name, own in (("SLIPWAY_PAGE", page), ("SLIPWAY_STATE", state)):
+        said = os.environ.get(name)
+        if said and Path(said).resolve() != own.resolve():
+            return (
+                f"{name}={said} is another lab's: the inventory of this run has {shown_path(own)}. Type unset {name}, "
+                "or name that lab's own inventory with -i (docs/operations.md, Two clusters side by side)."
+            )
+    return ""
 
 
 def vagrant_folder(state: Path, root: Path = ROOT) -> Path:
@@ -189,6 +203,7 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
             "name": settings.cluster_name,
             "cidr": str(network),
             "gateway": str(network[min(GATEWAY_NUMBER, network.num_addresses - 1)]),
+            "apart": [settings.cluster_pod_cidr, settings.cluster_service_cidr],
         },
         "machines": [
             {
@@ -221,6 +236,24 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
         "state": str(state),
         "vagrant": str(vagrant),
     }
+
+
+def preview(plan: Plan, settings: Settings) -> list[str]:
+    """Say in lines what a run would make of ``plan`` where there is nothing yet; memory is in MiB."""
+    lines = ["", "There is no cluster yet. A run would make this one:", ""]
+    row = "{:<12} {:<16} {:<10} {:>3} {:>7}  {}"
+    if plan["machines"]:
+        lines.append(row.format("node", "address", "role", "CPU", "MiB", "system"))
+    lines += [
+        row.format(m["name"], m["address"], m["role"], m["cpus"], m["memory"], m["system"] or plan["box"])
+        for m in plan["machines"]
+    ]
+    lines += [f"{host['name']:<12} {host['address']:<16} {host['role']}" for host in plan["hosts"]]
+    parts = [name for name, wanted in settings.cluster_parts.model_dump().items() if wanted]
+    lines += ["", f"Kubernetes {settings.cluster_kubernetes_version} with {', '.join(parts) or 'nothing on top'}"]
+    if settings.cluster_releases:
+        lines.append(f"Releases: {', '.join(settings.cluster_releases)}")
+    return lines
 
 
 class _Runs(TypedDict):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +27,23 @@ _LOOKS_SECRET = re.compile(r"pass|secret|token|credential|vault|private|[\w+/=]{
 _SHOWN_LENGTH = 100
 # More keys than any page has; aliases of aliases reach any number in a few lines.
 _MOST_KEYS = 200_000
+_MERGE = "tag:yaml.org,2002:merge"
+# Where the parser notices that these do not end is of no use; they began on the line of the mistake.
+_BEGAN_BEFORE = ("while scanning a simple key", "while scanning a quoted scalar")
 
 
 class Respelt(int):
     """A whole number that the page writes another way (``0755``, ``12:30``, ``1_000``), with its ``text``."""
 
     text: str
+
+    @property
+    def meant(self) -> int | None:
+        """What somebody means who writes this; None: what it is read as."""
+        digits = self.text.replace("_", "")
+        if ":" in digits:
+            return int(digits.partition(":")[0])
+        return int(digits) if re.fullmatch(r"[+-]?0[0-7]+", digits) else None
 
 
 def _whole_number(loader: Any, node: Any) -> int:
@@ -48,12 +60,16 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 @dataclass(frozen=True)
 class Sort:
-    """A sort of page: what it is called, how one is named, an entry that would work, and why it takes no templates."""
+    """A sort of page: what it is called, how one is named, an entry that would work, and why it takes no templates.
+
+    Ansible itself reads one that is ``of_ansible``, too, and is stricter.
+    """
 
     called: str
     named: str
     entry: str
     no_template: str
+    of_ansible: bool = False
 
 
 SETTINGS = Sort(
@@ -61,6 +77,7 @@ SETTINGS = Sort(
     "SLIPWAY_PAGE=group_vars/all/cluster.yml",
     "cluster_name: slipway",
     "a template ({{ … }}) does not work here: Vagrant reads this page too",
+    of_ansible=True,
 )
 
 
@@ -140,10 +157,24 @@ def flow(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(flow(item) for item in value) + "]"
     if isinstance(value, str):
-        return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
+        return value if _is_plain(value) else "".join(map(_visible, json.dumps(value, ensure_ascii=False)))
     if isinstance(value, Respelt):
         return value.text
     return json.dumps(value, default=str)
+
+
+def _visible(character: str) -> str:
+    """Write what cannot be seen (a no-break space) as YAML and JSON take it in quotes."""
+    code = ord(character)
+    return character if character.isprintable() else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def odd_blank(text: str) -> str:
+    """Name the first character of ``text`` that looks like a blank, or like nothing, and is neither; empty: none."""
+    for character in text:
+        if not character.isascii() and unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cf", "Cc"):
+            return f"a {unicodedata.name(character, 'control character').lower()} (U+{ord(character):04X})"
+    return ""
 
 
 def _is_plain(text: str) -> bool:
@@ -234,6 +265,8 @@ def _read(loader: Any, page: Page, sort: Sort) -> None:
 
 def _yaml_problem(page: Page, exc: yaml.YAMLError, sort: Sort, text: str) -> Problem:
     mark = getattr(exc, "problem_mark", None)
+    if (getattr(exc, "context", None) or "").startswith(_BEGAN_BEFORE):
+        mark = getattr(exc, "context_mark", None) or mark
     before = text[: getattr(exc, "position", 0)]
     line = mark.line + 1 if mark else before.count("\n") + 1
     what = getattr(exc, "problem", None) or " ".join(str(exc).split())
@@ -241,14 +274,25 @@ def _yaml_problem(page: Page, exc: yaml.YAMLError, sort: Sort, text: str) -> Pro
         return _problem(page, (), line, "a secret does not belong on the page", "a vault file: -e @secrets.yml")
     if "unhashable" in what:
         what = sort.no_template
+    # A name with one is read as a part of the text before it, so it may stand on any line from there on.
+    first = min(line, getattr(getattr(exc, "context_mark", None), "line", line) + 1, max(1, line - 1))
+    for number in range(first, line + 1):
+        if odd := odd_blank(_at(text, number).partition(" #")[0]):
+            what = f"has {odd}, which is no blank to YAML"
+            return _problem(page, (), number, what, "plain blanks in its place", _line_of(text, number))
     works = 'one "key: value" per line, texts with odd characters in quotes'
     return _problem(page, (), line, f"not valid YAML: {what}", works, _line_of(text, line))
 
 
+def _at(text: str, line: int) -> str:
+    # As the parser counts them: str.splitlines() also ends a line where a form feed stands.
+    lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text)
+    return lines[line - 1] if 0 < line <= len(lines) else ""
+
+
 def _line_of(text: str, line: int) -> str:
     """Give a line of the page for a message, unless it looks as if it held a secret."""
-    lines = text.splitlines()
-    found = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+    found = _at(text, line).strip()
     return "" if _LOOKS_SECRET.search(found) else found[:_SHOWN_LENGTH]
 
 
@@ -279,7 +323,7 @@ def _walk(node: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
         raise yaml.MarkedYAMLError(problem=f"more than {_MOST_KEYS} values", problem_mark=node.start_mark)
     above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
-        fine = True
+        fine = _walk_merged(node, key, walk)
         for name, item in node.value:
             fine = _walk_pair(name, item, key, walk, above) and fine
         return fine
@@ -302,8 +346,36 @@ def _walk(node: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
     return True
 
 
+def _merged(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names in a map with the node each stands in, those of the maps that it merges (``<<``) included."""
+    for name, item in node.value:
+        if name.tag == _MERGE:
+            for part in item.value if isinstance(item, yaml.SequenceNode) else [item]:
+                if isinstance(part, yaml.MappingNode):
+                    yield from ((text, name) for text, _ in _merged(part))
+        elif isinstance(name, yaml.ScalarNode):
+            yield name.value, name
+
+
+def _walk_merged(node: Any, key: Key, walk: _Walk) -> bool:
+    """Bound what a map merges, and refuse what Ansible would: a name that comes with ``<<`` and once more."""
+    if not any(name.tag == _MERGE for name, _ in node.value):
+        return True
+    seen: dict[str, Any] = {}
+    for number, (text, name) in enumerate(_merged(node)):
+        if number > _MOST_KEYS:
+            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_KEYS} values", problem_mark=node.start_mark)
+        if walk.sort.of_ansible and text in seen and _MERGE in (seen[text].tag, name.tag):
+            own = name if seen[text].tag == _MERGE else seen[text]
+            what = "comes with << twice" if own.tag == _MERGE else "is written here and comes with << as well"
+            works = "this map written out, without <<"
+            return walk.refuse(own, (*key, text), f"{what}, which Ansible takes for written twice", works)
+        seen.setdefault(text, name)
+    return True
+
+
 def _walk_pair(name: Any, item: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
-    if name.tag == "tag:yaml.org,2002:merge" or not isinstance(name, yaml.ScalarNode):
+    if name.tag == _MERGE or not isinstance(name, yaml.ScalarNode):
         return True
     name.tag = "tag:yaml.org,2002:str"  # a key is its own text, also `no` and `1`
     inner = (*key, name.value)
@@ -314,4 +386,7 @@ def _walk_pair(name: Any, item: Any, key: Key, walk: _Walk, above: frozenset[int
         value = "" if secret else item.value[:_SHOWN_LENGTH]
         walk.refuse(name, inner, what, "one of the two lines, the other deleted", value)
     lines[inner] = name.start_mark.line + 1
+    if odd := odd_blank(name.value):
+        what = f"its name has {odd}, which is no blank to YAML"
+        return walk.refuse(name, inner, what, "plain blanks in its place", shown(name.value))
     return _walk(item, inner, walk, above)

@@ -63,6 +63,10 @@ YOUNG_SINCE = 23
 # What the processes of a container hold, as it sees that itself.
 MEMORY_STAT = "/sys/fs/cgroup/memory.stat"
 
+# Where a free network is looked for, in this order, and how many of them are tried in each place.
+OWN_USE = ("192.168.56.0/21", "192.168.0.0/16", "172.24.0.0/13", "10.0.0.0/8")
+MOST_LOOKED_AT = 1024
+
 # The folder that all nodes share, where they mount it.
 SHARED = "/mnt/shared"
 
@@ -173,15 +177,24 @@ def _judge_network(plan: Plan, seen: Seen, findings: Findings) -> None:
             )
             return
         findings.networks.append(own.name)
+    used = _used(plan, seen)
     for network in seen.networks.values():
         for subnet in network.subnets:
             if network is not own and overlap(subnet, wanted["cidr"]):
                 owner = f"of the cluster {network.cluster} ({network.owner})" if network.owner else "of somebody else"
-                findings.refusals.append(taken(wanted["cidr"], f"the Docker network {network.name} {owner}", subnet))
+                findings.refusals.append(
+                    taken(wanted["cidr"], f"the Docker network {network.name} {owner}", subnet, used)
+                )
     bridged = {subnet for network in seen.networks.values() for subnet in network.subnets}
     for name, subnet in seen.interfaces:
         if subnet not in bridged and overlap(subnet, wanted["cidr"]):
-            findings.refusals.append(taken(wanted["cidr"], name, subnet))
+            findings.refusals.append(taken(wanted["cidr"], name, subnet, used))
+
+
+def _used(plan: Plan, seen: Seen) -> list[str]:
+    """List the networks that others have: on this computer, and on the page."""
+    bridged = [subnet for network in seen.networks.values() for subnet in network.subnets]
+    return [*bridged, *(subnet for _, subnet in seen.interfaces), *plan["network"]["apart"]]
 
 
 def whose(plan: Plan, thing: Thing) -> str:
@@ -201,18 +214,29 @@ def whose(plan: Plan, thing: Thing) -> str:
     )
 
 
-def taken(cidr: str, name: str, subnet: str) -> str:
-    """Say that the node network is not free."""
+def taken(cidr: str, name: str, subnet: str, used: Iterable[str]) -> str:
+    """Say that the node network is not free; ``used`` are all networks that others have, here and on the page."""
     return (
-        f"cluster_node_cidr {cidr} is taken: {name} has {subnet}. Set one that is free, such as {free_network(cidr)}, "
-        f"with cluster_metallb_addresses and the address of cluster_gateway inside it."
+        f"cluster_node_cidr {cidr} is taken: {name} has {subnet}. Set one that is free, such as "
+        f"{free_network(cidr, used)}, with cluster_metallb_addresses and the address of cluster_gateway inside it."
     )
 
 
-def free_network(cidr: str) -> str:
-    """Propose the next network of the same size."""
+def free_network(cidr: str, used: Iterable[str]) -> str:
+    """Propose a network of the same size that overlaps none in use: the next one, else one of those for own use."""
     network = ipaddress.IPv4Network(cidr)
-    return str(ipaddress.IPv4Network((int(network.network_address) + network.num_addresses, network.prefixlen)))
+    others = [cidr, *used]
+    for place in map(ipaddress.IPv4Network, (cidr, *OWN_USE)):
+        inside = next((own for own in map(ipaddress.IPv4Network, OWN_USE) if place.subnet_of(own)), None)
+        if inside is None or network.prefixlen < inside.prefixlen:
+            continue
+        size = network.num_addresses
+        first = int(place.network_address) // size * size
+        for start in range(first, int(inside.broadcast_address), size)[:MOST_LOOKED_AT]:
+            found = ipaddress.IPv4Network((start, network.prefixlen))
+            if not any(overlap(str(found), other) for other in others):
+                return str(found)
+    return "another one"
 
 
 def overlap(one: str, other: str) -> bool:
@@ -379,7 +403,7 @@ def _lines(*command: str) -> list[str]:
 
 def answering(plan: Plan, seen: Seen) -> list[str]:
     """Return refusals for addresses of machines that are not made yet, and at which some SSH server answers."""
-    proposal = free_network(plan["network"]["cidr"])
+    proposal = free_network(plan["network"]["cidr"], _used(plan, seen))
     new = [machine for machine in plan["machines"] if machine["name"] not in seen.records]
     with ThreadPoolExecutor(max_workers=max(len(new), 1)) as pool:
         answers = list(pool.map(lambda machine: _answers(machine["address"]), new))

@@ -11,14 +11,14 @@ import ipaddress
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from .form import ELSEWHERE, Fault, Form, Map, map_of, plain, setting
-from .page import Key, Page, Problem, SettingsError, holds_a_secret, read_page, texts
+from .page import SETTINGS, Key, Page, Problem, SettingsError, holds_a_secret, read_page, texts
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
@@ -27,11 +27,19 @@ PREFIX = "cluster_"
 # Of form.py, also known from here.
 __all__ = ["ELSEWHERE", "Fault", "map_of", "plain"]
 
+# Ansible's own, and the groups of the inventory: a host of that name is another one, or none.
+_TAKEN = ("localhost", "all", "ungrouped", "controllers", "workers", "mirror", "nodes")
+# The length of the largest network that is free for everybody's own use.
+LARGEST = 8
+# As many nodes as Kubernetes is made for.
+MOST_NODES = 5000
+
 Provider = Literal["auto", "virtualbox", "libvirt", "docker", "hosts"]
 Role = Literal["controller", "worker", "mirror"]
 System = Literal["debian-12", "debian-13", "ubuntu-24.04"]
 
-_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_TEMPLATE = re.compile(r"\{[{%#]")
 _DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
 
 
@@ -48,6 +56,8 @@ def _network(text: str) -> str:
         except ValueError:
             raise ValueError("must be an IPv4 network in CIDR form") from exc
         raise ValueError(f"has bits set beyond its length; that network is {meant}") from exc
+    if ipaddress.IPv4Network(text).prefixlen < LARGEST and "/" in text:
+        raise ValueError(f"must be no larger than /{LARGEST}, the size of 10.0.0.0/{LARGEST}")
     if "/" not in text:
         raise ValueError("must say how large the network is, as in 192.168.56.0/24")
     return _with_a_length(text)
@@ -94,6 +104,20 @@ def _range(text: str) -> str:
     return text
 
 
+class _TakenError(ValueError):
+    """A name that is taken; ``works`` is one that is not."""
+
+    works = ""
+
+
+def _free_name(text: str) -> str:
+    if text in _TAKEN:
+        error = _TakenError("is a name that Ansible, or a group of its inventory, has already")
+        error.works = f"{text}-1"
+        raise error
+    return text
+
+
 def _no_number(value: Any) -> Any:
     # 1 is equal to true, and would pass for it.
     if isinstance(value, int) and not isinstance(value, bool):
@@ -112,7 +136,9 @@ ProxyException = Annotated[str, Field(pattern=r"^[^\s,{}]+$")]
 class Controllers(Map):
     """The machines of the control plane."""
 
-    count: int = setting(..., "How many controllers: 1 or an odd number.", unit="machines", example=1, ge=1)
+    count: int = setting(
+        ..., "How many controllers: 1 or an odd number.", unit="machines", example=1, ge=1, le=MOST_NODES
+    )
     cpus: int = setting(
         ..., "CPUs of each; kubeadm refuses a controller with fewer than 2.", unit="CPUs", example=2, ge=2
     )
@@ -124,7 +150,7 @@ class Controllers(Map):
 class Workers(Map):
     """The machines that run what is released."""
 
-    count: int = setting(..., "How many workers.", unit="machines", example=2, ge=0)
+    count: int = setting(..., "How many workers.", unit="machines", example=2, ge=0, le=MOST_NODES)
     cpus: int = setting(..., "CPUs of each.", unit="CPUs", example=2, ge=1)
     memory: int = setting(
         ..., "Memory of each; below 700 kubelet and containerd have no room.", unit="MiB", example=6144, ge=700
@@ -134,7 +160,7 @@ class Workers(Map):
 class Host(Map):
     """A machine that exists already (provider ``hosts``)."""
 
-    name: str = setting(
+    name: Annotated[str, AfterValidator(_free_name)] = setting(
         ...,
         "Name of the host and of its node.",
         example="node-1",
@@ -244,6 +270,7 @@ class Settings(Map):
         [],
         "Machines that exist already, for provider hosts.",
         example=[{"name": "ctrl", "address": "192.168.56.100", "role": "controller", "user": "debian"}],
+        max_length=MOST_NODES,
     )
     cluster_node_cidr: NetworkText = setting(
         "192.168.56.0/24",
@@ -260,7 +287,8 @@ class Settings(Map):
         "DNS domain inside the cluster.",
         example="cluster.local",
         pattern=rf"^{_DNS_NAME}$",
-        rule="must be a DNS name in lower case",
+        max_length=253,
+        rule="must be a DNS name in lower case, each part with at most 63 characters, 253 together",
     )
     cluster_parts: Parts = setting(
         Parts(metallb=True, istio=True, storage=True, metrics_server=True, monitoring=True),
@@ -295,7 +323,7 @@ class Settings(Map):
         "host[:port] that reaches all controllers; empty with one controller: its own address.",
         example="192.168.56.50:6443",
         pattern=rf"^({_DNS_NAME}(:[1-9][0-9]{{0,4}})?)?$",
-        rule="must be a host name or IPv4 address, with or without :port, or empty",
+        rule="must be a host name or IPv4 address, with or without :port, or empty; parts have at most 63 characters",
     )
     cluster_kubernetes_version: str = setting(
         "1.37.0",
@@ -386,9 +414,12 @@ def examine(
         settings = Settings.model_validate(given)
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
-        faults += map(FORM.fault, errors)
         wrong = {str(error["loc"][0]) for error in errors}
         settings = Settings.model_validate({key: value for key, value in given.items() if key not in wrong})
+        faults += [_fitted(FORM.fault(error), error["input"], settings) for error in errors]
+    if page is not None:
+        faults += FORM.misread(given, page, faults)
+        faults += _templates(given, page, faults)
     if complete:
         missing = [key for key in Settings.model_fields if key not in given]
         faults += [Fault((key,), "is set nowhere", works((key,))) for key in missing]
@@ -413,6 +444,23 @@ def _secrets(values: dict[str, Any], page: Page | None) -> Iterator[Fault]:
     for key, text in texts(page.values, ()):
         if holds_a_secret(text) and values.get(str(key[0])) == plain(page.values.get(str(key[0]))):
             yield Fault(key, "a secret does not belong on the page, which is committed", _without(key))
+
+
+def _fitted(fault: Fault, value: Any, settings: Settings) -> Fault:
+    """Put an address or network that fits the rest of the page in the place of the example."""
+    from .checks import fitting  # which builds on this module
+
+    better = fitting(fault.key, value, settings)
+    return replace(fault, works=works(*better)) if better else fault
+
+
+def _templates(values: dict[str, Any], page: Page, faults: list[Fault]) -> Iterator[Fault]:
+    """Ansible would work them out, and run what they say; others who read the page would not."""
+    known = {fault.key for fault in faults}
+    for key, text in texts(page.values, ()):
+        top = str(key[0])
+        if _TEMPLATE.search(text) and key not in known and values.get(top) == plain(page.values.get(top)):
+            yield Fault(key, SETTINGS.no_template, works(key))
 
 
 def _without(key: Key) -> str:

@@ -69,6 +69,7 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
         )
     except ValidationError as exc:
         faults += [FORM.fault(error, given, page) for error in exc.errors(include_url=False)]
+    faults += FORM.misread(given, page, faults)
     if release is not None:
         faults += examine(release)
     problems = [*page.problems, *FORM.placed(faults, given, page)]

@@ -1,0 +1,116 @@
+"""SSH keys as people have them: lines of authorized_keys, and files of private keys."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+_TYPES = r"(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+_OPTION = r'([A-Za-z0-9-]+)(?:="(?:[^"\\]|\\.)*")?'
+_LINE = re.compile(
+    rf"\s*(?:(?P<options>{_OPTION}(?:,{_OPTION})*)\s+)?(?P<key>{_TYPES}\s+[A-Za-z0-9+/]+={{0,3}})(\s.*)?\s*"
+)
+_LOOKS_LIKE_ONE = re.compile(rf"(?:^|\s){_TYPES}\s")
+# Those that sshd knows (AUTHORIZED_KEYS FILE FORMAT of its manual); of a key with another one it takes no notice.
+_KNOWN = re.compile(
+    "agent-forwarding|cert-authority|command|environment|expiry-time|from|no-agent-forwarding|no-port-forwarding|no-pty"
+    "|no-touch-required|no-user-rc|no-x11-forwarding|permitlisten|permitopen|port-forwarding|principals|pty|restrict"
+    "|tunnel|user-rc|verify-required|x11-forwarding",
+    re.IGNORECASE,
+)
+_CUT_OFF = "is cut off or changed: a public key is its type and one word of base64"
+_PUBLIC = "PUBLIC KEY"
+_PRIVATE = "PRIVATE KEY"
+_PUTTY = "PuTTY-User-Key-File"
+# Bytes of a file that are looked at; keys are much smaller.
+_MOST = 65536
+
+
+def is_line(text: str) -> bool:
+    """Tell whether ``text`` has the form of a line of authorized_keys, and is no name of a file."""
+    return bool(_LINE.fullmatch(text))
+
+
+def line_problem(text: str) -> str:
+    """Say why sshd would not take ``text`` as a line of authorized_keys; empty: it would, or it may name a file."""
+    if _PRIVATE in text:
+        return "is a private key; only its public half is registered"
+    found = _LINE.fullmatch(text)
+    if not found:
+        return (
+            _CUT_OFF
+            if _LOOKS_LIKE_ONE.search(text) or (text.startswith(("ssh-", "ecdsa-", "sk-")) and " " in text)
+            else ""
+        )
+    for name in re.findall(rf"(?:^|,){_OPTION}", found["options"] or ""):
+        if not _KNOWN.fullmatch(name):
+            return f"has the option {name}, which sshd does not know"
+    return _key_problem(found["key"])
+
+
+def _key_problem(key: str) -> str:
+    # Only pages with keys of their own wait for it.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
+    if key.startswith("ssh-dss"):
+        return "is a DSA key, which sshd takes no longer"
+    try:
+        load_ssh_public_key(key.encode("ascii"))
+    except (ValueError, UnsupportedAlgorithm):
+        return _CUT_OFF
+    return ""
+
+
+def public_file_problem(path: Path) -> str:
+    """Say why the file at ``path`` cannot be registered, whose every line is a public key; empty: it can."""
+    content = _content(path)
+    if not isinstance(content, str):
+        return f"is neither a public key nor a file that can be read ({content.strerror or 'not a text'})"
+    if _PRIVATE in content or content.startswith(_PUTTY):
+        return "is the file of a private key; only its public half is registered"
+    lines = [line for line in content.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines or not all(map(is_line, lines)):
+        return "is a file with no public key in it"
+    return next((f"is a file of which a line {problem}" for line in lines if (problem := line_problem(line))), "")
+
+
+def private_file_problem(path: Path) -> tuple[str, str]:
+    """Say why ssh would not log in with the file at ``path``, and what would work; both empty: it would.
+
+    Nothing of the file is told.
+    """
+    key = "key: ~/.ssh/id_ed25519"
+    content = _content(path)
+    if not isinstance(content, str) and content.errno is not None:
+        return f"no such file, or not to be read: {path}", f'{key}, or key: ""'
+    if not isinstance(content, str):
+        return "is no file of a private key", key
+    if content.startswith(_PUTTY):
+        typed = f"puttygen {path.name} -O private-openssh -o {path.stem}"
+        return "is a key in PuTTY's form, which ssh cannot read", f"what this makes of it: {typed}"
+    if is_line(content.strip().partition("\n")[0]) or (_PUBLIC in content.upper() and _PRIVATE not in content):
+        private = f"key: {path.with_suffix('')}" if path.suffix == ".pub" else key
+        return "is the public half of a key; ssh logs in with the private one", private
+    if _PRIVATE not in content:
+        return "is no file of a private key", key
+    status = path.stat()
+    if status.st_uid == os.getuid() and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode = stat.S_IMODE(status.st_mode)
+        return f"may be read by others (mode {mode:04o}), and ssh takes no such key", f"it after: chmod 600 {path}"
+    return "", ""
+
+
+def _content(path: Path) -> str | OSError:
+    """Read a text; an error without a number where it is none."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return OSError()  # a pipe, of which the end would be waited for
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST).decode("utf-8")
+    except OSError as exc:
+        return exc
+    except ValueError:
+        return OSError()
