@@ -8,11 +8,10 @@ from tests.support.checkout import Checkout
 from tests.support.hosts import listed
 from tests.support.kube import ready
 
-
 DROP_IN = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
 BREAK = {
     "ctrl": "iptables --insert INPUT --protocol udp --dport 8472 --jump DROP",
-    "node-1": f"mkdir -p $(dirname {DROP_IN}) && printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/kubelet\\n' > {DROP_IN}",
+    "node-1": f"mkdir -p $(dirname {DROP_IN}); printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}",
     "node-2": "echo 'Defaults requiretty' > /etc/sudoers.d/tty",
 }
 MEND = {
