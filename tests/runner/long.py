@@ -26,7 +26,7 @@ LONG: tuple[Phase, ...] = (
         "faults",
         "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; hosts",
         3600,
-        *files("faults", "unreachable", "power", "mesh", "system", "hosts"),
+        *files("faults", "unreachable", "power", "mesh", "webhook", "system", "hosts"),
     ),
     suite(
         "vm",
