@@ -105,7 +105,8 @@ def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str,
             f"group_vars/all/cluster.yml, or take it out of the cluster first (kubectl delete node {known_as}; kubeadm reset on it)"
         )
     if not node["interface"]:
-        seen = ", ".join(i["local"] for link in links for i in link.get("addr_info", []) if "local" in i)
+        local = [str(info.get("local", "")) for link in links for info in link.get("addr_info", [])]
+        seen = ", ".join(address for address in local if address and not address.startswith("fe80:"))
         found.append(
             f"no interface holds {asked['address']}, this machine's address on the node network (it has {seen}); "
             "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
