@@ -28,6 +28,8 @@ class ActionModule(ActionBase):
                 "name": {"type": "str", "default": ""},
                 "fields": {"type": "list", "elements": "str", "default": []},
                 "labels": {"type": "list", "elements": "str", "default": []},
+                "wait": {"type": "int", "default": 0},
+                "enough": {"type": "int"},
                 "hidden": {"type": "list", "elements": "str", "default": []},
             }
         )
@@ -42,6 +44,9 @@ class ActionModule(ActionBase):
         try:
             version, kind, namespace, name = (arguments[key] for key in ("api_version", "kind", "namespace", "name"))
             applier = Applier(Cluster(Path(arguments["kubeconfig"])))
+            if arguments["wait"] and not self._task.check_mode:
+                place = {"apiVersion": version, "kind": kind, "metadata": {"namespace": namespace, "name": name}}
+                applier.rolled_out([place], arguments["wait"], enough=arguments["enough"])
             found = applier.look(version, kind, namespace, name, arguments["fields"], arguments["labels"])
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None

@@ -29,6 +29,7 @@ from typing import Any
 from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import filter_loader, test_loader
+from slipway.contact import Login, broken, login, unreachable
 
 
 def carried_out(phase: dict[str, Any]) -> int:
@@ -44,6 +45,14 @@ def keep_private(log: str | None) -> None:
     if log and os.path.isfile(log):
         with contextlib.suppress(OSError):
             os.chmod(log, 0o600)
+
+
+def way_to(host: Any) -> Login:
+    """Tell how Ansible gets into a machine, by what the inventory says of it and its groups."""
+    known: dict[str, Any] = {}
+    for group in sorted(getattr(host, "groups", []), key=lambda group: int(group.depth)):
+        known |= group.vars
+    return login(host.get_name(), known | getattr(host, "vars", {}))
 
 
 def load_for_all_workers() -> None:
@@ -127,15 +136,12 @@ class CallbackModule(CallbackBase):
             else:
                 # Of a program that fails Ansible itself only says that it did; what it has to say stands on stderr.
                 message = outcome.get("msg") if outcome.get("msg") != "non-zero return code" else ""
-                text = str(message or outcome.get("stderr") or outcome.get("exception") or "no reason given")
+                own = message or outcome.get("stderr") or outcome.get("exception") or "no reason given"
+                text = broken(outcome, way_to(result._host)) or str(own)
             self._remember(result, text)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        text = str(result._result.get("msg", "")).strip()
-        self._remember(
-            result,
-            f"cannot be reached: {text}\nlook at: vagrant status; ssh to it; the next run finishes the job",
-        )
+        self._remember(result, unreachable(str(result._result.get("msg", "")), way_to(result._host)))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self._end_task()

@@ -40,6 +40,15 @@ options:
     type: list
     elements: str
     default: []
+  wait:
+    description:
+      - Seconds to wait until the one that is named, a Deployment, DaemonSet or Pod, can serve; 0 for not at all.
+      - What will never come to serve ends it early; either failure says why.
+    type: int
+    default: 0
+  enough:
+    description: Pods of a DaemonSet that do, where nodes for others are away.
+    type: int
   hidden:
     description: Keys of the objects' data that stay where they are.
     type: list

@@ -11,6 +11,8 @@ description:
   - The machine remembers that a run began and that it ended. One that began and did not end (killed, power lost) is
     finished by the next call (which waits for a kubeadm that is still at work), with the checks of what it left behind itself switched off and nothing wiped.
   - One that kubeadm's checks refused before it did anything is as if it had never begun.
+  - A kubelet that ends again and again ends the wait for it. Whatever fails is told with the journal of the kubelet and of
+    containerd, and with disks that are full.
   - The configuration may hold a token; it is written to a memory file system for root alone and removed afterwards.
 options:
   action: {description: What to do., type: str, required: true, choices: [init, join]}
@@ -57,13 +59,17 @@ seconds:
 import fcntl
 import json
 import os
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import replace
+from ansible.module_utils.slipway.evidence import of_disks, of_units
 from ansible.module_utils.slipway.kubeadm import (
     command,
+    ends_again_and_again,
     explain,
     is_refused_by_checks,
     is_refused_for_predecessor,
@@ -75,6 +81,9 @@ RUN = "/run/slipway"
 LOG = "/var/log/slipway"
 # Seconds between two tries.
 PAUSE = 5
+# Seconds between two looks at the kubelet.
+LOOK = 2
+KUBELET = "kubelet.service"
 
 
 def save(path: str, text: str, mode: int) -> None:
@@ -89,6 +98,22 @@ def save(path: str, text: str, mode: int) -> None:
 def facts(ca: str) -> dict[str, Any]:
     """What the plays that follow go by."""
     return {"slipway_joined": True, "slipway_ca": ca}
+
+
+def watching(module: AnsibleModule, over: threading.Event, hopeless: threading.Event) -> Callable[[Any], None]:
+    """Make what ends kubeadm, once it runs, as soon as the kubelet that it waits for ends again and again."""
+
+    def watch(kubeadm: Any) -> None:
+        asked = ["systemctl", "show", "--property=NRestarts,SubState", KUBELET]
+        _, before, _ = module.run_command(asked)
+        while not over.wait(LOOK):
+            _, shown, _ = module.run_command(asked)
+            if ends_again_and_again(shown, before):
+                hopeless.set()
+                kubeadm.terminate()
+                return
+
+    return lambda kubeadm: threading.Thread(target=watch, args=(kubeadm,), daemon=True).start()
 
 
 def take_lock(module: AnsibleModule, seconds: int) -> int:
@@ -137,9 +162,15 @@ def main() -> None:
         ignored, has_kubelet = module.params["ignore_preflight_errors"], os.path.exists(f"/{KUBELET_CONF}")
         line = command(action, config, ignored, left_behind, has_kubelet)
         save(config, module.params["config"], 0o600)
+        over, hopeless = threading.Event(), threading.Event()
         try:
-            code, out, err = module.run_command(["timeout", str(module.params["timeout"]), *line], pass_fds=[lock])
+            code, out, err = module.run_command(
+                ["timeout", str(module.params["timeout"]), *line],
+                pass_fds=[lock],
+                before_communicate_callback=watching(module, over, hopeless),
+            )
         finally:
+            over.set()
             os.unlink(config)
         save(log, without_secrets(out + err), 0o600)
         if not code or not is_refused_for_predecessor(out + err) or time.monotonic() > until:
@@ -151,10 +182,11 @@ def main() -> None:
         os.unlink(record)
     if code:
         why = f"stopped after {module.params['timeout']} s\n" if code == 124 else ""
-        module.fail_json(
-            msg=f"kubeadm {action} failed: {why}{explain(out + err)}\n"
-            f"look at: {log}; journalctl -u kubelet; the next run goes on from here"
-        )
+        why = "the kubelet ends again and again\n" if hopeless.is_set() else why
+        units = without_secrets(of_units(module.run_command, [KUBELET, "containerd.service"]))
+        told = [f"kubeadm {action} failed: {why}{explain(out + err)}", units, of_disks()]
+        told.append(f"look at: {log}; journalctl -u kubelet; the next run goes on from here")
+        module.fail_json(msg="\n".join(filter(None, told)))
     ca = ca_sum(read(f"/{CA}"))
     done = {"state": "done", "action": action, "ca": ca, "node": module.params["node"]}
     save(record, json.dumps(done) + "\n", 0o644)

@@ -121,6 +121,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.durable import flush
+from ansible.module_utils.slipway.evidence import of_disks, of_units
 from ansible.module_utils.slipway.fetch import FetchError, ensure, make_folders
 from ansible.module_utils.slipway.node import read
 from ansible.module_utils.slipway.units import BEGIN, SHOWN, difference, parse_show, steps, with_block
@@ -148,7 +149,7 @@ def install(module: AnsibleModule) -> list[str]:
         names: list[str] = ensure(given["artifacts"], given["record"], given["timeout"], module.check_mode, run)
     except FetchError as exc:
         module.fail_json(
-            msg=f"{exc}\nlook at: systemctl status nginx on the mirror, and the free space of this machine"
+            msg="\n".join(filter(None, [str(exc), of_disks() or "look at: systemctl status nginx on the mirror"]))
         )
     return names
 
@@ -219,6 +220,12 @@ def show(module: AnsibleModule, unit: str) -> dict[str, str]:
     return shown
 
 
+def fail(module: AnsibleModule, unit: str, what: str) -> None:
+    """End with what is wrong with a unit, and what the machine knows of it."""
+    told = [what, of_units(module.run_command, [unit]), of_disks()]
+    module.fail_json(msg="\n".join(filter(None, [*told, f"look at: systemctl status {unit}; journalctl -u {unit}"])))
+
+
 def modified(paths: list[str]) -> list[float]:
     # A time that is yet to come (the clock was put back) says nothing about what happened since.
     times = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
@@ -241,13 +248,7 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
     for verb in verbs:
         code, _, err = systemctl(module, verb, name)
         if code:
-            _, journal, _ = module.run_command(
-                ["journalctl", "--no-pager", "--lines=25", "--output=cat", f"--unit={name}"]
-            )
-            module.fail_json(
-                msg=f"systemctl {verb} {name} failed: {err.strip()}\nlast lines of its journal:\n{journal.strip()}\n"
-                f"look at: systemctl status {name}; journalctl -u {name}"
-            )
+            fail(module, name, f"systemctl {verb} {name} failed: {err.strip()}")
         # Starting a unit whose condition does not hold yet succeeds and changes nothing.
         if verb != "start" or show(module, name).get("ActiveState") not in ("inactive", "failed"):
             done.append(verb)
@@ -266,10 +267,8 @@ def await_answers(module: AnsibleModule, unit: dict[str, Any]) -> None:
                     break
             except OSError as exc:
                 if time.monotonic() > until:
-                    module.fail_json(
-                        msg=f"{unit['name']} is up, and {url} does not answer after {PATIENCE} s: {exc}\n"
-                        f"look at: systemctl status {unit['name']}; journalctl -u {unit['name']}"
-                    )
+                    what = f"{unit['name']} is up, and {url} does not answer after {PATIENCE} s: {exc}"
+                    fail(module, unit["name"], what)
             time.sleep(PAUSE)
 
 

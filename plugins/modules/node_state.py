@@ -28,6 +28,17 @@ options:
     type: list
     elements: str
     default: []
+  role:
+    description:
+      - What a machine that somebody else has made is to become; all that keeps it from that is then named.
+      - Empty for no question. Nothing is asked of one that is in a cluster already.
+    type: str
+    default: ""
+    choices: ["", controller, worker, mirror]
+  clock:
+    description: Seconds since 1970 on the machine that runs Ansible; a clock that is apart from it is named. 0 for no question.
+    type: float
+    default: 0
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
@@ -38,6 +49,12 @@ EXAMPLES = r"""
   node_state:
     address: 192.0.2.100
     packages: [conntrack]
+
+- name: Name all that keeps a host from becoming a worker
+  node_state:
+    address: 192.0.2.101
+    role: worker
+    clock: "{{ now().timestamp() }}"
 """
 
 RETURN = r"""
@@ -60,10 +77,46 @@ ansible_facts:
 
 import json
 import os
+import shutil
+import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.fitness import hindrances
 from ansible.module_utils.slipway.kubeapi import find_node
 from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration
+
+
+def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str, Any]) -> list[str]:
+    """Say why this machine cannot be worked on, all at once."""
+    found = []
+    known = asked["known_systems"]
+    if known and f"{node['os']} {node['os_version']}" not in known:
+        found.append(f"this machine runs {node['os_name'] or 'an unknown system'}; the roles know {', '.join(known)}")
+    if node["kubernetes"]["foreign"]:
+        found.append(
+            "this machine is in a cluster that Slipway did not make (/etc/kubernetes/kubelet.conf is there, our record is not); "
+            "run `kubeadm reset` on it if that cluster is to go, or take the machine out of group_vars/all/cluster.yml"
+        )
+    name, known_as = asked["node"], node["kubernetes"]["node"]
+    if name and known_as and name != known_as:
+        found.append(
+            f"this machine is in the cluster as {known_as}, and nodes cannot be renamed; call it {known_as} in "
+            f"group_vars/all/cluster.yml, or take it out of the cluster first (kubectl delete node {known_as}; kubeadm reset on it)"
+        )
+    if not node["interface"]:
+        local = [str(info.get("local", "")) for link in links for info in link.get("addr_info", [])]
+        seen = ", ".join(address for address in local if address and not address.startswith("fe80:"))
+        found.append(
+            f"no interface holds {asked['address']}, this machine's address on the node network (it has {seen}); "
+            "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
+        )
+    if asked["role"]:
+        disk = shutil.disk_usage("/var/lib/containerd" if os.path.isdir("/var/lib/containerd") else "/var/lib")
+        apart = time.time() - asked["clock"] if asked["clock"] else 0
+        cpus = len(os.sched_getaffinity(0))
+        found += hindrances("/", node, asked["role"], free=disk.free, size=disk.total, cpus=cpus, apart=apart)
+    return found
 
 
 def main() -> None:
@@ -73,41 +126,24 @@ def main() -> None:
             "node": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
             "known_systems": {"type": "list", "elements": "str", "default": []},
+            "role": {"type": "str", "default": "", "choices": ["", "controller", "worker", "mirror"]},
+            "clock": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
     code, out, err = module.run_command(["ip", "-json", "address"])
     if code:
         module.fail_json(msg=f"ip -json address failed ({err.strip()}); the package iproute2 has to be on the machine")
-    wanted = module.params["address"]
-    node = describe("/", json.loads(out), wanted, module.params["packages"])
-    known = module.params["known_systems"]
-    if known and f"{node['os']} {node['os_version']}" not in known:
-        module.fail_json(
-            msg=f"this machine runs {node['os_name'] or 'an unknown system'}; the roles know {', '.join(known)}"
-        )
-    if node["kubernetes"]["foreign"]:
-        module.fail_json(
-            msg="this machine is in a cluster that Slipway did not make (/etc/kubernetes/kubelet.conf is there, our record is not); "
-            "run `kubeadm reset` on it if that cluster is to go, or take the machine out of group_vars/all/cluster.yml"
-        )
-    name, known_as = module.params["node"], node["kubernetes"]["node"]
-    if name and known_as and name != known_as:
-        module.fail_json(
-            msg=f"this machine is in the cluster as {known_as}, and nodes cannot be renamed; call it {known_as} in "
-            f"group_vars/all/cluster.yml, or take it out of the cluster first (kubectl delete node {known_as}; kubeadm reset on it)"
-        )
-    if not node["interface"]:
-        seen = ", ".join(i["local"] for link in json.loads(out) for i in link.get("addr_info", []) if "local" in i)
-        module.fail_json(
-            msg=f"no interface holds {wanted}, this machine's address on the node network (it has {seen}); "
-            "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
-        )
+    links = json.loads(out)
+    node = describe("/", links, module.params["address"], module.params["packages"])
+    found = troubles(node, links, module.params)
+    if found:
+        module.fail_json(msg="\n".join(found))
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""
-    found = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
+    there = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
-    node["kubernetes"] |= registration(found, bool(node["kubernetes"]["pod_cidr"]))
+    node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]))
     module.exit_json(changed=False, ansible_facts={"slipway_node": node})
 
 

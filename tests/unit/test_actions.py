@@ -64,6 +64,30 @@ def test_objects_are_read_without_what_is_to_stay_hidden(server: ApiServer) -> N
     assert run_action(load("action", "cluster_look"), unknown)["resources"] == []
 
 
+def test_what_is_waited_for_is_told_with_its_reason_when_it_does_not_come(server: ApiServer) -> None:
+    server.put("/apis/apps/v1", {"resources": [resource("DaemonSet")]})
+    status = {"observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 1}
+    metadata = {"name": "speaker", "namespace": "lb", "generation": 1}
+    place = "/apis/apps/v1/namespaces/lb/daemonsets/speaker"
+    server.put(place, {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "status": status})
+    owned = {"name": "speaker-x", "ownerReferences": [{"name": "speaker"}]}
+    waiting = {"name": "speaker", "state": {"waiting": {"reason": "InvalidImageName", "message": "no such image"}}}
+    pod = {"metadata": owned, "spec": {"nodeName": "node-2"}, "status": {"containerStatuses": [waiting]}}
+    server.put("/api/v1/namespaces/lb/pods", {"items": [pod]})
+    for kind in ("/api/v1/namespaces/lb/events", "/apis/apps/v1/namespaces/lb/replicasets"):
+        server.put(kind, {"items": []})
+    named = {"api_version": "apps/v1", "kind": "DaemonSet", "namespace": "lb", "name": "speaker"}
+    arguments = {"kubeconfig": str(server.kubeconfig), **named, "wait": 60}
+    plugin = load("action", "cluster_look")
+    with pytest.raises(
+        AnsibleActionFail, match=r"DaemonSet/lb/speaker cannot start: pod speaker-x, .*InvalidImageName"
+    ):
+        run_action(plugin, arguments)
+    (found,) = run_action(plugin, {**arguments, "enough": 1})["resources"]
+    assert found["status"]["numberReady"] == 1
+    assert run_action(plugin, arguments, check=True)["resources"] == [found]
+
+
 @pytest.mark.parametrize("name", ["cluster_look", "cluster_objects"])
 def test_a_cluster_that_is_not_there_is_one_sentence(name: str, tmp_path: Path) -> None:
     more: dict[str, Any] = {"kind": "Pod"} if name == "cluster_look" else {"definition": []}

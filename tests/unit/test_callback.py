@@ -181,3 +181,23 @@ def test_a_task_can_have_the_beginnings_of_later_steps_written_down(callback: An
     task("ends it", slipway_steps="")
     task("after")
     assert [json.loads(line)["name"] for line in steps.read_text().splitlines()] == ["first", "second", "ends it"]
+
+
+def test_a_host_of_the_users_own_is_told_by_how_one_gets_in(run: Run) -> None:
+    run.play("Contact")
+    run.task("Look at the machine")
+    everybody = SimpleNamespace(depth=0, vars={"slipway_provider": "hosts"})
+    known = {"ansible_host": "192.0.2.11", "ansible_user": "debian"}
+    host = SimpleNamespace(get_name=lambda: "node-1", groups=[everybody], vars=known)
+    run.told.v2_runner_on_unreachable(SimpleNamespace(_host=host, _result={"msg": "Host key verification failed."}))
+    stuck = {
+        "msg": "No start of json char found",
+        "module_stdout": "",
+        "module_stderr": "you must have a tty to run sudo",
+    }
+    run.told.v2_runner_on_failed(SimpleNamespace(_host=host, _result=stuck))
+    said = run.end()
+    assert "ssh-keyscan 192.0.2.11 >> ~/.ssh/known_hosts" in said
+    assert "Defaults:debian !requiretty" in said
+    assert "| you must have a tty to run sudo" in said
+    assert "vagrant" not in said

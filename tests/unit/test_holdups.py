@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from slipway import holdups, workloads
-from slipway.holdups import Signs
+from slipway.holdups import Signs, with_full_disk
 
 Object = dict[str, Any]
 QUOTA = 'pods "web-1-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2'
@@ -163,3 +164,29 @@ def test_what_would_work_is_said(said: str, works: str) -> None:
 
 def test_nothing_is_advised_where_nothing_is_known() -> None:
     assert not list(holdups.hints("container web has failed 3 times", "shop"))
+
+
+def test_a_node_that_has_been_away_for_long_is_not_waited_for() -> None:
+    def signs(ago: float) -> Signs:
+        at = datetime.fromtimestamp(10_000 - ago, UTC).isoformat().replace("+00:00", "Z")
+        unready = {"type": "Ready", "status": "Unknown", "lastTransitionTime": at}
+        return Signs(nodes=({"metadata": {"name": "node-2"}, "status": {"conditions": [unready]}},), now=10_000)
+
+    assert (signs(3).node_comes(), signs(3).nodes_lost()) == (True, [])
+    assert not signs(300).node_comes()
+    assert len(signs(300).nodes_lost()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("write /var/lib/containerd/x: no space left on device", "a disk of node-2 is full"),
+        ("1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }", "a node's disk is nearly full"),
+        ("manifest unknown", ""),
+    ],
+)
+def test_a_full_disk_is_named_as_itself(words: str, told: str) -> None:
+    said = with_full_disk(words, "node-2")
+    assert said.startswith(words)
+    assert told in said
+    assert bool(told) is (said != words)

@@ -85,3 +85,21 @@ def test_an_invitation_is_read_from_the_join_command() -> None:
 def test_an_incomplete_join_command_is_refused_without_quoting_it(line: str, missing: str) -> None:
     with pytest.raises(ValueError, match=f"names no {missing}$"):
         kubeadm.invitation(line)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "state", "hopeless"),
+    [
+        (0, 19, "auto-restart", False),
+        (0, 20, "auto-restart", True),
+        (0, 20, "running", False),
+        # A run before has left it like that; what comes of it now is still to be seen.
+        (500, 505, "auto-restart", False),
+        (500, 3, "auto-restart", False),
+        (500, 21, "auto-restart", True),
+    ],
+)
+def test_a_kubelet_that_ends_again_and_again_is_told_apart(before: int, now: int, state: str, hopeless: bool) -> None:
+    shown = [f"NRestarts={count}\nSubState={state}\n" for count in (now, before)]
+    assert kubeadm.ends_again_and_again(*shown) is hopeless
+    assert not kubeadm.ends_again_and_again("", shown[1])

@@ -6,7 +6,9 @@ import fcntl
 import json
 import os
 import stat
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ REFUSED = (
 )
 REFUSAL = 'Node with name "node-1" and status "Ready" already exists in the cluster'
 TOKEN = "abcdef.0123456789abcdef"
+DROP_IN = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
 NEW = {"joined": False, "interrupted": False, "ca": ""}
 
 
@@ -30,13 +33,26 @@ class Machine:
         self.answers: list[tuple[int, str, str]] = [(0, "done", "")]
         self.lines: list[list[str]] = []
         self.configs: list[tuple[str, int]] = []
+        self.kubelet = "NRestarts=0\nSubState=running\n"
+        self.ended = threading.Event()
+        self.looks = 0
 
-    def run(self, command: list[str], pass_fds: list[int]) -> tuple[int, str, str]:
+    def run(self, command: list[str], **more: Any) -> tuple[int, str, str]:
         """Be kubeadm: the lock is held meanwhile, and the configuration is there for root alone."""
-        assert pass_fds
+        if command[0] == "journalctl":
+            return 0, f"the end of {command[-1]}, with {TOKEN}\n", ""
+        if command[0] == "systemctl":
+            # The first look finds a kubelet that has not ended yet.
+            self.looks += "NRestarts" in command[2]
+            kubelet = self.kubelet if self.looks > 1 else "NRestarts=0\nSubState=dead\n"
+            return 0, kubelet if "NRestarts" in command[2] else f"{DROP_IN}\n", ""
+        assert more["pass_fds"]
+        more["before_communicate_callback"](SimpleNamespace(terminate=self.ended.set))
         config = Path(command[command.index("--config") + 1])
         self.configs.append((config.read_text(), stat.S_IMODE(config.stat().st_mode)))
         self.lines.append(command)
+        if "SubState=running" not in self.kubelet:
+            assert self.ended.wait(10)
         return self.answers.pop(0)
 
     @property
@@ -62,6 +78,8 @@ def plugin(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(loaded, "KUBELET_CONF", str(tmp_path / "kubelet.conf").lstrip("/"))
     monkeypatch.setattr(loaded, "ca_sum", lambda _text: "sum")
     monkeypatch.setattr(loaded, "PAUSE", 0)
+    monkeypatch.setattr(loaded, "LOOK", 0.01)
+    monkeypatch.setattr(loaded, "of_disks", lambda: "the disk of /var is full")
     return loaded
 
 
@@ -155,6 +173,23 @@ def test_a_run_that_goes_on_stays_one_that_goes_on_whatever_the_checks_say(plugi
 def test_a_kubeadm_that_hangs_is_stopped_and_says_so(plugin: Any, machine: Machine) -> None:
     machine.answers = [(124, "waiting for the kubelet", "")]
     assert "stopped after 7 s" in join(plugin, timeout=7).msg
+
+
+def test_a_failure_quotes_the_kubelets_journal_and_what_changes_it(plugin: Any, machine: Machine) -> None:
+    machine.answers = [(124, "waiting for the kubelet", "")]
+    ended = join(plugin)
+    assert f"kubelet.service is changed by {DROP_IN}" in ended.msg
+    assert "    | the end of --unit=kubelet.service, with ********" in ended.msg
+    assert "    | the end of --unit=containerd.service" in ended.msg
+    assert "the disk of /var is full" in ended.msg
+
+
+def test_a_kubelet_that_ends_again_and_again_ends_the_wait(plugin: Any, machine: Machine) -> None:
+    machine.kubelet = "NRestarts=20\nSubState=auto-restart\n"
+    machine.answers = [(143, "waiting for the kubelet", "")]
+    ended = join(plugin)
+    assert "kubeadm join failed: the kubelet ends again and again\nwaiting for the kubelet" in ended.msg
+    assert machine.record == {"state": "started", "action": "join"}
 
 
 def test_only_one_kubeadm_is_at_work_on_a_machine(plugin: Any, machine: Machine, tmp_path: Path) -> None:

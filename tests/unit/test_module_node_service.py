@@ -289,7 +289,8 @@ def test_a_unit_that_does_not_start_shows_its_journal(plugin: Any, systemd: Syst
     systemd.shown, systemd.refused = dict(STOPPED), "start"
     ended = run_module(plugin, {"units": [UNIT]})
     assert ended.failed
-    assert "systemctl start thing.service failed: Job failed.\nlast lines of its journal:\nit broke" in ended.msg
+    assert "systemctl start thing.service failed: Job failed.\n" in ended.msg
+    assert "last lines of the journal of thing.service:\n    | it broke" in ended.msg
 
 
 ITEM = {"name": "kubelet", "url": "http://mirror/kubelet", "sha256": "0" * 64, "dest": "/opt/kubelet"}
@@ -374,4 +375,5 @@ def test_a_unit_that_does_not_answer_in_time_is_named_with_the_reason(
     ended = run_module(plugin, {"units": [{**UNIT, "answers": [url]}]})
     assert ended.failed
     assert f"thing.service is up, and {url} does not answer after 0 s: HTTP Error 503" in ended.msg
+    assert "    | it broke" in ended.msg
     assert "journalctl -u thing.service" in ended.msg

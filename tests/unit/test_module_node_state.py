@@ -89,8 +89,30 @@ def test_another_system_is_refused_by_its_name(
 
 
 def test_role_host_looks_before_it_touches_anything() -> None:
-    tasks = yaml.safe_load((ROOT / "roles/host/tasks/main.yml").read_text())
-    assert tasks[0]["node_state"]["known_systems"] == "{{ __host_known_systems }}"
+    first = yaml.safe_load((ROOT / "roles/host/tasks/main.yml").read_text())[0]
+    assert first["ansible.builtin.import_tasks"] == "look.yml"
+    (look_at,) = yaml.safe_load((ROOT / "roles/host/tasks/look.yml").read_text())
+    assert look_at["node_state"]["known_systems"] == "{{ __host_known_systems }}"
+
+
+def test_all_that_is_wrong_is_named_at_once(plugin: Any, machine: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.node |= {"os": "debian", "os_version": "11", "os_name": "Debian GNU/Linux 11", "interface": ""}
+    asked: list[Any] = []
+
+    def unfit(*given: Any, **more: Any) -> list[str]:
+        asked.append((given[2], more["apart"]))
+        return ["it has too little of everything"]
+
+    monkeypatch.setattr(plugin, "hindrances", unfit)
+    monkeypatch.setattr(plugin.time, "time", lambda: 1000.0)
+    ended = look(plugin, role="worker", clock=910)
+    assert [line.partition(";")[0][:30] for line in ended.msg.splitlines()] == [
+        "this machine runs Debian GNU/L",
+        "no interface holds 192.0.2.101",
+        "it has too little of everythin",
+    ]
+    assert asked == [("worker", 90.0)]
+    assert "too little" not in look(plugin).msg
 
 
 @pytest.mark.parametrize(("name", "refused"), [("web-1", True), ("node-1", False), ("", False)])

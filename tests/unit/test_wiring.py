@@ -263,3 +263,23 @@ def test_what_a_node_that_is_away_is_not_waited_for(joined: dict[str, bool], spe
     facts = {name: {"slipway_joined": value} for name, value in joined.items()}
     assert wired("metallb_speakers", facts) == speakers
     assert wired("istio_nodes_away", facts) == away
+
+
+@pytest.mark.parametrize(
+    ("provider", "roles"),
+    [
+        ("hosts", {"ctrl": "controller", "node-1": "worker", "mirror-1": "mirror"}),
+        # Machines that Slipway makes are fit for what they are made for.
+        ("docker", {"ctrl": "", "node-1": "", "mirror-1": ""}),
+    ],
+)
+def test_hosts_are_asked_whether_they_are_fit_for_their_role(provider: str, roles: dict[str, str]) -> None:
+    found = {name: wired("host_role", slipway_provider=provider, inventory_hostname=name) for name in roles}
+    assert found == roles
+
+
+def test_hosts_are_asked_right_after_the_settings_and_others_not_at_all() -> None:
+    site = [play["import_playbook"] for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())]
+    assert site[:3] == ["validate.yml", "contact.yml", "artifacts.yml"]
+    tasks = [task for play in yaml.safe_load((ROOT / "playbooks/contact.yml").read_text()) for task in play["tasks"]]
+    assert [task["name"] for task in tasks if "slipway_provider == 'hosts'" not in task["when"]] == []

@@ -225,3 +225,13 @@ def test_a_pod_that_has_failed_is_not_waited_for() -> None:
     assert workloads.reason("client", [{**client, "status": {**status, "phase": "Pending"}}]) == (
         "client is starting on no node (istio-init ended with 1, agent PodInitializing)"
     )
+
+
+def test_so_many_pods_of_a_daemon_set_are_enough_where_a_node_is_away() -> None:
+    status = {"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 2}
+    speaker = {"kind": "DaemonSet", "metadata": {"generation": 2}, "status": {**status, "numberAvailable": 2}}
+    assert [workloads.rolled_out(speaker, enough) for enough in (None, 3, 2)] == [False, False, True]
+    old = {**speaker, "metadata": {"generation": 3}}
+    assert not workloads.rolled_out(old, 1)
+    # Pods of the template before do not count.
+    assert not workloads.rolled_out({**speaker, "status": {**status, "updatedNumberScheduled": 0}}, 1)

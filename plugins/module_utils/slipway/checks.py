@@ -11,6 +11,7 @@ from itertools import combinations, count
 from pathlib import Path
 
 from . import releases, ssh_keys
+from .fitness import NEEDS
 from .mesh import port_fault
 from .settings import LARGEST, ROOT, Check, Fault, Settings, address_range, works
 
@@ -31,8 +32,8 @@ MIRROR_NAME = "mirror-1"
 MIRROR_CPUS = 1
 MIRROR_MEMORY = 1024
 
-# MiB that a machine must really get, whatever its limit: kubeadm's own floor, the kubelet's, the mirror's.
-FLOOR = {"controller": 1700, "worker": 700, "mirror": 256}
+# MiB that a machine must really get, whatever its limit.
+FLOOR = {role: needs.memory for role, needs in NEEDS.items()}
 
 GB = 10**9
 FIRST_RUN_GB = {"source": 30, "auto": 30, "upstream": 5}

@@ -22,6 +22,11 @@ _FOR_GOOD = re.compile(
 _ROOM = re.compile(r"exceeded quota|Insufficient |Too many pods|free ports")
 # istiod makes it in every namespace as soon as it is there itself.
 _MESH_STARTS = "istio-ca-root-cert"
+# Seconds after which a node that is not Ready is not taken for one that comes, or comes back.
+_NODE_COMES = 120.0
+# A disk of the pod's node is full, or nearly so, in the words of the kubelet, the runtime and the scheduler.
+_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_PRESSED = re.compile(r"disk-pressure|low on resource: (ephemeral-storage|inodes)")
 # Seconds that clocks may differ, and that a try may take.
 _MARGIN = 5.0
 _OF_MOUNTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox")
@@ -65,7 +70,16 @@ class Signs:
 
     def node_comes(self) -> bool:
         """Tell whether a node is not Ready: new, or about to come back. The scheduler names no taints."""
-        return any(condition(node, "Ready").get("status") != "True" for node in self.nodes)
+        return len(self.nodes_lost()) < sum(map(_not_ready, self.nodes))
+
+    def nodes_lost(self) -> list[Object]:
+        """Give the nodes that have not been Ready for so long that nobody waits for them."""
+        return [
+            node
+            for node in self.nodes
+            if self.now and _not_ready(node) and (since := _seconds(condition(node, "Ready").get("lastTransitionTime")))
+            and self.now - since >= _NODE_COMES
+        ]  # fmt: skip
 
     def names_claims(self) -> bool:
         """Tell whether a claim is warned of."""
@@ -73,6 +87,21 @@ class Signs:
 
 
 NONE = Signs()
+
+
+def _not_ready(node: Object) -> bool:
+    return bool(condition(node, "Ready").get("status") != "True")
+
+
+def with_full_disk(words: str, node: str | None) -> str:
+    """Add to what is said of a pod that it is a disk that is full, where that is what the words come from."""
+    if _FULL.search(words):
+        look = "df --human-readable / /var /var/lib/containerd"
+        return f"{words} (a disk of {node or 'its node'} is full; look there at: {look})"
+    if _PRESSED.search(words):
+        look = "kubectl describe nodes, and there at: df --human-readable"
+        return f"{words} (a node's disk is nearly full; look at: {look})"
+    return words
 
 
 def _last(event: Object) -> float:
@@ -157,7 +186,7 @@ def _place(pod: Object, pods: Iterable[Object], signs: Signs) -> str:
         # Others make room for it, or a node comes.
         return ""
     waits = f"; claims that are not bound: {', '.join(claims)}" if claims else ""
-    return f"no node takes it: {words}{waits}"
+    return f"no node takes it: {with_full_disk(words, None)}{waits}"
 
 
 def _claims(pod: Object, signs: Signs) -> dict[str, str]:
@@ -184,7 +213,8 @@ def _mounts(pod: Object, signs: Signs) -> str:
     events = [event for event in signs.lasting(pod, _OF_MOUNTS) if _MESH_STARTS not in _said(event)]
     # The kubelet's summary names volumes and no reason.
     events.sort(key=lambda event: "timed out waiting for the condition" in _said(event))
-    return next((f"{event['reason']}: {_said(event)}" for event in events), "")
+    node = (pod.get("spec") or {}).get("nodeName")
+    return next((f"{event['reason']}: {with_full_disk(_said(event), node)}" for event in events), "")
 
 
 def beside(pod: Object, signs: Signs) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from .units import parse_show
+
 # A run that was killed leaves its own files and services behind; kubeadm's own checks would then refuse to finish it.
 LEFT_BEHIND = (
     "DirAvailable--var-lib-etcd",
@@ -28,6 +30,8 @@ LEFT_BEHIND = (
 )
 # A machine made anew under its name is refused until the cluster notices that the one before it is gone.
 STALE_NODE = re.compile(r"Node with name \S+ and status \S*Ready\S* already exists in the cluster")
+# Starts of a kubelet, one a second, after which it does not come up by itself.
+RESTARTS = 20
 SECRET = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b|\b[0-9a-f]{64}\b")
 
 
@@ -73,6 +77,18 @@ def is_refused_for_predecessor(output: str) -> bool:
 def is_refused_by_checks(output: str) -> bool:
     """Tell whether kubeadm's own checks ended the run before it did anything."""
     return "[preflight] Some fatal errors occurred" in output
+
+
+def ends_again_and_again(shown: str, before: str) -> bool:
+    """Tell whether a unit that is started anew whenever it ends has ended often since a look ``before``.
+
+    Both are what ``systemctl show`` says of its ``NRestarts`` and ``SubState``. One that was told to start since counts
+    from nothing again.
+    """
+    now, first = (parse_show(text).get("NRestarts", "") for text in (shown, before))
+    ends = int(now) if now.isdigit() else 0
+    ended = int(first) if first.isdigit() else 0
+    return parse_show(shown).get("SubState") != "running" and ends - (ended if ended <= ends else 0) >= RESTARTS
 
 
 def without_secrets(text: str) -> str:

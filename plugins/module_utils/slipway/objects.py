@@ -15,15 +15,16 @@ import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import yaml
 
-from . import last_words, workloads
+from . import last_words, webhooks, workloads
 from .cluster import MANAGER, BusyError, Cluster, Object, stripped
 from .errors import SlipwayError
 from .holdups import NONE, Signs, finds_no_node
+from .status.judge import node_trouble
 
 try:
     from yaml import CSafeLoader as Loader
@@ -131,6 +132,15 @@ def stages(objects: Iterable[Object]) -> list[list[Object]]:
 
 
 @dataclass
+class _Behind:
+    """What has been seen so far of what stands behind webhooks: since when workloads are held up, and pods Ready."""
+
+    followed: dict[tuple[str, str], workloads.Rollouts] = field(default_factory=dict)
+    looked: float | None = None
+    ready: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass
 class Applier:
     """Applies objects to ``cluster``; with ``dry_run`` the API server only says what it would do.
 
@@ -180,14 +190,78 @@ class Applier:
         return gone
 
     def _patiently(self, until: float, what: Callable[..., list[T]], *arguments: Any) -> list[T]:
-        """Do something, and again until the time ``until`` where the cluster says: not now."""
+        """Do something, and again until the time ``until`` where the cluster says: not now.
+
+        Raises BusyError when time is up, and SlipwayError as soon as a webhook that is waited for will not answer.
+        """
+        seen = _Behind()
         while True:
             try:
                 return what(*arguments)
-            except BusyError:
-                if time.monotonic() >= until:
+            except BusyError as exc:
+                late = time.monotonic() >= until
+                if told := self._unanswered(exc.message, seen, late=late):
+                    raise (BusyError if late else SlipwayError)(told) from exc
+                if late:
                     raise
                 time.sleep(_PAUSE)
+
+    def _unanswered(self, said: str, seen: _Behind, *, late: bool) -> str:
+        """Say why webhooks that ``said`` names will never answer, or when it is ``late``, do not; empty: they may."""
+        calls, now = webhooks.calls(said), time.monotonic()
+        if not calls or (not late and seen.looked is not None and now - seen.looked < _SIGNS):
+            return ""
+        seen.looked = now
+        places = {(call.namespace, call.service): call.lost for call in calls}
+        try:
+            faults = [
+                fault
+                for place, lost in places.items()
+                for fault in self._behind(place, seen, now, lost=lost, late=late)
+            ]
+            nodes = self.cluster.items("/api/v1/nodes") or [] if faults else []
+        except SlipwayError:
+            # It only tells more.
+            faults, nodes = [], []
+        if not faults and not late:
+            return ""
+        troubles = {node["metadata"]["name"]: node_trouble(node) for node in nodes}
+        faults += [f"node {name}: {trouble}" for name, trouble in sorted(troubles.items()) if trouble]
+        return "\n".join([webhooks.summary(said), *faults])
+
+    def _behind(self, place: tuple[str, str], seen: _Behind, now: float, *, lost: bool, late: bool) -> list[str]:
+        """Say what keeps a Service (namespace and name) from answering: Deployments, DaemonSets, pods, nodes."""
+        space, name = place
+        service = next(iter(self.look("v1", "Service", space, name)), None)
+        if service is None:
+            return [f"there is no Service {space}/{name}"] if late else []
+        selector = (service.get("spec") or {}).get("selector") or {}
+        sets, pods = (self._of(kind, space) for kind in _LISTED)
+        nodes = tuple(self.cluster.items("/api/v1/nodes") or [])
+        signs = replace(self._signs(space, pods, late=late), nodes=nodes, now=time.time())
+        own = [pod for pod in pods if webhooks.selects(selector, pod["metadata"].get("labels"))]
+        items = [
+            item
+            for kind in ("Deployment", "DaemonSet")
+            for item in self.look("apps/v1", kind, space)
+            if webhooks.selects(selector, item["spec"]["template"]["metadata"].get("labels"))
+        ]
+        serving = [pod for pod in own if workloads.rolled_out({**pod, "kind": "Pod"})]
+        held = {
+            identity(item): workloads.stuck(item, sets, pods, signs) or webhooks.on_lost_nodes(own, signs)
+            for item in items
+            if not serving
+        }
+        faults = seen.followed.setdefault(place, workloads.Rollouts(workloads.PATIENCE)).hopeless(now, held)
+        if late and not faults and not serving:
+            reasons = {identity(item): workloads.reason(item["metadata"]["name"], pods, signs) for item in items}
+            faults = [f"{item}: {held[item].removeprefix('!') or reason}" for item, reason in reasons.items()]
+        faults = self._with_last_words(faults, items, {space: sets}, {space: pods})
+        if not serving:
+            seen.ready.pop(place, None)
+        elif lost and (now - seen.ready.setdefault(place, now) >= webhooks.REACHED or late):
+            faults.append(webhooks.not_reached(serving, f"Service {space}/{name}"))
+        return faults
 
     def _take_all_away(self, stage: list[Object], take_away: Callable[[Object], Removed]) -> list[Removed]:
         self._learn({item["apiVersion"] for item in stage})
@@ -334,8 +408,12 @@ class Applier:
         """Wait until Deployments, DaemonSets and Pods among them can serve. Raises SlipwayError with the reasons."""
         self.rolled_out([one.live for one in applied if one.live["kind"] in _FOLLOWED], seconds)
 
-    def rolled_out(self, items: Iterable[Object], seconds: float, patience: float | None = None) -> None:
+    def rolled_out(
+        self, items: Iterable[Object], seconds: float, patience: float | None = None, enough: int | None = None
+    ) -> None:
         """Wait until Deployments and DaemonSets are rolled out and Pods Ready; of each its name and place are enough.
+
+        ``enough``: so many pods of each DaemonSet do.
 
         Raises NotRolledOutError as soon as pods of the newest template have been held up for ``patience`` seconds (by
         their image, a node, volumes, a quota), or for good, and when time is up.
@@ -345,9 +423,9 @@ class Applier:
         began = looked = time.monotonic()
         followed = workloads.Rollouts(workloads.PATIENCE if patience is None else patience)
         signs: dict[str, Signs] = {}
-        waiting = [item for item in items if not self._there(item)]
+        waiting = [item for item in items if not self._there(item, enough)]
         while waiting:
-            waiting = [item for item in self.cluster.many(self._present, waiting) if not self._there(item)]
+            waiting = [item for item in self.cluster.many(self._present, waiting) if not self._there(item, enough)]
             if not waiting:
                 return
             sets, pods = ({space: self._of(kind, space) for space in _spaces(waiting)} for kind in _LISTED)
@@ -429,8 +507,8 @@ class Applier:
         """Read a workload anew; one that is not there yet stays what it was, without a state."""
         return self.cluster.get(self.path(item)) or without_status(item)
 
-    def _there(self, item: Object) -> bool:
-        return "status" in item and workloads.rolled_out(item)
+    def _there(self, item: Object, enough: int | None) -> bool:
+        return "status" in item and workloads.rolled_out(item, enough)
 
     def _of(self, kind: str, namespace: str) -> list[Object]:
         root = "/apis/apps/v1" if kind == "replicasets" else "/api/v1"

@@ -64,14 +64,22 @@ def reason(name: str, pods: Iterable[Object], signs: Signs = NONE) -> str:
     return "; ".join(_troubles(own, signs) or held or _starting(own)) or "its pods are starting"
 
 
-def rolled_out(item: Object) -> bool:
-    """Whether all pods of a Deployment or a DaemonSet are of its newest template and can serve, or a Pod is Ready."""
+def rolled_out(item: Object, enough: int | None = None) -> bool:
+    """Whether all pods of a Deployment or a DaemonSet are of its newest template and can serve, or a Pod is Ready.
+
+    ``enough``: so many pods of a DaemonSet do, where nodes for others are away.
+    """
     if item["kind"] == "Deployment":
         return available(item)
     status = item.get("status") or {}
     if item["kind"] == "Pod":
         return any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or [])
     wanted = status.get("desiredNumberScheduled")
+    if enough is not None:
+        return bool(
+            status.get("observedGeneration") == item["metadata"].get("generation")
+            and min(status.get("updatedNumberScheduled", 0), status.get("numberReady", 0)) >= enough
+        )
     return bool(
         status.get("observedGeneration") == item["metadata"].get("generation")
         and status.get("updatedNumberScheduled", 0) == wanted
@@ -166,6 +174,7 @@ def cannot_start(pod: Object, signs: Signs = NONE) -> str:
             return f"!{what}"
         if reason in _PULLS:
             beside = holdups.beside(pod, signs)
+            what = holdups.with_full_disk(what, (pod.get("spec") or {}).get("nodeName"))
             return f"{what} ({beside})" if beside else what
         ended = (container.get("lastState") or {}).get("terminated") or {}
         why = ended.get("reason", "Error")
@@ -248,7 +257,7 @@ def _troubles(pods: Iterable[Object], signs: Signs) -> list[str]:
             continue
         name, status = pod["metadata"]["name"], pod.get("status", {})
         troubles += [
-            f"{name} finds no node ({condition.get('message', 'no reason given')})"
+            f"{name} finds no node ({holdups.with_full_disk(condition.get('message', 'no reason given'), None)})"
             for condition in status.get("conditions", [])
             if condition["type"] == "PodScheduled" and condition["status"] != "True"
         ]
@@ -256,7 +265,8 @@ def _troubles(pods: Iterable[Object], signs: Signs) -> list[str]:
             state = container.get("state", {})
             waiting = state.get("waiting", {})
             if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                troubles.append(f"{name} {waiting['reason']}: {waiting.get('message', '')}".strip(": "))
+                words = f"{name} {waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+                troubles.append(holdups.with_full_disk(words, (pod.get("spec") or {}).get("nodeName")))
             elif "running" in state and not container.get("ready"):
                 probe = holdups.unhealthy(pod, signs)
                 troubles.append(f"{name} runs and is not ready" + (f" ({probe})" if probe else ""))

@@ -1,0 +1,66 @@
+"""Machines ask each other's ports before anything of the cluster listens there."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from slipway import ports
+from slipway.ports import answer, bind, in_background, unreached
+
+HERE, OTHER = "127.0.0.1", "127.0.0.2"
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two ports that nobody has, one of each protocol."""
+    monkeypatch.setattr(ports, "_ANSWER", 0.1)
+    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        stream.bind((HERE, 0))
+        datagrams.bind((HERE, 0))
+        return [f"{stream.getsockname()[1]}/tcp", f"{datagrams.getsockname()[1]}/udp"]
+
+
+def test_ports_that_are_open_answer_until_everybody_has_asked(free: list[str]) -> None:
+    opened, taken = bind(HERE, free)
+    assert (list(opened), taken) == (free, [])
+    answering = threading.Thread(target=answer, args=(opened, 2, 20))
+    answering.start()
+    peers = {"ctrl": {"address": HERE, "ports": free}}
+    assert unreached(OTHER, peers) == {}
+    assert answering.is_alive()
+    assert unreached(HERE, peers) == {}
+    answering.join(5)
+    assert not answering.is_alive()
+    # They are free again at once, for what is to have them.
+    again, taken = bind(HERE, free)
+    assert taken == []
+    answer(again, 1, 0)
+
+
+def test_a_port_that_does_not_answer_is_named_with_how(free: list[str]) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        silent.bind((HERE, 0))
+        port = f"{silent.getsockname()[1]}/udp"
+        found = unreached(
+            HERE, {"ctrl": {"address": HERE, "ports": [free[0], port]}, "none": {"address": HERE, "ports": []}}
+        )
+    assert found == {"ctrl": {free[0]: "connection refused", port: "no answer"}}
+
+
+def test_a_port_that_another_program_has_is_told_apart(free: list[str]) -> None:
+    opened, _ = bind(HERE, free)
+    assert bind(HERE, free) == ({}, free)
+    answer(opened, 1, 0)
+    with pytest.raises(OSError, match="assign"):
+        bind("192.0.2.1", free)
+
+
+def test_whoever_opened_them_does_not_wait(free: list[str]) -> None:
+    opened, _ = bind(HERE, free)
+    began = time.monotonic()
+    in_background(opened, 1, 20)
+    assert time.monotonic() - began < 1
+    assert unreached(HERE, {"ctrl": {"address": HERE, "ports": free}}) == {}
