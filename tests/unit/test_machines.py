@@ -264,6 +264,13 @@ def test_the_plan_for_hosts_makes_nothing(tmp_path: Path) -> None:
     assert (store["user"], store["port"], store["key"]) == ("me", 2222, "")
 
 
+def test_what_would_be_made_of_hosts_is_said_by_their_names(tmp_path: Path) -> None:
+    page = settings(**HOSTS)
+    lines = machines.preview(machines.make_plan(page, page=tmp_path, state=tmp_path, root=tmp_path), page)
+    assert "ctrl         192.168.56.100   controller" in lines
+    assert "store        192.168.56.10    mirror" in lines
+
+
 def test_only_docker_has_a_node_image(tmp_path: Path) -> None:
     values = {"cluster_provider": "virtualbox", "cluster_mirror": False}
     plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=tmp_path)
