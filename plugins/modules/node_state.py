@@ -50,20 +50,32 @@ ansible_facts:
       description: >-
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
-        dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
+        dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
+        each with network, what and route), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), kubernetes (joined, controller, interrupted,
-        founding, foreign, etcd, sealed, node, ca, version, pod_cidr, registered, marked). V(registered) is whether the cluster has this node
-        with all that its kubelet and Flannel told of it, V(marked) whether as a controller; null when there was no telling.
+        founding, foreign, etcd, sealed, node, ca, version, pod_cidr, address, registered, marked, moved). V(registered) is whether the cluster has this node
+        with all that its kubelet and Flannel told of it, V(marked) whether as a controller, V(moved) whether its
+        Flannel told of another address; null when there was no telling.
       type: dict
       returned: always
 """
 
 import json
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.kubeapi import find_node
 from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration
+
+
+def ip(module: AnsibleModule, what: str) -> list[dict[str, Any]]:
+    """Give what ``ip`` knows of its addresses or IPv4 routes."""
+    code, out, err = module.run_command(["ip", "-json", what])
+    if code:
+        module.fail_json(msg=f"ip -json {what} failed ({err.strip()}); the package iproute2 has to be on the machine")
+    found: list[dict[str, Any]] = json.loads(out or "[]")
+    return found
 
 
 def main() -> None:
@@ -76,11 +88,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    code, out, err = module.run_command(["ip", "-json", "address"])
-    if code:
-        module.fail_json(msg=f"ip -json address failed ({err.strip()}); the package iproute2 has to be on the machine")
+    links, routes = (ip(module, what) for what in ("address", "route"))
     wanted = module.params["address"]
-    node = describe("/", json.loads(out), wanted, module.params["packages"])
+    node = describe("/", links, wanted, module.params["packages"], routes)
     known = module.params["known_systems"]
     if known and f"{node['os']} {node['os_version']}" not in known:
         module.fail_json(
@@ -98,7 +108,7 @@ def main() -> None:
             f"group_vars/all/cluster.yml, or take it out of the cluster first (kubectl delete node {known_as}; kubeadm reset on it)"
         )
     if not node["interface"]:
-        seen = ", ".join(i["local"] for link in json.loads(out) for i in link.get("addr_info", []) if "local" in i)
+        seen = ", ".join(i["local"] for link in links for i in link.get("addr_info", []) if "local" in i)
         module.fail_json(
             msg=f"no interface holds {wanted}, this machine's address on the node network (it has {seen}); "
             "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
@@ -107,7 +117,13 @@ def main() -> None:
     found = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
-    node["kubernetes"] |= registration(found, bool(node["kubernetes"]["pod_cidr"]))
+    node["kubernetes"] |= registration(found, bool(node["kubernetes"]["pod_cidr"]), wanted)
+    if node["nameservers_useless"]:
+        module.warn(
+            f"{name or wanted} names no name server that pods can use ({', '.join(node['nameservers_useless'])}: pods have "
+            f"IPv4 addresses alone, and neither the machine's loopback nor its zones), so cluster DNS asks "
+            f"{', '.join(node['nameservers'])}; name an IPv4 one in /etc/resolv.conf there"
+        )
     module.exit_json(changed=False, ansible_facts={"slipway_node": node})
 
 
