@@ -117,6 +117,25 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "shares addresses with cluster_pod_cidr 10.100.0.0/16",
         "cluster_service_cidr: 10.112.0.0/12",
     ),
+    # addresses that no machine can have
+    *(
+        ({key: network}, key, means, f"{key}: {works}")
+        for key, works in (
+            ("cluster_node_cidr", "192.168.56.0/24"),
+            ("cluster_pod_cidr", "10.244.0.0/16"),
+            ("cluster_service_cidr", "10.96.0.0/12"),
+        )
+        for network, means in (
+            ("127.0.0.0/16", "are loopback (127.0.0.0/8)"),
+            ("0.0.0.0/16", "are this host (0.0.0.0/8)"),
+            ("169.254.0.0/16", "are link-local addresses"),
+            ("224.0.0.0/16", "are multicast"),
+            ("240.0.0.0/16", "are reserved addresses"),
+            ("0.0.0.0/0", "are this host"),
+        )
+    ),
+    (hosts({**CTRL, "address": "127.0.0.1"}), "cluster_hosts[0].address", "loopback", "address: 192.168.56.101"),
+    (hosts({**CTRL, "address": "0.0.0.0"}), "cluster_hosts[0].address", "this host", "address: 192.168.56.101"),
     # sizes
     ({"cluster_service_cidr": "172.0.0.0/8"}, "cluster_service_cidr", "between /12 and /28", "172.0.0.0/12"),
     ({"cluster_service_cidr": "10.96.0.0/29"}, "cluster_service_cidr", "between /12 and /28", "10.96.0.0/28"),
@@ -672,6 +691,42 @@ def test_a_cluster_that_stands_keeps_what_it_was_founded_with(
     assert [problem.works for problem in found] == (
         [f"{works}, or `make down` before it is made anew"] if works else []
     )
+
+
+HERE = [
+    {"network": "172.17.0.0/16", "what": "interface docker0", "route": False},
+    {"network": "10.0.0.0/8", "what": "route 10.0.0.0/8 by tun0", "route": True},
+    {"network": "10.112.0.53/32", "what": "name server 10.112.0.53", "route": False},
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "what", "works"),
+    [
+        ({"cluster_pod_cidr": "172.17.0.0/16"}, "cluster_pod_cidr", "172.17.0.0/16 (interface docker0)", "10.244.0.0/16"),
+        ({"cluster_pod_cidr": "172.16.0.0/14"}, "cluster_pod_cidr", "172.17.0.0/16 (interface docker0)", "10.244.0.0/16"),
+        ({"cluster_service_cidr": "172.17.4.0/24"}, "cluster_service_cidr", "interface docker0", "10.96.0.0/12"),
+        (
+            {"cluster_service_cidr": "10.112.0.0/12", "cluster_pod_cidr": "10.96.0.0/16"},
+            "cluster_service_cidr",
+            "10.112.0.53/32 (name server 10.112.0.53)",
+            "100.64.0.0/16",
+        ),
+    ],
+)
+def test_networks_that_this_computer_uses_are_refused(values: dict[str, Any], key: str, what: str, works: str) -> None:
+    (problem,) = here(values, claimed=lambda: HERE).problems
+    assert (problem.key, problem.works) == (key, f"{key}: {works}")
+    assert what in problem.what
+
+
+def test_a_cluster_that_stands_is_not_asked_for_other_networks() -> None:
+    """What is there has the networks that it was founded with; whoever added a network since is told by nobody."""
+
+    def look() -> list[dict[str, Any]]:
+        raise AssertionError("looked")
+
+    assert here({}, founded=FOUNDED, claimed=look).problems == []
 
 
 def test_any_release_passes_where_none_is_known() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -75,6 +76,39 @@ def test_known_releases_of_kubernetes(tmp_path: Path) -> None:
     (tmp_path / "go/recipes.yml").write_text("kubernetes: {version: v1.37.0}\n")
     (tmp_path / "catalog.yml").write_text("images: {flannel: {version: d}, odd: 1}\n")
     assert surroundings.kubernetes_releases(tmp_path) == (frozenset(), "1.37.0")
+
+
+ADDRESSES = '[{"ifname": "eth0", "addr_info": [{"local": "192.0.2.7", "prefixlen": 24}]}]'
+ROUTES = '[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}]'
+
+
+@pytest.mark.parametrize(
+    ("provider", "pools", "taken"),
+    [
+        ("docker", "null", list(surroundings.POOLS)),
+        ("docker", '[{"Base": "10.7.0.0/16", "Size": 24}]', ["10.7.0.0/16"]),
+        ("docker", "Cannot connect", list(surroundings.POOLS)),
+        ("hosts", "null", []),
+    ],
+)
+def test_networks_of_this_computer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, pools: str, taken: list[str]
+) -> None:
+    answers = {"address": ADDRESSES, "route": ROUTES, "{{json .DefaultAddressPools}}": pools}
+    monkeypatch.setattr(
+        "subprocess.run", lambda command, **_: CompletedProcess(command, 0, answers[command[-1]], "")
+    )
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/docker")
+    (tmp_path / "resolv.conf").write_text("nameserver 10.96.0.10\n")
+    monkeypatch.setattr(surroundings, "RESOLVERS", (str(tmp_path / "resolv.conf"), str(tmp_path / "none")))
+    found = [claim["network"] for claim in surroundings.claimed(provider)]
+    assert found == ["192.0.2.0/24", "192.0.2.1/32", *taken, "10.96.0.10/32"]
+
+
+def test_a_computer_without_ip_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(surroundings, "RESOLVERS", ())
+    assert surroundings.claimed("docker") == []
 
 
 def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

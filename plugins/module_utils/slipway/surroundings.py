@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,13 @@ from .artifacts.cache import default_root
 from .checks import VIRTUALBOX_CONF, Network, Surroundings
 from .kubeapi import Api, ApiError
 from .machines import decide_mirror, decide_provider, records, vagrant_folder
+from .networks import Claim, claims, of_name_servers
+from .node import name_servers
 from .settings import ROOT, Settings
+
+RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+# Of what Docker takes its networks unless its daemon.json says otherwise.
+POOLS = ("172.17.0.0/16", "172.18.0.0/15", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14", "192.168.0.0/16")
 
 
 def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surroundings:
@@ -41,6 +49,7 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
         kubernetes_built=built,
         kubernetes_running=running,
         founded=founded(state / "kubeconfig") if running else {},
+        claimed=partial(claimed, provider),
     )
 
 
@@ -94,6 +103,31 @@ def virtualbox_networks(file: Path) -> tuple[str, ...]:
         except ValueError:
             continue
     return tuple(networks)
+
+
+def claimed(provider: str) -> list[Claim]:
+    """List the networks that this computer has and reaches, those that its Docker may take, and its name servers."""
+    found: list[Claim] = claims(*(_json("ip", "-json", what) or [] for what in ("address", "route")))
+    if provider == "docker" and shutil.which("docker"):
+        # Where nobody has set them, Docker does not name them.
+        pools = _json("docker", "info", "--format", "{{json .DefaultAddressPools}}") or [{"Base": text} for text in POOLS]
+        found += [{"network": pool["Base"], "what": "Docker takes networks of it", "route": False} for pool in pools]
+    return found + of_name_servers(name_servers(*map(_text, RESOLVERS)))
+
+
+def _json(*command: str) -> Any:
+    """Run a program and read what it prints; None where it is not there, or has nothing to say."""
+    try:
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
