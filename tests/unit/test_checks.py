@@ -64,6 +64,7 @@ FINE: list[dict[str, Any]] = [
     hosts(CTRL, cluster_metallb_addresses=["192.168.56.1-192.168.56.9"]),
     {"cluster_provider": "docker", "cluster_hosts": [CTRL, CTRL]},
     {"cluster_api_endpoint": "api.example.org:65535"},
+    {"cluster_api_endpoint": ".".join(["a" * 60] * 4) + ".abcdefghi:6443"},
     {"cluster_api_endpoint": "192.168.56.10", "cluster_mirror": False},
     {"cluster_api_endpoint": "192.168.56.100"},
     {"cluster_api_endpoint": "192.168.56.50:6443", **controllers(3)},
@@ -136,6 +137,23 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     (hosts({**CTRL, "address": "127.0.0.1"}), "cluster_hosts[0].address", "loopback", "address: 192.168.56.101"),
     (hosts({**CTRL, "address": "0.0.0.0"}), "cluster_hosts[0].address", "this host", "address: 192.168.56.101"),
+    # endpoints that lead to no controller
+    *(
+        ({"cluster_api_endpoint": text}, "cluster_api_endpoint", means, "cluster_api_endpoint: 192.168.56.100:6443")
+        for text, means in (
+            ("127.0.0.1", "loopback"),
+            ("127.0.0.1:6443", "loopback"),
+            ("0.0.0.0", "this host"),
+            ("169.254.1.1", "link-local"),
+            ("224.0.0.1", "multicast"),
+            ("255.255.255.255", "reserved"),
+            ("localhost", "is each machine itself"),
+            ("localhost:6443", "is each machine itself"),
+            ("api.localhost", "is each machine itself"),
+            ("localhost.localdomain", "is each machine itself"),
+            (".".join(["a" * 60] * 4) + ".abcdefghijk", "has 255 characters, and a name of DNS has 253 at most"),
+        )
+    ),
     # sizes
     ({"cluster_service_cidr": "172.0.0.0/8"}, "cluster_service_cidr", "between /12 and /28", "172.0.0.0/12"),
     ({"cluster_service_cidr": "10.96.0.0/29"}, "cluster_service_cidr", "between /12 and /28", "10.96.0.0/28"),
@@ -718,6 +736,34 @@ def test_networks_that_this_computer_uses_are_refused(values: dict[str, Any], ke
     (problem,) = here(values, claimed=lambda: HERE).problems
     assert (problem.key, problem.works) == (key, f"{key}: {works}")
     assert what in problem.what
+
+
+@pytest.mark.parametrize(
+    ("addresses", "what"),
+    [
+        (["192.0.2.50"], ""),
+        (["127.0.0.1", "192.0.2.50"], ""),
+        ([], "this computer finds no IPv4 address for api.example.org, and the cluster is reached by it"),
+        (["127.0.1.1"], "this computer finds 127.0.1.1 for api.example.org, which is loopback (127.0.0.0/8)"),
+        (["10.244.0.5"], "this computer finds 10.244.0.5 for api.example.org, which lies in cluster_pod_cidr"),
+    ],
+)
+def test_an_endpoint_that_leads_nowhere_is_refused_before_anything_is_founded(addresses: list[str], what: str) -> None:
+    asked: list[str] = []
+
+    def resolve(name: str) -> list[str]:
+        asked.append(name)
+        return addresses
+
+    values = {"cluster_api_endpoint": "api.example.org:6443"}
+    problems = here(values, resolve=resolve).problems
+    assert asked == ["api.example.org"]
+    assert [(problem.key, what in problem.what) for problem in problems] == [("cluster_api_endpoint", True)] * bool(what)
+    assert all("cluster_api_endpoint: 192.168.56.100:6443" in problem.works for problem in problems)
+    # A cluster that stands, and an endpoint without a name.
+    assert here(values, founded=BALANCED, resolve=resolve).problems == []
+    assert here({"cluster_api_endpoint": "192.168.56.100"}, resolve=resolve).problems == []
+    assert asked == ["api.example.org"]
 
 
 def test_a_cluster_that_stands_is_not_asked_for_other_networks() -> None:

@@ -125,6 +125,18 @@ def test_name_servers_that_pods_cannot_use_are_told_from_none_at_all() -> None:
     assert node.useless_name_servers("search a\n") == []
 
 
+def test_a_name_is_looked_up_as_every_program_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = (2, 1, 6, "", ("192.0.2.50", 0))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_arguments: [entry, entry])
+    assert node.resolve("api.example.org") == ["192.0.2.50"]
+
+    def fail(*_arguments: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    assert node.resolve("api.example.org") == []
+
+
 def lay(root: Path, files: dict[str, str]) -> str:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,8 @@ NODE_POD_PREFIX = 24
 SERVICE_PREFIXES = (12, 28)
 
 ENDPOINT = "cluster_api_endpoint"
+LONGEST_NAME = 253
+LOCAL_NAME = re.compile(r"(.+\.)?localhost(\.localdomain)?|(ip6-)?loopback")
 OF_PODS_AND_SERVICES = ("cluster_pod_cidr", "cluster_service_cidr")
 
 # Not "mirror": Ansible warns of a host that is called as its group.
@@ -81,6 +83,8 @@ class Surroundings:
     kubernetes_running: str = ""
     founded: Mapping[str, str] = field(default_factory=dict)
     claimed: Callable[[], list[networks.Claim]] = list
+    # The IPv4 addresses of a name.
+    resolve: Callable[[str], list[str]] = lambda _: ["192.0.2.1"]
 
 
 def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
@@ -457,24 +461,63 @@ def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
     host, _, port = settings.cluster_api_endpoint.partition(":")
     if port and int(port) > 65535:
         yield Fault(key, "has a port above 65535", f"cluster_api_endpoint: {host}:6443")
-    if not re.fullmatch(r"[\d.]+", host):
+    if not host:
         return
     everyone = members(settings, with_mirror=settings.cluster_mirror is not False)
-    controllers = [member.address for member in everyone if member.role == "controller"]
-    example = works(key, f"{controllers[0]}:6443" if controllers else None)
+    example = _endpoint_that_works(settings)
+    if not re.fullmatch(r"[\d.]+", host):
+        if len(host) > LONGEST_NAME:
+            what = f"has {len(host)} characters, and a name of DNS has {LONGEST_NAME} at most"
+            yield Fault(key, what, example)
+        elif LOCAL_NAME.fullmatch(host):
+            yield Fault(key, f"{host} is each machine itself, and every node is to reach the controllers by it", example)
+        return
     try:
         address = Address(host)
     except ValueError:
         yield Fault(key, f"{host} is not an IPv4 address", example)
         return
+    if means := networks.special(host):
+        yield Fault(key, f"is {means}, and every node is to reach the controllers by it", example)
+        return
     other = [member.name for member in everyone if member.role != "controller" and member.address == host]
-    ranges = [(name, getattr(settings, name)) for name in OF_PODS_AND_SERVICES]
-    ranges += [("cluster_metallb_addresses", text) for text in settings.cluster_metallb_addresses]
-    inside = [f"{name} {text}" for name, text in ranges if _overlap(address_range(text), (address, address))]
+    inside = _handed_out(settings, address)
     if other:
         yield Fault(key, f"is the address of {other[0]}, which is no controller", example)
     elif inside:
         yield Fault(key, f"lies in {inside[0]}, which is the cluster's to hand out", example)
+
+
+def _endpoint_that_works(settings: Settings) -> str:
+    controllers = [member.address for member in members(settings, with_mirror=False) if member.role == "controller"]
+    return works((ENDPOINT,), f"{controllers[0]}:6443" if controllers else None)
+
+
+def _handed_out(settings: Settings, address: Address) -> list[str]:
+    """Name the networks of the page in which the cluster gives addresses to pods and Services, and ``address`` lies."""
+    ranges = [(name, getattr(settings, name)) for name in OF_PODS_AND_SERVICES]
+    ranges += [("cluster_metallb_addresses", text) for text in settings.cluster_metallb_addresses]
+    return [f"{name} {text}" for name, text in ranges if _overlap(address_range(text), (address, address))]
+
+
+@_local_rule(*_NETWORK_USERS)
+def _endpoint_is_found(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    host = settings.cluster_api_endpoint.partition(":")[0]
+    # Of what is no name, and of names that are wrong in themselves, their own rule tells.
+    is_name = host and not re.fullmatch(r"[\d.]+", host) and not LOCAL_NAME.fullmatch(host) and len(host) <= LONGEST_NAME
+    if not is_name or ENDPOINT in around.founded:
+        return
+    example = f"{_endpoint_that_works(settings)}, or an entry for {host} in DNS or in /etc/hosts here and on every node"
+    found = around.resolve(host)
+    wrong = [(address, f"is {networks.special(address)}") for address in found if networks.special(address)]
+    for address in found:
+        wrong += [(address, f"lies in {text}, which is the cluster's to hand out") for text in _handed_out(settings, Address(address))]
+    if not found:
+        what = f"this computer finds no IPv4 address for {host}, and the cluster is reached by it"
+        yield Fault((ENDPOINT,), what, example)
+    elif {address for address, _ in wrong} == set(found):
+        what = f"this computer finds {wrong[0][0]} for {host}, which {wrong[0][1]}"
+        yield Fault((ENDPOINT,), what, example)
 
 
 @_local_rule("cluster_ssh_keys")

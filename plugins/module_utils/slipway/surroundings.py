@@ -17,7 +17,7 @@ from .checks import VIRTUALBOX_CONF, Network, Surroundings
 from .kubeapi import Api, ApiError
 from .machines import decide_mirror, decide_provider, records, vagrant_folder
 from .networks import Claim, claims, of_name_servers
-from .node import name_servers
+from .node import name_servers, resolve
 from .settings import ROOT, Settings
 
 RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
@@ -50,6 +50,7 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
         kubernetes_running=running,
         founded=founded(state / "kubeconfig") if running else {},
         claimed=partial(claimed, provider),
+        resolve=resolve,
     )
 
 
