@@ -18,6 +18,10 @@ options:
     description: Name of its node; whether the cluster that this machine is in has that node is then asked there. Empty for no question.
     type: str
     default: ""
+  endpoint:
+    description: Name by which nodes are to reach the API; a machine that is in no cluster yet looks it up. Empty for no question.
+    type: str
+    default: ""
   packages:
     description: Debian packages that a role is going to ask for; those not installed are named in RV(ansible_facts.slipway_node.packages_missing).
     type: list
@@ -51,7 +55,7 @@ ansible_facts:
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
-        each with network, what and route), clock (the process that keeps the time, or empty),
+        each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), kubernetes (joined, controller, interrupted,
         founding, foreign, etcd, sealed, node, ca, version, pod_cidr, address, registered, marked, moved). V(registered) is whether the cluster has this node
         with all that its kubelet and Flannel told of it, V(marked) whether as a controller, V(moved) whether its
@@ -66,7 +70,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.kubeapi import find_node
-from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration
+from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration, resolve
 
 
 def ip(module: AnsibleModule, what: str) -> list[dict[str, Any]]:
@@ -83,6 +87,7 @@ def main() -> None:
         argument_spec={
             "address": {"type": "str", "required": True},
             "node": {"type": "str", "default": ""},
+            "endpoint": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
             "known_systems": {"type": "list", "elements": "str", "default": []},
         },
@@ -113,6 +118,8 @@ def main() -> None:
             msg=f"no interface holds {wanted}, this machine's address on the node network (it has {seen}); "
             "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
         )
+    endpoint = module.params["endpoint"]
+    node["endpoint"] = {endpoint: resolve(endpoint)} if endpoint and not node["kubernetes"]["joined"] else {}
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""
     found = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.

@@ -54,6 +54,7 @@ NODE = {
     "nameservers": ["192.0.2.1"],
     "nameservers_useless": [],
     "networks": [],
+    "endpoint": {},
     "clock": "",
     "hosts_template": "",
 }

@@ -153,6 +153,19 @@ def test_a_machine_with_name_servers_for_pods_is_not_warned_of(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("name", "joined", "found"), [
+    ("api.example.org", False, {"api.example.org": ["192.0.2.50"]}),
+    ("api.example.org", True, {}),
+    ("", False, {}),
+])
+def test_the_endpoint_is_looked_up_where_a_machine_is_to_use_it(
+    plugin: Any, machine: Looks, monkeypatch: pytest.MonkeyPatch, name: str, joined: bool, found: dict[str, list[str]]
+) -> None:
+    monkeypatch.setattr(plugin, "resolve", lambda _name: ["192.0.2.50"])
+    machine.node["kubernetes"]["joined"] = joined
+    assert look(plugin, endpoint=name).result["ansible_facts"]["slipway_node"]["endpoint"] == found
+
+
 ANSWER = {"192.0.2.90": ["02:42:c0:00:02:65"]}
 
 

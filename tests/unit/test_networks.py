@@ -129,3 +129,22 @@ def test_the_address_of_a_controller_stays(asked: str, refused: bool) -> None:
     faults = node_faults({"ctrl": node}, WANTED, {"ctrl": asked} if asked else {})
     assert bool(faults) is refused
     assert all("controller with the address 192.0.2.100, and the page gives it 192.0.2.7" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "joined", "refused"),
+    [
+        ({"api.example.org": []}, False, "node-1 finds no IPv4 address for api.example.org"),
+        ({"api.example.org": ["127.0.1.1"]}, False, "node-1 finds 127.0.1.1 for api.example.org"),
+        ({"api.example.org": ["192.0.2.50"]}, False, ""),
+        ({"api.example.org": ["127.0.1.1", "192.0.2.50"]}, False, ""),
+        ({"api.example.org": []}, True, ""),
+        ({}, False, ""),
+    ],
+)
+def test_an_endpoint_that_a_machine_does_not_find_is_named_with_the_machine(
+    endpoint: dict[str, list[str]], joined: bool, refused: str
+) -> None:
+    node = seen(networks=[], endpoint=endpoint, kubernetes={"joined": joined, "address": ""})
+    faults = node_faults({"node-1": node}, WANTED, {})
+    assert [refused in fault and "/etc/hosts of node-1" in fault for fault in faults] == [True] * bool(refused)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .checks import free_network
-from .networks import Claim, in_the_way, of_name_servers
+from .networks import Claim, in_the_way, of_name_servers, special
 
 
 def node_faults(
@@ -32,6 +32,13 @@ def node_faults(
                 f"{name} is a controller with the address {known}, and the page gives it {asked}: etcd and the "
                 f"certificates of the cluster hold its address, so it stays. What works: give {name} its address back"
             )
+        for host, found in node.get("endpoint", {}).items() if not state.get("joined") else ():
+            if not any(not special(address) for address in found):
+                what = f"finds {found[0]}" if found else "finds no IPv4 address"
+                faults.append(
+                    f"cluster_api_endpoint: {name} {what} for {host}, by which it is to reach the controllers. What works: "
+                    f"an entry for {host} in DNS or in /etc/hosts of {name}, or the address of a controller"
+                )
         for key, network in wanted.items() if not state.get("joined") else ():
             for claim in in_the_way(network, _claimed(node)):
                 rest = [*everything, *(other for other in others if other["what"] != key)]
