@@ -711,6 +711,24 @@ def test_a_cluster_that_stands_keeps_what_it_was_founded_with(
     )
 
 
+def test_a_made_controller_keeps_its_address() -> None:
+    """Its number follows from its name: another address is another node network."""
+    moved = {"cluster_node_cidr": "192.168.99.0/24", "cluster_metallb_addresses": []}
+    (problem,) = here(moved, controllers={"ctrl": "192.168.56.100"}).problems
+    assert problem.key == "cluster_node_cidr"
+    assert "ctrl is a controller at 192.168.56.100, which etcd and the certificates of the cluster hold" in problem.what
+    assert problem.works == "cluster_node_cidr: 192.168.56.0/24, or `make down` before it is made anew"
+    assert here({}, controllers={"ctrl": "192.168.56.100", "ctrl-2": "192.168.56.12"}).problems == []
+
+
+def test_a_controller_that_is_a_host_keeps_its_address_and_a_worker_may_have_another() -> None:
+    around = {"provider": "hosts", "controllers": {"ctrl": "192.168.56.100"}}
+    (problem,) = here(hosts({**CTRL, "address": "192.168.56.77"}, NODE), **around).problems
+    assert (problem.key, problem.value) == ("cluster_hosts[0].address", "192.168.56.77")
+    assert problem.works.startswith("address: 192.168.56.100, or `sudo kubeadm reset --force` on every host and `make down`")
+    assert here(hosts(CTRL, {**NODE, "address": "192.168.56.77"}), **around).problems == []
+
+
 HERE = [
     {"network": "172.17.0.0/16", "what": "interface docker0", "route": False},
     {"network": "10.0.0.0/8", "what": "route 10.0.0.0/8 by tun0", "route": True},

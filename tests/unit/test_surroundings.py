@@ -121,6 +121,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "vagrant/machines/ctrl/docker/id").write_text("abc")
     monkeypatch.setattr(surroundings, "running_kubernetes", lambda file: f"what {file.relative_to(tmp_path)} says")
     monkeypatch.setattr(surroundings, "founded", lambda file: {"of": str(file.relative_to(tmp_path))})
+    monkeypatch.setattr(surroundings, "controllers", lambda file: {"ctrl": file.name})
     seen = surroundings.look_around(Settings(), state=tmp_path)
     assert (seen.provider, seen.with_mirror, seen.existing) == ("docker", True, frozenset({"ctrl"}))
     assert seen.memory_total is not None
@@ -131,7 +132,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     assert seen.cache_used() == 0
     assert seen.kubernetes_built == Settings().cluster_kubernetes_version
     assert seen.kubernetes_running == "what kubeconfig says"
-    assert seen.founded == {"of": "kubeconfig"}
+    assert (seen.founded, seen.controllers) == ({"of": "kubeconfig"}, {"ctrl": "kubeconfig"})
     # A cluster that does not answer is not waited for twice.
     monkeypatch.setattr(surroundings, "running_kubernetes", lambda _: "")
     assert surroundings.look_around(Settings(), state=tmp_path).founded == {}
@@ -203,3 +204,24 @@ def test_what_a_cluster_was_founded_with(
     asked = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
     kubeconfig = cluster(tmp_path, monkeypatch, text, asked, answer)
     assert surroundings.founded(kubeconfig) == found
+
+
+CONTROLLER = {
+    "metadata": {"name": "ctrl"},
+    "status": {"addresses": [{"type": "Hostname", "address": "ctrl"}, {"type": "InternalIP", "address": "192.0.2.100"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ((200, {"items": [CONTROLLER, {"metadata": {"name": "ctrl-2"}}]}), {"ctrl": "192.0.2.100"}),
+        ((403, {"message": "no"}), {}),
+        (ApiError("refused"), {}),
+    ],
+)
+def test_the_addresses_of_controllers_that_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, found: dict[str, str]
+) -> None:
+    asked = "/api/v1/nodes?labelSelector=node-role.kubernetes.io/control-plane"
+    assert surroundings.controllers(cluster(tmp_path, monkeypatch, "k", asked, answer)) == found

@@ -82,6 +82,8 @@ class Surroundings:
     kubernetes_built: str = ""
     kubernetes_running: str = ""
     founded: Mapping[str, str] = field(default_factory=dict)
+    # The addresses of controllers that are in the cluster, by name.
+    controllers: Mapping[str, str] = field(default_factory=dict)
     claimed: Callable[[], list[networks.Claim]] = list
     # The IPv4 addresses of a name.
     resolve: Callable[[str], list[str]] = lambda _: ["192.0.2.1"]
@@ -608,7 +610,33 @@ def _founding_stays(settings: Settings, around: Surroundings) -> Iterator[Fault]
             asked = f"{asked}:6443" if asked and ":" not in asked else asked
         if asked != kept:
             what = f"a cluster keeps what it was founded with, and this one has {kept or 'none of its own'}"
-            yield Fault((key,), what, f"{works((key,), kept)}, or `make down` before it is made anew")
+            yield Fault((key,), what, f"{works((key,), kept)}, {_made_anew(around)}")
+
+
+def _made_anew(around: Surroundings) -> str:
+    reset = "`sudo kubeadm reset --force` on every host and " if around.provider == "hosts" else ""
+    return f"or {reset}`make down` before it is made anew"
+
+
+@_local_rule(*_MACHINES)
+def _controllers_keep_their_addresses(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    moved = [
+        (member, around.controllers[member.name])
+        for member in members(settings, with_mirror=False)
+        if around.controllers.get(member.name, member.address) != member.address
+    ]
+    names = [host.name for host in settings.cluster_hosts]
+    for member, known in moved:
+        what = f"{member.name} is a controller at {known}, which etcd and the certificates of the cluster hold"
+        if settings.cluster_provider == "hosts":
+            key: tuple[str | int, ...] = ("cluster_hosts", names.index(member.name), "address")
+            yield Fault(key, what, f"address: {known}, {_made_anew(around)}")
+        else:
+            # The number of a made machine follows from its name, so one says it of all.
+            before = Network((known, Network(settings.cluster_node_cidr).prefixlen), strict=False)
+            works_too = f"{works(('cluster_node_cidr',), str(before))}, {_made_anew(around)}"
+            yield Fault(("cluster_node_cidr",), what, works_too)
+            return
 
 
 @_local_rule("cluster_provider", "cluster_node_cidr")

@@ -14,6 +14,7 @@ import yaml
 
 from .artifacts.cache import default_root
 from .checks import VIRTUALBOX_CONF, Network, Surroundings
+from .founding import Founding, kept
 from .kubeapi import Api, ApiError
 from .machines import decide_mirror, decide_provider, records, vagrant_folder
 from .networks import Claim, claims, of_name_servers
@@ -32,7 +33,12 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
     cache = default_root()
     total, available = memory()
     minors, built = kubernetes_releases(root / "artifacts")
-    running = running_kubernetes(state / "kubeconfig")
+    running, known = running_kubernetes(state / "kubeconfig"), kept(state)
+    if running:
+        known = Founding(founded(state / "kubeconfig"), controllers(state / "kubeconfig"))
+    elif provider != "hosts" and existing.keys().isdisjoint(known.controllers):
+        # Its controllers are gone, and the cluster with them.
+        known = Founding()
     return Surroundings(
         root=root,
         provider=provider,
@@ -48,7 +54,8 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
         kubernetes_minors=minors,
         kubernetes_built=built,
         kubernetes_running=running,
-        founded=founded(state / "kubeconfig") if running else {},
+        founded=known.values,
+        controllers=known.controllers,
         claimed=partial(claimed, provider),
         resolve=resolve,
     )
@@ -163,6 +170,17 @@ def founded(kubeconfig: Path) -> dict[str, str]:
         }
     except (yaml.YAMLError, KeyError, TypeError):
         return {}
+
+
+def controllers(kubeconfig: Path) -> dict[str, str]:
+    """Ask the cluster that an earlier run made for the addresses of its controllers, by name; empty: no answer."""
+    found = _answer(kubeconfig, "/api/v1/nodes?labelSelector=node-role.kubernetes.io/control-plane")
+    return {
+        node["metadata"]["name"]: entry["address"]
+        for node in found.get("items", [])
+        for entry in node.get("status", {}).get("addresses", [])
+        if entry["type"] == "InternalIP"
+    }
 
 
 def _answer(kubeconfig: Path, path: str) -> dict[str, Any]:
