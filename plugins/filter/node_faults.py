@@ -1,4 +1,4 @@
-"""Filter of the role host: what of the page cannot be on machines as they are; the answer comes from slipway.node_checks."""
+"""Filter of the role host: what of the page cannot be on machines as they are; see slipway.node_checks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ DOCUMENTATION = r"""
 name: node_faults
 short_description: Say what of the page cannot be on machines as they are
 description:
-  - Holds the networks of pods and Services against the interfaces, routes and name servers of every machine that was looked at,
-    and the address of every controller that is in a cluster against the one that it is to have.
+  - Holds the networks of pods and Services against the interfaces, routes and name servers of every machine that was
+    looked at, and the address of every controller that is in a cluster against the one that it is to have.
   - Gives one line for each that does not fit, with a value that would work; an empty list where all do.
 options:
-  _input: {description: Variables of the machines (C(hostvars)) of which those with C(slipway_node) count., type: list, elements: dict, required: true}
+  _input:
+    description: Variables of the machines (C(hostvars)), of which those with C(slipway_node) count.
+    type: list
+    elements: dict
+    required: true
   networks: {description: The networks of the page by their key., type: dict, required: true}
 author: The Slipway authors
 """

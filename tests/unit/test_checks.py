@@ -136,14 +136,14 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         )
     ),
     (hosts({**CTRL, "address": "127.0.0.1"}), "cluster_hosts[0].address", "loopback", "address: 192.168.56.101"),
-    (hosts({**CTRL, "address": "0.0.0.0"}), "cluster_hosts[0].address", "this host", "address: 192.168.56.101"),
+    (hosts({**CTRL, "address": "0.0.0.7"}), "cluster_hosts[0].address", "this host", "address: 192.168.56.101"),
     # endpoints that lead to no controller
     *(
         ({"cluster_api_endpoint": text}, "cluster_api_endpoint", means, "cluster_api_endpoint: 192.168.56.100:6443")
         for text, means in (
             ("127.0.0.1", "loopback"),
             ("127.0.0.1:6443", "loopback"),
-            ("0.0.0.0", "this host"),
+            ("0.0.0.0", "this host"),  # noqa: S104 - refused, not bound
             ("169.254.1.1", "link-local"),
             ("224.0.0.1", "multicast"),
             ("255.255.255.255", "reserved"),
@@ -725,7 +725,9 @@ def test_a_controller_that_is_a_host_keeps_its_address_and_a_worker_may_have_ano
     around = {"provider": "hosts", "controllers": {"ctrl": "192.168.56.100"}}
     (problem,) = here(hosts({**CTRL, "address": "192.168.56.77"}, NODE), **around).problems
     assert (problem.key, problem.value) == ("cluster_hosts[0].address", "192.168.56.77")
-    assert problem.works.startswith("address: 192.168.56.100, or `sudo kubeadm reset --force` on every host and `make down`")
+    assert problem.works.startswith(
+        "address: 192.168.56.100, or `sudo kubeadm reset --force` on every host and `make down`"
+    )
     assert here(hosts(CTRL, {**NODE, "address": "192.168.56.77"}), **around).problems == []
 
 
@@ -739,8 +741,18 @@ HERE = [
 @pytest.mark.parametrize(
     ("values", "key", "what", "works"),
     [
-        ({"cluster_pod_cidr": "172.17.0.0/16"}, "cluster_pod_cidr", "172.17.0.0/16 (interface docker0)", "10.244.0.0/16"),
-        ({"cluster_pod_cidr": "172.16.0.0/14"}, "cluster_pod_cidr", "172.17.0.0/16 (interface docker0)", "10.244.0.0/16"),
+        (
+            {"cluster_pod_cidr": "172.17.0.0/16"},
+            "cluster_pod_cidr",
+            "172.17.0.0/16 (interface docker0)",
+            "10.244.0.0/16",
+        ),
+        (
+            {"cluster_pod_cidr": "172.16.0.0/14"},
+            "cluster_pod_cidr",
+            "172.17.0.0/16 (interface docker0)",
+            "10.244.0.0/16",
+        ),
         ({"cluster_service_cidr": "172.17.4.0/24"}, "cluster_service_cidr", "interface docker0", "10.96.0.0/12"),
         (
             {"cluster_service_cidr": "10.112.0.0/12", "cluster_pod_cidr": "10.96.0.0/16"},
@@ -776,7 +788,9 @@ def test_an_endpoint_that_leads_nowhere_is_refused_before_anything_is_founded(ad
     values = {"cluster_api_endpoint": "api.example.org:6443"}
     problems = here(values, resolve=resolve).problems
     assert asked == ["api.example.org"]
-    assert [(problem.key, what in problem.what) for problem in problems] == [("cluster_api_endpoint", True)] * bool(what)
+    assert [(problem.key, what in problem.what) for problem in problems] == [("cluster_api_endpoint", True)] * bool(
+        what
+    )
     assert all("cluster_api_endpoint: 192.168.56.100:6443" in problem.works for problem in problems)
     # A cluster that stands, and an endpoint without a name.
     assert here(values, founded=BALANCED, resolve=resolve).problems == []

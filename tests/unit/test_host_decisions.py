@@ -80,7 +80,11 @@ def test_networks_that_some_machine_uses_stop_all_of_them_before_anything_is_cha
         },
     }
     assert on(refuse["when"].replace(" > 0", ""), host_networks={"cluster_pod_cidr": "10.244.0.0/16"}, **values) == 0
-    text = on(refuse["ansible.builtin.fail"]["msg"].strip("{} "), host_networks={"cluster_pod_cidr": "172.17.0.0/16"}, **values)
+    text = on(
+        refuse["ansible.builtin.fail"]["msg"].strip("{} "),
+        host_networks={"cluster_pod_cidr": "172.17.0.0/16"},
+        **values,
+    )
     assert "cluster_pod_cidr 172.17.0.0/16 shares addresses with 172.17.0.0/16 of node-1 (interface eth0)" in text
     assert "10.244.0.0/16" in text
 

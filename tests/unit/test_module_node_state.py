@@ -146,18 +146,19 @@ def test_name_servers_that_no_pod_can_use_are_named(
     assert "192.0.2.1" in warning
 
 
-def test_a_machine_with_name_servers_for_pods_is_not_warned_of(
-    plugin: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_machine_with_name_servers_for_pods_is_not_warned_of(plugin: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert not look(plugin).failed
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("name", "joined", "found"), [
-    ("api.example.org", False, {"api.example.org": ["192.0.2.50"]}),
-    ("api.example.org", True, {}),
-    ("", False, {}),
-])
+@pytest.mark.parametrize(
+    ("name", "joined", "found"),
+    [
+        ("api.example.org", False, {"api.example.org": ["192.0.2.50"]}),
+        ("api.example.org", True, {}),
+        ("", False, {}),
+    ],
+)
 def test_the_endpoint_is_looked_up_where_a_machine_is_to_use_it(
     plugin: Any, machine: Looks, monkeypatch: pytest.MonkeyPatch, name: str, joined: bool, found: dict[str, list[str]]
 ) -> None:

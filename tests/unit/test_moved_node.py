@@ -51,9 +51,9 @@ def test_flannel_starts_anew_once_the_cluster_has_the_address_and_the_run_waits_
     for answer, there in ((node, False), (moved, True)):
         assert holds(known["until"], nodes_known={"json": answer}, node_address="192.0.2.102") is there
     assert not holds(known["until"], nodes_known={"msg": "refused"}, node_address="192.0.2.102")
-    for annotations, there in (({}, False), (ANNOUNCE, True)):
-        answer = {"json": {"metadata": {"annotations": annotations}}}
-        assert holds(told["until"], nodes_told=answer, node_address="192.0.2.102") is there
+    for told_of, there in (({}, False), (ANNOUNCE, True)):
+        outcome: dict[str, Any] = {"json": {"metadata": {"annotations": told_of}}}
+        assert holds(told["until"], nodes_told=outcome, node_address="192.0.2.102") is there
     state = {"kubernetes": {"registered": True, "moved": True}}
     assert holds(told["when"], slipway_node=state, nodes_flannel={"rc": 0})
     assert not holds(told["when"], slipway_node=state, nodes_flannel={"rc": 1})

@@ -33,7 +33,7 @@ ROUTES: list[dict[str, Any]] = [
         ("127.0.0.0/8", "loopback"),
         ("127.3.0.0/16", "loopback"),
         ("0.0.0.0/8", "this host"),
-        ("0.0.0.0", "this host"),
+        ("0.0.0.7", "this host"),
         ("169.254.0.0/16", "link-local"),
         ("224.0.0.0/4", "multicast"),
         ("239.1.0.0/16", "multicast"),
@@ -102,7 +102,9 @@ def seen(**more: Any) -> dict[str, Any]:
 
 def test_a_network_that_a_machine_has_is_named_with_it_and_one_that_would_work() -> None:
     (fault,) = node_faults({"node-1": seen(), "node-2": seen(networks=[])}, WANTED, {})
-    assert fault.startswith("cluster_pod_cidr 172.17.0.0/16 shares addresses with 172.17.0.0/16 of node-1 (interface eth0)")
+    assert fault.startswith(
+        "cluster_pod_cidr 172.17.0.0/16 shares addresses with 172.17.0.0/16 of node-1 (interface eth0)"
+    )
     assert "cluster_pod_cidr: 10.244.0.0/16 in group_vars/all/cluster.yml" in fault
 
 

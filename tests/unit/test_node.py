@@ -111,7 +111,10 @@ def test_a_network_of_two_addresses_has_no_gateway_by_custom() -> None:
             ["9.9.9.9"],
         ),
         (["".join(f"nameserver 192.0.2.{n}\n" for n in (1, 2, 2, 3, 4))], ["192.0.2.1", "192.0.2.2", "192.0.2.3"]),
-        (["nameserver 192.0.2.53\n", "nameserver ::1\nnameserver 192.0.2.53\nnameserver 9.9.9.9\n"], ["192.0.2.53", "9.9.9.9"]),
+        (
+            ["nameserver 192.0.2.53\n", "nameserver ::1\nnameserver 192.0.2.53\nnameserver 9.9.9.9\n"],
+            ["192.0.2.53", "9.9.9.9"],
+        ),
     ],
 )
 def test_name_servers_that_a_pod_can_reach(texts: list[str], usable: list[str]) -> None:
@@ -258,7 +261,11 @@ def test_a_node_is_registered_with_all_that_belongs_to_it(
     labels: list[str], annotations: list[str], flannel: bool, registered: bool, marked: bool
 ) -> None:
     found = {"metadata": {"labels": dict.fromkeys(labels, ""), "annotations": dict.fromkeys(annotations, "")}}
-    assert node.registration(found, flannel, "192.0.2.1") == {"registered": registered, "marked": marked, "moved": False}
+    assert node.registration(found, flannel, "192.0.2.1") == {
+        "registered": registered,
+        "marked": marked,
+        "moved": False,
+    }
 
 
 @pytest.mark.parametrize(("told", "moved"), [("192.0.2.1", False), ("192.0.2.7", True)])

@@ -95,9 +95,7 @@ def test_networks_of_this_computer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, pools: str, taken: list[str]
 ) -> None:
     answers = {"address": ADDRESSES, "route": ROUTES, "{{json .DefaultAddressPools}}": pools}
-    monkeypatch.setattr(
-        "subprocess.run", lambda command, **_: CompletedProcess(command, 0, answers[command[-1]], "")
-    )
+    monkeypatch.setattr("subprocess.run", lambda command, **_: CompletedProcess(command, 0, answers[command[-1]], ""))
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/docker")
     (tmp_path / "resolv.conf").write_text("nameserver 10.96.0.10\n")
     monkeypatch.setattr(surroundings, "RESOLVERS", (str(tmp_path / "resolv.conf"), str(tmp_path / "none")))
@@ -208,7 +206,9 @@ def test_what_a_cluster_was_founded_with(
 
 CONTROLLER = {
     "metadata": {"name": "ctrl"},
-    "status": {"addresses": [{"type": "Hostname", "address": "ctrl"}, {"type": "InternalIP", "address": "192.0.2.100"}]},
+    "status": {
+        "addresses": [{"type": "Hostname", "address": "ctrl"}, {"type": "InternalIP", "address": "192.0.2.100"}]
+    },
 }
 
 

@@ -99,7 +99,7 @@ def test_the_ca_of_the_cluster_is_that_of_a_controller_that_is_in(facts: dict[st
     ],
 )
 def test_machines_look_up_an_endpoint_that_is_a_name_of_somebody_elses(endpoint: str, asked: str) -> None:
-    page = {"cluster_name": "lab", "cluster_api_endpoint": endpoint, "inventory_hostname": "node-1"}
+    page: dict[str, Any] = {"cluster_name": "lab", "cluster_api_endpoint": endpoint, "inventory_hostname": "node-1"}
     assert wired("host_endpoint", **page) == asked
 
 

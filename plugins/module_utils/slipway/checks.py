@@ -472,7 +472,9 @@ def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
             what = f"has {len(host)} characters, and a name of DNS has {LONGEST_NAME} at most"
             yield Fault(key, what, example)
         elif LOCAL_NAME.fullmatch(host):
-            yield Fault(key, f"{host} is each machine itself, and every node is to reach the controllers by it", example)
+            yield Fault(
+                key, f"{host} is each machine itself, and every node is to reach the controllers by it", example
+            )
         return
     try:
         address = Address(host)
@@ -506,14 +508,19 @@ def _handed_out(settings: Settings, address: Address) -> list[str]:
 def _endpoint_is_found(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     host = settings.cluster_api_endpoint.partition(":")[0]
     # Of what is no name, and of names that are wrong in themselves, their own rule tells.
-    is_name = host and not re.fullmatch(r"[\d.]+", host) and not LOCAL_NAME.fullmatch(host) and len(host) <= LONGEST_NAME
+    is_name = (
+        host and not re.fullmatch(r"[\d.]+", host) and not LOCAL_NAME.fullmatch(host) and len(host) <= LONGEST_NAME
+    )
     if not is_name or ENDPOINT in around.founded:
         return
     example = f"{_endpoint_that_works(settings)}, or an entry for {host} in DNS or in /etc/hosts here and on every node"
     found = around.resolve(host)
     wrong = [(address, f"is {networks.special(address)}") for address in found if networks.special(address)]
     for address in found:
-        wrong += [(address, f"lies in {text}, which is the cluster's to hand out") for text in _handed_out(settings, Address(address))]
+        wrong += [
+            (address, f"lies in {text}, which is the cluster's to hand out")
+            for text in _handed_out(settings, Address(address))
+        ]
     if not found:
         what = f"this computer finds no IPv4 address for {host}, and the cluster is reached by it"
         yield Fault((ENDPOINT,), what, example)

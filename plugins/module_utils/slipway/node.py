@@ -105,7 +105,7 @@ def network_first(addresses: Iterable[Mapping[str, Any]], address: str) -> str:
 
 
 def name_servers(*texts: str) -> list[str]:
-    """List the name servers of resolv.conf(5) texts that a pod can use, three at most: IPv4, and not its own loopback."""
+    """List the name servers of resolv.conf(5) texts that a pod can use, three at most: IPv4, no loopback."""
     return [server for server in _servers(texts) if _pods_can_use(server)][:3]
 
 
@@ -181,8 +181,8 @@ def registration(node: Mapping[str, Any] | None, flannel: bool, address: str) ->
 
     ``node`` is the Node object, empty when there is none, None when there is no telling (as are the answers then);
     ``flannel`` says that Flannel has run on this machine. ``registered``: the node is there, with what its kubelet and
-    Flannel write into it when they start; ``marked``: it is marked as a controller; ``moved``: the other nodes send what
-    is for its pods to another address than ``address``, which is the machine's now.
+    Flannel write into it when they start; ``marked``: it is marked as a controller; ``moved``: the other nodes send
+    what is for its pods to another address than ``address``, which is the machine's now.
     """
     if node is None:
         return {"registered": None, "marked": None, "moved": None}

@@ -36,15 +36,16 @@ def node_faults(
             if not any(not special(address) for address in found):
                 what = f"finds {found[0]}" if found else "finds no IPv4 address"
                 faults.append(
-                    f"cluster_api_endpoint: {name} {what} for {host}, by which it is to reach the controllers. What works: "
-                    f"an entry for {host} in DNS or in /etc/hosts of {name}, or the address of a controller"
+                    f"cluster_api_endpoint: {name} {what} for {host}, by which it is to reach the controllers. "
+                    f"What works: an entry for {host} in DNS or in /etc/hosts of {name}, or a controller's address"
                 )
         for key, network in wanted.items() if not state.get("joined") else ():
             for claim in in_the_way(network, _claimed(node)):
                 rest = [*everything, *(other for other in others if other["what"] != key)]
                 faults.append(
-                    f"{key} {network} shares addresses with {claim['network']} of {name} ({claim['what']}), which would "
-                    f"lose its way there. What works: {key}: {free_network(key, rest)} in group_vars/all/cluster.yml"
+                    f"{key} {network} shares addresses with {claim['network']} of {name} ({claim['what']}), "
+                    f"which would lose its way there. What works: {key}: {free_network(key, rest)} "
+                    "in group_vars/all/cluster.yml"
                 )
     return faults
 

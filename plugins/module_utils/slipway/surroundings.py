@@ -115,12 +115,14 @@ def virtualbox_networks(file: Path) -> tuple[str, ...]:
 
 def claimed(provider: str) -> list[Claim]:
     """List the networks that this computer has and reaches, those that its Docker may take, and its name servers."""
-    found: list[Claim] = claims(*(_json("ip", "-json", what) or [] for what in ("address", "route")))
+    found: list[Claim] = [*claims(*(_json("ip", "-json", what) or [] for what in ("address", "route")))]
     if provider == "docker" and shutil.which("docker"):
         # Where nobody has set them, Docker does not name them.
-        pools = _json("docker", "info", "--format", "{{json .DefaultAddressPools}}") or [{"Base": text} for text in POOLS]
+        pools = _json("docker", "info", "--format", "{{json .DefaultAddressPools}}") or [
+            {"Base": text} for text in POOLS
+        ]
         found += [{"network": pool["Base"], "what": "Docker takes networks of it", "route": False} for pool in pools]
-    return found + of_name_servers(name_servers(*map(_text, RESOLVERS)))
+    return [*found, *of_name_servers(name_servers(*map(_text, RESOLVERS)))]
 
 
 def _json(*command: str) -> Any:
