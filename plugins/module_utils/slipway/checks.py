@@ -179,44 +179,26 @@ def _controllers_are_odd(settings: Settings) -> Iterator[Fault]:
 
 @_rule("cluster_node_cidr", "cluster_pod_cidr", "cluster_service_cidr")
 def _networks_are_apart(settings: Settings) -> Iterator[Fault]:
-    keys = ("cluster_node_cidr", *OF_PODS_AND_SERVICES)
-    given = {key: Network(getattr(settings, key)) for key in keys}
+    keys = ("cluster_node_cidr", "cluster_pod_cidr", "cluster_service_cidr")
+    networks = {key: Network(getattr(settings, key)) for key in keys}
     for first, second in combinations(keys, 2):
-        if given[first].overlaps(given[second]):
-            others = _claimed((key for key in keys if key != second), settings)
-            what = f"shares addresses with {first} {given[first]}"
-            yield Fault((second,), what, works((second,), free_network(second, others)))
+        if networks[first].overlaps(networks[second]):
+            others = [network for key, network in networks.items() if key != second]
+            yield Fault(
+                (second,),
+                f"shares addresses with {first} {networks[first]}",
+                works((second,), _free_network(second, others)),
+            )
 
 
-def free_network(key: str, claimed: Iterable[networks.Claim]) -> str:
-    """Find a network of the usual size for ``key`` in whose way nothing is that somebody has claimed."""
+def _free_network(key: str, others: Iterable[Network]) -> str:
+    """Find a network of the usual size for ``key`` that is apart from ``others``."""
     if key == "cluster_pod_cidr":
-        candidates = [f"10.{second}.0.0/16" for second in range(244, 256)]
+        candidates = [f"10.{second}.0.0/16" for second in range(244, 256)] + ["172.20.0.0/16", "100.64.0.0/16"]
     else:
-        candidates = ["10.96.0.0/12", "10.112.0.0/12"]
-    # Not from 172.16.0.0/12, of which Docker takes its own.
-    return networks.free([*candidates, *(f"100.{second}.0.0/16" for second in range(64, 128))], claimed)
-
-
-def _claimed(keys: Iterable[str], settings: Settings) -> list[networks.Claim]:
-    """Claim the networks of the page."""
-    return [{"network": getattr(settings, key), "what": key, "route": False} for key in keys]
-
-
-@_local_rule("cluster_node_cidr", *OF_PODS_AND_SERVICES)
-def _networks_are_free_here(settings: Settings, around: Surroundings) -> Iterator[Fault]:
-    # A cluster that stands keeps what it has, and is not held up for a network that came later.
-    # Of one that shares addresses with the node network its own rule tells.
-    nodes = Network(settings.cluster_node_cidr)
-    given = {key: getattr(settings, key) for key in OF_PODS_AND_SERVICES if key not in around.founded}
-    keys = [key for key, network in given.items() if not Network(network).overlaps(nodes)]
-    claimed = list(around.claimed()) if keys else []
-    for key in keys:
-        found = [f"{claim['network']} ({claim['what']})" for claim in networks.in_the_way(given[key], claimed)]
-        if found:
-            others = _claimed({"cluster_node_cidr", *OF_PODS_AND_SERVICES} - {key}, settings)
-            what = f"shares addresses with {', '.join(found[:3])}, which this computer uses"
-            yield Fault((key,), what, works((key,), free_network(key, [*claimed, *others])))
+        candidates = ["10.96.0.0/12", "10.112.0.0/12", "172.16.0.0/16", "100.96.0.0/16"]
+    taken = list(others)
+    return next(text for text in candidates if not any(Network(text).overlaps(network) for network in taken))
 
 
 @_rule("cluster_service_cidr")
@@ -644,6 +626,37 @@ def _controllers_keep_their_addresses(settings: Settings, around: Surroundings) 
             works_too = f"{works(('cluster_node_cidr',), str(before))}, {_made_anew(around)}"
             yield Fault(("cluster_node_cidr",), what, works_too)
             return
+
+
+def free_network(key: str, claimed: Iterable[networks.Claim]) -> str:
+    """Find a network of the usual size for ``key`` in whose way nothing is that somebody has claimed."""
+    if key == "cluster_pod_cidr":
+        candidates = [f"10.{second}.0.0/16" for second in range(244, 256)]
+    else:
+        candidates = ["10.96.0.0/12", "10.112.0.0/12"]
+    # Not from 172.16.0.0/12, of which Docker takes its own.
+    return networks.free([*candidates, *(f"100.{second}.0.0/16" for second in range(64, 128))], claimed)
+
+
+def _claimed(keys: Iterable[str], settings: Settings) -> list[networks.Claim]:
+    """Claim the networks of the page."""
+    return [{"network": getattr(settings, key), "what": key, "route": False} for key in keys]
+
+
+@_local_rule("cluster_node_cidr", *OF_PODS_AND_SERVICES)
+def _networks_are_free_here(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    # A cluster that stands keeps what it has, and is not held up for a network that came later.
+    # Of one that shares addresses with the node network its own rule tells.
+    nodes = Network(settings.cluster_node_cidr)
+    given = {key: getattr(settings, key) for key in OF_PODS_AND_SERVICES if key not in around.founded}
+    keys = [key for key, network in given.items() if not Network(network).overlaps(nodes)]
+    claimed = list(around.claimed()) if keys else []
+    for key in keys:
+        found = [f"{claim['network']} ({claim['what']})" for claim in networks.in_the_way(given[key], claimed)]
+        if found:
+            others = _claimed({"cluster_node_cidr", *OF_PODS_AND_SERVICES} - {key}, settings)
+            what = f"shares addresses with {', '.join(found[:3])}, which this computer uses"
+            yield Fault((key,), what, works((key,), free_network(key, [*claimed, *others])))
 
 
 @_local_rule("cluster_provider", "cluster_node_cidr")
