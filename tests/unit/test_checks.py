@@ -132,7 +132,6 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
             ("169.254.0.0/16", "are link-local addresses"),
             ("224.0.0.0/16", "are multicast"),
             ("240.0.0.0/16", "are reserved addresses"),
-            ("0.0.0.0/0", "are this host"),
         )
     ),
     (hosts({**CTRL, "address": "127.0.0.1"}), "cluster_hosts[0].address", "loopback", "address: 192.168.56.101"),
