@@ -37,6 +37,11 @@ def carried_out(phase: dict[str, Any]) -> int:
     return sum(1 for task in phase["tasks"] if task["ran"])
 
 
+def ran_on_machine(result: Any) -> str:
+    """Name the machine on which a step ran: one that is delegated did so elsewhere than on its host."""
+    return str(getattr(getattr(result, "_task", None), "delegate_to", None) or result._host.get_name())
+
+
 def keep_private(log: str | None) -> None:
     """Let nobody else read ``log``: it holds what every step said, and Ansible makes it readable for everybody.
 
@@ -112,7 +117,9 @@ class CallbackModule(CallbackBase):
 
     def _remember(self, result: Any, text: str) -> None:
         task = self.phases[-1]["tasks"][-1]["name"] if self.phases and self.phases[-1]["tasks"] else ""
-        self.failures.append((result._host.get_name(), self.phases[-1]["name"], task, text))
+        host, ran_on = result._host.get_name(), ran_on_machine(result)
+        where = host if ran_on == host else f"{ran_on} (for {host})"
+        self.failures.append((where, self.phases[-1]["name"], task, text))
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._ran()
@@ -132,7 +139,8 @@ class CallbackModule(CallbackBase):
         if not ignore_errors:
             outcome = result._result
             if outcome.get("censored"):
-                text = "its output holds secrets and is not shown; run the step by hand on that machine to see it"
+                where = ran_on_machine(result)
+                text = f"its output holds secrets and is not shown; run the step by hand on {where} to see it"
             else:
                 # Of a program that fails Ansible itself only says that it did; what it has to say stands on stderr.
                 message = outcome.get("msg") if outcome.get("msg") != "non-zero return code" else ""

@@ -23,6 +23,9 @@ options:
     type: list
     elements: str
     default: []
+  keep:
+    description: A file on the computer that runs Ansible, as path and content. It is written before kubeadm begins, and removed where it did not.
+    type: dict
   timeout: {description: Seconds after which kubeadm is stopped., type: int, default: 300}
   predecessor_timeout:
     description: Seconds to go on trying while the cluster takes the machine that had this name before for one that still runs.
@@ -46,6 +49,10 @@ ansible_facts:
   description: The facts C(slipway_joined), true once this machine is in the cluster, and C(slipway_ca), the sum of its CA.
   type: dict
   returned: success
+began:
+  description: Whether kubeadm did anything; one that its checks refused did not.
+  type: bool
+  returned: failed
 resumed:
   description: Whether an earlier run that did not end was finished.
   type: bool
@@ -141,6 +148,8 @@ def main() -> None:
             "node": {"type": "str", "required": True},
             "config": {"type": "str", "required": True, "no_log": True},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
+            # For the action plugin, which has been here by now.
+            "keep": {"type": "dict"},
             "timeout": {"type": "int", "default": 300},
             "predecessor_timeout": {"type": "int", "default": 120},
         },
@@ -155,7 +164,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, resumed=state["interrupted"], seconds=0.0)
     config, log, record = f"{RUN}/kubeadm-{action}.yml", f"{LOG}/kubeadm-{action}.log", f"/{RECORD}"
-    began, until = time.time(), time.monotonic() + module.params["predecessor_timeout"]
+    since, until = time.time(), time.monotonic() + module.params["predecessor_timeout"]
     left_behind = state["interrupted"]
     save(record, json.dumps({"state": "started", "action": action}) + "\n", 0o644)
     while True:
@@ -177,7 +186,8 @@ def main() -> None:
             break
         left_behind = True
         time.sleep(PAUSE)
-    if code and not left_behind and is_refused_by_checks(out + err):
+    began = left_behind or not is_refused_by_checks(out + err)
+    if code and not began:
         # What stands in the way is not ours: no later run may take it for what an interrupted one left behind.
         os.unlink(record)
     if code:
@@ -186,11 +196,11 @@ def main() -> None:
         units = without_secrets(of_units(module.run_command, [KUBELET, "containerd.service"]))
         told = [f"kubeadm {action} failed: {why}{explain(out + err)}", units, of_disks()]
         told.append(f"look at: {log}; journalctl -u kubelet; the next run goes on from here")
-        module.fail_json(msg="\n".join(filter(None, told)))
+        module.fail_json(msg="\n".join(filter(None, told)), began=began)
     ca = ca_sum(read(f"/{CA}"))
     done = {"state": "done", "action": action, "ca": ca, "node": module.params["node"]}
     save(record, json.dumps(done) + "\n", 0o644)
-    seconds = round(time.time() - began, 1)
+    seconds = round(time.time() - since, 1)
     module.exit_json(changed=True, ansible_facts=facts(ca), resumed=state["interrupted"], seconds=seconds)
 
 

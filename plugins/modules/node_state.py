@@ -18,6 +18,10 @@ options:
     description: Name of its node; whether the cluster that this machine is in has that node is then asked there. Empty for no question.
     type: str
     default: ""
+  endpoint:
+    description: Name by which nodes are to reach the API; a machine that is in no cluster yet looks it up. Empty for no question.
+    type: str
+    default: ""
   packages:
     description: Debian packages that a role is going to ask for; those not installed are named in RV(ansible_facts.slipway_node.packages_missing).
     type: list
@@ -67,10 +71,12 @@ ansible_facts:
       description: >-
         os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
-        dpkg_interrupted, nameservers, clock (the process that keeps the time, or empty),
+        dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
+        each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), kubernetes (joined, controller, interrupted,
-        founding, foreign, etcd, sealed, node, ca, version, pod_cidr, registered, marked). V(registered) is whether the cluster has this node
-        with all that its kubelet and Flannel told of it, V(marked) whether as a controller; null when there was no telling.
+        founding, foreign, etcd, sealed, node, ca, version, pod_cidr, address, registered, marked, moved). V(registered) is whether the cluster has this node
+        with all that its kubelet and Flannel told of it, V(marked) whether as a controller, V(moved) whether its
+        Flannel told of another address; null when there was no telling.
       type: dict
       returned: always
 """
@@ -84,7 +90,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.fitness import hindrances
 from ansible.module_utils.slipway.kubeapi import find_node
-from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration
+from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration, resolve
+
+
+def ip(module: AnsibleModule, what: str) -> list[dict[str, Any]]:
+    """Give what ``ip`` knows of its addresses or IPv4 routes."""
+    code, out, err = module.run_command(["ip", "-json", what])
+    if code:
+        module.fail_json(msg=f"ip -json {what} failed ({err.strip()}); the package iproute2 has to be on the machine")
+    found: list[dict[str, Any]] = json.loads(out or "[]")
+    return found
 
 
 def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str, Any]) -> list[str]:
@@ -124,6 +139,7 @@ def main() -> None:
         argument_spec={
             "address": {"type": "str", "required": True},
             "node": {"type": "str", "default": ""},
+            "endpoint": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
             "known_systems": {"type": "list", "elements": "str", "default": []},
             "role": {"type": "str", "default": "", "choices": ["", "controller", "worker", "mirror"]},
@@ -131,19 +147,25 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    code, out, err = module.run_command(["ip", "-json", "address"])
-    if code:
-        module.fail_json(msg=f"ip -json address failed ({err.strip()}); the package iproute2 has to be on the machine")
-    links = json.loads(out)
-    node = describe("/", links, module.params["address"], module.params["packages"])
+    links, routes = (ip(module, what) for what in ("address", "route"))
+    wanted = module.params["address"]
+    node = describe("/", links, wanted, module.params["packages"], routes)
     found = troubles(node, links, module.params)
     if found:
         module.fail_json(msg="\n".join(found))
+    endpoint = module.params["endpoint"]
+    node["endpoint"] = {endpoint: resolve(endpoint)} if endpoint and not node["kubernetes"]["joined"] else {}
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""
     there = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
-    node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]))
+    node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]), wanted)
+    if node["nameservers_useless"]:
+        module.warn(
+            f"{module.params['node'] or wanted} names no name server that pods can use "
+            f"({', '.join(node['nameservers_useless'])}: pods have IPv4 addresses alone, and neither the machine's loopback "
+            f"nor its zones), so cluster DNS asks {', '.join(node['nameservers'])}; name an IPv4 one in /etc/resolv.conf there"
+        )
     module.exit_json(changed=False, ansible_facts={"slipway_node": node})
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import subprocess
 
+import yaml
+
 from tests.support.checkout import Checkout
-from tests.support.hosts import listed
-from tests.support.kube import ready
+from tests.support.hosts import Hosts, listed
+from tests.support.kube import eventually, ready
+from tests.support.lab import docker, rewrite_page
+from tests.support.probe import PORT, Probes
 
 DROP_IN = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
 BREAK = {
@@ -51,3 +57,51 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
         again = hosts.site().expect()
         assert again.total("changed") == 0
         assert set(again.recap) == {"localhost", *roles}
+        refuse_another_address(hosts, "ctrl")
+        move(hosts, "node-1")
+
+
+def listing(hosts: Hosts, name: str) -> tuple[str, str, str]:
+    """The page, the page with the next address but 99 for one host, and that address."""
+    page = hosts.checkout.page.read_text()
+    entries = yaml.safe_load(page)["cluster_hosts"]
+    (entry,) = (entry for entry in entries if entry["name"] == name)
+    entry["address"] = str(ipaddress.ip_address(entry["address"]) + 99)
+    return page, rewrite_page(page, {"cluster_hosts": entries}), entry["address"]
+
+
+def refuse_another_address(hosts: Hosts, controller: str) -> None:
+    """A controller keeps its address, and the refusal comes before any machine is touched."""
+    page, changed, address = listing(hosts, controller)
+    hosts.checkout.page.write_text(changed)
+    run = hosts.site().expect(2)
+    hosts.checkout.page.write_text(page)
+    assert f"{controller} is a controller at" in run.output
+    assert address in run.output
+    assert set(run.recap) == {"localhost"}
+
+
+def move(hosts: Hosts, worker: str) -> None:
+    """A worker has another address: its node says so, and the pods on both sides reach each other."""
+    _, changed, address = listing(hosts, worker)
+    cluster = yaml.safe_load(changed)["cluster_name"]
+    docker("network", "disconnect", cluster, f"{cluster}-{worker}")
+    docker("network", "connect", f"--ip={address}", cluster, f"{cluster}-{worker}")
+    hosts.checkout.page.write_text(changed)
+    assert hosts.site().expect().total("failed") == 0
+    kube = hosts.checkout.kube
+    node = kube("get", "node", worker)
+    assert {"type": "InternalIP", "address": address} in node["status"]["addresses"]
+    assert node["metadata"]["annotations"]["flannel.alpha.coreos.com/public-ip"] == address
+    probes = Probes(kube)
+    try:
+        for source, target in itertools.permutations(probes.all, 2):
+            seen = eventually(
+                lambda source=source, target=target: probes.fetch(source, f"http://{target.address}:{PORT}/"),  # type: ignore[misc]
+                seconds=60,
+                what=f"{target.node} answers {source.node}",
+            )
+            assert seen["client"] == source.address
+    finally:
+        probes.stop()
+    assert hosts.site().expect().total("changed") == 0

@@ -142,6 +142,30 @@ def test_a_failure_is_named_with_its_machine_phase_and_step(run: Run, result: di
     assert said.index("what clients met") < said.index("FAILED on")
 
 
+@pytest.mark.parametrize(
+    ("delegate", "said"),
+    [
+        ("ctrl", "FAILED on ctrl (for node-0), phase Workers, step: Ask for a token"),
+        ("node-0", "FAILED on node-0, phase Workers"),
+        (None, "FAILED on node-0, phase Workers"),
+    ],
+)
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_failure_names_the_machine_on_which_the_step_ran(
+    run: Run, delegate: str | None, said: str, hidden: bool
+) -> None:
+    run.play("Workers")
+    run.task("Ask for a token")
+    host = SimpleNamespace(get_name=lambda: "node-0")
+    result = {"censored": "hidden"} if hidden else {"msg": "no"}
+    run.told.v2_runner_on_failed(
+        SimpleNamespace(_host=host, _result=result, _task=SimpleNamespace(delegate_to=delegate))
+    )
+    text = run.end()
+    assert said in text
+    assert not hidden or f"run the step by hand on {delegate or 'node-0'} to see it" in text
+
+
 def test_a_failure_that_the_playbook_allows_is_no_failure(run: Run) -> None:
     run.play("Prepare nodes")
     run.task("Ask")

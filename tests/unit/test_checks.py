@@ -79,6 +79,7 @@ FINE: list[dict[str, Any]] = [
     hosts(CTRL, cluster_metallb_addresses=["192.168.56.1-192.168.56.9"]),
     {"cluster_provider": "docker", "cluster_hosts": [CTRL, CTRL]},
     {"cluster_api_endpoint": "api.example.org:65535"},
+    {"cluster_api_endpoint": ".".join(["a" * 60] * 4) + ".abcdefghi:6443"},
     {"cluster_api_endpoint": "192.168.56.10", "cluster_mirror": False},
     {"cluster_api_endpoint": "192.168.56.100"},
     {"cluster_api_endpoint": "192.168.56.50:6443", **controllers(3)},
@@ -131,6 +132,41 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "cluster_service_cidr",
         "shares addresses with cluster_pod_cidr 10.100.0.0/16",
         "cluster_service_cidr: 10.112.0.0/12",
+    ),
+    # addresses that no machine can have
+    *(
+        ({key: network}, key, means, f"{key}: {works}")
+        for key, works in (
+            ("cluster_node_cidr", "192.168.56.0/24"),
+            ("cluster_pod_cidr", "10.244.0.0/16"),
+            ("cluster_service_cidr", "10.96.0.0/12"),
+        )
+        for network, means in (
+            ("127.0.0.0/16", "are loopback (127.0.0.0/8)"),
+            ("0.0.0.0/16", "are this host (0.0.0.0/8)"),
+            ("169.254.0.0/16", "are link-local addresses"),
+            ("224.0.0.0/16", "are multicast"),
+            ("240.0.0.0/16", "are reserved addresses"),
+        )
+    ),
+    (hosts({**CTRL, "address": "127.0.0.1"}), "cluster_hosts[0].address", "loopback", "address: 192.168.56.101"),
+    (hosts({**CTRL, "address": "0.0.0.7"}), "cluster_hosts[0].address", "this host", "address: 192.168.56.101"),
+    # endpoints that lead to no controller
+    *(
+        ({"cluster_api_endpoint": text}, "cluster_api_endpoint", means, "cluster_api_endpoint: 192.168.56.100:6443")
+        for text, means in (
+            ("127.0.0.1", "loopback"),
+            ("127.0.0.1:6443", "loopback"),
+            ("0.0.0.0", "this host"),  # noqa: S104 - refused, not bound
+            ("169.254.1.1", "link-local"),
+            ("224.0.0.1", "multicast"),
+            ("255.255.255.255", "reserved"),
+            ("localhost", "is each machine itself"),
+            ("localhost:6443", "is each machine itself"),
+            ("api.localhost", "is each machine itself"),
+            ("localhost.localdomain", "is each machine itself"),
+            (".".join(["a" * 60] * 4) + ".abcdefghijk", "has 255 characters, and a name of DNS has 253 at most"),
+        )
     ),
     # sizes
     ({"cluster_service_cidr": "172.0.0.0/8"}, "cluster_service_cidr", "between /12 and /28", "172.0.0.0/12"),
@@ -828,6 +864,102 @@ def test_a_cluster_that_stands_keeps_what_it_was_founded_with(
     assert [problem.works for problem in found] == (
         [f"{works}, or `make down` before it is made anew"] if works else []
     )
+
+
+def test_a_made_controller_keeps_its_address() -> None:
+    """Its number follows from its name: another address is another node network."""
+    moved = {"cluster_node_cidr": "192.168.99.0/24", "cluster_metallb_addresses": []}
+    (problem,) = here(moved, controllers={"ctrl": "192.168.56.100"}).problems
+    assert problem.key == "cluster_node_cidr"
+    assert "ctrl is a controller at 192.168.56.100, which etcd and the certificates of the cluster hold" in problem.what
+    assert problem.works == "cluster_node_cidr: 192.168.56.0/24, or `make down` before it is made anew"
+    assert here({}, controllers={"ctrl": "192.168.56.100", "ctrl-2": "192.168.56.12"}).problems == []
+
+
+def test_a_controller_that_is_a_host_keeps_its_address_and_a_worker_may_have_another() -> None:
+    around = {"provider": "hosts", "controllers": {"ctrl": "192.168.56.100"}}
+    (problem,) = here(hosts({**CTRL, "address": "192.168.56.77"}, NODE), **around).problems
+    assert (problem.key, problem.value) == ("cluster_hosts[0].address", "192.168.56.77")
+    assert problem.works.startswith(
+        "address: 192.168.56.100, or `sudo kubeadm reset --force` on every host and `make down`"
+    )
+    assert here(hosts(CTRL, {**NODE, "address": "192.168.56.77"}), **around).problems == []
+
+
+HERE = [
+    {"network": "172.17.0.0/16", "what": "interface docker0", "route": False},
+    {"network": "10.0.0.0/8", "what": "route 10.0.0.0/8 by tun0", "route": True},
+    {"network": "10.112.0.53/32", "what": "name server 10.112.0.53", "route": False},
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "what", "works"),
+    [
+        (
+            {"cluster_pod_cidr": "172.17.0.0/16"},
+            "cluster_pod_cidr",
+            "172.17.0.0/16 (interface docker0)",
+            "10.244.0.0/16",
+        ),
+        (
+            {"cluster_pod_cidr": "172.16.0.0/14"},
+            "cluster_pod_cidr",
+            "172.17.0.0/16 (interface docker0)",
+            "10.244.0.0/16",
+        ),
+        ({"cluster_service_cidr": "172.17.4.0/24"}, "cluster_service_cidr", "interface docker0", "10.96.0.0/12"),
+        (
+            {"cluster_service_cidr": "10.112.0.0/12", "cluster_pod_cidr": "10.96.0.0/16"},
+            "cluster_service_cidr",
+            "10.112.0.53/32 (name server 10.112.0.53)",
+            "100.64.0.0/16",
+        ),
+    ],
+)
+def test_networks_that_this_computer_uses_are_refused(values: dict[str, Any], key: str, what: str, works: str) -> None:
+    (problem,) = here(values, claimed=lambda: HERE).problems
+    assert (problem.key, problem.works) == (key, f"{key}: {works}")
+    assert what in problem.what
+
+
+@pytest.mark.parametrize(
+    ("addresses", "what"),
+    [
+        (["192.0.2.50"], ""),
+        (["127.0.0.1", "192.0.2.50"], ""),
+        ([], "this computer finds no IPv4 address for api.example.org, and the cluster is reached by it"),
+        (["127.0.1.1"], "this computer finds 127.0.1.1 for api.example.org, which is loopback (127.0.0.0/8)"),
+        (["10.244.0.5"], "this computer finds 10.244.0.5 for api.example.org, which lies in cluster_pod_cidr"),
+    ],
+)
+def test_an_endpoint_that_leads_nowhere_is_refused_before_anything_is_founded(addresses: list[str], what: str) -> None:
+    asked: list[str] = []
+
+    def resolve(name: str) -> list[str]:
+        asked.append(name)
+        return addresses
+
+    values = {"cluster_api_endpoint": "api.example.org:6443"}
+    problems = here(values, resolve=resolve).problems
+    assert asked == ["api.example.org"]
+    assert [(problem.key, what in problem.what) for problem in problems] == [("cluster_api_endpoint", True)] * bool(
+        what
+    )
+    assert all("cluster_api_endpoint: 192.168.56.100:6443" in problem.works for problem in problems)
+    # A cluster that stands, and an endpoint without a name.
+    assert here(values, founded=BALANCED, resolve=resolve).problems == []
+    assert here({"cluster_api_endpoint": "192.168.56.100"}, resolve=resolve).problems == []
+    assert asked == ["api.example.org"]
+
+
+def test_a_cluster_that_stands_is_not_asked_for_other_networks() -> None:
+    """What is there has the networks that it was founded with; whoever added a network since is told by nobody."""
+
+    def look() -> list[dict[str, Any]]:
+        raise AssertionError("looked")
+
+    assert here({}, founded=FOUNDED, claimed=look).problems == []
 
 
 def test_any_release_passes_where_none_is_known() -> None:

@@ -52,12 +52,15 @@ NODE = {
     "packages_missing": [],
     "dpkg_interrupted": False,
     "nameservers": ["192.0.2.1"],
+    "nameservers_useless": [],
+    "networks": [],
+    "endpoint": {},
     "clock": "",
     "hosts_template": "",
 }
 KUBERNETES = dict.fromkeys(("joined", "controller", "interrupted", "founding", "foreign", "sealed"), False) | {
-    **dict.fromkeys(("etcd", "ca", "version", "pod_cidr"), ""),
-    **dict.fromkeys(("registered", "marked")),
+    **dict.fromkeys(("etcd", "ca", "version", "pod_cidr", "address"), ""),
+    **dict.fromkeys(("registered", "marked", "moved")),
 }
 INVITED = "kubeadm join 192.168.56.100:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:00"
 # What earlier tasks of the role find out, and what it goes through one by one.

@@ -66,6 +66,29 @@ def test_one_daemon_keeps_the_time(machine: dict[str, Any], missing: list[str], 
     assert ("chrony.service" in [unit["name"] for unit in on("__host_units", machine)]) is runs_chrony
 
 
+def test_networks_that_some_machine_uses_stop_all_of_them_before_anything_is_changed() -> None:
+    look, refuse, *_ = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+    assert "node_state" in look
+    assert ("ansible.builtin.fail" in refuse, refuse.get("run_once")) == (True, True)
+    claim = {"network": "172.17.0.0/16", "what": "interface eth0", "route": False}
+    node = {**MACHINE, "networks": [claim], "nameservers": [], "kubernetes": {"joined": False, "address": ""}}
+    values: dict[str, Any] = {
+        "ansible_play_hosts": ["node-1", "node-2"],
+        "hostvars": {
+            "node-1": {"inventory_hostname": "node-1", "node_address": "192.0.2.101", "slipway_node": node},
+            "node-2": {"inventory_hostname": "node-2", "node_address": "192.0.2.102"},
+        },
+    }
+    assert on(refuse["when"].replace(" > 0", ""), host_networks={"cluster_pod_cidr": "10.244.0.0/16"}, **values) == 0
+    text = on(
+        refuse["ansible.builtin.fail"]["msg"].strip("{} "),
+        host_networks={"cluster_pod_cidr": "172.17.0.0/16"},
+        **values,
+    )
+    assert "cluster_pod_cidr 172.17.0.0/16 shares addresses with 172.17.0.0/16 of node-1 (interface eth0)" in text
+    assert "10.244.0.0/16" in text
+
+
 @pytest.mark.parametrize(("keys", "content"), [([], ""), (["ssh-rsa A", "ssh-rsa B"], "ssh-rsa A\nssh-rsa B")])
 def test_keys_that_are_registered_no_longer_are_taken_out(keys: list[str], content: str) -> None:
     (file,) = (file for file in on("__host_files", host_ssh_keys=keys) if file["path"].endswith("/authorized_keys"))

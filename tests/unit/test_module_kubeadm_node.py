@@ -159,14 +159,17 @@ def test_what_kubeadms_checks_refuse_is_refused_by_the_next_run_too(
     plugin: Any, machine: Machine, tmp_path: Path
 ) -> None:
     machine.answers = [(1, "", FOREIGN_PORT)]
-    assert "[ERROR Port-10250]: in use" in join(plugin).msg
+    ended = join(plugin)
+    assert "[ERROR Port-10250]: in use" in ended.msg
+    assert ended.result["began"] is False
     assert not (tmp_path / "record.json").exists()
 
 
 def test_a_run_that_goes_on_stays_one_that_goes_on_whatever_the_checks_say(plugin: Any, machine: Machine) -> None:
     machine.state = {**NEW, "interrupted": True}
     machine.answers = [(1, "", FOREIGN_PORT)]
-    assert join(plugin).failed
+    ended = join(plugin)
+    assert (ended.failed, ended.result["began"]) == (True, True)
     assert machine.record == {"state": "started", "action": "join"}
 
 

@@ -22,6 +22,7 @@ NODE = {
     "os_version": "12",
     "os_name": "Debian GNU/Linux 12 (bookworm)",
     "interface": "eth1",
+    "nameservers_useless": [],
     "kubernetes": KUBERNETES,
 }
 
@@ -153,7 +154,39 @@ def test_only_a_machine_that_is_in_is_asked_for_at_its_cluster(plugin: Any, mach
     machine.found = None
     facts = look(plugin).result["ansible_facts"]["slipway_node"]["kubernetes"]
     assert machine.asked == ["node-1"]
-    assert (facts["registered"], facts["marked"]) == (None, None)
+    assert (facts["registered"], facts["marked"], facts["moved"]) == (None, None, None)
+
+
+def test_name_servers_that_no_pod_can_use_are_named(
+    plugin: Any, machine: Looks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.node |= {"nameservers": ["192.0.2.1"], "nameservers_useless": ["fe80::1%eth0"]}
+    ended = look(plugin)
+    assert not ended.failed
+    warning = capsys.readouterr().err
+    assert "node-1 names no name server that pods can use (fe80::1%eth0" in warning
+    assert "192.0.2.1" in warning
+
+
+def test_a_machine_with_name_servers_for_pods_is_not_warned_of(plugin: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not look(plugin).failed
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "joined", "found"),
+    [
+        ("api.example.org", False, {"api.example.org": ["192.0.2.50"]}),
+        ("api.example.org", True, {}),
+        ("", False, {}),
+    ],
+)
+def test_the_endpoint_is_looked_up_where_a_machine_is_to_use_it(
+    plugin: Any, machine: Looks, monkeypatch: pytest.MonkeyPatch, name: str, joined: bool, found: dict[str, list[str]]
+) -> None:
+    monkeypatch.setattr(plugin, "resolve", lambda _name: ["192.0.2.50"])
+    machine.node["kubernetes"]["joined"] = joined
+    assert look(plugin, endpoint=name).result["ansible_facts"]["slipway_node"]["endpoint"] == found
 
 
 ANSWER = {"192.0.2.90": ["02:42:c0:00:02:65"]}

@@ -98,10 +98,46 @@ def test_a_network_of_two_addresses_has_no_gateway_by_custom() -> None:
     assert node.network_first(links, "192.0.2.1") == "192.0.2.1"
 
 
-def test_name_servers_that_a_pod_can_reach() -> None:
-    first = "nameserver 127.0.0.11\nnameserver nonsense\nsearch a\nnameserver\nnameserver 192.0.2.53\n"
-    second = "nameserver ::1\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nnameserver 9.9.9.9\nnameserver 8.8.8.8\n"
-    assert node.name_servers(first, second) == ["192.0.2.53", "fe80::1%eth0", "9.9.9.9"]
+@pytest.mark.parametrize(
+    ("texts", "usable"),
+    [
+        (["nameserver 127.0.0.11\nnameserver nonsense\nsearch a\nnameserver\nnameserver 192.0.2.53\n"], ["192.0.2.53"]),
+        # Pods have IPv4 alone, and no interface that a zone could name.
+        (["nameserver fd00::1\nnameserver fe80::1%eth0\nnameserver 192.0.2.53\n"], ["192.0.2.53"]),
+        (["nameserver 192.0.2.53%eth0\nnameserver 0.0.0.0\nnameserver 224.0.0.251\n"], []),
+        # What pods cannot use takes no place of the three from what they can.
+        (
+            ["nameserver 2001:db8::1\nnameserver 2001:db8::2\nnameserver ::1\n", "nameserver 9.9.9.9\n"],
+            ["9.9.9.9"],
+        ),
+        (["".join(f"nameserver 192.0.2.{n}\n" for n in (1, 2, 2, 3, 4))], ["192.0.2.1", "192.0.2.2", "192.0.2.3"]),
+        (
+            ["nameserver 192.0.2.53\n", "nameserver ::1\nnameserver 192.0.2.53\nnameserver 9.9.9.9\n"],
+            ["192.0.2.53", "9.9.9.9"],
+        ),
+    ],
+)
+def test_name_servers_that_a_pod_can_reach(texts: list[str], usable: list[str]) -> None:
+    assert node.name_servers(*texts) == usable
+
+
+def test_name_servers_that_pods_cannot_use_are_told_from_none_at_all() -> None:
+    texts = ["nameserver fe80::1%eth0\nnameserver 127.0.0.53\n", "nameserver fd00::1\n"]
+    assert node.useless_name_servers(*texts) == ["fe80::1%eth0", "127.0.0.53", "fd00::1"]
+    assert node.useless_name_servers(*texts, "nameserver 192.0.2.1\n") == []
+    assert node.useless_name_servers("search a\n") == []
+
+
+def test_a_name_is_looked_up_as_every_program_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = (2, 1, 6, "", ("192.0.2.50", 0))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_arguments: [entry, entry])
+    assert node.resolve("api.example.org") == ["192.0.2.50"]
+
+    def fail(*_arguments: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    assert node.resolve("api.example.org") == []
 
 
 def lay(root: Path, files: dict[str, str]) -> str:
@@ -119,7 +155,7 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
 NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed", "node", "ca", "version"}
-NOTHING |= {"pod_cidr"}
+NOTHING |= {"pod_cidr", "address"}
 PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
 SUM = hashlib.sha256(b"a").hexdigest()
 IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
@@ -225,12 +261,28 @@ def test_a_node_is_registered_with_all_that_belongs_to_it(
     labels: list[str], annotations: list[str], flannel: bool, registered: bool, marked: bool
 ) -> None:
     found = {"metadata": {"labels": dict.fromkeys(labels, ""), "annotations": dict.fromkeys(annotations, "")}}
-    assert node.registration(found, flannel) == {"registered": registered, "marked": marked}
+    assert node.registration(found, flannel, "192.0.2.1") == {
+        "registered": registered,
+        "marked": marked,
+        "moved": False,
+    }
+
+
+@pytest.mark.parametrize(("told", "moved"), [("192.0.2.1", False), ("192.0.2.7", True)])
+def test_a_node_whose_flannel_told_of_another_address_has_moved(told: str, moved: bool) -> None:
+    found = {"metadata": {"annotations": {"flannel.alpha.coreos.com/public-ip": told}}}
+    assert node.registration(found, True, "192.0.2.1")["moved"] is moved
+
+
+def test_the_address_that_an_api_server_is_known_by() -> None:
+    manifest = "    - kube-apiserver\n    - --advertise-address=192.0.2.100\n    - --allow-privileged=true\n"
+    assert node.advertised(manifest) == "192.0.2.100"
+    assert node.advertised("") == ""
 
 
 def test_a_node_that_is_not_there_is_not_registered_and_silence_says_nothing() -> None:
-    assert node.registration({}, False) == {"registered": False, "marked": False}
-    assert node.registration(None, True) == {"registered": None, "marked": None}
+    assert node.registration({}, False, "a") == {"registered": False, "marked": False, "moved": False}
+    assert node.registration(None, True, "a") == {"registered": None, "marked": None, "moved": None}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +323,12 @@ def test_everything_together(tmp_path: Path) -> None:
         "may_raise_limits": False,
         "memory_withheld": 3072,
         "interface": "eth1",
+        "networks": [
+            {"network": "10.0.2.0/24", "what": "interface eth0", "route": False},
+            {"network": "192.0.2.0/24", "what": "interface eth1", "route": False},
+        ],
         "nameservers": ["192.0.2.1"],
+        "nameservers_useless": [],
         "swap": [],
         "swap_masked": False,
         "dpkg_interrupted": False,
@@ -280,7 +337,7 @@ def test_everything_together(tmp_path: Path) -> None:
         "hosts_template": "",
         "kubernetes": {
             **dict.fromkeys(sorted(NOTHING), False),
-            **dict.fromkeys(("node", "ca", "version", "pod_cidr"), ""),
+            **dict.fromkeys(("node", "ca", "version", "pod_cidr", "address"), ""),
         },
     }
     lay(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -77,6 +78,37 @@ def test_known_releases_of_kubernetes(tmp_path: Path) -> None:
     assert surroundings.kubernetes_releases(tmp_path) == (frozenset(), "1.37.0")
 
 
+ADDRESSES = '[{"ifname": "eth0", "addr_info": [{"local": "192.0.2.7", "prefixlen": 24}]}]'
+ROUTES = '[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}]'
+
+
+@pytest.mark.parametrize(
+    ("provider", "pools", "taken"),
+    [
+        ("docker", "null", list(surroundings.POOLS)),
+        ("docker", '[{"Base": "10.7.0.0/16", "Size": 24}]', ["10.7.0.0/16"]),
+        ("docker", "Cannot connect", list(surroundings.POOLS)),
+        ("hosts", "null", []),
+    ],
+)
+def test_networks_of_this_computer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, pools: str, taken: list[str]
+) -> None:
+    answers = {"address": ADDRESSES, "route": ROUTES, "{{json .DefaultAddressPools}}": pools}
+    monkeypatch.setattr("subprocess.run", lambda command, **_: CompletedProcess(command, 0, answers[command[-1]], ""))
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/docker")
+    (tmp_path / "resolv.conf").write_text("nameserver 10.96.0.10\n")
+    monkeypatch.setattr(surroundings, "RESOLVERS", (str(tmp_path / "resolv.conf"), str(tmp_path / "none")))
+    found = [claim["network"] for claim in surroundings.claimed(provider)]
+    assert found == ["192.0.2.0/24", "192.0.2.1/32", *taken, "10.96.0.10/32"]
+
+
+def test_a_computer_without_ip_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(surroundings, "RESOLVERS", ())
+    assert surroundings.claimed("docker") == []
+
+
 def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("VAGRANT_DOTFILE_PATH", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -87,6 +119,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "vagrant/machines/ctrl/docker/id").write_text("abc")
     monkeypatch.setattr(surroundings, "running_kubernetes", lambda file: f"what {file.relative_to(tmp_path)} says")
     monkeypatch.setattr(surroundings, "founded", lambda file: {"of": str(file.relative_to(tmp_path))})
+    monkeypatch.setattr(surroundings, "controllers", lambda file: {"ctrl": file.name})
     seen = surroundings.look_around(Settings(), state=tmp_path)
     assert (seen.provider, seen.with_mirror, seen.existing) == ("docker", True, frozenset({"ctrl"}))
     assert seen.memory_total is not None
@@ -97,7 +130,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     assert seen.cache_used() == 0
     assert seen.kubernetes_built == Settings().cluster_kubernetes_version
     assert seen.kubernetes_running == "what kubeconfig says"
-    assert seen.founded == {"of": "kubeconfig"}
+    assert (seen.founded, seen.controllers) == ({"of": "kubeconfig"}, {"ctrl": "kubeconfig"})
     # A cluster that does not answer is not waited for twice.
     monkeypatch.setattr(surroundings, "running_kubernetes", lambda _: "")
     assert surroundings.look_around(Settings(), state=tmp_path).founded == {}
@@ -169,3 +202,26 @@ def test_what_a_cluster_was_founded_with(
     asked = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
     kubeconfig = cluster(tmp_path, monkeypatch, text, asked, answer)
     assert surroundings.founded(kubeconfig) == found
+
+
+CONTROLLER = {
+    "metadata": {"name": "ctrl"},
+    "status": {
+        "addresses": [{"type": "Hostname", "address": "ctrl"}, {"type": "InternalIP", "address": "192.0.2.100"}]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ((200, {"items": [CONTROLLER, {"metadata": {"name": "ctrl-2"}}]}), {"ctrl": "192.0.2.100"}),
+        ((403, {"message": "no"}), {}),
+        (ApiError("refused"), {}),
+    ],
+)
+def test_the_addresses_of_controllers_that_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, found: dict[str, str]
+) -> None:
+    asked = "/api/v1/nodes?labelSelector=node-role.kubernetes.io/control-plane"
+    assert surroundings.controllers(cluster(tmp_path, monkeypatch, "k", asked, answer)) == found

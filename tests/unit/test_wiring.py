@@ -87,6 +87,22 @@ def test_the_ca_of_the_cluster_is_that_of_a_controller_that_is_in(facts: dict[st
     assert wired("worker_ca", facts) == ca
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "asked"),
+    [
+        ("", ""),
+        ("192.0.2.50:6443", ""),
+        ("lb.example.org:6443", "lb.example.org"),
+        # Those that the role itself writes into /etc/hosts.
+        ("ctrl:6443", ""),
+        ("api.lab.internal", ""),
+    ],
+)
+def test_machines_look_up_an_endpoint_that_is_a_name_of_somebody_elses(endpoint: str, asked: str) -> None:
+    page: dict[str, Any] = {"cluster_name": "lab", "cluster_api_endpoint": endpoint, "inventory_hostname": "node-1"}
+    assert wired("host_endpoint", **page) == asked
+
+
 def with_pods(network: str) -> dict[str, Any]:
     return {"slipway_node": {"kubernetes": {"pod_cidr": network}}}
 

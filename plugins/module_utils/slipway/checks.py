@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import combinations, count
 from pathlib import Path
 
-from . import releases, ssh_keys
+from . import networks, releases, ssh_keys
 from .fitness import NEEDS
 from .mesh import port_fault
 from .settings import LARGEST, ROOT, Check, Fault, Settings, address_range, works
@@ -26,6 +26,9 @@ NODE_POD_PREFIX = 24
 SERVICE_PREFIXES = (12, 28)
 
 ENDPOINT = "cluster_api_endpoint"
+LONGEST_NAME = 253
+LOCAL_NAME = re.compile(r"(.+\.)?localhost(\.localdomain)?|(ip6-)?loopback")
+OF_PODS_AND_SERVICES = ("cluster_pod_cidr", "cluster_service_cidr")
 
 # Not "mirror": Ansible warns of a host that is called as its group.
 MIRROR_NAME = "mirror-1"
@@ -77,6 +80,11 @@ class Surroundings:
     kubernetes_built: str = ""
     kubernetes_running: str = ""
     founded: Mapping[str, str] = field(default_factory=dict)
+    # The addresses of controllers that are in the cluster, by name.
+    controllers: Mapping[str, str] = field(default_factory=dict)
+    claimed: Callable[[], list[networks.Claim]] = list
+    # The IPv4 addresses of a name.
+    resolve: Callable[[str], list[str]] = lambda _: ["192.0.2.1"]
 
 
 def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
@@ -353,7 +361,8 @@ def fitting(key: tuple[str | int, ...], value: object, settings: Settings) -> tu
         near = None
         with suppress(ValueError):  # it may be one with bits set beyond its length
             near = Network(str(value), strict=False) if "/" in str(value) else None
-        return (str(name),), _free_network(str(name), settings, near if near and near.prefixlen >= LARGEST else None)
+        usable = near and near.prefixlen >= LARGEST and not networks.special(str(near))
+        return (str(name),), _free_network(str(name), settings, near if usable else None)
     if key[0] == "cluster_metallb_addresses" and len(key) > 1:
         return (str(key[0]),), [_free_range(Network(settings.cluster_node_cidr), _taken(settings))]
     if key == ("cluster_gateway", "address"):
@@ -479,24 +488,70 @@ def _endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
     host, _, port = settings.cluster_api_endpoint.partition(":")
     if port and int(port) > 65535:
         yield Fault(key, "has a port above 65535", f"cluster_api_endpoint: {host}:6443")
-    if not re.fullmatch(r"[\d.]+", host):
+    if not host:
         return
     everyone = members(settings, with_mirror=settings.cluster_mirror is not False)
-    controllers = [member.address for member in everyone if member.role == "controller"]
-    example = works(key, f"{controllers[0]}:6443" if controllers else None)
+    example = _endpoint_that_works(settings)
+    if not re.fullmatch(r"[\d.]+", host):
+        if len(host) > LONGEST_NAME:
+            what = f"has {len(host)} characters, and a name of DNS has {LONGEST_NAME} at most"
+            yield Fault(key, what, example)
+        elif LOCAL_NAME.fullmatch(host):
+            yield Fault(
+                key, f"{host} is each machine itself, and every node is to reach the controllers by it", example
+            )
+        return
     try:
         address = Address(host)
     except ValueError:
         yield Fault(key, f"{host} is not an IPv4 address", example)
         return
+    if means := networks.special(host):
+        yield Fault(key, f"is {means}, and every node is to reach the controllers by it", example)
+        return
     other = [member.name for member in everyone if member.role != "controller" and member.address == host]
-    networks = [(name, getattr(settings, name)) for name in ("cluster_pod_cidr", "cluster_service_cidr")]
-    networks += [("cluster_metallb_addresses", text) for text in settings.cluster_metallb_addresses]
-    inside = [f"{name} {text}" for name, text in networks if _overlap(address_range(text), (address, address))]
+    inside = _handed_out(settings, address)
     if other:
         yield Fault(key, f"is the address of {other[0]}, which is no controller", example)
     elif inside:
         yield Fault(key, f"lies in {inside[0]}, which is the cluster's to hand out", example)
+
+
+def _endpoint_that_works(settings: Settings) -> str:
+    controllers = [member.address for member in members(settings, with_mirror=False) if member.role == "controller"]
+    return works((ENDPOINT,), f"{controllers[0]}:6443" if controllers else None)
+
+
+def _handed_out(settings: Settings, address: Address) -> list[str]:
+    """Name the networks of the page in which the cluster gives addresses to pods and Services, and ``address`` lies."""
+    ranges = [(name, getattr(settings, name)) for name in OF_PODS_AND_SERVICES]
+    ranges += [("cluster_metallb_addresses", text) for text in settings.cluster_metallb_addresses]
+    return [f"{name} {text}" for name, text in ranges if _overlap(address_range(text), (address, address))]
+
+
+@_local_rule(*_NETWORK_USERS)
+def _endpoint_is_found(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    host = settings.cluster_api_endpoint.partition(":")[0]
+    # Of what is no name, and of names that are wrong in themselves, their own rule tells.
+    is_name = (
+        host and not re.fullmatch(r"[\d.]+", host) and not LOCAL_NAME.fullmatch(host) and len(host) <= LONGEST_NAME
+    )
+    if not is_name or ENDPOINT in around.founded:
+        return
+    example = f"{_endpoint_that_works(settings)}, or an entry for {host} in DNS or in /etc/hosts here and on every node"
+    found = around.resolve(host)
+    wrong = [(address, f"is {networks.special(address)}") for address in found if networks.special(address)]
+    for address in found:
+        wrong += [
+            (address, f"lies in {text}, which is the cluster's to hand out")
+            for text in _handed_out(settings, Address(address))
+        ]
+    if not found:
+        what = f"this computer finds no IPv4 address for {host}, and the cluster is reached by it"
+        yield Fault((ENDPOINT,), what, example)
+    elif {address for address, _ in wrong} == set(found):
+        what = f"this computer finds {wrong[0][0]} for {host}, which {wrong[0][1]}"
+        yield Fault((ENDPOINT,), what, example)
 
 
 @_local_rule("cluster_ssh_keys")
@@ -576,7 +631,64 @@ def _founding_stays(settings: Settings, around: Surroundings) -> Iterator[Fault]
             asked = f"{asked}:6443" if asked and ":" not in asked else asked
         if asked != kept:
             what = f"a cluster keeps what it was founded with, and this one has {kept or 'none of its own'}"
-            yield Fault((key,), what, f"{works((key,), kept)}, or `make down` before it is made anew")
+            yield Fault((key,), what, f"{works((key,), kept)}, {_made_anew(around)}")
+
+
+def _made_anew(around: Surroundings) -> str:
+    reset = "`sudo kubeadm reset --force` on every host and " if around.provider == "hosts" else ""
+    return f"or {reset}`make down` before it is made anew"
+
+
+@_local_rule(*_MACHINES)
+def _controllers_keep_their_addresses(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    moved = [
+        (member, around.controllers[member.name])
+        for member in members(settings, with_mirror=False)
+        if around.controllers.get(member.name, member.address) != member.address
+    ]
+    names = [host.name for host in settings.cluster_hosts]
+    for member, known in moved:
+        what = f"{member.name} is a controller at {known}, which etcd and the certificates of the cluster hold"
+        if settings.cluster_provider == "hosts":
+            key: tuple[str | int, ...] = ("cluster_hosts", names.index(member.name), "address")
+            yield Fault(key, what, f"address: {known}, {_made_anew(around)}")
+        else:
+            # The number of a made machine follows from its name, so one says it of all.
+            before = Network((known, Network(settings.cluster_node_cidr).prefixlen), strict=False)
+            works_too = f"{works(('cluster_node_cidr',), str(before))}, {_made_anew(around)}"
+            yield Fault(("cluster_node_cidr",), what, works_too)
+            return
+
+
+def free_network(key: str, claimed: Iterable[networks.Claim]) -> str:
+    """Find a network of the usual size for ``key`` in whose way nothing is that somebody has claimed."""
+    if key == "cluster_pod_cidr":
+        candidates = [f"10.{second}.0.0/16" for second in range(244, 256)]
+    else:
+        candidates = ["10.96.0.0/12", "10.112.0.0/12"]
+    # Not from 172.16.0.0/12, of which Docker takes its own.
+    return networks.free([*candidates, *(f"100.{second}.0.0/16" for second in range(64, 128))], claimed)
+
+
+def _claimed(keys: Iterable[str], settings: Settings) -> list[networks.Claim]:
+    """Claim the networks of the page."""
+    return [{"network": getattr(settings, key), "what": key, "route": False} for key in keys]
+
+
+@_local_rule("cluster_node_cidr", *OF_PODS_AND_SERVICES)
+def _networks_are_free_here(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    # A cluster that stands keeps what it has, and is not held up for a network that came later.
+    # Of one that shares addresses with the node network its own rule tells.
+    nodes = Network(settings.cluster_node_cidr)
+    given = {key: getattr(settings, key) for key in OF_PODS_AND_SERVICES if key not in around.founded}
+    keys = [key for key, network in given.items() if not Network(network).overlaps(nodes)]
+    claimed = list(around.claimed()) if keys else []
+    for key in keys:
+        found = [f"{claim['network']} ({claim['what']})" for claim in networks.in_the_way(given[key], claimed)]
+        if found:
+            others = _claimed({"cluster_node_cidr", *OF_PODS_AND_SERVICES} - {key}, settings)
+            what = f"shares addresses with {', '.join(found[:3])}, which this computer uses"
+            yield Fault((key,), what, works((key,), free_network(key, [*claimed, *others])))
 
 
 @_local_rule("cluster_provider", "cluster_node_cidr")

@@ -12,8 +12,11 @@ import ipaddress
 import json
 import os
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from .networks import claims
 
 CAP_SYS_RESOURCE = 24
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
@@ -23,6 +26,7 @@ CA = "etc/kubernetes/pki/ca.crt"
 API_SERVER = "etc/kubernetes/manifests/kube-apiserver.yaml"
 PLACED = "var/lib/slipway/artifacts.json"
 FLANNEL = "run/flannel/subnet.env"
+FLANNEL_ADDRESS = "flannel.alpha.coreos.com/public-ip"
 HOSTS_TEMPLATE = "etc/cloud/templates/hosts.debian.tmpl"
 # What keeps a machine's time, by the name of its process (which the kernel cuts at 15 characters).
 CLOCKS = ("chronyd", "ntpd", "systemd-timesyn")
@@ -101,20 +105,37 @@ def network_first(addresses: Iterable[Mapping[str, Any]], address: str) -> str:
 
 
 def name_servers(*texts: str) -> list[str]:
-    """List the name servers of resolv.conf(5) texts that a pod could reach: no loopback, at most three."""
-    found: list[str] = []
-    for text in texts:
-        for line in text.splitlines():
-            words = line.split()
-            if len(words) < 2 or words[0] != "nameserver" or words[1] in found:
-                continue
-            try:
-                loopback = ipaddress.ip_address(words[1].partition("%")[0]).is_loopback
-            except ValueError:
-                continue
-            if not loopback:
-                found.append(words[1])
-    return found[:3]
+    """List the name servers of resolv.conf(5) texts that a pod can use, three at most: IPv4, no loopback."""
+    return [server for server in _servers(texts) if _pods_can_use(server)][:3]
+
+
+def useless_name_servers(*texts: str) -> list[str]:
+    """List the name servers of resolv.conf(5) texts where there are some, and none that a pod can use."""
+    found = _servers(texts)
+    return [] if any(map(_pods_can_use, found)) else found
+
+
+def _servers(texts: Iterable[str]) -> list[str]:
+    lines = [line.split() for text in texts for line in text.splitlines()]
+    return list(dict.fromkeys(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"))
+
+
+def _pods_can_use(server: str) -> bool:
+    # Pods have IPv4 alone; a zone (%eth0) names an interface of the machine, which they do not have.
+    try:
+        address = ipaddress.IPv4Address(server)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified or address.is_multicast)
+
+
+def resolve(name: str) -> list[str]:
+    """Give the IPv4 addresses that this machine finds for ``name``, as it does for every program; empty: none."""
+    try:
+        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def ca_sum(pem: str) -> str:
@@ -129,6 +150,12 @@ def ca_sum(pem: str) -> str:
 def server_version(manifest: str) -> str:
     """Read the release of an API server out of its manifest: the tag of its image, without the leading v."""
     found = re.search(r"image:\s*\S+/kube-apiserver:v([^\s@]+)", manifest)
+    return found.group(1) if found else ""
+
+
+def advertised(manifest: str) -> str:
+    """Read the address that an API server is known by out of its manifest, ``""`` when it names none."""
+    found = re.search(r"--advertise-address=([^\s\"']+)", manifest)
     return found.group(1) if found else ""
 
 
@@ -149,21 +176,23 @@ def pod_cidr(environment: str) -> str:
         return ""
 
 
-def registration(node: Mapping[str, Any] | None, flannel: bool) -> dict[str, bool | None]:
+def registration(node: Mapping[str, Any] | None, flannel: bool, address: str) -> dict[str, bool | None]:
     """Tell whether the cluster has all that a node of it needs.
 
     ``node`` is the Node object, empty when there is none, None when there is no telling (as are the answers then);
     ``flannel`` says that Flannel has run on this machine. ``registered``: the node is there, with what its kubelet and
-    Flannel write into it when they start; ``marked``: it is marked as a controller.
+    Flannel write into it when they start; ``marked``: it is marked as a controller; ``moved``: the other nodes send
+    what is for its pods to another address than ``address``, which is the machine's now.
     """
     if node is None:
-        return {"registered": None, "marked": None}
+        return {"registered": None, "marked": None, "moved": None}
     metadata = node.get("metadata", {})
     labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
     reached = not flannel or "flannel.alpha.coreos.com/backend-data" in annotations
     return {
         "registered": "kubernetes.io/hostname" in labels and reached,
         "marked": "node-role.kubernetes.io/control-plane" in labels,
+        "moved": annotations.get(FLANNEL_ADDRESS, address) != address,
     }
 
 
@@ -183,7 +212,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
     ``node``: the name by which it joined, where that is known;
     ``ca``: the sum of the CA of the cluster that it joined; ``version``: the release that it runs there, that of the
-    API server on a controller, else that of the kubelet; ``pod_cidr``: the network that its pods have addresses of.
+    API server on a controller, else that of the kubelet; ``pod_cidr``: the network that its pods have addresses of;
+    ``address``: the one that the API server here is known by.
     These are empty unless ``joined``.
     """
     text = read(os.path.join(root, RECORD))
@@ -210,16 +240,21 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "ca": ca if joined else "",
         "version": version if joined else "",
         "pod_cidr": pod_cidr(read(os.path.join(root, FLANNEL))) if joined else "",
+        "address": advertised(read(manifest)) if controller else "",
     }
 
 
 def describe(
-    root: str, addresses: Iterable[Mapping[str, Any]], address: str, packages: Iterable[str]
+    root: str,
+    addresses: Iterable[Mapping[str, Any]],
+    address: str,
+    packages: Iterable[str],
+    routes: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Put together all that the roles ask about the machine whose file system starts at ``root``.
 
     ``addresses`` is the output of ``ip -json address``, ``address`` the machine's own on the node network,
-    ``packages`` the Debian packages that a role is going to ask for.
+    ``packages`` the Debian packages that a role is going to ask for, ``routes`` the output of ``ip -json route``.
     """
 
     def text(path: str) -> str:
@@ -232,7 +267,7 @@ def describe(
     release = os_release(text("etc/os-release"))
     links = list(addresses)
     # systemd-resolved keeps the real servers in a file of its own and puts a loopback address into resolv.conf.
-    servers = name_servers(text("etc/resolv.conf"), text("run/systemd/resolve/resolv.conf"))
+    resolvers = (text("etc/resolv.conf"), text("run/systemd/resolve/resolv.conf"))
     return {
         "os": release.get("id", ""),
         "os_version": release.get("version_id", ""),
@@ -245,7 +280,9 @@ def describe(
             text("proc/meminfo"), text("sys/fs/cgroup/memory.max"), text("sys/fs/cgroup/memory/memory.limit_in_bytes")
         ),
         "interface": interface_of(links, address),
-        "nameservers": servers or [network_first(links, address)],
+        "networks": claims(links, routes),
+        "nameservers": name_servers(*resolvers) or [network_first(links, address)],
+        "nameservers_useless": useless_name_servers(*resolvers),
         "swap": swap_devices(text("proc/swaps")),
         # fstab, partition types and zram all bring swap back by way of this target.
         "swap_masked": os.path.realpath(os.path.join(root, "etc/systemd/system/swap.target")) == "/dev/null",

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from .form import ELSEWHERE, Fault, Form, Map, map_of, plain, setting
+from .networks import special
 from .page import SETTINGS, Key, Page, Problem, SettingsError, holds_a_secret, read_page, texts
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -60,7 +61,13 @@ def _network(text: str) -> str:
         raise ValueError(f"must be no larger than /{LARGEST}, the size of 10.0.0.0/{LARGEST}")
     if "/" not in text:
         raise ValueError("must say how large the network is, as in 192.168.56.0/24")
-    return _with_a_length(text)
+    return _ordinary(_with_a_length(text))
+
+
+def _ordinary(text: str) -> str:
+    if means := special(text):
+        raise ValueError(f"has addresses that no machine can have: they are {means}")
+    return text
 
 
 def _with_a_length(text: str) -> str:
@@ -75,7 +82,7 @@ def _address(text: str) -> str:
         ipaddress.IPv4Address(text)
     except ValueError as exc:
         raise ValueError("must be an IPv4 address") from exc
-    return text
+    return _ordinary(text)
 
 
 def _optional_address(text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,16 @@ import yaml
 
 from .artifacts.cache import default_root
 from .checks import VIRTUALBOX_CONF, Network, Surroundings
+from .founding import Founding, kept
 from .kubeapi import Api, ApiError
 from .machines import decide_mirror, decide_provider, records, vagrant_folder
+from .networks import Claim, claims, of_name_servers
+from .node import name_servers, resolve
 from .settings import ROOT, Settings
+
+RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+# Of what Docker takes its networks unless its daemon.json says otherwise.
+POOLS = ("172.17.0.0/16", "172.18.0.0/15", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14", "192.168.0.0/16")
 
 
 def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surroundings:
@@ -24,7 +33,12 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
     cache = default_root()
     total, available = memory()
     minors, built = kubernetes_releases(root / "artifacts")
-    running = running_kubernetes(state / "kubeconfig")
+    running, known = running_kubernetes(state / "kubeconfig"), kept(state)
+    if running:
+        known = Founding(founded(state / "kubeconfig"), controllers(state / "kubeconfig"))
+    elif provider != "hosts" and existing.keys().isdisjoint(known.controllers):
+        # Its controllers are gone, and the cluster with them.
+        known = Founding()
     return Surroundings(
         root=root,
         provider=provider,
@@ -40,7 +54,10 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
         kubernetes_minors=minors,
         kubernetes_built=built,
         kubernetes_running=running,
-        founded=founded(state / "kubeconfig") if running else {},
+        founded=known.values,
+        controllers=known.controllers,
+        claimed=partial(claimed, provider),
+        resolve=resolve,
     )
 
 
@@ -96,6 +113,33 @@ def virtualbox_networks(file: Path) -> tuple[str, ...]:
     return tuple(networks)
 
 
+def claimed(provider: str) -> list[Claim]:
+    """List the networks that this computer has and reaches, those that its Docker may take, and its name servers."""
+    found: list[Claim] = [*claims(*(_json("ip", "-json", what) or [] for what in ("address", "route")))]
+    if provider == "docker" and shutil.which("docker"):
+        # Where nobody has set them, Docker does not name them.
+        pools = _json("docker", "info", "--format", "{{json .DefaultAddressPools}}") or [
+            {"Base": text} for text in POOLS
+        ]
+        found += [{"network": pool["Base"], "what": "Docker takes networks of it", "route": False} for pool in pools]
+    return [*found, *of_name_servers(name_servers(*map(_text, RESOLVERS)))]
+
+
+def _json(*command: str) -> Any:
+    """Run a program and read what it prints; None where it is not there, or has nothing to say."""
+    try:
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
 def kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
     """Read the Kubernetes minors that the catalog knows, and the release that its recipe builds; empty: not known."""
     images = _entry(artifacts / "catalog.yml", "images")
@@ -128,6 +172,17 @@ def founded(kubeconfig: Path) -> dict[str, str]:
         }
     except (yaml.YAMLError, KeyError, TypeError):
         return {}
+
+
+def controllers(kubeconfig: Path) -> dict[str, str]:
+    """Ask the cluster that an earlier run made for the addresses of its controllers, by name; empty: no answer."""
+    found = _answer(kubeconfig, "/api/v1/nodes?labelSelector=node-role.kubernetes.io/control-plane")
+    return {
+        node["metadata"]["name"]: entry["address"]
+        for node in found.get("items", [])
+        for entry in node.get("status", {}).get("addresses", [])
+        if entry["type"] == "InternalIP"
+    }
 
 
 def _answer(kubeconfig: Path, path: str) -> dict[str, Any]:
