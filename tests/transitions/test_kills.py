@@ -18,6 +18,8 @@ AT_A_TASK = 0.4
 LAST = "Take it away"
 # Shares of the time that a run takes which is not killed, for what one task does in several steps.
 SHARES = (0.35, 0.5, 0.65, 0.8, 0.95)
+# Runs that may be over before that share of an earlier one's time has gone by.
+TRIES = 3
 BACK = replace(
     KILLED,
     before=KILLED.after,
@@ -65,17 +67,22 @@ def test_the_same_command_goes_on_from_there(there: There, task: str, share: flo
     if whole is None:
         pytest.skip("neither change has anything to do there")
     row = whole.row
-    # Nothing to do, unless the test before has failed or only the other change comes to this task.
-    place.apply(row.before).expect()
-    place.answers(row.before)
-    place.loaded()
     there.next.sort(key=lambda each: each is whole)
-    with place.changing():
-        killed = place.cut(row.after, task=here if task else "", after=share * whole.run.seconds or AT_A_TASK)
-        again = place.apply(row.after)
+    for _ in range(TRIES):
+        # Nothing to do, unless the test before has failed or only the other change comes to this task.
+        place.apply(row.before).expect()
+        place.answers(row.before)
+        place.loaded()
+        with place.changing():
+            killed = place.cut(row.after, task=here if task else "", after=share * whole.run.seconds or AT_A_TASK)
+            again = place.apply(row.after)
+        assert place.faults(row) == []
+        if killed.status == -9:
+            break
+        # Faster than the one that was measured, as the machine has less to do by now.
+        whole.run = killed
     assert killed.status == -9, f"the run had ended before it was killed:\n{killed.output[-1000:]}"
     assert not task or here in killed.output
-    assert place.faults(row) == []
     again.expect()
     assert place.objects() == whole.objects
     assert place.apply(row.after).expect().total("changed") == 0
