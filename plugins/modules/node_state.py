@@ -73,7 +73,7 @@ ansible_facts:
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
-        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), kubernetes (joined, controller, interrupted,
+        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), kubernetes (joined, controller, interrupted,
         founding, foreign, etcd, sealed, node, ca, version, pod_cidr, address, registered, marked, moved). V(registered) is whether the cluster has this node
         with all that its kubelet and Flannel told of it, V(marked) whether as a controller, V(moved) whether its
         Flannel told of another address; null when there was no telling.
@@ -159,6 +159,8 @@ def main() -> None:
     there = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
+    # Who looks for another role has asked other questions.
+    node["role"] = module.params["role"]
     node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]), wanted)
     if node["nameservers_useless"]:
         module.warn(

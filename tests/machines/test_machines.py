@@ -179,7 +179,7 @@ def test_the_playbooks_refuse_the_environment_of_another_lab(lab: Lab) -> None:
     command = str(ROOT / ".venv/bin/ansible-playbook")
     refused = lab.run(command, "--inventory=inventory", "playbooks/down.yml", "--check")
     assert refused.returncode != 0
-    assert "name another lab than the inventory" in " ".join(refused.stdout.split())
+    assert "is another lab's: the inventory of this run has" in " ".join(refused.stderr.split())
 
 
 def test_destroying_them_leaves_nothing(lab: Lab) -> None:
