@@ -17,6 +17,7 @@ options:
   hostvars: {description: Variables of all hosts., type: dict, required: true}
   networks: {description: Networks of nodes and pods., type: list, elements: str, required: true}
   whole: {description: Whether the run is for all of them., type: bool, default: true}
+  about: {description: "A host, of which alone to speak; empty for all.", type: str, default: ""}
 author: The Slipway authors
 """
 EXAMPLES = r"""
@@ -51,17 +52,19 @@ def peers(names: Iterable[str], hostvars: Vars, groups: Mapping[str, Iterable[st
     return found
 
 
-def faults(names: Iterable[str], hostvars: Vars, networks: Iterable[str], whole: bool = True) -> list[str]:
+def faults(
+    names: Iterable[str], hostvars: Vars, networks: Iterable[str], whole: bool = True, about: str = ""
+) -> list[str]:
     """Say what keeps hosts from becoming one cluster; see the documentation above."""
     names = list(names)
-    told = []
+    told: list[str] = []
     # Where a cluster stands, one that is away does not hold up the others.
-    founded = any(_joined(hostvars[name]) for name in names)
-    away = [name for name in names if not _node(hostvars[name])]
+    founded = stands(names, hostvars)
+    away = [name for name in names if not _node(hostvars[name]) or _lost(hostvars[name])]
     if away and whole and not founded:
         what = "is not fit yet" if len(away) == 1 else "are not fit yet"
         told.append(f"{', '.join(away)} {what}: what stands in the way is named above, for each.")
-    for name in names:
+    for name in names if not about else [about]:
         interrupted = _node(hostvars[name]).get("kubernetes", {}).get("interrupted")
         taken = {} if interrupted else _registered(hostvars[name], "contact_listening").get("taken", {})
         told += [f"{name}: another program has port {port}{f' ({who})' * bool(who)}: stop it, and what starts it."
@@ -70,6 +73,11 @@ def faults(names: Iterable[str], hostvars: Vars, networks: Iterable[str], whole:
     for asker in names:
         for name, answers in _registered(hostvars[asker], "contact_asked").get("unreached", {}).items():
             for port, how in answers.items():
+                if about not in ("", asker, name):
+                    continue
+                # One that is in answers for itself once its API server is up again, which this run may see to.
+                if _joined(hostvars[name]) and how == "connection refused":
+                    continue
                 silent.setdefault(name, {}).setdefault(f"{port} ({how})", {})[asker] = None
     for name, answers in silent.items():
         what = "; ".join(f"{port} for {', '.join(askers)}" for port, askers in answers.items())
@@ -95,14 +103,31 @@ def _joined(known: Mapping[str, Any]) -> bool:
     return bool(_node(known).get("kubernetes", {}).get("joined"))
 
 
+def _lost(known: Mapping[str, Any]) -> bool:
+    """Tell whether a host was lost after it was looked at."""
+    steps = [_registered(known, name) for name in ("contact_listening", "contact_asked")]
+    return any(step.get("failed") or step.get("unreachable") for step in steps)
+
+
 def _registered(known: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Give what a task has registered; a step that was skipped has said nothing."""
     found: Mapping[str, Any] = known.get(name, {})
     return found
 
 
+def stands(names: Iterable[str], hostvars: Vars) -> bool:
+    """Tell whether one of the hosts is in a cluster already."""
+    return any(_joined(hostvars[name]) for name in names)
+
+
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"contact_ports": ports, "contact_new": new, "contact_peers": peers, "contact_faults": faults}
+        return {
+            "contact_ports": ports,
+            "contact_new": new,
+            "contact_peers": peers,
+            "contact_faults": faults,
+            "contact_stands": stands,
+        }

@@ -71,6 +71,28 @@ def test_one_that_is_away_holds_up_only_what_is_not_founded_yet(
     assert ("node-1 is not fit yet: what stands in the way is named above, for each." in found) is stops
 
 
+def test_on_a_cluster_that_stands_each_new_host_has_its_own_faults(contact: Any) -> None:
+    silent = {"unreached": {"node-2": {"10250/tcp": "no answer"}, "ctrl": {"6443/tcp": "connection refused"}}}
+    known = {
+        "ctrl": host(10, joined=True, contact_asked={"unreached": {"node-2": {"8472/udp": "no answer"}}}),
+        "node-1": host(11, contact_asked=silent),
+        "node-2": host(12, contact_listening={"open": [], "taken": {"8472/udp": ""}}),
+    }
+    assert contact.stands(NAMES, known)
+    own = "\n".join(contact.faults(NAMES, known, NETWORKS, False, "node-2"))
+    assert "another program has port 8472/udp" in own
+    assert "node-2 does not answer on 8472/udp (no answer) for ctrl; 10250/tcp (no answer) for node-1" in own
+    # A controller whose API server is down may be seen to by this very run.
+    assert "6443/tcp (connection refused)" not in "\n".join(contact.faults(NAMES, known, NETWORKS, False, "node-1"))
+    assert contact.faults(NAMES, {**known, "node-1": host(11), "node-2": host(12)}, NETWORKS, False, "node-1") == []
+
+
+def test_a_host_that_is_lost_after_the_look_is_not_fit(contact: Any) -> None:
+    known = {"ctrl": host(10), "node-1": host(11, contact_listening={"unreachable": True}), "node-2": host(12)}
+    (said,) = contact.faults(NAMES, known, NETWORKS)
+    assert said.startswith("node-1 is not fit yet")
+
+
 def test_what_a_run_that_was_cut_off_has_started_is_no_stranger(contact: Any) -> None:
     taken = {"open": ["8472/udp"], "taken": {"10250/tcp": "users:((kubelet))"}}
     known = {"ctrl": host(10, interrupted=True, contact_listening=taken)}

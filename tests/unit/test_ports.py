@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from slipway import ports
@@ -16,7 +18,7 @@ HERE, OTHER = "127.0.0.1", "127.0.0.2"
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two ports that nobody has, one of each protocol."""
-    monkeypatch.setattr(ports, "_ANSWER", 0.1)
+    monkeypatch.setattr(ports, "_ANSWER", 0.5)
     with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         stream.bind((HERE, 0))
         datagrams.bind((HERE, 0))
@@ -51,11 +53,38 @@ def test_a_port_that_does_not_answer_is_named_with_how(free: list[str]) -> None:
 
 
 def test_a_port_that_another_program_has_is_told_apart(free: list[str]) -> None:
-    opened, _ = bind(HERE, free)
-    assert bind(HERE, free) == ({}, free)
-    answer(opened, 1, 0)
+    with ExitStack() as stack:
+        for port in free:
+            number, _, protocol = port.partition("/")
+            kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+            other = stack.enter_context(socket.socket(socket.AF_INET, kind))
+            other.bind((HERE, int(number)))
+            if protocol == "tcp":
+                other.listen()
+        assert bind(HERE, free) == ({}, free)
     with pytest.raises(OSError, match="assign"):
         bind("192.0.2.1", free)
+
+
+def test_a_listener_of_the_run_before_is_in_nobodys_way(free: list[str]) -> None:
+    before, _ = bind(HERE, free)
+    opened, taken = bind(HERE, free)
+    assert (list(opened), taken) == (free, [])
+    for open_ports in (before, opened):
+        answer(open_ports, 1, 0)
+
+
+def test_the_port_of_a_flannel_of_before_is_not_taken(
+    free: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    port = next(one for one in free if one.endswith("udp"))
+    monkeypatch.setattr(ports, "VXLAN", port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.bind((HERE, int(port.partition("/")[0])))
+        monkeypatch.setattr(ports, "FLANNEL_LINK", str(tmp_path / "flannel.1"))
+        assert bind(HERE, [port]) == ({}, [port])
+        (tmp_path / "flannel.1").touch()
+        assert bind(HERE, [port]) == ({}, [])
 
 
 def test_whoever_opened_them_does_not_wait(free: list[str]) -> None:

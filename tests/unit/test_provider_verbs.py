@@ -245,7 +245,8 @@ def answers(monkeypatch: pytest.MonkeyPatch, **by_program: list[str]) -> list[st
         return next((found for word, found in by_program.items() if word in command), [])
 
     monkeypatch.setattr(provider, "_lines", lines)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    host = provider.Host(bounding=0, server="27", cpus=4, limits_memory=True, limits_cpus=True)
+    monkeypatch.setattr(provider, "this_host", lambda: host)
     return asked
 
 
@@ -260,8 +261,8 @@ def test_container_nodes_get_the_size_of_the_page_while_they_run(plan: Any, monk
     }
     told = provider.resize(plan)
     assert docker.asked == [
-        "update --memory=1024m --memory-swap=1024m --cpus=2 sun-ctrl",
-        "update --memory=1024m --memory-swap=1024m --cpus=2 sun-node-1",
+        "update --memory=1024m --memory-swap=1024m sun-ctrl",
+        "update --cpus=2 sun-node-1",
     ]
     assert told[0] == "memory of ctrl is 512 MiB and the page says 1024 MiB: it has that now"
 
@@ -277,9 +278,26 @@ def test_a_container_node_that_uses_more_than_that_keeps_its_size(plan: Any, mon
     assert docker.asked == []
 
 
-def test_where_docker_cannot_limit_memory_nothing_is_said(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, inspect=[f"c-ctrl 0 {2 * 10**9}"])
+def test_where_docker_cannot_limit_nothing_is_said(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, inspect=["c-ctrl 0 0"])
+    host = provider.Host(bounding=0, server="27", cpus=4, limits_memory=False, limits_cpus=False)
+    monkeypatch.setattr(provider, "this_host", lambda: host)
     assert provider.wrong_sizes(sized(plan)) == {}
+
+
+def test_a_cluster_whose_controllers_are_destroyed_may_be_founded_otherwise(
+    plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Docker(monkeypatch, {"info": json.dumps(INFO)})
+    kept = Path(plan["state"], "founded.json")
+    kept.parent.mkdir()
+    kept.touch()
+    record(Path(plan["vagrant"]), ctrl="c1")
+    assert verb("sweep", plan, monkeypatch) == 0
+    assert kept.exists()
+    (Path(plan["vagrant"]) / "machines/ctrl/docker/id").unlink()
+    assert verb("sweep", plan, monkeypatch) == 0
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize(
@@ -304,7 +322,7 @@ def test_of_virtual_machines_it_is_said_what_restarts_them(
 def test_sizes_are_given_by_a_verb(
     plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} 0"], exec=[f"anon {2000 << 20}"])
+    answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} {2 * 10**9}"], exec=[f"anon {2000 << 20}"])
     assert verb("resize", sized(plan), monkeypatch) == 0
     assert "2000 MiB are in use there" in capsys.readouterr().out
 

@@ -23,9 +23,10 @@ CIDR, SERVICES, DOMAIN = "10.244.0.0/16", "10.96.0.0/12", "cluster.local"
 @contextmanager
 def dns(answer: Callable[[int], list[bytes]]) -> Iterator[str]:
     """A DNS server on an address of loopback; ``answer`` gives what it sends back to a query's number."""
-    address = "127.0.7.53"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((address, 53))
+    address = "127.0.0.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.MonkeyPatch.context() as patch:
+        sock.bind((address, 0))
+        patch.setattr(reach, "DNS", sock.getsockname()[1])
         sock.settimeout(0.2)
         ended = threading.Event()
 
@@ -247,12 +248,24 @@ def test_a_pod_whose_image_is_being_pulled_is_asked_after_those_that_are_ready()
     ],
 )
 def test_it_is_waited_for_an_address_on_each_node_that_has_pods(more: list[dict[str, Any]], askable: bool) -> None:
-    assert pod_network.askable([*PODS, *more], [*NODES, "node-3"]) is askable
+    made = {"creationTimestamp": "2026-01-01T00:00:00Z"}
+    pods = [{**one, "metadata": {**one["metadata"], **made}} for one in (*PODS, *more)]
+    began = 1767225600.0
+    assert pod_network.askable(pods, [*NODES, "node-3"], began + 10) is askable
+    # What does not come is not waited for in every run.
+    assert pod_network.askable(pods, [*NODES, "node-3"], began + 1000)
+
+
+def test_cluster_dns_that_is_not_in_the_pod_network_is_not_waited_for() -> None:
+    new = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}
+    assert pod_network.askable([pod("coredns", "ctrl", "192.0.2.1", host=True, **new, **DNS)], NODES, 1767225601.0)
+    assert not pod_network.askable(
+        [pod("coredns", "", "", phase="Pending", ready="False", **new, **DNS)], NODES, 1767225601.0
+    )
 
 
 def test_without_a_pod_of_cluster_dns_its_service_is_not_asked() -> None:
     assert ask_from("ctrl", PODS[2:])["service"] == ""
-    assert not pod_network.askable(PODS[2:], NODES)
 
 
 def said(node: str, **wrong: str) -> dict[str, str]:

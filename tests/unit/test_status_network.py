@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,14 +72,27 @@ def test_a_node_that_the_inventory_does_not_have_is_told(tmp_path: Path, monkeyp
 
 
 def test_when_ansible_does_not_come_back_every_node_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(*_: object, **__: object) -> None:
-        raise subprocess.TimeoutExpired("ansible", network.SECONDS)
-
-    monkeypatch.setattr(network, "inventory", lambda *_: "")
-    monkeypatch.setattr(subprocess, "run", late)
+    inventory = tmp_path / "hosts.ini"
+    inventory.write_text(HERE.replace("here", "away") + HERE)
+    monkeypatch.setattr(network, "inventory", lambda *_: str(inventory))
+    monkeypatch.setattr(network, "SECONDS", 0)
     asked = facts()
     network.ask_nodes(asked, Settings(), tmp_path)
-    assert asked.unasked == dict.fromkeys(("away", "here"), "no answer over SSH in 45 s")
+    assert asked.unasked == dict.fromkeys(("away", "here"), "no answer over SSH in 0 s")
+
+
+def test_a_pod_that_has_ended_meanwhile_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = {"here": {"answers": {"pod kube-system/a": "no answer"}}, "away": {"answers": {"pod kube-system/b": ""}}}
+    monkeypatch.setattr(network, "inventory", lambda *_: "")
+    monkeypatch.setattr(network, "_play", lambda *_: lost)
+    asked = facts()
+    left = list(asked.pods)
+    monkeypatch.setattr(network, "Api", lambda _: SimpleNamespace(items=lambda _: left))
+    network.ask_nodes(asked, Settings(), tmp_path)
+    assert [problem for problem in judge(asked).problems if "no pod on away is reached" in problem]
+    left.clear()
+    network.ask_nodes(asked, Settings(), tmp_path)
+    assert not [problem for problem in judge(asked).problems if "is reached" in problem]
 
 
 def test_a_page_of_its_own_has_an_inventory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,5 +233,6 @@ def test_so_many_pods_of_a_daemon_set_are_enough_where_a_node_is_away() -> None:
     assert [workloads.rolled_out(speaker, enough) for enough in (None, 3, 2)] == [False, False, True]
     old = {**speaker, "metadata": {"generation": 3}}
     assert not workloads.rolled_out(old, 1)
-    # Pods of the template before do not count.
-    assert not workloads.rolled_out({**speaker, "status": {**status, "updatedNumberScheduled": 0}}, 1)
+    # Pods of the template before do not count, but where a node is away and keeps the others from being made anew.
+    before = {**status, "numberReady": 3, "updatedNumberScheduled": 0}
+    assert [workloads.rolled_out({**speaker, "status": before}, enough) for enough in (3, 2)] == [False, True]

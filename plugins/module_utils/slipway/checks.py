@@ -679,7 +679,11 @@ def _claimed(keys: Iterable[str], settings: Settings) -> list[networks.Claim]:
 def _networks_are_free_here(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     # A cluster that stands keeps what it has, and is not held up for a network that came later.
     # Of one that shares addresses with the node network its own rule tells.
+    # Nor is one that was stopped before there was a note of its founding: its controllers are there.
     nodes = Network(settings.cluster_node_cidr)
+    names = {machine.name for machine in members(settings, with_mirror=False) if machine.role == "controller"}
+    if names & around.existing:
+        return
     given = {key: getattr(settings, key) for key in OF_PODS_AND_SERVICES if key not in around.founded}
     keys = [key for key, network in given.items() if not Network(network).overlaps(nodes)]
     claimed = list(around.claimed()) if keys else []

@@ -146,7 +146,7 @@ def broken(outcome: Mapping[str, Any], to: Login) -> str:
 
 def _faults(said: str, to: Login) -> Iterator[str]:
     """What the shell, sudo and Python say where they should have run a step."""
-    user, file = to.user or "the user who logs in", to.user or "slipway"
+    user, file = to.user or "the user who logs in", (to.user or "slipway").replace(".", "-")
     if "must have a tty" in said:
         yield (
             "sudo on it wants a terminal (requiretty), and there is none.\n"
@@ -172,7 +172,7 @@ def _faults_in_own_words(said: str, to: Login) -> Iterator[str]:
     if re.search(r"Missing sudo password|sudo: a password is required|no askpass program", said):
         yield (
             f"sudo on it asks {user} for a password.\n"
-            f"what works, on it: echo '{rule}' | sudo tee /etc/sudoers.d/{to.user or 'slipway'}; "
+            f"what works, on it: echo '{rule}' | sudo tee /etc/sudoers.d/{(to.user or 'slipway').replace('.', '-')}; "
             "or here: .venv/bin/ansible-playbook --ask-become-pass playbooks/site.yml"
         )
     if "Incorrect sudo password" in said:

@@ -192,7 +192,9 @@ def registration(node: Mapping[str, Any] | None, flannel: bool, address: str) ->
     return {
         "registered": "kubernetes.io/hostname" in labels and reached,
         "marked": "node-role.kubernetes.io/control-plane" in labels,
-        "moved": annotations.get(FLANNEL_ADDRESS, address) != address,
+        # Whoever has set another one for Flannel means it.
+        "moved": FLANNEL_ADDRESS + "-overwrite" not in annotations
+        and annotations.get(FLANNEL_ADDRESS, address) != address,
     }
 
 

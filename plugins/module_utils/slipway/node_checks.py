@@ -22,6 +22,7 @@ def node_faults(
     that is in a cluster already keeps the networks it has, and a controller its address.
     """
     faults = []
+    stands = any(node.get("kubernetes", {}).get("joined") for node in nodes.values())
     everything = [claim for node in nodes.values() for claim in _claimed(node)]
     others = [{"network": network, "what": key, "route": False} for key, network in wanted.items()]
     for name, node in nodes.items():
@@ -42,10 +43,12 @@ def node_faults(
         for key, network in wanted.items() if not state.get("joined") else ():
             for claim in in_the_way(network, _claimed(node)):
                 rest = [*everything, *(other for other in others if other["what"] != key)]
+                works = f"{key}: {free_network(key, rest)} in group_vars/all/cluster.yml"
+                # What a cluster was founded with stays.
+                works = f"another network on {name}, or {name} off the page" if stands else works
                 faults.append(
                     f"{key} {network} shares addresses with {claim['network']} of {name} ({claim['what']}), "
-                    f"which would lose its way there. What works: {key}: {free_network(key, rest)} "
-                    "in group_vars/all/cluster.yml"
+                    f"which would lose its way there. What works: {works}"
                 )
     return faults
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypedDict
 
 Object = Mapping[str, Any]
@@ -19,6 +21,8 @@ ANY_PORT = 1
 NEIGHBOURS = 8
 PODS = 2
 VXLAN_PORT = 8472
+# Seconds for which it is waited for a pod to have an address.
+STARTING = 120
 # Their pods are asked before those of users.
 _OWN = ("kube-system", "metallb-system", "istio-system", "monitoring", "local-path-storage", "grafana", "kiali")
 
@@ -73,6 +77,12 @@ def _ready(pod: Object) -> bool:
 def _is_dns(pod: Object) -> bool:
     labels = pod["metadata"].get("labels") or {}
     return pod["metadata"]["namespace"] == "kube-system" and labels.get("k8s-app") == "kube-dns"
+
+
+def _made(pod: Object) -> float:
+    """When a pod was made, in seconds since 1970; 0 where it does not say."""
+    stamp = str(pod["metadata"].get("creationTimestamp") or "")
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() if stamp else 0.0
 
 
 def _port(pod: Object) -> int:
@@ -131,12 +141,20 @@ def strangers(pods: Iterable[Object], pod_cidr: str) -> list[str]:
     ]
 
 
-def askable(pods: Iterable[Object], nodes: Collection[str]) -> bool:
-    """Tell whether a pod of CoreDNS is Ready, and each of ``nodes`` that has pods has one with an address."""
-    placed = _placed(pods)
-    there = _in_network(placed)
-    waited = {pod["spec"]["nodeName"] for pod in placed} - {pod["spec"]["nodeName"] for pod in there}
-    return not waited & set(nodes) and any(_is_dns(pod) and _ready(pod) for pod in there)
+def askable(pods: Iterable[Object], nodes: Collection[str], now: float | None = None) -> bool:
+    """Tell whether a pod of CoreDNS is Ready, and each of ``nodes`` that has pods has one with an address.
+
+    What has not come ``STARTING`` seconds after it was made is not waited for, nor a CoreDNS on the nodes' own network.
+    ``now``: seconds since 1970.
+    """
+    pods = list(pods)
+    now = time.time() if now is None else now
+    young = [pod for pod in pods if now - _made(pod) < STARTING]
+    there = _in_network(pods)
+    waited = {pod["spec"]["nodeName"] for pod in _placed(young)} - {pod["spec"]["nodeName"] for pod in there}
+    # On a node that is Ready since a moment they are not placed yet.
+    resolvers = [pod for pod in young if _is_dns(pod) and not pod["spec"].get("hostNetwork")]
+    return not waited & set(nodes) and (not resolvers or any(_is_dns(pod) and _ready(pod) for pod in there))
 
 
 def still(asked: Question, pods: Iterable[Object]) -> Question:
@@ -217,7 +235,7 @@ def _of_dns(node: str, asked: Question, said: Mapping[str, str]) -> list[str]:
                 "Look at: kubectl --namespace kube-system logs --selector k8s-app=kube-dns"
             )
         ]
-    why = said.get("service", "")
+    why = said.get("service", "") if pods else ""
     if not why or silent:
         return [
             f"from {node} one pod of cluster DNS, {name}, does not resolve {asked['name']}: {reason}. "

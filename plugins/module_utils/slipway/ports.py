@@ -16,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 # What nodes ask of each other: the API, kubelets, and the pods' packets in VXLAN.
 PORTS = {"controller": ("6443/tcp", "10250/tcp", "8472/udp"), "worker": ("10250/tcp", "8472/udp")}
+VXLAN = "8472/udp"
+# The kernel keeps the port for it, also when `kubeadm reset` has run.
+FLANNEL_LINK = "/sys/class/net/flannel.1"
 # Seconds for one try, and how many there are.
 _ANSWER, _TRIES = 1.0, 3
 _AT_ONCE = 16
@@ -33,6 +36,8 @@ def bind(address: str, ports: Iterable[str]) -> tuple[Open, list[str]]:
         kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
         listener = socket.socket(socket.AF_INET, kind)
         try:
+            # A listener of the run before may still be there: both answer. No other program shares its port like that.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if kind == socket.SOCK_STREAM:
                 # What is left of a connection is nobody's any more.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +48,9 @@ def bind(address: str, ports: Iterable[str]) -> tuple[Open, list[str]]:
             listener.close()
             if exc.errno != errno.EADDRINUSE:
                 raise
-            taken.append(port)
+            # A Flannel of before has left its link, and takes that up again.
+            if port != VXLAN or not os.path.exists(FLANNEL_LINK):
+                taken.append(port)
         else:
             listener.setblocking(False)
             opened[port] = listener

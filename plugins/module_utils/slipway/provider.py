@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from .debian import Progress, docker, ensure_node_image
 from .errors import SlipwayError
+from .founding import FILE as FOUNDED
 from .leftovers import sizes_differ
 
 if TYPE_CHECKING:
@@ -614,14 +615,15 @@ def _number(pattern: str, text: str) -> int:
 def wrong_sizes(plan: Plan) -> dict[str, list[str]]:
     """Say which machines are of another size than the page wants, in a sentence for memory and one for CPUs."""
     found = sizes(plan)
-    # A container may use all CPUs that there are where it was given no fewer.
-    most = os.cpu_count() or 1 if plan["provider"] == "docker" else sys.maxsize
     wrong = {}
     for machine in plan["machines"]:
-        has = found.get(machine["name"], {})
-        cpus = has.get("cpus") or (most if has and plan["provider"] == "docker" else 0)
-        wanted = {"memory": machine["memory"], "cpus": min(machine["cpus"], most)}
-        if said := sizes_differ(machine["name"], wanted, {**has, "cpus": cpus}):
+        has, wanted = found.get(machine["name"], {}), {"memory": machine["memory"], "cpus": machine["cpus"]}
+        if has and plan["provider"] == "docker":
+            host = this_host()
+            # A container may use all CPUs that there are where it was given no fewer.
+            has = {"memory": has["memory"] * host.limits_memory, "cpus": (has["cpus"] or host.cpus) * host.limits_cpus}
+            wanted["cpus"] = min(machine["cpus"], host.cpus)
+        if said := sizes_differ(machine["name"], wanted, has):
             wrong[machine["name"]] = said
     return wrong
 
@@ -639,23 +641,20 @@ def resize(plan: Plan) -> list[str]:
             for sentence in said
         ]
     machines = {machine["name"]: machine for machine in plan["machines"]}
-    told = []
-    for name, said in wrong.items():
-        container, memory = container_name(plan, name), machines[name]["memory"]
-        used = _number(r"^anon (\d+)$", "\n".join(_lines("docker", "exec", container, "cat", MEMORY_STAT))) >> 20
-        if said[0].startswith("memory") and used * HEADROOM > memory:
-            told.append(
-                f"{said[0]}, but {used} MiB are in use there: take pods off {name} first (kubectl drain {name})"
-            )
-            continue
-        limits = [
-            f"--memory={memory}m",
-            f"--memory-swap={memory}m",
-            f"--cpus={min(machines[name]['cpus'], os.cpu_count() or 1)}",
-        ]
-        docker("update", *limits, container)
-        told.append(f"{'; '.join(said)}: it has that now")
-    return told
+    return [_resized(plan, machines[name], sentence) for name, said in wrong.items() for sentence in said]
+
+
+def _resized(plan: Plan, machine: MachinePlan, sentence: str) -> str:
+    """Give a container node one limit, and say so; one of memory below what is in use stays."""
+    name, container, memory = machine["name"], container_name(plan, machine["name"]), machine["memory"]
+    if not sentence.startswith("memory"):
+        docker("update", f"--cpus={min(machine['cpus'], this_host().cpus)}", container)
+        return f"{sentence}: it has that now"
+    used = _number(r"^anon (\d+)$", "\n".join(_lines("docker", "exec", container, "cat", MEMORY_STAT))) >> 20
+    if used * HEADROOM > memory:
+        return f"{sentence}, but {used} MiB are in use there: take pods off {name} first (kubectl drain {name})"
+    docker("update", f"--memory={memory}m", f"--memory-swap={memory}m", container)
+    return f"{sentence}: it has that now"
 
 
 def fallen(plan: Plan) -> list[str]:
@@ -727,6 +726,13 @@ def sweep(plan: Plan, progress: Progress) -> None:
     clear([], empty, unused, progress)
 
 
+def forget_founding(plan: Plan) -> None:
+    """Take away what is kept of a cluster's founding once none of its controllers is left."""
+    known = records(Path(plan["vagrant"]), plan["provider"])
+    if not any(machine["name"] in known for machine in plan["machines"] if machine["role"] == "controller"):
+        Path(plan["state"], FOUNDED).unlink(missing_ok=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the verbs; 1 and a message on stderr when something stands in the way."""
     parser = argparse.ArgumentParser(prog="slipway.provider", description=(__doc__ or "").partition("\n")[0])
@@ -753,6 +759,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(fallen(plan) if plan["provider"] == "docker" else []))
         elif plan["provider"] == "docker":
             _verbs_of_docker(options.verb, plan, progress)
+        if options.verb == "sweep":
+            forget_founding(plan)
     except SlipwayError as error:
         print(error.message, file=sys.stderr)
         return 1

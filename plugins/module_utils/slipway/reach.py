@@ -21,7 +21,8 @@ TRIES = 2
 PAUSE = 0.5
 # More than a segment holds, so that a path that lets only small packets through is told from one that is whole.
 LARGE = 4096
-# Where CoreDNS serves more than that.
+# Of DNS, and where CoreDNS serves more than a segment holds.
+DNS = 53
 DNS_METRICS = 9153
 WORKERS = 16
 RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
@@ -58,7 +59,7 @@ def resolve(server: str, name: str, seconds: float = ANSWER, tries: int = TRIES)
         end = time.monotonic() + seconds
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.connect((server, 53))
+                sock.connect((server, DNS))
                 sock.send(query(name, number))
                 while (left := end - time.monotonic()) > 0:
                     sock.settimeout(left)

@@ -121,7 +121,11 @@ def claimed(provider: str) -> list[Claim]:
         pools = _json("docker", "info", "--format", "{{json .DefaultAddressPools}}") or [
             {"Base": text} for text in POOLS
         ]
-        found += [{"network": pool["Base"], "what": "Docker takes networks of it", "route": False} for pool in pools]
+        found += [
+            {"network": pool["Base"], "what": "Docker takes networks of it", "route": False}
+            for pool in pools
+            if ":" not in pool["Base"]
+        ]
     return [*found, *of_name_servers(name_servers(*map(_text, RESOLVERS)))]
 
 
@@ -180,8 +184,8 @@ def controllers(kubeconfig: Path) -> dict[str, str]:
     return {
         node["metadata"]["name"]: entry["address"]
         for node in found.get("items", [])
-        for entry in node.get("status", {}).get("addresses", [])
-        if entry["type"] == "InternalIP"
+        for entry in reversed(node.get("status", {}).get("addresses", []))
+        if entry["type"] == "InternalIP" and ":" not in entry["address"]
     }
 
 

@@ -12,7 +12,7 @@ from .holdups import Signs, condition
 Object = Mapping[str, Any]
 
 # Seconds for which a webhook's pods may be Ready and not be reached: kube-proxy and routes follow a little later.
-REACHED = 30.0
+REACHED = 60.0
 _CALL = re.compile(
     r"^(?P<item>\S+): the API server refuses it .*"
     r'Post "https://(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc\b[^"]*": (?P<why>.*)$',

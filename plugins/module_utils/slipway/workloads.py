@@ -78,7 +78,9 @@ def rolled_out(item: Object, enough: int | None = None) -> bool:
     if enough is not None:
         return bool(
             status.get("observedGeneration") == item["metadata"].get("generation")
-            and min(status.get("updatedNumberScheduled", 0), status.get("numberReady", 0)) >= enough
+            # With a node away the rollout of a new template may stand still: its pod is the one that may be missing.
+            and (enough < int(wanted or 0) or status.get("updatedNumberScheduled", 0) == wanted)
+            and status.get("numberReady", 0) >= enough
         )
     return bool(
         status.get("observedGeneration") == item["metadata"].get("generation")

@@ -163,11 +163,10 @@ def _network(facts: Facts) -> tuple[Section, list[str]]:
     rows = [Row((problem,), "wrong") for problem in problems]
     for node, why in sorted(facts.unasked.items()):
         rows.append(Row((f"{node} was not asked: {why}",), "note"))
-    asked = len(facts.answers)
+    asked = sum(1 for node in facts.answers if facts.questions[node]["service"])
     empty = f"cluster DNS and pods on other nodes answer {'all ' if asked > 1 else ''}{asked} node{'s' * (asked != 1)}"
-    return Section(
-        "network", "Pod network", ("what does not pass",), rows, empty if asked else "no node was asked"
-    ), problems
+    empty = empty if asked else "no node could ask cluster DNS"
+    return Section("network", "Pod network", ("what does not pass",), rows, empty), problems
 
 
 def _images(facts: Facts) -> tuple[Section, list[str]]:

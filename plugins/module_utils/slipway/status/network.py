@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..inventory import active, render_inventory_cfg, ssh_settings
 from ..machines import make_plan, page_file
-from ..pod_network import Question, question
+from ..pod_network import Question, question, still, troubles
 from ..settings import PAGE, ROOT, Settings
+from .collect import Api, UnansweredError
 from .facts import Facts
 from .judge import node_trouble
 
-# Seconds: for a machine to answer SSH, for what does not answer to be asked again, and for all of it.
+# Seconds: to answer SSH, to ask again what has not answered, and for as many nodes as are asked at once.
 CONNECT_SECONDS = 5
 PATIENCE = 4.0
 SECONDS = 45
+AT_ONCE = 20
 NOT_LISTED = "the inventory does not have it"
 
 
@@ -40,6 +44,11 @@ def ask_nodes(facts: Facts, settings: Settings, state: Path) -> None:
             facts.answers[name] = answer["answers"]
         else:
             facts.unasked[name] = str(answer.get("msg") or NOT_LISTED).strip().partition("\n")[0]
+    if troubles(facts.questions, facts.answers):
+        # A pod may have ended while it was asked.
+        with suppress(UnansweredError):
+            there = Api(state / "kubeconfig").items("/api/v1/pods")
+            facts.questions = {name: still(asked, there) for name, asked in facts.questions.items()}
 
 
 def inventory(settings: Settings, state: Path, folder: Path) -> str:
@@ -61,20 +70,35 @@ def _play(questions: Mapping[str, Question], hosts: str, folder: Path) -> dict[s
     command = [sys.executable, "-m", "ansible", "adhoc", ",".join(questions), "--inventory", hosts]
     command += ["--module-name", "pod_network", "--args", json.dumps(arguments)]
     command += ["--extra-vars", f"@{values}", "--tree", str(tree), "--timeout", str(CONNECT_SECONDS)]
+    command += ["--forks", str(AT_ONCE)]
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_SSH_RETRIES": "0",
     }
+    seconds = SECONDS + SECONDS * (len(questions) // AT_ONCE)
+    late = ""
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as running:  # fmt: skip
+        try:
+            said, _ = running.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            # With Ansible's own workers, and their ssh.
+            os.killpg(running.pid, signal.SIGKILL)
+            said, late = "", f"no answer over SSH in {seconds} s"
+    found = {file.name: _read(file) for file in tree.glob("*")}
+    if not found and running.returncode not in (0, 1) and not late:
+        lines = said.strip().splitlines()
+        late = lines[-1] if lines else f"Ansible ended with status {running.returncode}"
+    return {name: {"msg": late} for name in questions if late} | found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read one node's answer; nothing where it was cut off."""
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return {name: {"msg": f"no answer over SSH in {SECONDS} s"} for name in questions}
-    found = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in tree.glob("*")}
-    if not found and done.returncode not in (0, 1):
-        said = (done.stderr or done.stdout).strip().splitlines()
-        why = said[-1] if said else f"Ansible ended with status {done.returncode}"
-        return {name: {"msg": why} for name in questions}
-    return found
+        read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return read
