@@ -17,7 +17,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Read the Secret, and apply it where a value is missing or another one."""
+        """Read the Secret, and apply it where a value or a label is missing or another one."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
             argument_spec={
@@ -43,11 +43,13 @@ class ActionModule(ActionBase):
             found = applier.look("v1", "Secret", namespace, name)
             present = found[0].get("data") or {} if found else {}
             data, new = completed(present, fixed, random)
-            if new and not self._task.check_mode:
+            had = found[0]["metadata"].get("labels") or {} if found else {}
+            changed = bool(new) or any(had.get(key) != value for key, value in labels.items())
+            if changed and not self._task.check_mode:
                 metadata = {"name": name, "namespace": namespace, **({"labels": labels} if labels else {})}
                 secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
                 applier.apply([secret])
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
-        result.update(changed=bool(new), keys=sorted(new), sha1=sha1(data, random))
+        result.update(changed=changed, keys=sorted(new), sha1=sha1(data, random))
         return result
