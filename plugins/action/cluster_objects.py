@@ -47,7 +47,8 @@ class ActionModule(ActionBase):
             applier = Applier(Cluster(Path(arguments["kubeconfig"])), dry_run, arguments["patience"])
             part = arguments["part"]
             given = [labelled(item, part) for item in read(arguments["definition"])]
-            if arguments["state"] == "absent" and part and not given:
+            # A definition may come to no objects at all: that is not the wish to take the whole part away.
+            if arguments["state"] == "absent" and part and "definition" not in self._task.args:
                 names, kept = Part(applier, part).remove(arguments["timeout"])
                 result.update(changed=bool(names), changes=names, objects=[], kept=kept)
                 return result

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 from slipway import parts
 from slipway.cluster import Cluster
 from slipway.leftovers import PART
 from slipway.objects import Applier
 
+from tests.support.plugins import PLUGINS, load, run_action
+
 OWN = {PART: "metallb"}
 KINDS = {
-    "v1": {"Namespace": False, "Service": True, "Secret": True, "PersistentVolumeClaim": True, "Event": True},
+    "v1": {
+        "Namespace": False,
+        "Service": True,
+        "Secret": True,
+        "ConfigMap": True,
+        "ServiceAccount": True,
+        "PersistentVolumeClaim": True,
+        "Event": True,
+    },
     "apps/v1": {"Deployment": True},
     "admissionregistration.k8s.io/v1": {"ValidatingWebhookConfiguration": False},
     "apiextensions.k8s.io/v1": {"CustomResourceDefinition": False},
-    "metallb.io/v1beta1": {"IPAddressPool": True},
+    # The version that a client is to prefer need not have all kinds of its group.
+    "metallb.io/v1beta2": {"BGPPeer": True},
+    "metallb.io/v1beta1": {"IPAddressPool": True, "BGPPeer": True},
 }
 VERBS = ["list", "delete", "get"]
 
@@ -32,7 +46,10 @@ class Fake(Cluster):
         where = urlsplit(path)
         words = where.path.strip("/").split("/")
         if path == "/apis":
-            groups = [{"preferredVersion": {"groupVersion": one}} for one in (*list(KINDS)[1:], "gone.example.org/v1")]
+            versions: dict[str, list[dict[str, str]]] = {}
+            for one in (*list(KINDS)[1:], "gone.example.org/v1"):
+                versions.setdefault(one.partition("/")[0], []).append({"groupVersion": one})
+            groups = [{"preferredVersion": found[0], "versions": found[::-1]} for found in versions.values()]
             return 200, {"groups": groups}
         version = words[1] if words[0] == "api" else "/".join(words[1:3])
         if version not in KINDS:
@@ -106,6 +123,11 @@ def test_what_judges_goes_first_and_what_its_controller_sees_off_before_that() -
     assert [one["kind"] for one in cluster.held] == ["CustomResourceDefinition"]
 
 
+def test_kinds_of_every_version_are_asked_for_and_each_once() -> None:
+    found = {(version, kind) for version, kind, _, _ in parts.kinds(Fake()) if version.startswith("metallb.io/")}
+    assert found == {("metallb.io/v1beta2", "BGPPeer"), ("metallb.io/v1beta1", "IPAddressPool")}
+
+
 def test_what_is_not_the_parts_is_not_touched_and_a_second_time_nothing_goes() -> None:
     other = item("Service", "web", "shop", labels={})
     cluster, *_ = removed(other)
@@ -113,15 +135,35 @@ def test_what_is_not_the_parts_is_not_touched_and_a_second_time_nothing_goes() -
     assert parts.Part(Applier(cluster), "metallb").remove(1) == ([], [])
 
 
+def made(*managers: str, kind: str = "Secret", name: str = "theirs", **metadata: Any) -> dict[str, Any]:
+    fields = [{"manager": one} for one in managers]
+    return item(kind, name, labels=metadata.pop("labels", {}), managedFields=fields, **metadata)
+
+
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (
-            item("Secret", "mine", labels={}, managedFields=[{"manager": "kubectl-create"}]),
-            "was made with kubectl-create",
-        ),
+        (made("kubectl-create"), "was made with kubectl-create"),
+        (made("Mozilla"), "was made with Mozilla"),
+        (made("Terraform"), "was made with Terraform"),
+        (made("curl"), "was made with curl"),
+        (made("pulumi-kubernetes"), "was made with pulumi-kubernetes"),
+        (made("slipway", "ansible", "curl", "ansible"), "was made with ansible and with curl"),
+        # Of a name that begins as one that is known nobody knows anything.
+        (made("kubelet-tool"), "was made with kubelet-tool"),
+        (made(), "was made by nobody knows whom"),
+        (made(""), "was made by nobody knows whom"),
+        (item("ConfigMap", "settings", labels={}), "was made by nobody knows whom"),
+        (item("ServiceAccount", "robot", labels={}), "was made by nobody knows whom"),
+        (item("Secret", "default", labels={}), "was made by nobody knows whom"),
         (item("PersistentVolumeClaim", "data", labels={}), "holds data"),
+        (item("PersistentVolumeClaim", "data"), "holds data"),
+        (
+            made("kube-controller-manager", kind="PersistentVolumeClaim", ownerReferences=[{"name": "a"}]),
+            "holds data",
+        ),
         (item("Secret", "theirs", labels={PART: "kiali"}), "is of the part kiali"),
+        (made("slipway", labels={PART: "kiali"}, ownerReferences=[{"name": "a"}]), "is of the part kiali"),
     ],
 )
 def test_a_namespace_with_something_of_others_stays(more: dict[str, Any], why: str) -> None:
@@ -135,7 +177,17 @@ def test_a_namespace_with_something_of_others_stays(more: dict[str, Any], why: s
 @pytest.mark.parametrize(
     "more",
     [
-        item("Secret", "made-by-the-controller", labels={}, managedFields=[{"manager": "controller"}]),
+        made("controller"),
+        made("speaker", "kubelet"),
+        made("kube-controller-manager", "kube-scheduler", "kube-apiserver"),
+        made("pilot-discovery"),
+        made("PrometheusOperator"),
+        made("local-path-provisioner"),
+        made("slipway"),
+        made("Mozilla", ownerReferences=[{"kind": "Deployment", "name": "controller"}]),
+        item("ConfigMap", "kube-root-ca.crt", labels={}),
+        item("ConfigMap", "istio-ca-root-cert", labels={}),
+        made("kubectl-patch", kind="ServiceAccount", name="default"),
         item("Event", "happened", labels={}, managedFields=[{"manager": "kubectl-edit"}]),
         # Somebody has edited what is the part's.
         item("Secret", "edited", managedFields=[{"manager": "kubectl-edit"}]),
@@ -145,6 +197,11 @@ def test_what_controllers_made_goes_with_its_namespace(more: dict[str, Any]) -> 
     cluster, _, kept = removed(more)
     assert kept == []
     assert "Namespace/metallb-system" in cluster.deleted
+
+
+def test_a_program_with_a_name_that_any_may_have_is_known_in_its_own_part_alone() -> None:
+    assert parts.somebody_elses(made("controller"), "metallb") == ""
+    assert parts.somebody_elses(made("controller"), "tracing") == "was made with controller"
 
 
 def test_a_dry_run_takes_nothing() -> None:
@@ -174,6 +231,8 @@ SEEN = [
     seen("Service", "gateway", part="istio", type="LoadBalancer"),
     seen("VirtualService", "shop"),
     seen("VirtualService", "kiali", part="kiali"),
+    seen("Gateway", "front"),
+    seen("Gateway", "slipway-consoles", part="istio"),
 ]
 
 
@@ -182,7 +241,7 @@ SEEN = [
     [
         ("storage", ["the claim shop/data"]),
         ("metallb", ["the Service shop/web"]),
-        ("istio", ["the VirtualService shop/shop"]),
+        ("istio", ["the VirtualService shop/shop", "the Gateway shop/front"]),
         ("grafana", []),
     ],
 )
@@ -190,3 +249,23 @@ def test_what_builds_on_a_part_is_named(part: str, named: list[str]) -> None:
     found = parts.hindrances(part, SEEN)
     assert [next(name for name in named if line.startswith(name)) for line in found] == named
     assert len(found) == len(named)
+
+
+def test_all_that_can_hinder_is_looked_at() -> None:
+    (play,) = yaml.safe_load((PLUGINS.parent / "playbooks/remove-parts.yml").read_text())
+    looked = {(one["version"], one["kind"]) for one in play["tasks"][0]["loop"]}
+    assert {one["kind"] for one in SEEN} <= {kind for _, kind in looked}
+    assert ("networking.istio.io/v1", "Gateway") in looked
+
+
+@pytest.mark.parametrize("definition", ["", "\n# nothing\n---\n", [], None])
+def test_a_definition_without_objects_takes_nothing_away(
+    definition: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Fake(*OBJECTS)
+    monkeypatch.setattr("slipway.cluster.Cluster", lambda _: cluster)
+    given: dict[str, Any] = {"kubeconfig": str(tmp_path / "none"), "state": "absent", "part": "metallb", "timeout": 1}
+    result = run_action(load("action", "cluster_objects"), {**given, "definition": definition})
+    assert (result["changed"], result["changes"], cluster.deleted) == (False, [], [])
+    assert run_action(load("action", "cluster_objects"), given)["changed"]
+    assert "Namespace/metallb-system" in cluster.deleted

@@ -1,7 +1,8 @@
 """What was applied for a part of the cluster, known by a label, and taking all of it away.
 
 What others may have put in is looked at first: definitions of kinds stay, as deleting one deletes every object of that
-kind, and so does a namespace in which somebody else has something, or in which a claim holds data.
+kind, and so does a namespace in which there is a claim, which holds data, or anything that is not known to be the
+part's or a controller's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .cluster import Cluster, Object
+from .cluster import MANAGER, Cluster, Object
 from .errors import SlipwayError
 from .leftovers import PART
 from .objects import Applier, identity
@@ -18,9 +19,27 @@ from .objects import Applier, identity
 # What has to go before what it calls, and what before the controller that sees it off. All else goes with them, then.
 _GATES = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")
 _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "Pod")
-_STAY = ("CustomResourceDefinition",)
-# Those who write objects at somebody's word; a controller has names of its own.
-_PEOPLE = ("kubectl", "helm", "argocd", "flux", "kustomize", "terraform", "k9s", "OpenAPI-Generator", "python-requests")
+_STAY = ("CustomResourceDefinition", "PersistentVolumeClaim")
+# Controllers write into every namespace, or into their part's, what is of no use without it. Programs that write at
+# somebody's word are not among them, so neither are Kiali and Headlamp.
+_CONTROLLERS = frozenset(
+    {
+        MANAGER,
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "local-path-provisioner",
+        "pilot-discovery",
+        # The operator gives this name itself; the other is the one of its image.
+        "PrometheusOperator",
+        "prometheus-operator",
+    }
+)
+# Programs whose names others have, too: known only where their own part is taken away.
+_OWN_CONTROLLERS = {"metallb": frozenset({"controller", "speaker"})}
+# What controllers put into every namespace; people may have written to it since.
+_EVERYWHERE = (("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "istio-ca-root-cert"), ("ServiceAccount", "default"))
 
 
 def labelled(item: Object, part: str) -> Object:
@@ -52,16 +71,20 @@ def order(objects: Iterable[Object]) -> list[list[Object]]:
 
 
 def somebody_elses(item: Mapping[str, Any], part: str) -> str:
-    """Say why an object of a namespace is not this part's to take away; empty when it is."""
+    """Say why an object of a namespace is not this part's to take away; empty when it is known to be."""
     metadata = item["metadata"]
     other = (metadata.get("labels") or {}).get(PART, "")
     if other and other != part:
         return f"is of the part {other}"
     if item["kind"] == "PersistentVolumeClaim":
         return "holds data"
-    managers = [str(one.get("manager", "")) for one in metadata.get("managedFields") or []]
-    hand = next((one for one in managers if one.startswith(_PEOPLE)), "")
-    return f"was made with {hand}" if hand and other != part else ""
+    if other or metadata.get("ownerReferences") or (item["kind"], metadata["name"]) in _EVERYWHERE:
+        return ""
+    managers = {str(one.get("manager", "")) for one in metadata.get("managedFields") or []}
+    strangers = managers - _CONTROLLERS - _OWN_CONTROLLERS.get(part, frozenset())
+    if managers and not strangers:
+        return ""
+    return f"was made {' and '.join(f'with {one}' for one in sorted(strangers) if one) or 'by nobody knows whom'}"
 
 
 class Part:
@@ -117,34 +140,35 @@ class Part:
 def kinds(cluster: Cluster) -> list[tuple[str, str, str, bool]]:
     """List what can be listed and deleted: apiVersion, kind, path (``/*/`` where a namespace goes), namespaced.
 
-    A group whose own server does not answer is left out: what it serves is not stored as an object.
+    A group need not serve all its kinds in one version, so each is asked; a kind of several comes once, in the one that
+    the group prefers where that has it. A group whose own server does not answer is left out: what it serves is not
+    stored as an object.
     """
     status, groups = cluster.ask("/apis")
     if status != 200:
         raise SlipwayError(f"the API server does not say which kinds it knows ({status})")
     roots = {"v1": "/api/v1"}
-    roots |= {group["preferredVersion"]["groupVersion"]: "" for group in groups["groups"]}
-    asked = [(version, root or f"/apis/{version}") for version, root in roots.items()]
+    for group in groups["groups"]:
+        for one in (group["preferredVersion"], *group["versions"]):
+            roots.setdefault(one["groupVersion"], f"/apis/{one['groupVersion']}")
+    asked = list(roots.items())
     answers = cluster.many(lambda one: cluster.ask(one[1]), asked)
-    return [
-        (
-            version,
-            entry["kind"],
-            f"{root}/*/{entry['name']}" if entry["namespaced"] else f"{root}/{entry['name']}",
-            entry["namespaced"],
-        )
-        for (version, root), (status, answer) in zip(asked, answers, strict=True)
-        if status == 200
-        for entry in answer["resources"]
-        if "/" not in entry["name"] and {"list", "delete"} <= set(entry["verbs"])
-    ]
+    found: dict[tuple[str, str], tuple[str, str, str, bool]] = {}
+    for (version, root), (status, answer) in zip(asked, answers, strict=True):
+        for entry in answer["resources"] if status == 200 else ():
+            name = entry["name"]
+            if "/" not in name and {"list", "delete"} <= set(entry["verbs"]):
+                namespaced = entry["namespaced"]
+                path = f"{root}/*/{name}" if namespaced else f"{root}/{name}"
+                found.setdefault((version.rpartition("/")[0], name), (version, entry["kind"], path, namespaced))
+    return list(found.values())
 
 
 def hindrances(part: str, seen: Iterable[Object]) -> list[str]:
     """Say what builds on a part and would be lost with it.
 
-    ``seen``: StorageClasses, PersistentVolumeClaims, Services and VirtualServices of the cluster, those of parts among
-    them.
+    ``seen``: StorageClasses, PersistentVolumeClaims, Services, VirtualServices and Istio's Gateways of the cluster,
+    those of parts among them.
     """
     of_kind: dict[str, list[Object]] = {}
     for item in seen:
@@ -171,9 +195,10 @@ def hindrances(part: str, seen: Iterable[Object]) -> list[str]:
         ]
     if part == "istio":
         return [
-            f"the VirtualService {_where(item)} is served by it; take the release away first "
-            "(-e release_state=absent), or keep cluster_parts.istio on"
-            for item in others("VirtualService")
+            f"the {kind} {_where(item)} is served by it; take it away first (a release with -e release_state=absent), "
+            "or keep cluster_parts.istio on"
+            for kind in ("VirtualService", "Gateway")
+            for item in others(kind)
         ]
     return []
 
