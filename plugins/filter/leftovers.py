@@ -14,8 +14,8 @@ short_description: Say how to take away nodes and machines that the page no long
 description:
   - Gives a sentence with commands for each node that is not listed, and for each machine that only Vagrant still has.
   - Beside it are filters about parts. parts_left names those that are off on the page and in the cluster,
-    parts_left_told says which command takes them away, parts_hindered what builds on them, parts_unlabelled which
-    cannot be taken away yet, and parts_told what came of it.
+    parts_left_told says which command takes them away, parts_hindered what builds on them, and parts_told what came
+    of it.
 options:
   _input: {description: Nodes as the API gives them., type: list, elements: dict, required: true}
   listed: {description: Names of the nodes on the page., type: list, elements: str, required: true}
@@ -49,5 +49,4 @@ class FilterModule:
             "parts_left": leftovers.parts_left,
             "parts_left_told": leftovers.parts_left_told,
             "parts_told": leftovers.parts_told,
-            "parts_unlabelled": leftovers.parts_unlabelled,
         }

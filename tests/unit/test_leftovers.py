@@ -72,24 +72,27 @@ def test_what_it_has_not_is_named_with_what_takes_it_away(
     assert said == f"box is {what}, and the page does not have it. To take it away: {'; '.join(steps)}"
 
 
-def deployment(namespace: str, name: str) -> dict[str, Any]:
-    return {"metadata": {"namespace": namespace, "name": name}}
+def deployment(namespace: str, name: str, part: str = "") -> dict[str, Any]:
+    labels = {"labels": {leftovers.PART: part}} if part else {}
+    return {"metadata": {"namespace": namespace, "name": name, **labels}}
 
 
 def test_parts_that_are_off_and_there_are_left_and_those_that_build_on_others_come_first() -> None:
-    there = [deployment(*place) for place in leftovers.PARTS.values()]
+    there = [deployment(*place, part) for part, place in leftovers.PARTS.items()]
     assert leftovers.parts_left(there, dict.fromkeys(leftovers.PARTS, True)) == []
     off = {**dict.fromkeys(leftovers.PARTS, True), "istio": False, "metallb": False, "kiali": False}
     assert leftovers.parts_left(there, off) == ["kiali", "istio", "metallb"]
-    assert leftovers.parts_left([deployment("istio-system", "istiod")], off) == ["istio"]
+    assert leftovers.parts_left([deployment("istio-system", "istiod", "istio")], off) == ["istio"]
 
 
-def test_a_part_from_before_there_were_labels_is_named_with_what_gives_it_one() -> None:
-    old, new = deployment("istio-system", "istiod"), deployment("metallb-system", "controller")
-    new["metadata"]["labels"] = {leftovers.PART: "metallb"}
-    (said,) = leftovers.parts_unlabelled([old, new], ["istio", "metallb"])
-    assert said.startswith("istio has no label slipway.io/part yet")
-    assert "cluster_parts.istio to true" in said
+@pytest.mark.parametrize("part", ["", "kiali"])
+def test_what_others_have_installed_under_the_same_name_is_not_a_part(part: str) -> None:
+    theirs = deployment("kube-system", "metrics-server", part)
+    assert leftovers.parts_left([theirs], {"metrics_server": False}) == []
+    assert leftovers.parts_left_told([theirs], {"metrics_server": False}) == []
+    assert (
+        leftovers.parts_left([deployment("apps", "metrics-server", "metrics_server")], {"metrics_server": False}) == []
+    )
 
 
 def test_what_came_of_it_is_told() -> None:

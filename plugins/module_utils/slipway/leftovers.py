@@ -13,7 +13,8 @@ Object = Mapping[str, Any]
 CONTROLLER = "node-role.kubernetes.io/control-plane"
 # The label of all that was applied for a part.
 PART = "slipway.io/part"
-# The Deployment that shows that a part is there: namespace and name. A part stands behind those that it builds on.
+# The Deployment that shows, with the part's label, that it is there: namespace and name. A part stands behind those
+# that it builds on.
 PARTS: dict[str, tuple[str, str]] = {
     "storage": ("local-path-storage", "local-path-provisioner"),
     "metrics_server": ("kube-system", "metrics-server"),
@@ -71,9 +72,15 @@ def _steps(name: str, controller: bool | None, machine: bool, hosts: bool) -> tu
 
 
 def parts_left(deployments: Iterable[Object], parts: Mapping[str, bool]) -> list[str]:
-    """Name the parts that the page has off and that are in the cluster, those first that others do not build on."""
-    there = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in deployments}
-    return [name for name in reversed(PARTS) if not parts.get(name, True) and PARTS[name] in there]
+    """Name the parts that the page has off and that are in the cluster, those first that others do not build on.
+
+    What somebody else has installed under the same name is not a part: it does not carry the label.
+    """
+    there = {
+        (one["metadata"]["namespace"], one["metadata"]["name"]): (one["metadata"].get("labels") or {}).get(PART)
+        for one in deployments
+    }
+    return [name for name in reversed(PARTS) if not parts.get(name, True) and there.get(PARTS[name]) == name]
 
 
 def parts_left_told(deployments: Iterable[Object], parts: Mapping[str, bool]) -> list[str]:
@@ -81,21 +88,6 @@ def parts_left_told(deployments: Iterable[Object], parts: Mapping[str, bool]) ->
     return [
         f"{name} is off on the page and still in the cluster; `make remove-parts` takes it away"
         for name in parts_left(deployments, parts)
-    ]
-
-
-def parts_unlabelled(deployments: Iterable[Object], parts: Collection[str]) -> list[str]:
-    """Say which of the parts were applied before there were labels for what belongs to one."""
-    known = {
-        (one["metadata"]["namespace"], one["metadata"]["name"])
-        for one in deployments
-        if (one["metadata"].get("labels") or {}).get(PART)
-    }
-    return [
-        f"{name} has no label {PART} yet, so what belongs to it is not known: set cluster_parts.{name} to true, "
-        "run make up, set it to false, and run this again"
-        for name in parts
-        if PARTS[name] not in known
     ]
 
 
