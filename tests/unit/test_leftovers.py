@@ -60,6 +60,7 @@ DRAIN = "--ignore-daemonsets --delete-emptydir-data"
                 f"kubectl drain box {DRAIN}",
                 "on that machine, where it still is: sudo kubeadm reset --force",
                 "sudo ip link delete cni0",
+                "sudo ip link delete flannel.1",
                 "kubectl delete node box",
             ],
         ),

@@ -68,9 +68,9 @@ def test_it_names_the_nodes_and_what_to_type_next() -> None:
 def test_it_names_what_the_page_no_longer_has() -> None:
     lines = told(slipway_machines_left=["node-2"], groups={"controllers": ["ctrl"]})
     assert [line for line in lines if line.startswith("node-2 is a machine, and the page does not have it")]
-    kiali = {"metadata": {"namespace": "istio-system", "name": "istiod"}}
+    istiod = {"namespace": "istio-system", "name": "istiod", "labels": {"slipway.io/part": "istio"}}
     assert "istio is off on the page and still in the cluster; `make remove-parts` takes it away" in told(
-        istio=False, deployments=[kiali]
+        istio=False, deployments=[{"metadata": istiod}]
     )
     lines = told(groups={"controllers": [], "workers": []})
     assert [line for line in lines if line.startswith("ctrl is a") and "without a machine" in line]

@@ -60,7 +60,9 @@ def _steps(name: str, controller: bool | None, machine: bool, hosts: bool) -> tu
         # That takes its member out of etcd, too.
         steps.append(f"vagrant ssh {name} --command '{reset}'")
     if controller is not None and hosts:
-        steps.append(f"on that machine, where it still is: {reset}; sudo ip link delete cni0")
+        steps.append(
+            f"on that machine, where it still is: {reset}; sudo ip link delete cni0; sudo ip link delete flannel.1"
+        )
     if controller is not None:
         steps.append(f"kubectl delete node {name}")
     if machine:
