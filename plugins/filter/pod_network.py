@@ -28,7 +28,7 @@ EXAMPLES = r"""
       {{ pods.resources | pod_network_question(inventory_hostname, groups.nodes, '10.96.0.0/12', 'cluster.local') }}
   register: asked
 - ansible.builtin.debug:
-    msg: "{{ {'node-1': hostvars['node-1'].asked} | pod_network_troubles(pods.resources, '10.244.0.0/16') }}"
+    msg: "{{ answers | pod_network_troubles(pods.resources, nodes.resources, '10.244.0.0/16') | join('. ') }}"
 """
 RETURN = r"""
 _value: {description: The question., type: dict}
@@ -38,13 +38,15 @@ _value: {description: The question., type: dict}
 Results = Mapping[str, Mapping[str, Any]]
 
 
-def troubles(results: Results, pods: Iterable[Mapping[str, Any]], pod_cidr: str) -> list[str]:
+def troubles(
+    results: Results, pods: Iterable[Mapping[str, Any]], nodes: Iterable[Mapping[str, Any]], pod_cidr: str
+) -> list[str]:
     """Say what does not pass, of pods that are still there."""
     pods = list(pods)
     asked = {node: result for node, result in results.items() if "answers" in result}
     questions = {node: pod_network.still(result["question"], pods) for node, result in asked.items()}
     answers = {node: result["answers"] for node, result in asked.items()}
-    return pod_network.strangers(pods, pod_cidr) + pod_network.troubles(questions, answers)
+    return pod_network.strangers(pods, nodes, pod_cidr) + pod_network.troubles(questions, answers)
 
 
 class FilterModule:

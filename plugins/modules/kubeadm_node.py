@@ -69,6 +69,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -82,7 +83,7 @@ from ansible.module_utils.slipway.kubeadm import (
     is_refused_for_predecessor,
     without_secrets,
 )
-from ansible.module_utils.slipway.node import CA, KUBELET_CONF, RECORD, ca_sum, kubernetes_state, read
+from ansible.module_utils.slipway.node import CA, FLANNEL, KUBELET_CONF, RECORD, ca_sum, kubernetes_state, read
 
 RUN = "/run/slipway"
 LOG = "/var/log/slipway"
@@ -166,6 +167,10 @@ def main() -> None:
     config, log, record = f"{RUN}/kubeadm-{action}.yml", f"{LOG}/kubeadm-{action}.log", f"/{RECORD}"
     since, until = time.time(), time.monotonic() + module.params["predecessor_timeout"]
     left_behind = state["interrupted"]
+    if not os.path.exists(f"/{KUBELET_CONF}"):
+        # Of a cluster before, which `kubeadm reset` leaves: pods would get addresses of the share that this node had there.
+        with suppress(FileNotFoundError):
+            os.unlink(f"/{FLANNEL}")
     save(record, json.dumps({"state": "started", "action": action}) + "\n", 0o644)
     while True:
         ignored, has_kubelet = module.params["ignore_preflight_errors"], os.path.exists(f"/{KUBELET_CONF}")

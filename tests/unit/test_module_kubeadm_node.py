@@ -75,6 +75,7 @@ def plugin(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(loaded, "RUN", str(tmp_path / "run"))
     monkeypatch.setattr(loaded, "LOG", str(tmp_path / "log"))
     monkeypatch.setattr(loaded, "RECORD", str(tmp_path / "record.json").lstrip("/"))
+    monkeypatch.setattr(loaded, "FLANNEL", str(tmp_path / "subnet.env").lstrip("/"))
     monkeypatch.setattr(loaded, "KUBELET_CONF", str(tmp_path / "kubelet.conf").lstrip("/"))
     monkeypatch.setattr(loaded, "ca_sum", lambda _text: "sum")
     monkeypatch.setattr(loaded, "PAUSE", 0)
@@ -94,6 +95,20 @@ def test_a_machine_joins_and_its_record_says_so(plugin: Any, machine: Machine) -
     assert machine.lines[0][:4] == ["timeout", "300", "kubeadm", "join"]
     assert machine.lines[0][-1] == "--ignore-preflight-errors=Swap"
     assert machine.record == {"state": "done", "action": "join", "ca": "sum", "node": "node-1"}
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_the_share_of_the_pod_network_of_a_cluster_before_is_forgotten(
+    plugin: Any, machine: Machine, tmp_path: Path, began: bool
+) -> None:
+    share = tmp_path / "subnet.env"
+    share.touch()
+    if began:
+        # Flannel of this very cluster may have written it.
+        machine.state = {**NEW, "interrupted": True}
+        (tmp_path / "kubelet.conf").touch()
+    assert join(plugin).result["changed"]
+    assert share.exists() is began
 
 
 def test_the_configuration_is_roots_alone_and_goes_in_any_case(plugin: Any, machine: Machine, tmp_path: Path) -> None:

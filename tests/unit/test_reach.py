@@ -327,18 +327,32 @@ def test_dns_that_answers_wrongly_is_dns() -> None:
     assert "k8s-app=kube-dns" in found[0]
 
 
+SHARES = [
+    {"metadata": {"name": name}, "spec": {"podCIDR": f"10.244.{number}.0/24"}} for number, name in enumerate(NODES)
+]
+
+
 def test_pods_with_addresses_of_another_network_are_named_by_node() -> None:
     foreign = [pod(f"coredns-{number}", "ctrl", f"10.88.0.{number}", **DNS) for number in range(1, 6)]
-    found = pod_network.strangers([*PODS, *foreign], CIDR)
-    assert len(found) == 1
-    assert "on ctrl the address of kube-system/coredns-1 (10.88.0.1)" in found[0]
-    assert "and 2 more is not in cluster_pod_cidr 10.244.0.0/16" in found[0]
-    assert pod_network.strangers(PODS, CIDR) == []
+    (found,) = pod_network.strangers([*PODS, *foreign], SHARES, CIDR)
+    assert "on ctrl the address of kube-system/coredns-1 (10.88.0.1)" in found
+    assert "and 2 more is not in 10.244.0.0/24, the pod network of that node" in found
+    assert "kubectl --namespace kube-system delete pod coredns-1" in found
+    assert pod_network.strangers(PODS, SHARES, CIDR) == []
+    # Without a share of its own the node has the whole.
+    assert len(pod_network.strangers([*PODS, *foreign], [], CIDR)) == 1
+
+
+def test_pods_of_a_share_that_their_node_had_before_are_named() -> None:
+    moved = [*SHARES[:1], {"metadata": {"name": "node-1"}, "spec": {"podCIDR": "10.244.9.0/24"}}, *SHARES[2:]]
+    (found,) = pod_network.strangers(PODS, moved, CIDR)
+    assert "on node-1 the address of shop/web (10.244.1.9)" in found
+    assert "is not in 10.244.9.0/24" in found
 
 
 def test_a_pod_that_has_ended_meanwhile_is_no_fault() -> None:
     plugin = load("filter", "pod_network")
     cut = said("node-1", pod="no answer", dns="no answer", large="no answer", service="")
     results = {"node-1": {"question": ask_from("node-1"), "answers": cut}, "node-2": {"skipped": True}}
-    assert len(plugin.troubles(results, PODS, CIDR)) == 2
-    assert plugin.troubles(results, [], CIDR) == []
+    assert len(plugin.troubles(results, PODS, SHARES, CIDR)) == 2
+    assert plugin.troubles(results, [], SHARES, CIDR) == []

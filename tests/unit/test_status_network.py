@@ -119,4 +119,4 @@ def test_what_does_not_pass_is_wrong() -> None:
     asked.pod_cidr = "10.244.0.0/16"
     problems = judge(asked).problems
     assert [problem for problem in problems if problem.startswith("from here no pod on away is reached")]
-    assert [problem for problem in problems if "is not in cluster_pod_cidr 10.244.0.0/16" in problem]
+    assert [problem for problem in problems if "is not in 10.244.0.0/16" in problem]

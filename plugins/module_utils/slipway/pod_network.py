@@ -125,20 +125,30 @@ def question(pods: Iterable[Object], node: str, nodes: Collection[str], service_
     }
 
 
-def strangers(pods: Iterable[Object], pod_cidr: str) -> list[str]:
-    """Name the pods whose address is outside of the pod network, in a sentence for each of their nodes."""
-    network = ipaddress.ip_network(pod_cidr)
-    found: dict[str, list[str]] = {}
+def strangers(pods: Iterable[Object], nodes: Iterable[Object], pod_cidr: str) -> list[str]:
+    """Name the pods whose address is not of their node's share of the pod network, in a sentence for each node.
+
+    ``nodes`` are Node objects; of a node without a share of its own ``pod_cidr`` counts.
+    """
+    shares = {node["metadata"]["name"]: (node.get("spec") or {}).get("podCIDR") or pod_cidr for node in nodes}
+    found: dict[str, list[Object]] = {}
     for pod in _in_network(pods):
-        if ipaddress.ip_address(pod["status"]["podIP"]) not in network:
-            named = f"{pod_name(pod)} ({pod['status']['podIP']})"
-            found.setdefault(pod["spec"].get("nodeName") or "no node", []).append(named)
+        node = pod["spec"]["nodeName"]
+        if ipaddress.ip_address(pod["status"]["podIP"]) not in ipaddress.ip_network(shares.get(node, pod_cidr)):
+            found.setdefault(node, []).append(pod)
     return [
-        f"on {node} the address of {_few(names)} is not in cluster_pod_cidr {pod_cidr}, so no other node reaches it: "
-        f"another CNI plugin has given it. Look at: ls /etc/cni/slipway.d on {node}; with Flannel's file alone there, "
-        f"delete the pod (kubectl --namespace {' delete pod '.join(names[0].partition(' ')[0].split('/'))})"
-        for node, names in sorted(found.items())
+        f"on {node} the address of {_few([_addressed(pod) for pod in out])} is not in "
+        f"{shares.get(node, pod_cidr)}, the pod network of that node, so no other node reaches it: another CNI plugin "
+        "has given it, or the node joined anew since. "
+        f"Look at: ls /etc/cni/slipway.d; cat /run/flannel/subnet.env on {node}; "
+        "where both are Flannel's, delete the pod "
+        f"(kubectl --namespace {out[0]['metadata']['namespace']} delete pod {out[0]['metadata']['name']})"
+        for node, out in sorted(found.items())
     ]
+
+
+def _addressed(pod: Object) -> str:
+    return f"{pod_name(pod)} ({pod['status']['podIP']})"
 
 
 def askable(pods: Iterable[Object], nodes: Collection[str], now: float | None = None) -> bool:

@@ -158,7 +158,7 @@ def _parts(facts: Facts) -> tuple[Section, list[str]]:
 
 def _network(facts: Facts) -> tuple[Section, list[str]]:
     """What does not pass between pods, as the nodes tell it, and pods with addresses of another network."""
-    problems = pod_network.strangers(facts.pods, facts.pod_cidr) if facts.pod_cidr else []
+    problems = pod_network.strangers(facts.pods, facts.nodes, facts.pod_cidr) if facts.pod_cidr else []
     problems += pod_network.troubles(facts.questions, facts.answers)
     rows = [Row((problem,), "wrong") for problem in problems]
     for node, why in sorted(facts.unasked.items()):
