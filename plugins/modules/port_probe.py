@@ -32,6 +32,10 @@ options:
     description: Machines by name, each with C(address) and C(ports).
     type: dict
     default: {}
+  stop:
+    description: End what listens here from a call before.
+    type: bool
+    default: false
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
@@ -64,7 +68,7 @@ unreached:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.ports import bind, in_background, unreached
+from ansible.module_utils.slipway.ports import bind, end, in_background, unreached
 
 
 def owner(module: AnsibleModule, port: str) -> str:
@@ -84,10 +88,13 @@ def main() -> None:
             "askers": {"type": "int", "default": 0},
             "seconds": {"type": "float", "default": 20},
             "ask": {"type": "dict", "default": {}},
+            "stop": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given = module.params
+    if given["listen"] or given["stop"]:
+        end()
     try:
         opened, taken = bind(given["address"], given["listen"])
     except OSError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -66,12 +67,22 @@ def test_a_port_that_another_program_has_is_told_apart(free: list[str]) -> None:
         bind("192.0.2.1", free)
 
 
-def test_a_listener_of_the_run_before_is_in_nobodys_way(free: list[str]) -> None:
-    before, _ = bind(HERE, free)
+def test_a_listener_of_the_run_before_is_ended(free: list[str], tmp_path: Path) -> None:
+    place = str(tmp_path / "listener")
+    ports.end(place)
+    in_background(bind(HERE, free)[0], 9, 60, place)
+    until = time.monotonic() + 20
+    while not Path(place).exists() or not Path(place).read_text():
+        assert time.monotonic() < until, "the listener did not write its number"
+        time.sleep(0.01)
+    assert bind(HERE, free) == ({}, free)
+    ports.end(place)
     opened, taken = bind(HERE, free)
     assert (list(opened), taken) == (free, [])
-    for open_ports in (before, opened):
-        answer(open_ports, 1, 0)
+    answer(opened, 1, 0)
+    # Nobody holds the file any more: whoever has that number now is left alone.
+    Path(place).write_text(str(os.getpid()))
+    ports.end(place)
 
 
 def test_the_port_of_a_flannel_of_before_is_not_taken(
@@ -87,9 +98,9 @@ def test_the_port_of_a_flannel_of_before_is_not_taken(
         assert bind(HERE, [port]) == ({}, [])
 
 
-def test_whoever_opened_them_does_not_wait(free: list[str]) -> None:
+def test_whoever_opened_them_does_not_wait(free: list[str], tmp_path: Path) -> None:
     opened, _ = bind(HERE, free)
     began = time.monotonic()
-    in_background(opened, 1, 20)
+    in_background(opened, 1, 20, str(tmp_path / "listener"))
     assert time.monotonic() - began < 1
     assert unreached(HERE, {"ctrl": {"address": HERE, "ports": free}}) == {}

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import IO
 
 # What nodes ask of each other: the API, kubelets, and the pods' packets in VXLAN.
 PORTS = {"controller": ("6443/tcp", "10250/tcp", "8472/udp"), "worker": ("10250/tcp", "8472/udp")}
 VXLAN = "8472/udp"
 # The kernel keeps the port for it, also when `kubeadm reset` has run.
 FLANNEL_LINK = "/sys/class/net/flannel.1"
+# Held by whoever listens; its number stands in it.
+LISTENER = "/run/slipway-ports"
 # Seconds for one try, and how many there are.
 _ANSWER, _TRIES = 1.0, 3
 _AT_ONCE = 16
@@ -36,8 +41,6 @@ def bind(address: str, ports: Iterable[str]) -> tuple[Open, list[str]]:
         kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
         listener = socket.socket(socket.AF_INET, kind)
         try:
-            # A listener of the run before may still be there: both answer. No other program shares its port like that.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if kind == socket.SOCK_STREAM:
                 # What is left of a connection is nobody's any more.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,7 +85,33 @@ def _answered(listener: socket.socket) -> str:
     return str(sender[0])
 
 
-def in_background(opened: Open, askers: int, seconds: float) -> None:
+def end(path: str = LISTENER) -> None:
+    """End a listener that is still there; kubeadm, and the next run, want its ports."""
+    try:
+        file = open(path, encoding="ascii")  # noqa: SIM115  closed below
+    except OSError:
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Whoever holds the lock has written its number before.
+            with contextlib.suppress(ProcessLookupError, ValueError):
+                os.kill(int(file.read()), signal.SIGKILL)
+            fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _held(path: str) -> IO[str]:
+    """Write which process listens, into a file that it holds for as long as it lives."""
+    file = open(path, "a+", encoding="ascii")  # noqa: SIM115  held to the end
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def in_background(opened: Open, askers: int, seconds: float, path: str = LISTENER) -> None:
     """Answer in a process of its own, and come back at once."""
     if child := os.fork():
         os.waitpid(child, 0)
@@ -96,6 +125,7 @@ def in_background(opened: Open, askers: int, seconds: float) -> None:
         for standard in range(3):
             os.dup2(nothing, standard)
         if not os.fork():
+            _file = _held(path)
             answer(opened, askers, seconds)
     finally:
         os._exit(0)
