@@ -97,8 +97,24 @@ def end(path: str = LISTENER) -> None:
         except BlockingIOError:
             # Whoever holds the lock has written its number before.
             with contextlib.suppress(ProcessLookupError, ValueError):
-                os.kill(int(file.read()), signal.SIGKILL)
+                number = int(file.read())
+                os.kill(number, signal.SIGKILL)
+                _wait_for_the_end_of(number)
             fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _wait_for_the_end_of(process: int, seconds: float = 5.0) -> None:
+    """Wait until a process has nothing open any more: it is gone, or waits for somebody to bury it."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+                state = file.read().rpartition(")")[2].split()[0]
+        except OSError:
+            return
+        if state in ("Z", "X"):
+            return
+        time.sleep(0.01)
 
 
 def _held(path: str) -> IO[str]:
