@@ -119,7 +119,14 @@ class CallbackModule(CallbackBase):
         task = self.phases[-1]["tasks"][-1]["name"] if self.phases and self.phases[-1]["tasks"] else ""
         host, ran_on = result._host.get_name(), ran_on_machine(result)
         where = host if ran_on == host else f"{ran_on} (for {host})"
-        self.failures.append((where, self.phases[-1]["name"], task, text))
+        phase = self.phases[-1]["name"]
+        if self.failures:
+            machine, place, step, said = self.failures[-1]
+            # A rescue that says the same and where to look: it is one failure, of the step that began it.
+            if (machine, place) == (where, phase) and said.strip() and said.strip() in text:
+                task = step
+                self.failures.pop()
+        self.failures.append((where, phase, task, text))
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._ran()

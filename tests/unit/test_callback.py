@@ -166,6 +166,17 @@ def test_a_failure_names_the_machine_on_which_the_step_ran(
     assert not hidden or f"run the step by hand on {delegate or 'node-0'} to see it" in text
 
 
+def test_a_rescue_that_says_where_to_look_is_told_with_the_step_that_began_it(run: Run) -> None:
+    run.play("Load balancer")
+    run.task("Declare the addresses", {"msg": "no webhook answers"})
+    run.task("Say where to look", {"msg": "no webhook answers\nlook at: kubectl get pods"})
+    run.task("Go on", {"msg": "something else"})
+    said = run.end()
+    assert said.count("no webhook answers") == 1
+    assert "step: Declare the addresses\n  no webhook answers\n  look at: kubectl get pods" in said
+    assert "step: Go on\n  something else" in said
+
+
 def test_a_failure_that_the_playbook_allows_is_no_failure(run: Run) -> None:
     run.play("Prepare nodes")
     run.task("Ask")
