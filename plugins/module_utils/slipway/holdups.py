@@ -77,7 +77,7 @@ class Signs:
         return [
             node
             for node in self.nodes
-            if self.now and _not_ready(node) and (since := _seconds(condition(node, "Ready").get("lastTransitionTime")))
+            if self.now and _not_ready(node) and (since := seconds(condition(node, "Ready").get("lastTransitionTime")))
             and self.now - since >= _NODE_COMES
         ]  # fmt: skip
 
@@ -106,14 +106,14 @@ def with_full_disk(words: str, node: str | None) -> str:
 
 def _last(event: Object) -> float:
     series = event.get("series") or {}
-    return _seconds(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime"))
+    return seconds(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime"))
 
 
 def _first(event: Object) -> float:
-    return _seconds(event.get("firstTimestamp") or event.get("eventTime") or event.get("lastTimestamp"))
+    return seconds(event.get("firstTimestamp") or event.get("eventTime") or event.get("lastTimestamp"))
 
 
-def _seconds(stamp: object) -> float:
+def seconds(stamp: object) -> float:
     """Read a time as the API writes it; 0: there is none."""
     return datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).timestamp() if stamp else 0.0
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
 from typing import Any, TypedDict
+
+from .holdups import condition, seconds
 
 Object = Mapping[str, Any]
 
@@ -71,18 +72,12 @@ def _placed(pods: Iterable[Object]) -> list[Object]:
 
 
 def _ready(pod: Object) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or [])
+    return condition(pod, "Ready").get("status") == "True"
 
 
 def _is_dns(pod: Object) -> bool:
     labels = pod["metadata"].get("labels") or {}
     return pod["metadata"]["namespace"] == "kube-system" and labels.get("k8s-app") == "kube-dns"
-
-
-def _made(pod: Object) -> float:
-    """When a pod was made, in seconds since 1970; 0 where it does not say."""
-    stamp = str(pod["metadata"].get("creationTimestamp") or "")
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() if stamp else 0.0
 
 
 def _port(pod: Object) -> int:
@@ -159,7 +154,7 @@ def askable(pods: Iterable[Object], nodes: Collection[str], now: float | None = 
     """
     pods = list(pods)
     now = time.time() if now is None else now
-    young = [pod for pod in pods if now - _made(pod) < STARTING]
+    young = [pod for pod in pods if now - seconds(pod["metadata"].get("creationTimestamp")) < STARTING]
     there = _in_network(pods)
     waited = {pod["spec"]["nodeName"] for pod in _placed(young)} - {pod["spec"]["nodeName"] for pod in there}
     # On a node that is Ready since a moment they are not placed yet.

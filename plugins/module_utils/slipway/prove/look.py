@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import SlipwayError
+from ..holdups import condition
 from ..mesh import address_of
 from ..release_apply import MANAGED, owner
 from ..release_apply import hosts as hosts_of
-from ..status.judge import condition
 from . import past
 from .planner import HTTPS, KINDS
 

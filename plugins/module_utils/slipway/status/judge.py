@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from .. import consoles, leftovers, pod_network
+from ..holdups import condition, seconds
 from .facts import Facts, Object
 
 State = Literal["ok", "note", "wrong"]
@@ -88,12 +89,6 @@ def judge(facts: Facts) -> Report:
 # --- nodes
 
 
-def condition(thing: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The condition of that name; empty when there is none."""
-    found = thing.get("status", {}).get("conditions") or []
-    return next((entry for entry in found if entry["type"] == name), {})
-
-
 def node_trouble(node: Object) -> str:
     """Why a node is not as it should be; empty when it is."""
     ready = condition(node, "Ready")
@@ -111,9 +106,7 @@ def _nodes(facts: Facts) -> tuple[Section, list[str]]:
     rows, problems = [], []
     for node in sorted(facts.nodes, key=lambda item: str(item["metadata"]["name"])):
         name, info = node["metadata"]["name"], node["status"]["nodeInfo"]
-        role = (
-            "controller" if "node-role.kubernetes.io/control-plane" in node["metadata"].get("labels", {}) else "worker"
-        )
+        role = "controller" if leftovers.CONTROLLER in node["metadata"].get("labels", {}) else "worker"
         addresses = [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
         trouble = node_trouble(node)
         cordoned = node.get("spec", {}).get("unschedulable", False)
@@ -265,11 +258,6 @@ def _ingress(ingress: Object, facts: Facts) -> tuple[Row, str]:
 
 
 # --- pods
-
-
-def seconds(stamp: str) -> float:
-    """Seconds since 1970 of a time as the API writes it."""
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
 def _ended(state: Mapping[str, Any]) -> str:
