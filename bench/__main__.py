@@ -113,7 +113,7 @@ def playbook(what: str, *arguments: str, **more: str) -> float:
 def plan() -> dict[str, Any]:
     """The lab's machines."""
     done = subprocess.run(
-        [sys.executable, "-m", "slipway.machines"], env=environment(), check=True, capture_output=True, text=True
+        [sys.executable, "-m", "slipway.lab.plan"], env=environment(), check=True, capture_output=True, text=True
     )
     made: dict[str, Any] = json.loads(done.stdout)
     return made

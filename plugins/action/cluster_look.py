@@ -34,9 +34,9 @@ class ActionModule(ActionBase):
             }
         )
         try:
-            from slipway.cluster import Cluster
+            from slipway.cluster.apply import Applier, without
+            from slipway.cluster.client import Cluster
             from slipway.errors import SlipwayError
-            from slipway.objects import Applier, without
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."

@@ -32,11 +32,11 @@ class ActionModule(ActionBase):
             required_one_of=[["definition", "part"]],
         )
         try:
-            from slipway.cluster import Cluster
+            from slipway.cluster.apply import Applier, read, shown, without
+            from slipway.cluster.client import Cluster
+            from slipway.cluster.prune import Part, labelled
             from slipway.difference import written
             from slipway.errors import SlipwayError
-            from slipway.objects import Applier, read, shown, without
-            from slipway.parts import Part, labelled
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."

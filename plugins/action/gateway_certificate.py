@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
                 "authority": {"type": "str", "required": True},
             }
         )
-        from slipway import mesh_tls
+        from slipway.mesh import certificate as mesh_tls
 
         folder, hosts, now = (
             Path(arguments["folder"]),

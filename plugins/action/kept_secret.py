@@ -29,10 +29,10 @@ class ActionModule(ActionBase):
                 "random": {"type": "dict", "required": True},
             }
         )
-        from slipway.cluster import Cluster
+        from slipway.cluster.apply import Applier
+        from slipway.cluster.client import Cluster
         from slipway.errors import SlipwayError
-        from slipway.kept import completed, sha1
-        from slipway.objects import Applier
+        from slipway.parts.kept import completed, sha1
 
         namespace, name = str(arguments["namespace"]), str(arguments["name"])
         random = {str(key): int(length) for key, length in arguments["random"].items()}

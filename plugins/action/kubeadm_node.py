@@ -19,7 +19,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         keep = None if self._task.check_mode else self._task.args.get("keep")
         if keep:
-            from slipway.inventory import write_file
+            from slipway.lab.inventory import write_file
 
             write_file(Path(keep["path"]), str(keep["content"]))
         result.update(self._execute_module(task_vars=task_vars))

@@ -47,8 +47,8 @@ class ActionModule(ActionBase):
 
     def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway import prove
-        from slipway.cluster import Cluster
-        from slipway.objects import Applier
+        from slipway.cluster.apply import Applier
+        from slipway.cluster.client import Cluster
         from slipway.prove.jobs import authorities
         from slipway.prove.look import MONITORING
         from slipway.prove.past import Past

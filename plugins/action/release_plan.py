@@ -59,9 +59,9 @@ class ActionModule(ActionBase):
 
     def _spec(self, arguments: dict[str, Any]) -> Any:
         """Read the page, from where the run was started or from the project's folder."""
+        from slipway.paths import ROOT
         from slipway.release import load
         from slipway.release.spec import OVERRIDES
-        from slipway.settings import ROOT
 
         page = Path(arguments["page"]).expanduser()
         if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
@@ -72,12 +72,12 @@ class ActionModule(ActionBase):
         return load(page, given)
 
     def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        from slipway.cluster import stripped
+        from slipway.cluster.client import stripped
         from slipway.release import Environment, plan
         from slipway.release.between import has_users
+        from slipway.release.judge import environment, secret_revisions, secret_values, strangers
         from slipway.release.planner import declared_secrets, identity
         from slipway.release.transition import costs, due, kept_claims, refusals, transition
-        from slipway.release_apply import environment, secret_revisions, secret_values, strangers
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
@@ -157,8 +157,8 @@ class ActionModule(ActionBase):
 
     def _changes(self, cluster: Any, found: Any, objects: list[Any], anew: list[str], planned: Any, spec: Any) -> Any:
         """Ask what an apply would change; what is refused is said of the page, where it comes from there."""
+        from slipway.release.look import RefusedError
         from slipway.release.refusals import faults
-        from slipway.release_cluster import RefusedError
 
         try:
             return cluster.changes(found, objects, anew)
@@ -168,8 +168,8 @@ class ActionModule(ActionBase):
 
     def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
         """Look at the cluster; None and an empty look where it, or its mesh, is still to be made."""
-        from slipway.release_apply import Found
-        from slipway.release_cluster import Cluster, NoMeshError
+        from slipway.release.judge import Found
+        from slipway.release.look import Cluster, NoMeshError
 
         kubeconfig = Path(arguments["kubeconfig"])
         if arguments["pending"] and not kubeconfig.is_file():
@@ -184,15 +184,15 @@ class ActionModule(ActionBase):
 
     def _renewable(self, folder: str, found: Any) -> list[str]:
         """Name the Secrets whose certificate this machine can make anew with more names."""
-        from slipway.mesh_tls import authority_of
+        from slipway.mesh.certificate import authority_of
         from slipway.release.certificate import AUTHORITY, GATEWAY_TLS
 
         held = found.certificates.get(GATEWAY_TLS, {}).get(AUTHORITY)
         return [GATEWAY_TLS] if folder and held and held == authority_of(Path(folder)) else []
 
     def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from slipway.release.judge import removal
         from slipway.release.transition import reference
-        from slipway.release_apply import removal
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
@@ -234,7 +234,7 @@ def _number(value: Any) -> Any:
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
-    from slipway.cluster import stripped
+    from slipway.cluster.client import stripped
     from slipway.release.transition import reference
 
     return reference(item) if item["kind"] == "Secret" else stripped(item)

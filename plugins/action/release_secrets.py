@@ -32,10 +32,10 @@ class ActionModule(ActionBase):
             }
         )
         from slipway.errors import SlipwayError
-        from slipway.page import dotted
+        from slipway.page.read import dotted
+        from slipway.release.judge import secret_values
+        from slipway.release.look import Cluster
         from slipway.release.render import render
-        from slipway.release_apply import secret_values
-        from slipway.release_cluster import Cluster
 
         namespace, wanted = arguments["namespace"], arguments["secrets"]
         names = [source.get("variable") for secret in wanted for source in secret["keys"].values()]

@@ -31,9 +31,9 @@ class ActionModule(ActionBase):
                 "settle": {"type": "int", "required": True},
             }
         )
-        from slipway.cluster import Cluster
+        from slipway.cluster.client import Cluster
         from slipway.errors import SlipwayError
-        from slipway.release_rollout import Rollout
+        from slipway.release.stage import Rollout
 
         started = time.monotonic()
         try:

@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
                 "renew_days": {"type": "int", "required": True},
             }
         )
-        from slipway.selfsigned import fault, make
+        from slipway.parts.selfsigned import fault, make
 
         name, present = arguments["name"], arguments["certificate"]
         days, renew = (dt.timedelta(days=arguments[key]) for key in ("days", "renew_days"))

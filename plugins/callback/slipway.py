@@ -29,7 +29,7 @@ from typing import Any
 from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import filter_loader, test_loader
-from slipway.contact import Login, broken, login, unreachable
+from slipway.lab.contact import Login, broken, login, unreachable
 
 
 def carried_out(phase: dict[str, Any]) -> int:

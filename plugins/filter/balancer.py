@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from slipway import balancer
-from slipway.settings import plain
+from slipway.page.model import plain
+from slipway.parts import balancer
 
 
 def balancer_ranges(values: Mapping[str, Any]) -> list[str]:
-    """Ranges that MetalLB hands out; see :func:`slipway.balancer.ranges`."""
+    """Ranges that MetalLB hands out; see :func:`slipway.parts.balancer.ranges`."""
     try:
         return balancer.ranges(values)
     except ValueError as exc:
@@ -19,7 +19,7 @@ def balancer_ranges(values: Mapping[str, Any]) -> list[str]:
 
 
 def custom_resources(text: str, conversions: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """The CustomResourceDefinitions in ``text``; see :func:`slipway.balancer.custom_resources`."""
+    """The CustomResourceDefinitions in ``text``; see :func:`slipway.parts.balancer.custom_resources`."""
     try:
         return balancer.custom_resources(text, plain(conversions or {}))
     except ValueError as exc:

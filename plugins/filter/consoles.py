@@ -1,11 +1,11 @@
-"""Filters that say which consoles a cluster gets; the answers come from slipway.consoles."""
+"""Filters that say which consoles a cluster gets; the answers come from slipway.parts.consoles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from slipway import consoles
+from slipway.parts import consoles
 
 DOCUMENTATION = r"""
 name: consoles_on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slipway.ports import PORTS
+from slipway.node.ports import PORTS
 
 DOCUMENTATION = r"""
 name: contact_faults

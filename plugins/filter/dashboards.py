@@ -1,4 +1,4 @@
-"""Filters about dashboards for Grafana; the answers come from slipway.dashboards."""
+"""Filters about dashboards for Grafana; the answers come from slipway.parts.dashboards."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _value: {description: Texts by file name., type: dict}
 def dashboard_files(paths: Iterable[str]) -> dict[str, str]:
     """Read dashboards, each by the name of its file."""
     # What makes them is a large part of releases: a run that needs no dashboard does not load it.
-    from slipway import dashboards
     from slipway.errors import SlipwayError
+    from slipway.parts import dashboards
 
     try:
         return dashboards.read(map(str, paths))
@@ -41,7 +41,7 @@ def dashboard_files(paths: Iterable[str]) -> dict[str, str]:
 
 def shipped_dashboards(mesh: bool) -> dict[str, str]:
     """Make the dashboards of a cluster, by name."""
-    from slipway import dashboards
+    from slipway.parts import dashboards
 
     return dashboards.shipped(bool(mesh))
 

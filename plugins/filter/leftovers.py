@@ -1,12 +1,12 @@
-"""Filters that name what the page no longer has; the answers come from slipway.leftovers."""
+"""Filters that name what the page no longer has; the answers come from slipway.lab.leftovers."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from slipway import leftovers
-from slipway.parts import hindrances
+from slipway.cluster.prune import hindrances
+from slipway.lab import leftovers
 
 DOCUMENTATION = r"""
 name: machines_left

@@ -1,4 +1,4 @@
-"""Filters of role istio and playbooks/hosts.yml; the answers come from slipway.mesh, mesh_schema and mesh_tls."""
+"""Filters of role istio and playbooks/hosts.yml; the answers come from slipway.mesh."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from slipway import mesh, mesh_schema, mesh_tls
-from slipway.checks import user_path
 from slipway.errors import SlipwayError
+from slipway.mesh import certificate as mesh_tls
+from slipway.mesh import manifests as mesh
+from slipway.mesh import schema as mesh_schema
+from slipway.page.checks import user_path
 
 DOCUMENTATION = r"""
 name: mesh_objects

@@ -1,11 +1,11 @@
-"""Filter of the role host: what of the page cannot be on machines as they are; see slipway.node_checks."""
+"""Filter of the role host: what of the page cannot be on machines as they are; see slipway.page.nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slipway.node_checks import node_faults
+from slipway.page.nodes import node_faults
 
 DOCUMENTATION = r"""
 name: node_faults

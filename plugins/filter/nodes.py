@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from slipway.checks import user_path
-from slipway.kubeadm import invitation
-from slipway.ssh_keys import is_line
+from slipway.node.kubeadm import invitation
+from slipway.page.checks import user_path
+from slipway.page.ssh_keys import is_line
 
 DOCUMENTATION = r"""
 name: ready_nodes
@@ -56,7 +56,7 @@ def unready(answer: Mapping[str, Any], expected: Iterable[str]) -> str:
 
 
 def invited(command_line: str) -> dict[str, str]:
-    """Read a join command; see :func:`slipway.kubeadm.invitation`."""
+    """Read a join command; see :func:`slipway.node.kubeadm.invitation`."""
     try:
         return invitation(command_line)
     except ValueError as exc:

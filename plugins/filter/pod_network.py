@@ -1,11 +1,11 @@
-"""Filters of playbooks/reach.yml; the answers come from slipway.pod_network."""
+"""Filters of playbooks/reach.yml; the answers come from slipway.parts.pod_network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slipway import pod_network
+from slipway.parts import pod_network
 
 DOCUMENTATION = r"""
 name: pod_network_question

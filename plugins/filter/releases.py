@@ -1,4 +1,4 @@
-"""Filters that say what the releases of a cluster's page need; the answers come from slipway.releases."""
+"""Filters that say what the releases of a cluster's page need; the answers come from slipway.release.listed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from slipway import releases
 from slipway.errors import SlipwayError
+from slipway.release import listed as releases
 
 DOCUMENTATION = r"""
 name: releases_hosts

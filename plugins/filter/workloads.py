@@ -1,10 +1,10 @@
-"""Filters of roles and playbooks that wait for Deployments; the answers come from slipway.workloads."""
+"""Filters of roles and playbooks that wait for Deployments; the answers come from slipway.cluster.workloads."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from slipway import workloads
+from slipway.cluster import workloads
 
 DOCUMENTATION = r"""
 name: workloads_available

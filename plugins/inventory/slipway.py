@@ -65,7 +65,7 @@ class InventoryModule(BaseInventoryPlugin):
         self._read_config_data(path)
         try:
             from slipway.errors import SlipwayError
-            from slipway.inventory import read_inventory
+            from slipway.lab.inventory import read_inventory
         except ImportError as exc:
             raise AnsibleParserError(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."

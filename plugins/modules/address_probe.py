@@ -53,8 +53,8 @@ answers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.arp import ask, each, strangers
-from ansible.module_utils.slipway.node import read
+from ansible.module_utils.slipway.node.arp import ask, each, strangers
+from ansible.module_utils.slipway.node.state import read
 
 
 def main() -> None:

@@ -73,9 +73,9 @@ from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.durable import replace
-from ansible.module_utils.slipway.evidence import of_disks, of_units
-from ansible.module_utils.slipway.kubeadm import (
+from ansible.module_utils.slipway.node.durable import replace
+from ansible.module_utils.slipway.node.evidence import of_disks, of_units
+from ansible.module_utils.slipway.node.kubeadm import (
     command,
     ends_again_and_again,
     explain,
@@ -83,7 +83,7 @@ from ansible.module_utils.slipway.kubeadm import (
     is_refused_for_predecessor,
     without_secrets,
 )
-from ansible.module_utils.slipway.node import CA, FLANNEL, KUBELET_CONF, RECORD, ca_sum, kubernetes_state, read
+from ansible.module_utils.slipway.node.state import CA, FLANNEL, KUBELET_CONF, RECORD, ca_sum, kubernetes_state, read
 
 RUN = "/run/slipway"
 LOG = "/var/log/slipway"

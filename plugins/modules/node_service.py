@@ -120,11 +120,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.durable import flush
-from ansible.module_utils.slipway.evidence import of_disks, of_units
-from ansible.module_utils.slipway.fetch import FetchError, ensure, make_folders
-from ansible.module_utils.slipway.node import read
-from ansible.module_utils.slipway.units import BEGIN, SHOWN, difference, parse_show, steps, with_block
+from ansible.module_utils.slipway.node.durable import flush
+from ansible.module_utils.slipway.node.evidence import of_disks, of_units
+from ansible.module_utils.slipway.node.fetch import FetchError, ensure, make_folders
+from ansible.module_utils.slipway.node.state import read
+from ansible.module_utils.slipway.node.units import BEGIN, SHOWN, difference, parse_show, steps, with_block
 
 UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
 DOWNLOADS = 3

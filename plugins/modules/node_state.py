@@ -88,9 +88,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.fitness import hindrances
-from ansible.module_utils.slipway.kubeapi import find_node
-from ansible.module_utils.slipway.node import KUBELET_CONF, describe, read, registration, resolve
+from ansible.module_utils.slipway.node.fitness import hindrances
+from ansible.module_utils.slipway.node.kubeapi import find_node
+from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, read, registration, resolve
 
 
 def ip(module: AnsibleModule, what: str) -> list[dict[str, Any]]:

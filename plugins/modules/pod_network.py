@@ -57,7 +57,7 @@ answers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.reach import ask
+from ansible.module_utils.slipway.node.reach import ask
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ unreached:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.ports import bind, end, in_background, unreached
+from ansible.module_utils.slipway.node.ports import bind, end, in_background, unreached
 
 
 def owner(module: AnsibleModule, port: str) -> str:

@@ -41,7 +41,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import SlipwayError
-from ansible.module_utils.slipway.rules import faults
+from ansible.module_utils.slipway.parts.rules import faults
 
 
 def main() -> None:

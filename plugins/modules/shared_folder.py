@@ -41,8 +41,8 @@ mounted:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.folder import mount_points, share
-from ansible.module_utils.slipway.node import read
+from ansible.module_utils.slipway.node.folder import mount_points, share
+from ansible.module_utils.slipway.node.state import read
 
 
 def main() -> None:

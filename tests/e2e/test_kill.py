@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from slipway.settings import Parts
+from slipway.page.model import Parts
 
 from tests.support.checkout import Checkout
 from tests.support.kube import ready

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from slipway import mesh_tls
+from slipway.mesh import certificate as mesh_tls
 
 from tests.support.envoy import binary, clear, free, running, secure
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway.settings import Parts
+from slipway.page.model import Parts
 
 from tests.support.checkout import Checkout, Run
 from tests.support.hosts import Hosts, key, listed

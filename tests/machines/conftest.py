@@ -57,7 +57,7 @@ class Lab:
 
     def plan(self) -> dict[str, Any]:
         """Return the machine plan."""
-        answer = self.run(sys.executable, "-m", "slipway.machines")
+        answer = self.run(sys.executable, "-m", "slipway.lab.plan")
         assert answer.returncode == 0, answer.stderr
         plan: dict[str, Any] = json.loads(answer.stdout)
         return plan

@@ -202,7 +202,7 @@ def test_a_volume_of_a_machine_that_is_gone_is_not_used_again(lab: Lab) -> None:
     plan = lab.plan()
     labels = [f"--label=io.slipway.cluster={lab.name}", f"--label=io.slipway.vagrant={plan['vagrant']}"]
     lab.run("docker", "volume", "create", *labels, f"{lab.name}-ctrl-var")
-    done = lab.run(str(ROOT / ".venv/bin/python"), "-m", "slipway.provider", "prepare", stdin=json.dumps(plan))
+    done = lab.run(str(ROOT / ".venv/bin/python"), "-m", "slipway.lab.provider", "prepare", stdin=json.dumps(plan))
     assert done.returncode == 0, done.stderr
     assert f"removing the volume {lab.name}-ctrl-var" in done.stderr
     assert "volume" not in lab.left()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway import dashboards
+from slipway.parts import dashboards
+from slipway.parts.rules import faults
 from slipway.release import Environment, load, plan
-from slipway.rules import faults
 
 from tests.support.promtool import have
 

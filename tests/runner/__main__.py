@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from slipway.surroundings import memory
+from slipway.lab.surroundings import memory
 
 from . import junit
 from .long import LONG

@@ -19,8 +19,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-from slipway import consoles
-from slipway.objects import identity
+from slipway.cluster.apply import identity
+from slipway.parts import consoles
 
 from .kube import Kube
 from .mesh import gateway_address

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slipway.dashboards import LABEL, questions
+from slipway.parts.dashboards import LABEL, questions
 
 from .kube import Kube
 from .monitoring import Monitoring

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from slipway.page import Problem
+from slipway.page.read import Problem
 
 VARIABLE = "SLIPWAY_FUZZ_SEED"
 _ASKED = os.environ.get(VARIABLE, "")

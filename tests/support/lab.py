@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from slipway.settings import Parts
+from slipway.page.model import Parts
 
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE_PAGE = ROOT / "molecule/inventory/group_vars/all/cluster.yml"

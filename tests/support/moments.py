@@ -15,8 +15,8 @@ from typing import Any
 
 from slipway.release import Environment, Plan, identity, load, plan
 from slipway.release.between import labels_of
+from slipway.release.judge import Found, environment
 from slipway.release.transition import Stage, transition
-from slipway.release_apply import Found, environment
 
 from .release import Answer, answered, page
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from slipway.page import Problem, SettingsError
+from slipway.page.read import Problem, SettingsError
 from slipway.release import Environment, Plan, load, plan
 
 RELEASES = Path(__file__).parents[2] / "releases"

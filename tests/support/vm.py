@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.debian import Recipe, cache_dir, make, node_recipe
+from slipway.lab.image import Recipe, cache_dir, make, node_recipe
 
 from .kube import eventually
 from .lab import ROOT, run

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from slipway import selfsigned
+from slipway.parts import selfsigned
 
 from tests.support.changing import GATEWAYS, Place, placed, release_name
 from tests.support.kube import Kube

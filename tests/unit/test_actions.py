@@ -200,7 +200,7 @@ def test_a_roll_out_that_takes_too_long_is_named_with_what_to_look_at(rollout: A
 def test_what_cannot_start_is_told_before_the_time_is_up(rollout: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What may pass by itself is given some patience; the rest is told at once."""
     rollout.put("/api/v1/namespaces/shop/pods/web-v1-1-x", pod_that_waits("ImagePullBackOff"))
-    monkeypatch.setattr("slipway.workloads.PATIENCE", 0.2)
+    monkeypatch.setattr("slipway.cluster.workloads.PATIENCE", 0.2)
     with pytest.raises(AnsibleActionFail, match=r"Deployment/shop/web-v1 cannot start: .*no such image"):
         wait(rollout, timeout=60)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from slipway.arp import MOST, ROUNDS, answer, ask, each, request, strangers
+from slipway.node.arp import MOST, ROUNDS, answer, ask, each, request, strangers
 
 NODE, OTHER, PRINTER = "02:42:c0:a8:38:65", "02:42:c0:a8:38:66", "00:1b:a9:01:02:03"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from slipway import balancer
+from slipway.parts import balancer
 
 from tests.support.plugins import load
 

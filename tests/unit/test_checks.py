@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from slipway.checks import Surroundings, balancer_addresses, members, on_the_page, on_this_computer
-from slipway.settings import Report, Settings, examine
-from slipway.ssh_keys import is_line
+from slipway.page.checks import Surroundings, balancer_addresses, members, on_the_page, on_this_computer
+from slipway.page.model import Report, Settings, examine
+from slipway.page.ssh_keys import is_line
 
 
 def public_key(key: Any) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.cluster import BusyError, Cluster
+from slipway.cluster.client import BusyError, Cluster
 from slipway.errors import SlipwayError
+from slipway.release.judge import MANAGED, OF_RELEASE, Found, address
+from slipway.release.look import Cluster as ReleaseCluster
 from slipway.release.planner import KINDS, OF_NAMESPACE
-from slipway.release_apply import MANAGED, OF_RELEASE, Found, address
-from slipway.release_cluster import Cluster as ReleaseCluster
 
 from tests.support.api import ApiServer
 

@@ -16,10 +16,10 @@ from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from slipway import surroundings
-from slipway.inventory import read_inventory
-from slipway.page import SETTINGS
-from slipway.settings import PAGE, Settings
+from slipway.lab import surroundings
+from slipway.lab.inventory import read_inventory
+from slipway.page.model import PAGE, Settings
+from slipway.page.read import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 FINE = Settings(cluster_provider="docker").as_values()
@@ -167,7 +167,7 @@ def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "slipway.validation", None)
+    monkeypatch.setitem(sys.modules, "slipway.page.validation", None)
     with pytest.raises(AnsibleActionFail, match="run `make setup`"):
         run({}, FINE)
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleError
-from slipway import consoles, kept
 from slipway.artifacts.catalog import Folder
-from slipway.settings import Parts
+from slipway.page.model import Parts
+from slipway.parts import consoles, kept
 
 from tests.support.consoles import IMAGES, SUM, TEMPLATES, only, rendered
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slipway.contact import Login, broken, login, unreachable
+from slipway.lab.contact import Login, broken, login, unreachable
 
 OWN = Login("node-1", "192.0.2.11", 2222, "debian", "/home/me/.ssh/lab", own=True)
 VIA = "Failed to connect to the host via ssh: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.ports import PORTS
+from slipway.node.ports import PORTS
 
 from tests.support.plugins import load
 

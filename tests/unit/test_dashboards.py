@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from slipway import dashboards
 from slipway.errors import SlipwayError
+from slipway.parts import dashboards
 from slipway.release import Environment, load, plan, promql, series
 
 from tests.support.dashboards import SCHEMA, faults

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slipway import debian
 from slipway.errors import SlipwayError
+from slipway.lab import image as debian
 
 RECIPE = debian.Recipe("bookworm", ("iptables",), "essential")
 # What a program on PATH says instead of the real one.

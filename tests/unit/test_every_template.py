@@ -20,8 +20,8 @@ from slipway.artifacts.catalog import Folder
 from slipway.artifacts.manifest import FileFacts, ImageFacts, Manifest, PackageFacts
 from slipway.artifacts.plan import Settings as Wishes
 from slipway.artifacts.plan import wanted
-from slipway.checks import members
-from slipway.settings import Settings
+from slipway.page.checks import members
+from slipway.page.model import Settings
 
 ROOT = Path(__file__).parents[2]
 HOST = {"address": "192.168.56.21", "role": "controller"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from slipway.evidence import of_disks, of_units
+from slipway.node.evidence import of_disks, of_units
 
 DROP_IN = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
 

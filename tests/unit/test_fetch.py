@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import fetch
+from slipway.node import fetch
 
 
 def digest(data: bytes) -> str:

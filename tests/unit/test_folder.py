@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from slipway.folder import Folder, mount_points, share
+from slipway.node.folder import Folder, mount_points, share
 
 MOUNTS = r"""
 22 1 0:20 / / rw,relatime - overlay overlay rw

@@ -10,8 +10,9 @@ from unittest import mock
 import pytest
 import yaml
 from ansible.template import trust_as_template
-from slipway import founding, surroundings
-from slipway.settings import Settings
+from slipway.lab import surroundings
+from slipway.page import founding
+from slipway.page.model import Settings
 
 from tests.support.plugins import load
 from tests.unit.test_control_plane_founder import IN, OUT, tasks_and_templar

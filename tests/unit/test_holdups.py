@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from slipway import holdups, workloads
-from slipway.holdups import Signs, with_full_disk
+from slipway.cluster import holdups, workloads
+from slipway.cluster.holdups import Signs, with_full_disk
 
 Object = dict[str, Any]
 QUOTA = 'pods "web-1-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2'

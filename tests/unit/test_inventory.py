@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import inventory
 from slipway.errors import SlipwayError
-from slipway.inventory import KEY_SSH_ARGS, LAB_SSH_ARGS, Ssh
-from slipway.machines import Plan, make_plan
-from slipway.settings import Settings, examine
+from slipway.lab import inventory
+from slipway.lab.inventory import KEY_SSH_ARGS, LAB_SSH_ARGS, Ssh
+from slipway.lab.plan import Plan, make_plan
+from slipway.page.model import Settings, examine
 
 SSH_CONFIG = """\
 Host ctrl

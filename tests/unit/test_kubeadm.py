@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slipway import kubeadm
+from slipway.node import kubeadm
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from slipway import kubelet_serving as serving
-from slipway.kubeapi import ApiError
+from slipway.node import kubelet_serving as serving
+from slipway.node.kubeapi import ApiError
 
 NODES = {"node-1": "192.0.2.101", "node-2": "192.0.2.102"}
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slipway import last_words
+from slipway.cluster import last_words
 
 
 def test_the_secrets_of_a_pod_are_those_of_variables_files_and_registries() -> None:

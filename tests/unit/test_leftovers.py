@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway import leftovers
+from slipway.lab import leftovers
 
 
 def node(name: str, *, controller: bool = False) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_what_came_of_it_is_told() -> None:
 
 
 def test_every_part_of_the_page_has_what_shows_it() -> None:
-    from slipway.settings import Parts
+    from slipway.page.model import Parts
 
     assert set(leftovers.PARTS) == set(Parts.model_fields)
 

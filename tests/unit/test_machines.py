@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import debian, machines, surroundings
-from slipway.settings import ROOT, Settings, examine
+from slipway.lab import image as debian
+from slipway.lab import plan as machines
+from slipway.lab import surroundings
+from slipway.page.model import Settings, examine
+from slipway.paths import ROOT
 
 HOSTS: dict[str, Any] = {
     "cluster_provider": "hosts",
@@ -339,7 +342,7 @@ def test_this_computer_is_checked_on_request_only(
 
 def test_the_command_starts_fast(tmp_path: Path) -> None:
     # Every Vagrant command waits for it. The time differs from machine to machine; what is loaded does not.
-    command = [sys.executable, "-X", "importtime", "-m", "slipway.machines", "--page", page(tmp_path)]
+    command = [sys.executable, "-X", "importtime", "-m", "slipway.lab.plan", "--page", page(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "pydantic" in loaded

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway import mesh
 from slipway.errors import SlipwayError
+from slipway.mesh import manifests as mesh
 
 MANIFESTS = """
 apiVersion: apps/v1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.mesh import unknown_settings
-from slipway.mesh_schema import Message, described, read
+from slipway.mesh.manifests import unknown_settings
+from slipway.mesh.schema import Message, described, read
 
 
 def varint(value: int) -> bytes:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from slipway import mesh_tls
+from slipway.mesh import certificate as mesh_tls
 from slipway.release.certificate import AUTHORITY, CERTIFIED
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

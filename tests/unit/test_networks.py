@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway import networks
-from slipway.node_checks import node_faults
+from slipway.node import networks
+from slipway.page.nodes import node_faults
 
 LINKS: list[dict[str, Any]] = [
     {"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]},

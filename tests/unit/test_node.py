@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from slipway import node
+from slipway.node import state as node
 
 STATUS = "Name:\tsystemd\nCapBnd:\t{}\n"
 LINKS = [

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from ansible.template import trust_as_template
-from slipway import objects, webhooks, workloads
-from slipway.cluster import Cluster
+from slipway.cluster import apply as objects
+from slipway.cluster import webhooks, workloads
+from slipway.cluster.apply import Applier, NotRolledOutError, flat, holds, identity, read, shown, stages, without
+from slipway.cluster.client import Cluster
 from slipway.errors import SlipwayError
-from slipway.objects import Applier, NotRolledOutError, flat, holds, identity, read, shown, stages, without
 
 NAMESPACED = {"Pod", "ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
 RESOURCES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.page import Page, Sort, dotted, flow, read_page, shown
+from slipway.page.read import Page, Sort, dotted, flow, read_page, shown
 
 
 def write(folder: Path, text: str) -> Path:

@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from slipway import parts
-from slipway.cluster import Cluster
-from slipway.leftovers import PART
-from slipway.objects import Applier
+from slipway.cluster import prune as parts
+from slipway.cluster.apply import Applier
+from slipway.cluster.client import Cluster
+from slipway.lab.leftovers import PART
 
 from tests.support.plugins import PLUGINS, load, run_action
 
@@ -263,7 +263,7 @@ def test_a_definition_without_objects_takes_nothing_away(
     definition: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Fake(*OBJECTS)
-    monkeypatch.setattr("slipway.cluster.Cluster", lambda _: cluster)
+    monkeypatch.setattr("slipway.cluster.client.Cluster", lambda _: cluster)
     given: dict[str, Any] = {"kubeconfig": str(tmp_path / "none"), "state": "absent", "part": "metallb", "timeout": 1}
     result = run_action(load("action", "cluster_objects"), {**given, "definition": definition})
     assert (result["changed"], result["changes"], cluster.deleted) == (False, [], [])

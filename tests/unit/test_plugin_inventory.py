@@ -89,7 +89,7 @@ def test_a_wrong_page_is_said_once_and_ends_the_run(
 def test_without_the_library_it_says_how_to_get_it(
     plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "slipway.inventory", None)
+    monkeypatch.setitem(sys.modules, "slipway.lab.inventory", None)
     with pytest.raises(AnsibleParserError, match="run `make setup`"):
         parse(plugin, lab(tmp_path))
 

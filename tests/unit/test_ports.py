@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from slipway import ports
-from slipway.ports import answer, bind, in_background, unreached
+from slipway.node import ports
+from slipway.node.ports import answer, bind, in_background, unreached
 
 HERE, OTHER = "127.0.0.1", "127.0.0.2"
 

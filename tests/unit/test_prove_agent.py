@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import mesh_tls, prove, selfsigned
+from slipway import prove
+from slipway.mesh import certificate as mesh_tls
+from slipway.parts import selfsigned
 from slipway.prove import agent
 
 Json = dict[str, Any]

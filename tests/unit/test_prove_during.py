@@ -11,7 +11,7 @@ from slipway.prove import during
 from slipway.prove.given import KINDS, Given, live, promised
 from slipway.release import Plan, load
 from slipway.release import plan as planned
-from slipway.release_apply import owner
+from slipway.release.judge import owner
 
 from tests.support.release import RELEASES, page, shipped
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.mesh_tls import renew
+from slipway.mesh.certificate import renew
 from slipway.prove import jobs, run
 from slipway.prove.reads import Reads
 from slipway.prove.report import place, write

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from slipway import provider
-from slipway.provider import Seen, Thing, free_network
+from slipway.lab import provider
+from slipway.lab.provider import Seen, Thing, free_network
 
 if TYPE_CHECKING:
-    from slipway.machines import Plan
+    from slipway.lab.plan import Plan
 
 OWN = "/home/me/slipway/.vagrant"
 CIDR = "192.168.57.0/24"
@@ -105,7 +105,7 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
         ),
         pytest.param(
             seen(Thing("sun-ctrl", "sun", "/gone", id="c1")),
-            ["records (/gone) are gone", "slipway.provider remove --cluster sun"],
+            ["records (/gone) are gone", "slipway.lab.provider remove --cluster sun"],
             id="of a checkout that is gone",
         ),
         pytest.param(
@@ -113,7 +113,7 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
         ),
         pytest.param(
             seen(volumes=[Thing("sun-shared", "sun", "/elsewhere")]),
-            ["The volume sun-shared exists already", "slipway.provider remove --cluster sun"],
+            ["The volume sun-shared exists already", "slipway.lab.provider remove --cluster sun"],
             id="another's shared folder",
         ),
         pytest.param(

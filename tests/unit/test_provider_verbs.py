@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import provider, purge
 from slipway.errors import SlipwayError
-from slipway.provider import Findings, Seen, Thing
+from slipway.lab import provider, purge
+from slipway.lab.provider import Findings, Seen, Thing
 
 from tests.unit.test_provider import Docker, make_plan, record
 

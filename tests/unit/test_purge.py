@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from slipway import purge
 from slipway.artifacts.cache import Area, Cache
+from slipway.lab import purge
 
 
 @pytest.fixture

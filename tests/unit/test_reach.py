@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from slipway import pod_network, reach
+from slipway.node import reach
+from slipway.parts import pod_network
 
 from tests.support.plugins import load, run_module
 

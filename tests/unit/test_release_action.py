@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import release_cluster
 from slipway.errors import SlipwayError
-from slipway.mesh_tls import renew, told
-from slipway.page import SettingsError
+from slipway.mesh.certificate import renew, told
+from slipway.page.read import SettingsError
 from slipway.release import identity
+from slipway.release import look as release_cluster
+from slipway.release.judge import Found, Object, owner, secret_values
 from slipway.release.render import render
-from slipway.release_apply import Found, Object, owner, secret_values
 
 from tests.support.release import page
 

@@ -6,10 +6,9 @@ import base64
 from typing import Any
 
 import pytest
-from slipway.cluster import stripped
+from slipway.cluster.client import stripped
 from slipway.release import identity
-from slipway.release.planner import KINDS
-from slipway.release_apply import (
+from slipway.release.judge import (
     Claimant,
     Found,
     Made,
@@ -25,6 +24,7 @@ from slipway.release_apply import (
     secret_values,
     strangers,
 )
+from slipway.release.planner import KINDS
 
 Object = dict[str, Any]
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.page import Problem, SettingsError
+from slipway.page.read import Problem, SettingsError
 from slipway.release import Environment, load, plan
 
 from tests.support.fuzz import broken, changed, fuzz, judged, junk, keys

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.page import SettingsError
+from slipway.page.read import SettingsError
 from slipway.release import Environment, load, plan
 from slipway.release.certificate import GATEWAY_TLS, covers, names
 from slipway.release.model import Tls

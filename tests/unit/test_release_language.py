@@ -12,10 +12,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from slipway import schema
 from slipway.errors import SlipwayError
-from slipway.form import keys_of, map_of
-from slipway.page import SettingsError, read_page
+from slipway.page import schema
+from slipway.page.form import keys_of, map_of
+from slipway.page.read import SettingsError, read_page
 from slipway.release import load, plan
 from slipway.release.checks import FORM
 from slipway.release.model import Release
@@ -60,7 +60,7 @@ def test_a_shipped_page_passes_the_schema(path: Path) -> None:
 def test_the_schemas_file_is_fresh_and_needs_no_other() -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMA)
     assert (schema.FOLDER / "release.schema.json").read_text(encoding="utf-8") == schema.text("release"), (
-        "run: python -m slipway.schema --write"
+        "run: python -m slipway.page.schema --write"
     )
     assert "$ref" not in schema.text("release")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.page import SettingsError
+from slipway.page.read import SettingsError
 from slipway.release import Environment, Plan, load, plan
 
 from tests.support.release import RELEASES, at, names, one, page, shipped

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from slipway.form import keys_of
+from slipway.page.form import keys_of
 from slipway.release import load, plan, reference
 from slipway.release.model import Release, Service, VersionOf
 

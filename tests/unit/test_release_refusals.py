@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.page import SettingsError
+from slipway.page.read import SettingsError
 from slipway.release import load, plan
 from slipway.release.refusals import faults
 

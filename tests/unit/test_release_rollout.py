@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.release_rollout import HANDED_OVER, Rollout
+from slipway.release.stage import HANDED_OVER, Rollout
 
 Object = dict[str, Any]
 APPS = "/apis/apps/v1/namespaces/shop"
@@ -71,9 +71,9 @@ def thing(kind: str, name: str, **rest: Any) -> Object:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     clock = iter(range(100000))
-    monkeypatch.setattr("slipway.release_rollout.time.sleep", lambda _: None)
+    monkeypatch.setattr("slipway.release.stage.time.sleep", lambda _: None)
     # Each look takes a second.
-    monkeypatch.setattr("slipway.release_rollout.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("slipway.release.stage.time.monotonic", lambda: float(next(clock)))
     return Cluster()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from slipway.page import SettingsError
+from slipway.page.read import SettingsError
 from slipway.release.transition import MEANWHILE, _Transition, costs, due, kept_claims, refusals, transition
 
 from tests.support.moments import Change, Cluster, Page, change, planned, released

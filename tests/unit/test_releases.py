@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from slipway import releases
-from slipway.releases import Listed
+from slipway.release import listed as releases
+from slipway.release.listed import Listed
 
 ROOT = Path(__file__).parents[2]
 SMS = "releases/sms-checker.yml"

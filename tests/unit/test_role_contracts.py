@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway.settings import Settings
+from slipway.page.model import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))

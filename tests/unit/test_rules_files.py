@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from slipway.parts.rules import explained
 from slipway.release import series
-from slipway.rules import explained
 
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "roles/monitoring/files/rules").glob("*.yml"))

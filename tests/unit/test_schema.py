@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from slipway import schema
-from slipway.settings import PAGE, Settings
+from slipway.page import schema
+from slipway.page.model import PAGE, Settings
 
 SCHEMA = json.loads(schema.SCHEMA.read_text(encoding="utf-8"))
 
@@ -20,7 +20,7 @@ def errors(values: Any) -> list[str]:
 
 
 def test_the_file_is_fresh() -> None:
-    assert schema.SCHEMA.read_text(encoding="utf-8") == schema.text(), "run: python -m slipway.schema --write"
+    assert schema.SCHEMA.read_text(encoding="utf-8") == schema.text(), "run: python -m slipway.page.schema --write"
 
 
 def test_the_schema_is_one_and_needs_no_other_file() -> None:

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from slipway.selfsigned import fault, make
+from slipway.parts.selfsigned import fault, make
 
 NAME = "metrics-server.kube-system.svc"
 NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)

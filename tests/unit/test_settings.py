@@ -11,8 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from slipway.page import Page, SettingsError, flow, read_page
-from slipway.settings import (
+from slipway.page.model import (
     ELSEWHERE,
     PAGE,
     Fault,
@@ -24,6 +23,7 @@ from slipway.settings import (
     map_of,
     works,
 )
+from slipway.page.read import Page, SettingsError, flow, read_page
 
 HOST = {"name": "node-9", "address": "192.168.56.109", "role": "worker"}
 

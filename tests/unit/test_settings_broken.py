@@ -12,12 +12,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway import machines
-from slipway.checks import Surroundings, on_this_computer
-from slipway.inventory import make_inventory, render_inventory_cfg
-from slipway.machines import make_plan
-from slipway.page import Problem, SettingsError
-from slipway.settings import PAGE, ROOT, Settings, examine_page
+from slipway.lab import plan as machines
+from slipway.lab.inventory import make_inventory, render_inventory_cfg
+from slipway.lab.plan import make_plan
+from slipway.page.checks import Surroundings, on_this_computer
+from slipway.page.model import PAGE, Settings, examine_page
+from slipway.page.read import Problem, SettingsError
+from slipway.paths import ROOT
 
 from tests.support.fuzz import broken, changed, fuzz, judged, junk, keys
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import machines
-from slipway.settings import Settings
+from slipway.lab import plan as machines
+from slipway.page.model import Settings
 
 ROOT = Path(__file__).parents[2]
 # Where the script stops to say what it does and begins to do it.

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 from slipway.errors import SlipwayError
-from slipway.settings import Settings
+from slipway.page.model import Settings
 from slipway.status import __main__ as command
 from slipway.status import collect as asking
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway import pod_network
-from slipway.settings import Settings
+from slipway.page.model import Settings
+from slipway.parts import pod_network
 from slipway.status import network
 from slipway.status.facts import Facts
 from slipway.status.judge import judge

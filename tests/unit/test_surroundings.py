@@ -8,9 +8,9 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from slipway import surroundings
-from slipway.kubeapi import ApiError
-from slipway.settings import Settings
+from slipway.lab import surroundings
+from slipway.node.kubeapi import ApiError
+from slipway.page.model import Settings
 
 
 def test_memory_is_read_in_mib(tmp_path: Path) -> None:

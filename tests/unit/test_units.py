@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slipway import units
+from slipway.node import units
 
 BLOCK = "# BEGIN slipway\nx 1\n# END slipway\n"
 

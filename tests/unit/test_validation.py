@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import surroundings, validation
-from slipway.settings import ELSEWHERE, Report, Settings
+from slipway.lab import surroundings
+from slipway.page import validation
+from slipway.page.model import ELSEWHERE, Report, Settings
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slipway.webhooks import Call, calls, selects, summary
+from slipway.cluster.webhooks import Call, calls, selects, summary
 
 METALLB = (
     "IPAddressPool/metallb-system/slipway: the API server refuses it (500): Internal error occurred: failed calling "

@@ -11,10 +11,10 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-from slipway import debian
 from slipway.artifacts.local import LocalImage, record
-from slipway.checks import balancer_addresses
-from slipway.settings import Settings, System
+from slipway.lab import image as debian
+from slipway.page.checks import balancer_addresses
+from slipway.page.model import Settings, System
 
 ROOT = Path(__file__).parents[2]
 WIRING = ROOT / "group_vars/all/wiring.yml"

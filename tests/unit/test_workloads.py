@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway import workloads
+from slipway.cluster import workloads
 
 ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]

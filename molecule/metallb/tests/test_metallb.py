@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.settings import address_range
+from slipway.page.model import address_range
 from testinfra.host import Host
 
 from tests.support.kube import Kube, eventually, ready

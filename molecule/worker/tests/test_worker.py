@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from slipway.kubeapi import tls
+from slipway.node.kubeapi import tls
 from testinfra.host import Host
 
 from tests.support.kube import Kube, eventually

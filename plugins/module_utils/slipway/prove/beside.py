@@ -17,19 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
-from ..release_apply import MANAGED, address
+from ..release.judge import MANAGED, address
 from . import during, hold
 from .given import KINDS, live, promised
-from .look import (
-    GATEWAY,
-    GATEWAY_NAMESPACE,
-    MANAGER,
-    Asked,
-    client_namespace,
-    gateway_address,
-    gateway_node,
-    role_of,
-)
+from .look import GATEWAY, GATEWAY_NAMESPACE, MANAGER, Asked, client_namespace, gateway_address, gateway_node, role_of
 from .run import keep
 from .verdicts import Report, joined
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..release.judge import owner
 from ..release.routing import cookie_pattern
-from ..release_apply import owner
 from .planner import covering
 
 Json = dict[str, Any]

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..cluster.holdups import condition
 from ..errors import SlipwayError
-from ..holdups import condition
-from ..mesh import address_of
-from ..release_apply import MANAGED, owner
-from ..release_apply import hosts as hosts_of
+from ..mesh.manifests import address_of
+from ..release.judge import MANAGED, owner
+from ..release.judge import hosts as hosts_of
 from . import past
 from .planner import HTTPS, KINDS
 

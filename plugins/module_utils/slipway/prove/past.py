@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..cluster.apply import Applier
 from ..errors import SlipwayError
-from ..objects import Applier
 
 Json = dict[str, Any]
 

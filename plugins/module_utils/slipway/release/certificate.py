@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..form import Fault
-from ..page import Key
+from ..page.form import Fault
+from ..page.read import Key
 from .environment import Environment
 from .shape import Shape
 

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ..form import Fault, Form
-from ..page import Key, flow, names_a_secret
+from ..page.form import Fault, Form
+from ..page.read import Key, flow, names_a_secret
 from . import alerts, names, promql, retries
 from .access import PLAIN
 from .model import Metrics, Release, Service

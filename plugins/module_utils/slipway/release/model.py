@@ -13,7 +13,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ..form import Map, setting
+from ..page.form import Map, setting
 from .values import (
     LABEL,
     CookieName,

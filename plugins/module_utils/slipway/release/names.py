@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..form import Fault
-from ..page import Key
+from ..page.form import Fault
+from ..page.read import Key
 from .shape import Shape
 from .values import LABEL
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..form import Fault
-from ..page import Key
-from ..releases import repository
+from ..page.form import Fault
+from ..page.read import Key
 from . import alerts, certificate, dashboards, facts, limits, workload
 from .access import Access
 from .checks import near, works
 from .environment import OWN_REGISTRY, Environment
+from .listed import repository
 from .model import HashKey, Metrics, Release, Service
 from .names import Naming
 from .render import Object, render

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..form import keys_of
-from ..page import flow
-from ..settings import ROOT
+from ..page.form import keys_of
+from ..page.read import flow
+from ..paths import ROOT
 from . import model, series
 from .alerts import MEASURES
 from .names import PATTERNS

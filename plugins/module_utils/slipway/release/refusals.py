@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..form import Fault
-from ..holdups import hints
-from ..page import Key
+from ..cluster.holdups import hints
+from ..page.form import Fault
+from ..page.read import Key
 from .checks import FORM
 from .spec import Spec
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from ..settings import ROOT
+from ..paths import ROOT
 
 TEMPLATES = ROOT / "roles" / "release" / "templates"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..form import Fault, plain
-from ..page import Page, Problem, SettingsError, Sort, holds_a_secret, read_page, texts
+from ..page.form import Fault, plain
+from ..page.read import Page, Problem, SettingsError, Sort, holds_a_secret, read_page, texts
 from .checks import FORM, examine
 from .model import Release
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..form import Fault
-from ..page import Key
+from ..page.form import Fault
+from ..page.read import Key
 from .between import Between, applied, in_mesh, labels_of
 from .planner import Plan, identity
 from .render import Object

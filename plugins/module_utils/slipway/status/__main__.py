@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import SlipwayError
-from ..machines import page_file, state_folder
-from ..settings import examine_page
+from ..lab.plan import page_file, state_folder
+from ..page.model import examine_page
 from .collect import collect
 from .judge import judge
 from .network import ask_nodes

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
-from ..machines import make_plan, page_file
-from ..settings import Settings
+from ..lab.plan import make_plan, page_file
+from ..page.model import Settings
 from .facts import Facts, Object
 from .judge import mail_failures
 

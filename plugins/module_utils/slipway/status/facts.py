@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..pod_network import Question
+from ..parts.pod_network import Question
 
 Object = dict[str, Any]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
-from ..machines import state_folder
+from ..lab.plan import state_folder
 
 Object = dict[str, Any]
 Key = tuple[str, str]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from .. import consoles, leftovers, pod_network
-from ..holdups import condition, seconds
+from ..cluster.holdups import condition, seconds
+from ..lab import leftovers
+from ..parts import consoles, pod_network
 from .facts import Facts, Object
 
 State = Literal["ok", "note", "wrong"]

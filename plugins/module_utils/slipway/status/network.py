@@ -13,10 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..inventory import active, render_inventory_cfg, ssh_settings
-from ..machines import make_plan, page_file
-from ..pod_network import Question, question, still, troubles
-from ..settings import PAGE, ROOT, Settings
+from ..lab.inventory import active, render_inventory_cfg, ssh_settings
+from ..lab.plan import make_plan, page_file
+from ..page.model import PAGE, Settings
+from ..parts.pod_network import Question, question, still, troubles
+from ..paths import ROOT
 from .collect import Api, UnansweredError
 from .facts import Facts
 from .judge import node_trouble

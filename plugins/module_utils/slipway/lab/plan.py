@@ -1,0 +1,304 @@
+"""The machine plan: what the page of settings means in machines, addresses and names.
+
+``python -m slipway.lab.plan`` prints it as JSON for the Vagrantfile; it must start fast, because every Vagrant command
+asks for it. Nothing here starts a program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypedDict
+
+from ..artifacts.cache import default_root
+from ..errors import SlipwayError
+from ..page.checks import GATEWAY_NUMBER, MIRROR_NAME, Network, members, on_the_page, on_this_computer, user_path
+from ..page.model import PAGE, Check, Settings, examine_page
+from ..page.read import shown_path
+from ..paths import ROOT
+from ..release.listed import need_a_mirror
+
+# What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
+UPSTREAM = "https://dl.k8s.io/"
+UPSTREAM_SECONDS = 3.0
+DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
+
+
+class NetworkPlan(TypedDict):
+    """The network of the nodes; ``name`` is its name at the provider, ``apart`` are the other networks of the page."""
+
+    name: str
+    cidr: str
+    gateway: str
+    apart: list[str]
+
+
+class MachinePlan(TypedDict):
+    """A machine to make; ``memory`` in MiB; ``system`` and ``image`` are empty but for docker."""
+
+    name: str
+    role: str
+    address: str
+    cpus: int
+    memory: int
+    system: str
+    image: str
+
+
+class HostPlan(TypedDict):
+    """A machine that exists (provider hosts); ``key`` is an absolute path; empty texts: ssh's own choice."""
+
+    name: str
+    role: str
+    address: str
+    user: str
+    port: int
+    key: str
+
+
+class Plan(TypedDict):
+    """All of it; paths are absolute. ``machines`` is empty for hosts; ``left``: those that only Vagrant still has."""
+
+    cluster: str
+    provider: str
+    network: NetworkPlan
+    machines: list[MachinePlan]
+    left: list[str]
+    hosts: list[HostPlan]
+    box: str
+    cache: str
+    page: str
+    state: str
+    vagrant: str
+
+
+def state_folder() -> Path:
+    """Find the folder of what runs leave behind: $SLIPWAY_STATE, else .slipway of the checkout."""
+    return Path(os.environ.get("SLIPWAY_STATE") or ROOT / ".slipway").absolute()
+
+
+def page_file() -> Path:
+    """Find the page: $SLIPWAY_PAGE, else group_vars/all/cluster.yml."""
+    return Path(os.environ.get("SLIPWAY_PAGE") or PAGE).absolute()
+
+
+def other_lab(page: Path, state: Path) -> str:
+    """Say that the environment names another lab than the one of ``page`` and ``state``; empty: it does not."""
+    for name, own in (("SLIPWAY_PAGE", page), ("SLIPWAY_STATE", state)):
+        said = os.environ.get(name)
+        if said and Path(said).resolve() != own.resolve():
+            return (
+                f"{name}={said} is another lab's: the inventory of this run has {shown_path(own)}. Type unset {name}, "
+                "or name that lab's own inventory with -i (docs/operations.md, Two clusters side by side)."
+            )
+    return ""
+
+
+def vagrant_folder(state: Path, root: Path = ROOT) -> Path:
+    """Find Vagrant's records: ``.vagrant`` of the checkout, or ``<state>/vagrant`` of another state folder.
+
+    $VAGRANT_DOTFILE_PATH names another one, as it does for Vagrant itself.
+    """
+    named = os.environ.get("VAGRANT_DOTFILE_PATH")
+    if named:
+        return Path(os.path.normpath(root / Path(named).expanduser()))
+    return root / ".vagrant" if state == root / ".slipway" else state / "vagrant"
+
+
+def records(vagrant: Path) -> dict[str, tuple[str, str]]:
+    """Read which machines exist: name to (provider, id)."""
+    found = {}
+    for file in sorted(vagrant.glob("machines/*/*/id")):
+        text = file.read_text(encoding="utf-8").strip()
+        if text:
+            found[file.parts[-3]] = (file.parts[-2], text)
+    return found
+
+
+def detect_provider() -> str:
+    """Find the provider that ``auto`` means here: VirtualBox, else libvirt, else docker."""
+    if shutil.which("VBoxManage") and (sys.platform != "linux" or Path("/dev/vboxdrv").exists()):
+        return "virtualbox"
+    sockets = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
+    if any(Path(socket).exists() for socket in sockets) and _has_libvirt_plugin():
+        return "libvirt"
+    return "docker"
+
+
+def _has_libvirt_plugin() -> bool:
+    """Tell whether Vagrant has vagrant-libvirt: from Debian, or installed by the user."""
+    if any(DEBIAN_GEMS.glob("*/specifications/vagrant-libvirt-*.gemspec")):
+        return True
+    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+    try:
+        return "vagrant-libvirt" in json.loads((home / "plugins.json").read_text(encoding="utf-8"))["installed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def decide_provider(settings: Settings, existing: dict[str, tuple[str, str]]) -> str:
+    """Follow the page; where it says auto, stay with the machines that exist."""
+    if settings.cluster_provider != "auto":
+        return settings.cluster_provider
+    return existing[min(existing)][0] if existing else detect_provider()
+
+
+def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[str, str]], state: Path) -> bool:
+    """Tell whether there is a mirror. What was found out for the first machine holds for as long as there is one."""
+    if provider == "hosts":
+        return any(host.role == "mirror" for host in settings.cluster_hosts)
+    if settings.cluster_mirror != "auto":
+        return settings.cluster_mirror
+    if provider == "docker" or MIRROR_NAME in existing or need_a_mirror(settings.cluster_releases):
+        return True
+    if settings.cluster_artifacts_from != "auto":
+        return settings.cluster_artifacts_from == "source"
+    note = state / "upstream.json"
+    if existing:
+        try:
+            return json.loads(note.read_text(encoding="utf-8"))["reachable"] is False
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+    reachable = upstream_answers(settings.cluster_proxy.https)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"reachable": reachable}) + "\n", encoding="utf-8")
+    return not reachable
+
+
+def upstream_answers(proxy: str = "", url: str = UPSTREAM) -> bool:
+    """Tell whether upstream gives any answer within ``UPSTREAM_SECONDS``, through ``proxy`` or the environment's."""
+    import urllib.error
+    import urllib.request
+
+    handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
+    try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310  the caller's own http(s) address
+        urllib.request.build_opener(handler).open(request, timeout=UPSTREAM_SECONDS).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT) -> Plan:
+    """Work out the plan of ``settings``, which stand in ``page``."""
+    vagrant = vagrant_folder(state, root)
+    existing = records(vagrant)
+    provider = decide_provider(settings, existing)
+    network = Network(settings.cluster_node_cidr)
+    made = (
+        [] if provider == "hosts" else members(settings, with_mirror=decide_mirror(settings, provider, existing, state))
+    )
+    hosts = settings.cluster_hosts if provider == "hosts" else []
+    return {
+        "cluster": settings.cluster_name,
+        "provider": provider,
+        "network": {
+            "name": settings.cluster_name,
+            "cidr": str(network),
+            "gateway": str(network[min(GATEWAY_NUMBER, network.num_addresses - 1)]),
+            "apart": [settings.cluster_pod_cidr, settings.cluster_service_cidr],
+        },
+        "machines": [
+            {
+                "name": m.name,
+                "role": m.role,
+                "address": m.address,
+                "cpus": m.cpus,
+                "memory": m.memory,
+                **_runs(settings.cluster_systems.get(m.name, ""), provider, root),
+            }
+            for m in made
+        ],
+        "left": sorted(
+            {name for name, (kept_by, _) in existing.items() if kept_by == provider} - {m.name for m in made}
+        ),
+        "hosts": [
+            {
+                "name": host.name,
+                "role": host.role,
+                "address": host.address,
+                "user": host.user,
+                "port": host.port,
+                "key": str(user_path(root, host.key)) if host.key else "",
+            }
+            for host in hosts
+        ],
+        "box": settings.cluster_box,
+        "cache": str(default_root()),
+        "page": str(page),
+        "state": str(state),
+        "vagrant": str(vagrant),
+    }
+
+
+def preview(plan: Plan, settings: Settings) -> list[str]:
+    """Say in lines what a run would make of ``plan`` where there is nothing yet; memory is in MiB."""
+    lines = ["", "There is no cluster yet. A run would make this one:", ""]
+    row = "{:<12} {:<16} {:<10} {:>3} {:>7}  {}"
+    if plan["machines"]:
+        lines.append(row.format("node", "address", "role", "CPU", "MiB", "system"))
+    lines += [
+        row.format(m["name"], m["address"], m["role"], m["cpus"], m["memory"], m["system"] or plan["box"])
+        for m in plan["machines"]
+    ]
+    lines += [f"{host['name']:<12} {host['address']:<16} {host['role']}" for host in plan["hosts"]]
+    parts = [name for name, wanted in settings.cluster_parts.model_dump().items() if wanted]
+    lines += ["", f"Kubernetes {settings.cluster_kubernetes_version} with {', '.join(parts) or 'nothing on top'}"]
+    if settings.cluster_releases:
+        lines.append(f"Releases: {', '.join(settings.cluster_releases)}")
+    return lines
+
+
+class _Runs(TypedDict):
+    system: str
+    image: str
+
+
+def _runs(system: str, provider: str, root: Path) -> _Runs:
+    """Name the system of a container node and the image that holds it; what a virtual machine runs is its box's."""
+    if provider != "docker":
+        return {"system": "", "image": ""}
+    from .image import NODE_SYSTEM, node_image_tag
+
+    system = system or NODE_SYSTEM
+    return {"system": system, "image": node_image_tag(root, system)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the plan as JSON; 2 and a message on stderr when the settings are wrong."""
+    parser = argparse.ArgumentParser(prog="slipway.lab.plan", description="Print the machine plan as JSON.")
+    parser.add_argument("--provider", help="overrules cluster_provider of the page")
+    parser.add_argument(
+        "--page", type=Path, default=None, help="page of settings ($SLIPWAY_PAGE, group_vars/all/cluster.yml)"
+    )
+    parser.add_argument("--check", action="store_true", help="also check memory, disk, keys and files of this computer")
+    options = parser.parse_args(arguments)
+    page = (options.page or page_file()).absolute()
+    state = state_folder()
+    check: Check = on_the_page
+    if options.check:
+        from .surroundings import look_around
+
+        check = on_this_computer(partial(look_around, state=state))
+    try:
+        report = examine_page(page, check=check, provider=options.provider)
+        plan = make_plan(report.accepted(), page=page, state=state)
+    except SlipwayError as exc:
+        print(exc.message, file=sys.stderr)
+        return 2
+    for warning in report.warnings:
+        print(f"Note: {warning}", file=sys.stderr)
+    print(json.dumps(plan, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

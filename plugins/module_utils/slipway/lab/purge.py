@@ -1,0 +1,163 @@
+"""What Slipway keeps on a machine when its cluster is gone, and how to take that away: ``make purge``.
+
+Only what a run of ours made: the cache, the state folder, the images of container nodes, and the Debian packages that
+scripts/setup wrote down as newly installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SlipwayError
+from .image import Progress, docker
+from .provider import as_root, docker_is_there
+from .surroundings import folder_size
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+Simulate = Callable[[Sequence[str]], set[str]]
+
+# Below the state folder: what setup installed.
+NOTE = "packages"
+IMAGES = "slipway-node"
+# A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
+CACHE_ENTRIES = (
+    *("items", "tools", "go", "bundles", "bundles.lock", "apt", "roots", "downloads", "images", "images.lock"),
+)
+
+
+def folders(plan: Plan) -> list[Path]:
+    """Return what there is of the cache and the state folder."""
+    cache = Path(plan["cache"])
+    of_cache = [cache / name for name in CACHE_ENTRIES] if os.environ.get("SLIPWAY_CACHE") else [cache]
+    return [folder for folder in (*of_cache, Path(plan["state"])) if folder.exists()]
+
+
+def images() -> list[str]:
+    """Return the images of container nodes that Docker holds."""
+    if not docker_is_there():
+        return []
+    return docker("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGES).split()
+
+
+def packages(plan: Plan, simulate: Simulate | None = None) -> list[str]:
+    """Return the Debian packages that setup installed and that can go without taking others along."""
+    note = Path(plan["state"]) / NOTE
+    wanted = sorted(set(note.read_text(encoding="utf-8").split())) if note.exists() else []
+    while wanted:
+        going = (simulate or _simulate)(wanted)
+        others = going - set(wanted)
+        if not others:
+            return sorted(going)
+        # Something that came later needs one of them: find out which by leaving out one at a time.
+        kept = [name for name in wanted if (simulate or _simulate)([name]) <= set(wanted)]
+        if kept == wanted:
+            return []
+        wanted = kept
+    return []
+
+
+def _simulate(names: Sequence[str]) -> set[str]:
+    """Return what apt would remove along with ``names``."""
+    command = ["apt-get", "--simulate", "remove", *names]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+    return set(re.findall(r"^Remv (\S+)", ended.stdout, re.MULTILINE))
+
+
+def listing(plan: Plan) -> str:
+    """Name all of it, with sizes."""
+    lines = [f"  {folder}  ({folder_size(folder) / 2**20:.0f} MiB)" for folder in folders(plan)]
+    lines += [f"  the image {image}" for image in images()]
+    if names := packages(plan):
+        lines.append(f"  the Debian packages that setup installed: {' '.join(names)}")
+    return "\n".join(lines) or "  (nothing else is left)"
+
+
+def remove_images(progress: Progress) -> None:
+    """Remove the images of container nodes; one that another cluster's machines use stays."""
+    for image in images():
+        try:
+            docker("rmi", image)
+            progress(f"removing the image {image}")
+        except SlipwayError:
+            progress(f"the image {image} stays: the machines of another cluster use it")
+
+
+def remove_rest(plan: Plan, progress: Progress) -> None:
+    """Remove packages, then folders; where the packages stay, so does the list of them, for the next time."""
+    complaint = _remove_packages(packages(plan), progress)
+    state = Path(plan["state"])
+    for folder in folders(plan):
+        progress(f"removing {folder}")
+        kept = folder / NOTE if complaint and folder == state else None
+        for entry in [folder] if kept is None else sorted(set(folder.iterdir()) - {kept}):
+            _remove(entry)
+    if complaint:
+        left = shlex.quote(str(state))
+        raise SlipwayError(f"{complaint}\nThen remove the list of them, all that is left: rm -r {left}")
+
+
+def _remove_packages(names: list[str], progress: Progress) -> str:
+    """Remove Debian packages; return what to say where that fails."""
+    if not names:
+        return ""
+    progress(f"removing {len(names)} Debian packages")
+    command = ["apt-get", "remove", "--yes", *names]
+    complaint = as_root(command, {**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    if not complaint:
+        return ""
+    typed = shlex.join([*([] if os.geteuid() == 0 else ["sudo"]), *command])
+    return f"`{' '.join(command[:2])} …` failed:\n{complaint}\nThe packages stay. Remove them yourself: {typed}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        _make_writable(path)
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _make_writable(folder: Path) -> None:
+    """Go keeps its modules in folders that nobody may write to."""
+    for place, _, _ in os.walk(folder):
+        if not os.access(place, os.W_OK):
+            Path(place).chmod(0o755)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the verbs on the plan on stdin; 1 and a message on stderr when it fails."""
+    parser = argparse.ArgumentParser(prog="slipway.lab.purge", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("verb", choices=["list", "images", "rest"])
+    options = parser.parse_args(argv)
+    plan: Plan = json.load(sys.stdin)
+
+    def progress(line: str) -> None:
+        print(f"slipway: {line}", file=sys.stderr, flush=True)
+
+    try:
+        if options.verb == "list":
+            print(listing(plan))
+        elif options.verb == "images":
+            remove_images(progress)
+        else:
+            remove_rest(plan, progress)
+    except SlipwayError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Istio: its manifests, the settings that it knows, the gateway and its certificate."""

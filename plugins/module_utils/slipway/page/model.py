@@ -1,0 +1,483 @@
+"""The settings of a cluster: the model of the page ``group_vars/all/cluster.yml``.
+
+A key is added in one place: a field of ``Settings`` (or of the map it belongs to) with its default, description, unit,
+example and limits, and a line on the page. The JSON schema, the messages and the test that page and model agree follow.
+What concerns more than one key is in ``checks.py``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from ..node.networks import special
+from ..paths import ROOT
+from .form import ELSEWHERE, Fault, Form, Map, map_of, plain, setting
+from .read import SETTINGS, Key, Page, Problem, SettingsError, holds_a_secret, read_page, texts
+
+PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
+PREFIX = "cluster_"
+
+# Of form.py, also known from here.
+__all__ = ["ELSEWHERE", "Fault", "map_of", "plain"]
+
+# Ansible's own, and the groups of the inventory: a host of that name is another one, or none.
+_TAKEN = ("localhost", "all", "ungrouped", "controllers", "workers", "mirror", "nodes")
+# The length of the largest network that is free for everybody's own use.
+LARGEST = 8
+# As many nodes as Kubernetes is made for.
+MOST_NODES = 5000
+
+Provider = Literal["auto", "virtualbox", "libvirt", "docker", "hosts"]
+Role = Literal["controller", "worker", "mirror"]
+System = Literal["debian-12", "debian-13", "ubuntu-24.04"]
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_TEMPLATE = re.compile(r"\{[{%#]")
+_DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
+
+
+class _UnclearError(ValueError):
+    """Addresses that Python reads and that are refused all the same; the message says why."""
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError as exc:
+        try:
+            meant = ipaddress.IPv4Network(text, strict=False)
+        except ValueError:
+            raise ValueError("must be an IPv4 network in CIDR form") from exc
+        raise ValueError(f"has bits set beyond its length; that network is {meant}") from exc
+    if ipaddress.IPv4Network(text).prefixlen < LARGEST and "/" in text:
+        raise ValueError(f"must be no larger than /{LARGEST}, the size of 10.0.0.0/{LARGEST}")
+    if "/" not in text:
+        raise ValueError("must say how large the network is, as in 192.168.56.0/24")
+    return _ordinary(_with_a_length(text))
+
+
+def _ordinary(text: str) -> str:
+    if means := special(text):
+        raise ValueError(f"has addresses that no machine can have: they are {means}")
+    return text
+
+
+def _with_a_length(text: str) -> str:
+    # Python also takes a mask or no length at all, which neither kubeadm nor MetalLB can read.
+    if not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", text):
+        raise _UnclearError(f"must be written with the length of its prefix, as in {ipaddress.IPv4Network(text)}")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError as exc:
+        raise ValueError("must be an IPv4 address") from exc
+    return _ordinary(text)
+
+
+def _optional_address(text: str) -> str:
+    return _address(text) if text else text
+
+
+def address_range(text: str) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]:
+    """Read ``first-last`` or a CIDR as its first and last address; ``ValueError`` when it is neither."""
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    if not dash:
+        network = ipaddress.IPv4Network(_with_a_length(first))
+        return network[0], network[-1]
+    start, end = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
+    if start > end:
+        raise _UnclearError(f"starts at {start}, which comes after its end {end}")
+    return start, end
+
+
+def _range(text: str) -> str:
+    try:
+        address_range(text)
+    except _UnclearError:
+        raise
+    except ValueError as exc:
+        raise ValueError("must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
+    return text
+
+
+class _TakenError(ValueError):
+    """A name that is taken; ``works`` is one that is not."""
+
+    works = ""
+
+
+def _free_name(text: str) -> str:
+    if text in _TAKEN:
+        error = _TakenError("is a name that Ansible, or a group of its inventory, has already")
+        error.works = f"{text}-1"
+        raise error
+    return text
+
+
+def _no_number(value: Any) -> Any:
+    # 1 is equal to true, and would pass for it.
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError("must be one of auto, true, false")  # noqa: TRY004, a TypeError would not become a message
+    return value
+
+
+NetworkText = Annotated[str, AfterValidator(_network)]
+AddressText = Annotated[str, AfterValidator(_address)]
+OptionalAddressText = Annotated[str, AfterValidator(_optional_address)]
+RangeText = Annotated[str, AfterValidator(_range)]
+ReleasePage = Annotated[str, Field(pattern=r"^[^\s{}][^{}]*\.ya?ml$")]
+ProxyException = Annotated[str, Field(pattern=r"^[^\s,{}]+$")]
+
+
+class Controllers(Map):
+    """The machines of the control plane."""
+
+    count: int = setting(
+        ..., "How many controllers: 1 or an odd number.", unit="machines", example=1, ge=1, le=MOST_NODES
+    )
+    cpus: int = setting(
+        ..., "CPUs of each; kubeadm refuses a controller with fewer than 2.", unit="CPUs", example=2, ge=2
+    )
+    memory: int = setting(
+        ..., "Memory of each; kubeadm refuses a controller with less than 1700.", unit="MiB", example=4096, ge=1700
+    )
+
+
+class Workers(Map):
+    """The machines that run what is released."""
+
+    count: int = setting(..., "How many workers.", unit="machines", example=2, ge=0, le=MOST_NODES)
+    cpus: int = setting(..., "CPUs of each.", unit="CPUs", example=2, ge=1)
+    memory: int = setting(
+        ..., "Memory of each; below 700 kubelet and containerd have no room.", unit="MiB", example=6144, ge=700
+    )
+
+
+class Host(Map):
+    """A machine that exists already (provider ``hosts``)."""
+
+    name: Annotated[str, AfterValidator(_free_name)] = setting(
+        ...,
+        "Name of the host and of its node.",
+        example="node-1",
+        pattern=rf"^{_LABEL}$",
+        max_length=63,
+        rule="must be lower-case letters, digits and hyphens, at most 63 of them",
+    )
+    address: AddressText = setting(
+        ..., "Its address on the node network (cluster_node_cidr); SSH goes there too.", example="192.168.56.101"
+    )
+    role: Role = setting(..., "What it becomes: controller, worker or mirror.", example="worker")
+    user: str = setting(
+        "",
+        "SSH user with sudo rights; empty: what ssh or -u says.",
+        example="debian",
+        pattern=r"^([A-Za-z_][\w.-]*)?$",
+        rule="must be the name of a user",
+    )
+    port: int = setting(22, "SSH port.", unit="port number", example=22, ge=1, le=65535)
+    key: str = setting(
+        "",
+        "Private SSH key file on your machine (absolute, ~/… or from the checkout); empty: ssh's own choice.",
+        example="~/.ssh/id_ed25519",
+    )
+
+
+class Proxy(Map):
+    """How machines and this computer reach the internet."""
+
+    http: str = setting(
+        ...,
+        "Proxy for http:// addresses; empty: none.",
+        example="http://proxy.example.org:3128",
+        pattern=r"^(https?://[^\s/{}]+/?)?$",
+        rule="must be the URL of a proxy, or empty",
+    )
+    https: str = setting(
+        ...,
+        "Proxy for https:// addresses; empty: none.",
+        example="http://proxy.example.org:3128",
+        pattern=r"^(https?://[^\s/{}]+/?)?$",
+        rule="must be the URL of a proxy, or empty",
+    )
+    no_proxy: list[ProxyException] = setting(
+        ..., "Names, domains and networks reached without it; those of the cluster are added.", example=["example.org"]
+    )
+
+
+class Parts(Map):
+    """What is installed on top of Kubernetes and its pod network."""
+
+    metallb: bool = setting(..., "Addresses for Services of type LoadBalancer (MetalLB).", example=True)
+    istio: bool = setting(..., "Service mesh with a gateway (Istio); needs metallb.", example=True)
+    storage: bool = setting(
+        ..., "A default StorageClass on the nodes' own disks, and the shared folder /mnt/shared.", example=True
+    )
+    metrics_server: bool = setting(
+        ..., "What kubectl top and HorizontalPodAutoscalers read (metrics-server).", example=True
+    )
+    monitoring: bool = setting(..., "Prometheus, Alertmanager, and what they watch; about 500 MiB.", example=True)
+    grafana: bool = setting(
+        False, "Grafana with dashboards of the cluster, the mesh and the releases; needs monitoring.", example=False
+    )
+    kiali: bool = setting(False, "Kiali, the mesh as a graph; needs istio and monitoring.", example=False)
+    headlamp: bool = setting(False, "Headlamp, the cluster's objects in a browser.", example=False)
+    tracing: bool = setting(
+        False, "Zipkin, and traces of a share of the requests through the mesh; needs istio.", example=False
+    )
+
+
+class Gateway(Map):
+    """The mesh's door to the outside."""
+
+    address: OptionalAddressText = setting(
+        ..., "Its address, one of cluster_metallb_addresses; empty: one that MetalLB picks.", example="192.168.56.92"
+    )
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = setting(
+        ..., "Ports it answers on; 443 is the one for TLS.", example=[80, 443, 8080], min_length=1
+    )
+
+
+class Settings(Map):
+    """Settings of a Slipway cluster (group_vars/all/cluster.yml)."""
+
+    cluster_name: str = setting(
+        "slipway",
+        "Name of the cluster; machines, networks and volumes carry it, so two clusters live side by side.",
+        example="slipway",
+        pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$",
+        max_length=32,
+        rule="must start with a letter and have only lower-case letters, digits and hyphens, at most 32",
+    )
+    cluster_provider: Provider = setting(
+        "auto",
+        "Where the machines come from. auto: VirtualBox, else libvirt, else docker. hosts: those of cluster_hosts.",
+        example="auto",
+    )
+    cluster_controllers: Controllers = setting(
+        Controllers(count=1, cpus=2, memory=4096),
+        "The control plane.",
+        example={"count": 1, "cpus": 2, "memory": 4096},
+    )
+    cluster_workers: Workers = setting(
+        Workers(count=2, cpus=2, memory=6144), "The workers.", example={"count": 2, "cpus": 2, "memory": 6144}
+    )
+    cluster_hosts: list[Host] = setting(
+        [],
+        "Machines that exist already, for provider hosts.",
+        example=[{"name": "ctrl", "address": "192.168.56.100", "role": "controller", "user": "debian"}],
+        max_length=MOST_NODES,
+    )
+    cluster_node_cidr: NetworkText = setting(
+        "192.168.56.0/24",
+        "Network of the nodes. Made machines: mirror at .10; ctrl at .100, ctrl-2 at .12, ctrl-3 at .13 and so on; "
+        "node-1 at .101, node-2 at .102 and so on.",
+        example="192.168.56.0/24",
+    )
+    cluster_pod_cidr: NetworkText = setting(
+        "10.244.0.0/16", "Network of the pods; each node takes a /24 of it.", example="10.244.0.0/16"
+    )
+    cluster_service_cidr: NetworkText = setting("10.96.0.0/12", "Network of the Services.", example="10.96.0.0/12")
+    cluster_dns_domain: str = setting(
+        "cluster.local",
+        "DNS domain inside the cluster.",
+        example="cluster.local",
+        pattern=rf"^{_DNS_NAME}$",
+        max_length=253,
+        rule="must be a DNS name in lower case, each part with at most 63 characters, 253 together",
+    )
+    cluster_parts: Parts = setting(
+        Parts(metallb=True, istio=True, storage=True, metrics_server=True, monitoring=True),
+        "What is installed on top of Kubernetes.",
+        example={"metallb": True, "istio": True, "storage": True, "metrics_server": True, "monitoring": True},
+    )
+    cluster_metallb_addresses: list[RangeText] = setting(
+        ["192.168.56.90-192.168.56.99"],
+        "Addresses for Services of type LoadBalancer, each a first-last range or a network, inside cluster_node_cidr; "
+        "empty: ten that are free, .90 to .99 where they are.",
+        example=["192.168.56.90-192.168.56.99"],
+    )
+    cluster_gateway: Gateway = setting(
+        Gateway(address="192.168.56.92", ports=[80, 443, 8080]),
+        "The gateway of the mesh.",
+        example={"address": "192.168.56.92", "ports": [80, 443, 8080]},
+    )
+    cluster_mtls: Literal["permissive", "strict"] = setting(
+        "permissive",
+        "Traffic between pods of the mesh. permissive: encrypted where both ends can; strict: else refused.",
+        example="permissive",
+    )
+    cluster_releases: list[ReleasePage] = setting(
+        [],
+        "Pages of releases that a run ends with, in this order: files of the checkout, or absolute paths. "
+        "The images of the example application come with the bundle when one of them needs them.",
+        example=["releases/sms-checker.yml"],
+        rule="must be the page of a release",
+    )
+    cluster_api_endpoint: str = setting(
+        "",
+        "host[:port] that reaches all controllers; empty with one controller: its own address.",
+        example="192.168.56.50:6443",
+        pattern=rf"^({_DNS_NAME}(:[1-9][0-9]{{0,4}})?)?$",
+        rule="must be a host name or IPv4 address, with or without :port, or empty; parts have at most 63 characters",
+    )
+    cluster_kubernetes_version: str = setting(
+        "1.37.0",
+        "Kubernetes release, in quotes.",
+        example="1.37.0",
+        pattern=r"^[1-9][0-9]*\.[0-9]+\.[0-9]+$",
+        rule="must be a full release number in quotes",
+    )
+    cluster_artifacts_from: Literal["auto", "upstream", "source"] = setting(
+        "auto",
+        "Where programs and images come from. upstream: their publishers; source: built from source here; "
+        "auto: upstream, and built here what cannot be reached.",
+        example="auto",
+    )
+    cluster_accept_unverified: bool = setting(
+        False,
+        "Take an upstream file that has no known checksum, and remember its sum in artifacts/lock.yml.",
+        example=False,
+    )
+    cluster_mirror: Annotated[Literal["auto", True, False], BeforeValidator(_no_number)] = setting(
+        "auto",
+        "Give the nodes programs and images from a mirror. auto: with docker, else when upstream cannot be reached.",
+        example="auto",
+    )
+    cluster_box: str = setting(
+        "bento/ubuntu-24.04",
+        "Vagrant box of the VMs (virtualbox, libvirt).",
+        example="bento/ubuntu-24.04",
+        pattern=r"^[^\s{}]+$",
+        rule="must be the name of a Vagrant box",
+    )
+    cluster_systems: dict[str, System] = setting(
+        {},
+        "Systems of container nodes by the name of the machine, where they are not Debian 12.",
+        example={"node-2": "debian-13"},
+    )
+    cluster_proxy: Proxy = setting(
+        Proxy(http="", https="", no_proxy=[]),
+        "Proxy to the internet.",
+        example={"http": "http://proxy.example.org:3128", "https": "http://proxy.example.org:3128", "no_proxy": []},
+    )
+    cluster_ssh_keys: list[str] = setting(
+        [],
+        "Public SSH keys to register on every node: each the key itself or its file on your machine.",
+        example=["~/.ssh/id_ed25519.pub"],
+    )
+
+    def as_values(self) -> dict[str, Any]:
+        """Give the settings as plain values, keys in the order of the page."""
+        return self.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of looking at a set of values; ``settings`` is None when a value is wrong in itself."""
+
+    settings: Settings | None
+    problems: list[Problem]
+    warnings: list[Problem]
+
+    def accepted(self) -> Settings:
+        """Give the settings, or raise ``SettingsError`` with every problem."""
+        if self.problems or self.settings is None:
+            raise SettingsError(self.problems)
+        return self.settings
+
+
+Check = Callable[[Settings, frozenset[str]], Iterator[Fault]]
+
+
+def examine(
+    values: Mapping[str, Any],
+    page: Page | None = None,
+    *,
+    complete: bool = False,
+    check: Check | None = None,
+) -> Report:
+    """Hold ``values`` (the ``cluster_*`` keys) against the model and against ``check``.
+
+    ``page`` tells file and line of the values that are on it; others are said to come from -e or the inventory.
+    ``complete``: a key that is missing is a problem (else it has its default). ``check`` gets settings in which every
+    wrong key has its default, and the names of those keys, and yields faults.
+    """
+    given = plain(values)
+    faults = list(_secrets(given, page))
+    wrong: set[str] = set()
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False)
+        wrong = {str(error["loc"][0]) for error in errors}
+        settings = Settings.model_validate({key: value for key, value in given.items() if key not in wrong})
+        faults += [_fitted(FORM.fault(error), error["input"], settings) for error in errors]
+    if page is not None:
+        faults += FORM.misread(given, page, faults)
+        faults += _templates(given, page, faults)
+    if complete:
+        missing = [key for key in Settings.model_fields if key not in given]
+        faults += [Fault((key,), "is set nowhere", works((key,))) for key in missing]
+    if check:
+        faults += check(settings, frozenset(wrong))
+    problems = [*(page.problems if page else []), *FORM.placed(faults, given, page)]
+    problems.sort(key=lambda problem: (problem.line or sys.maxsize, problem.key))
+    return Report(None if problems else settings, problems, FORM.placed(faults, given, page, warning=True))
+
+
+def examine_page(path: Path, *, check: Check | None = None, provider: str | None = None) -> Report:
+    """Read the page at ``path`` and examine it; ``provider`` overrules what it says."""
+    page = read_page(path)
+    return examine(
+        page.values if provider is None else {**page.values, "cluster_provider": provider}, page, check=check
+    )
+
+
+def _secrets(values: dict[str, Any], page: Page | None) -> Iterator[Fault]:
+    if page is None:
+        return
+    for key, text in texts(page.values, ()):
+        if holds_a_secret(text) and values.get(str(key[0])) == plain(page.values.get(str(key[0]))):
+            yield Fault(key, "a secret does not belong on the page, which is committed", _without(key))
+
+
+def _fitted(fault: Fault, value: Any, settings: Settings) -> Fault:
+    """Put an address or network that fits the rest of the page in the place of the example."""
+    from .checks import fitting  # which builds on this module
+
+    better = fitting(fault.key, value, settings)
+    return replace(fault, works=works(*better)) if better else fault
+
+
+def _templates(values: dict[str, Any], page: Page, faults: list[Fault]) -> Iterator[Fault]:
+    """Ansible would work them out, and run what they say; others who read the page would not."""
+    known = {fault.key for fault in faults}
+    for key, text in texts(page.values, ()):
+        top = str(key[0])
+        if _TEMPLATE.search(text) and key not in known and values.get(top) == plain(page.values.get(top)):
+            yield Fault(key, SETTINGS.no_template, works(key))
+
+
+def _without(key: Key) -> str:
+    if key[0] == "cluster_ssh_keys":
+        return "the public half of the key: ~/.ssh/id_ed25519.pub"
+    return f"{key[0]} in a vault file: -e @secrets.yml"
+
+
+FORM = Form(
+    Settings, prefix=PREFIX, home="a file of its own in group_vars/all/", defaults=lambda: Settings().as_values()
+)
+works = FORM.works
+field_at = FORM.field_at

@@ -1,0 +1,58 @@
+"""Check the settings that a run of Ansible really uses: the page, and what -e or the inventory put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..lab.surroundings import look_around
+from ..paths import ROOT
+from .checks import on_this_computer
+from .model import ELSEWHERE, PREFIX, Report, Settings, examine, plain
+from .read import Problem, dotted, read_page, shown
+
+# The machines are made from the page alone, so another value of these does not reach them.
+OF_THE_MACHINES = (
+    "cluster_name",
+    "cluster_provider",
+    "cluster_controllers",
+    "cluster_workers",
+    "cluster_hosts",
+    "cluster_node_cidr",
+    "cluster_mirror",
+    "cluster_box",
+)
+
+
+def examine_variables(variables: Mapping[str, Any], page_path: Path, state: Path, *, root: Path = ROOT) -> Report:
+    """Examine the ``cluster_*`` variables of a run, with the keys of the page that are no such variables."""
+    page = read_page(page_path)
+    effective = {key: value for key, value in variables.items() if key.startswith(PREFIX)}
+    foreign = {key: value for key, value in page.values.items() if not str(key).startswith(PREFIX)}
+    report = examine(
+        {**foreign, **effective},
+        page,
+        complete=True,
+        check=on_this_computer(partial(look_around, state=state, root=root)),
+    )
+    warnings = [
+        *report.warnings,
+        *_without_effect(effective, {**Settings().as_values(), **page.values}, page.where(())),
+    ]
+    return Report(report.settings, report.problems, warnings)
+
+
+def _without_effect(effective: Mapping[str, Any], on_page: Mapping[str, Any], place: str) -> list[Problem]:
+    return [
+        Problem(
+            ELSEWHERE,
+            dotted((key,)),
+            shown(plain(effective[key])),
+            f"machines and inventory are made from {place}, which says {shown(on_page[key])}",
+            f"the value in {place}",
+        )
+        for key in OF_THE_MACHINES
+        if key in effective and plain(effective[key]) != plain(on_page[key])
+    ]

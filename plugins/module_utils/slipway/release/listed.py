@@ -1,0 +1,145 @@
+"""The releases that a cluster's page lists (``cluster_releases``): what their pages ask of the cluster beforehand.
+
+Nothing here asks a cluster: images have to be in the bundle, and names in the gateway's certificate, before it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SlipwayError
+from ..page.read import SettingsError
+from ..paths import ROOT
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A release as its page says it.
+
+    ``hosts``: names that it answers on at the gateway, those of tools included. ``images``: of all its versions.
+    ``alerts``: does it ask for what only monitoring can do?
+    """
+
+    name: str
+    namespace: str
+    hosts: list[str]
+    images: list[str]
+    alerts: bool
+
+
+def page_of(text: str, root: Path = ROOT) -> Path:
+    """Find a page: absolute, ``~/…``, or from the checkout."""
+    return root / Path(text).expanduser()
+
+
+def read(text: str, root: Path = ROOT) -> Listed:
+    """Read a page. Raises SettingsError with all that is wrong with it."""
+    # Every Vagrant command reads the cluster's page, and most list no release.
+    from . import load
+    from .shape import Shape
+
+    release = load(page_of(text, root)).release
+    shape = Shape(release)
+    images = [
+        version.image or declared.image
+        for declared in release.services.values()
+        for version in declared.versions.values()
+    ]
+    return Listed(
+        name=release.name,
+        namespace=shape.namespace,
+        hosts=list(dict.fromkeys([*shape.hosts, *shape.tool_hosts.values()])),
+        images=list(dict.fromkeys(image for image in images if image)),
+        alerts=bool(release.alerts or release.alertmanager),
+    )
+
+
+def hosts(pages: Iterable[str], root: Path = ROOT) -> list[str]:
+    """Name all that the gateway has to answer for, sorted."""
+    return sorted({host for page in pages for host in read(page, root).hosts})
+
+
+def repository(image: str) -> str:
+    """Give an image's name without tag and digest."""
+    name = image.partition("@")[0]
+    before, colon, after = name.rpartition(":")
+    return before if colon and "/" not in after else name
+
+
+def own_images(listed: Listed, catalog: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Find the images that are the catalog's own, which nobody publishes: image → parts of the catalog they are in."""
+    own = {entry["name"]: entry["parts"] for entry in (catalog.get("images") or {}).values() if entry.get("own")}
+    return {image: list(own[repository(image)]) for image in listed.images if repository(image) in own}
+
+
+def parts(pages: Iterable[str], root: Path = ROOT) -> list[str]:
+    """Name the parts of the catalog that hold images of these pages, sorted."""
+    pages = list(pages)
+    catalog = _catalog(root) if pages else {}
+    found = [own_images(read(page, root), catalog) for page in pages]
+    return sorted({part for images in found for named in images.values() for part in named})
+
+
+def need_a_mirror(pages: Iterable[str], root: Path = ROOT) -> bool:
+    """Tell whether nodes can get images of these pages from a mirror alone; a page that cannot work needs nothing."""
+    try:
+        return bool(parts(pages, root))
+    except SlipwayError:
+        return False
+
+
+def _catalog(root: Path) -> Mapping[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        content = yaml.load((root / "artifacts" / "catalog.yml").read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    except (OSError, ValueError, yaml.YAMLError):
+        # Role artifacts reads it next, and says what is wrong with it.
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+# What would work where an image has no publisher. (With hosts: one of them with role: mirror.)
+NEEDS_MIRROR = "cluster_mirror: true, or cluster_releases: []"
+
+
+def faults(
+    pages: Iterable[str], root: Path, *, parts_on: Mapping[str, bool], with_mirror: bool
+) -> Iterator[tuple[int | None, str, str, bool]]:
+    """Find what keeps the listed releases from being released: index in the list, what, what would work, warning."""
+    seen: dict[str, int] = {}
+    taken: dict[str, str] = {}
+    catalog = _catalog(root)
+    for index, page in enumerate(pages):
+        example = "releases/sms-checker.yml"
+        if not page_of(page, root).is_file():
+            yield index, "is no file of the checkout", f"cluster_releases: [{example}]", False
+            continue
+        try:
+            listed = read(page, root)
+        except SettingsError as exc:
+            first, more = exc.problems[0], len(exc.problems) - 1
+            what = f"cannot work: {first.where}: {first.key} {first.what}" + (f"; and {more} more" if more else "")
+            yield index, what, first.works, False
+            continue
+        whose = f"{listed.namespace}/{listed.name}"
+        if whose in seen:
+            what = f"is release {whose}, as entry {seen[whose] + 1} of the list is"
+            yield index, what, "each release once; another name or namespace on its page", False
+            continue
+        seen[whose] = index
+        for host in listed.hosts:
+            if host in taken:
+                yield index, f"answers on {host}, as {taken[host]} does", "another host on one of the two pages", False
+            taken.setdefault(host, whose)
+        own = sorted(own_images(listed, catalog))
+        if own and not with_mirror:
+            yield index, f"runs {own[0]}, which nodes can only get from a mirror", NEEDS_MIRROR, False
+        if listed.alerts and not parts_on["monitoring"]:
+            yield index, "asks for alerts, which without monitoring are left out", "monitoring: true", True
+    if seen and not parts_on["istio"]:
+        yield None, "a release needs the mesh, which is off", "cluster_parts: {istio: true}", False

@@ -1,0 +1,128 @@
+"""Ask a cluster what a release has to know of it. Reads only: the one PATCH it sends is a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..cluster import client as cluster
+from ..cluster.client import MANAGER, stripped
+from ..errors import SlipwayError
+from .judge import MANAGED, OF_RELEASE, Found, Object, address, goes
+from .planner import KINDS, identity
+
+_OPTIONAL = "monitoring.coreos.com/"
+
+
+class NoMeshError(SlipwayError):
+    """The cluster does not know kinds without which there is no release."""
+
+
+class RefusedError(SlipwayError):
+    """What the API server ``refused`` of a plan: status and message, by identity."""
+
+    def __init__(self, refused: dict[str, tuple[int, str]]) -> None:
+        self.refused = refused
+        told = (f"{name}: the API server refuses it ({status}): {said}" for name, (status, said) in refused.items())
+        super().__init__("\n".join(told))
+
+
+class Cluster(cluster.Cluster):
+    """A cluster that is asked about releases."""
+
+    def of_kind(self, api_version: str, kind: str) -> list[Object] | None:
+        """List what releases applied of a kind, each object with its kind."""
+        listed = self.items(address(api_version, kind), f"{MANAGED}=slipway,{OF_RELEASE}", metadata=kind == "Secret")
+        return None if listed is None else [{**item, "apiVersion": api_version, "kind": kind} for item in listed]
+
+    def look(self, name: str, namespace: str, gateway_namespace: str = "istio-system") -> Found:
+        """Look at everything that the release ``name`` in ``namespace`` depends on."""
+        gateway = "istio-ingressgateway"
+        asked: list[Callable[[], Any]] = [
+            lambda: self.items("/api/v1/namespaces", metadata=True),
+            lambda: self.items(address("v1", "Secret", namespace), metadata=True),
+            lambda: self.items("/apis/storage.k8s.io/v1/storageclasses", metadata=True),
+            lambda: self.items("/api/v1/services", metadata=True),
+            lambda: self.get(address("v1", "Service", gateway_namespace, gateway)),
+            lambda: self.get(address("apps/v1", "Deployment", gateway_namespace, gateway)),
+            lambda: self.items(address("v1", "Secret", gateway_namespace), metadata=True),
+            lambda: self.items(f"/apis/apps/v1/namespaces/{namespace}/replicasets", f"{OF_RELEASE}={name}"),
+            *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
+        ]
+        namespaces, secrets, classes, services, service, deployment, held, sets, *kinds = self.many(
+            lambda one: one(), asked
+        )
+        missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
+        strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
+        if strange:
+            raise NoMeshError(
+                f"this cluster does not know {', '.join(strange)}: a release needs the mesh\n"
+                "  works: cluster_parts: {istio: true} in group_vars/all/cluster.yml, then `make up`"
+            )
+        return Found(
+            name=name,
+            namespace=namespace,
+            applied=[item for listed in kinds for item in listed or []],
+            missing_kinds=frozenset(missing),
+            namespaces=namespaces or [],
+            secrets=secrets or [],
+            storage_classes=[item["metadata"]["name"] for item in classes or []],
+            services=services or [],
+            orphans=[
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", **item}
+                for item in sets or []
+                if not item["metadata"].get("ownerReferences")
+            ],
+            gateway_service=service,
+            gateway_deployment=deployment,
+            certificates={item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in held or []},
+        )
+
+    def changes(
+        self, found: Found, objects: Iterable[Object], anew: Iterable[str] = ()
+    ) -> list[tuple[Object, Object | None, Object]]:
+        """Say which objects an apply would change: the object, what is there, what would be there.
+
+        The API server works it out (a dry run), and what it refuses is refused here, before anything is touched.
+        ``anew``: identities of objects that are made anew, whatever is there. Raises RefusedError.
+        """
+        anew = set(anew)
+        there = {identity(item): item for item in found.own}
+        new = {item["metadata"]["name"] for item in objects if item["kind"] == "Namespace" and not found.has_namespace}
+
+        refused: dict[str, tuple[int, str]] = {}
+
+        def compare(item: Object) -> tuple[Object, Object | None, Object] | None:
+            namespace = item["metadata"].get("namespace", "")
+            if namespace in new:
+                return item, None, item
+            path = address(item["apiVersion"], item["kind"], namespace, item["metadata"]["name"])
+            before = there.get(identity(item)) or self.get(path)
+            if identity(item) in anew or (before is not None and goes(before)):
+                return item, before, item
+            query = f"?fieldManager={MANAGER}&force=true&dryRun=All"
+            status, after = self.ask(path + query, method="PATCH", body=item)
+            if status not in (200, 201):
+                refused[identity(item)] = (status, str(after.get("message", "")))
+                return None
+            if before is not None and stripped({**before, **_kind(after)}) == stripped(after):
+                return None
+            return item, before, after
+
+        objects = list(objects)
+        results = self.many(compare, objects)
+        if refused:
+            names = map(identity, objects)
+            raise RefusedError({name: refused[name] for name in names if name in refused})
+        return [result for result in results if result is not None]
+
+    def present_secrets(self, namespace: str, names: Iterable[str]) -> dict[str, Object]:
+        """Read Secrets with what they hold, which must go no further than the process that asks."""
+        paths = {name: address("v1", "Secret", namespace, name) for name in names}
+        found = dict(zip(paths, self.many(self.get, paths.values()), strict=True))
+        return {name: item for name, item in found.items() if item is not None}
+
+
+def _kind(item: Object) -> Object:
+    """Give apiVersion and kind, which objects in a list do not have."""
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"]}
