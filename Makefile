@@ -52,8 +52,8 @@ validate: setup ## Check group_vars/all/cluster.yml without touching any machine
 bundle: setup ## Only get the files and images that the cluster needs
 	@$(ansible-playbook) playbooks/artifacts.yml
 
-status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong
-	@.venv/bin/python -m slipway.status
+status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong. KUBECONFIG=… KUBE_CONTEXT=… asks another
+	@.venv/bin/python -m slipway.status $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig=$(KUBECONFIG)) $(if $(KUBE_CONTEXT),--context=$(KUBE_CONTEXT))
 
 graph: setup ## Draw the objects of a namespace and how they hang together: make graph NAMESPACE=default
 	@.venv/bin/python -m slipway.status.graph $(or $(NAMESPACE),default)

@@ -4,57 +4,47 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+
+try:
+    from slipway.cluster import access
+    from slipway.plugin import ClusterAction
+except ImportError as exc:
+    raise AnsibleActionFail(
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+    ) from None
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """A stream goes on between its tasks, as a process of its own that ends with the run."""
 
-    _requires_connection = False
-    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {
+        "state": {"type": "str", "choices": ["planned", "begun", "ended"], "required": True},
+        "folder": {"type": "path", "required": True},
+        "facts": {"type": "dict"},
+        "kubectl": {"type": "path"},
+        "paths": {"type": "dict", "default": {}},
+        "tells": {"type": "bool", "default": False},
+        "plan": {"type": "dict"},
+        "target": {"type": "str"},
+        "namespace": {"type": "str"},
+        "alone": {"type": "bool", "default": False},
+    }
+    RULES: ClassVar[dict[str, Any]] = {
+        "required_if": [
+            ("state", "planned", ["facts"]),
+            ("state", "begun", ["plan", "target", "namespace", "kubectl"]),
+            ("state", "ended", ["plan"]),
+        ]
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Plan, begin or end a stream."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "state": {"type": "str", "choices": ["planned", "begun", "ended"], "required": True},
-                "folder": {"type": "path", "required": True},
-                "facts": {"type": "dict"},
-                "kubeconfig": {"type": "path"},
-                "kubectl": {"type": "path"},
-                "paths": {"type": "dict", "default": {}},
-                "tells": {"type": "bool", "default": False},
-                "plan": {"type": "dict"},
-                "target": {"type": "str"},
-                "namespace": {"type": "str"},
-                "alone": {"type": "bool", "default": False},
-            },
-            required_if=[
-                ("state", "planned", ["facts", "kubeconfig"]),
-                ("state", "begun", ["plan", "target", "namespace", "kubeconfig", "kubectl"]),
-                ("state", "ended", ["plan"]),
-            ],
-        )
-        try:
-            from slipway.errors import SlipwayError
-        except ImportError as exc:
-            raise AnsibleActionFail(
-                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
-            ) from None
-        from slipway.status.collect import UnansweredError
-
-        try:
-            result.update(changed=False, **getattr(self, f"_{arguments['state']}")(arguments))
-        except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
-        except UnansweredError as exc:
-            raise AnsibleActionFail(f"{exc}; see `make status`") from None
-        return result
+        return {"changed": False, **getattr(self, f"_{arguments['state']}")(arguments)}
 
     def _folder(self, arguments: dict[str, Any], of: dict[str, Any]) -> Path:
         from slipway.prove.report import place
@@ -62,16 +52,16 @@ class ActionModule(ActionBase):
         return place(Path(arguments["folder"]), of["release"], of["namespace"])
 
     def _planned(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from slipway.cluster.reader import Reader
         from slipway.prove import PROGRAM
         from slipway.prove.beside import PROGRAM as STREAM
         from slipway.prove.beside import looked
         from slipway.prove.look import way
-        from slipway.status.collect import Api
 
         facts = arguments["facts"]
         folder = self._folder(arguments, facts)
         given = {name: arguments[name] for name in ("paths", "tells")}
-        found = looked(Api(Path(arguments["kubeconfig"])), facts, folder, away=way, **given)
+        found = looked(Reader(access.given(arguments)), facts, folder, away=way, **given)
         programs = {"program": PROGRAM, "stream": STREAM}
         return {**found, **{name: path.read_text(encoding="utf-8") for name, path in programs.items()}}
 
@@ -82,7 +72,7 @@ class ActionModule(ActionBase):
         plan, program = arguments["plan"], Path(arguments["kubectl"])
         if plan["by"] == "addresses" and not program.is_file():
             raise AnsibleActionFail(f"{program} is not there; `make up` puts it there, else -e prove_kubectl=…")
-        pods = Kubectl(program, Path(arguments["kubeconfig"]), arguments["namespace"])
+        pods = Kubectl(program, arguments["namespace"], **access.of_kubectl(arguments))
         folder = self._folder(arguments, plan)
         # The parent of a task's process is the run itself.
         run = os.getppid()

@@ -4,51 +4,48 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+
+try:
+    from slipway.cluster import access
+    from slipway.plugin import ClusterAction
+except ImportError as exc:
+    raise AnsibleActionFail(
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+    ) from None
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """Hand jobs to the agents in client pods; the jobs are on their stdin, and nothing of them is secret."""
 
-    _requires_connection = False
-    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {
+        "plan": {"type": "dict", "required": True},
+        "targets": {"type": "dict", "required": True},
+        "namespace": {"type": "str", "required": True},
+        "kubectl": {"type": "path", "required": True},
+        "folder": {"type": "path", "required": True},
+        "change": {"type": "dict", "default": {}},
+        "sink": {"type": "list", "elements": "str", "default": []},
+        "alertmanager": {"type": "str", "default": ""},
+        "quiet": {"type": "int", "default": 180},
+        "note": {"type": "str", "default": ""},
+        "authority": {"type": "path", "default": ""},
+        "limiter": {"type": "dict", "default": {}},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Give what it comes to in a few lines; fail when a claim does not hold."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "plan": {"type": "dict", "required": True},
-                "targets": {"type": "dict", "required": True},
-                "namespace": {"type": "str", "required": True},
-                "kubeconfig": {"type": "path", "required": True},
-                "kubectl": {"type": "path", "required": True},
-                "folder": {"type": "path", "required": True},
-                "change": {"type": "dict", "default": {}},
-                "sink": {"type": "list", "elements": "str", "default": []},
-                "alertmanager": {"type": "str", "default": ""},
-                "quiet": {"type": "int", "default": 180},
-                "note": {"type": "str", "default": ""},
-                "authority": {"type": "path", "default": ""},
-                "limiter": {"type": "dict", "default": {}},
-            }
-        )
-        from slipway.errors import SlipwayError
-
-        try:
-            result.update(changed=False, **self._proved(arguments))
-        except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
-        return result
+        return {"changed": False, **self._proved(arguments)}
 
     def _proved(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from slipway import prove
         from slipway.cluster.apply import Applier
         from slipway.cluster.client import Cluster
+        from slipway.cluster.reader import Reader
         from slipway.prove.jobs import authorities
         from slipway.prove.look import MONITORING
         from slipway.prove.past import Past
@@ -57,17 +54,16 @@ class ActionModule(ActionBase):
         from slipway.prove.run import Kubectl, Runner, keep
         from slipway.prove.terminal import failures, summary
         from slipway.prove.verdicts import joined
-        from slipway.status.collect import Api
 
         plan, program = arguments["plan"], Path(arguments["kubectl"])
         if not program.is_file():
             raise AnsibleActionFail(f"{program} is not there; `make up` puts it there, else -e prove_kubectl=…")
-        pods = Kubectl(program, Path(arguments["kubeconfig"]), arguments["namespace"])
+        pods = Kubectl(program, arguments["namespace"], **access.of_kubectl(arguments))
         alertmanagers = [(MONITORING, "alertmanager")]
         if arguments["alertmanager"]:
             alertmanagers.append((plan["namespace"], arguments["alertmanager"]))
         reads = Reads(
-            Api(Path(arguments["kubeconfig"])),
+            Reader(access.given(arguments)),
             pods.proxy,
             plan,
             sink=arguments["sink"] or None,
@@ -77,7 +73,7 @@ class ActionModule(ActionBase):
         trusted = authorities(Path(arguments["authority"]))
         more = {"quiet": arguments["quiet"], "authorities": trusted, "tell": self._tell}
         if arguments["limiter"]:
-            more["past"] = Past(Applier(Cluster(Path(arguments["kubeconfig"]))), arguments["limiter"], reads.gateways)
+            more["past"] = Past(Applier(Cluster(access.given(arguments))), arguments["limiter"], reads.gateways)
         runner = Runner(plan, arguments["targets"], pods.send, reads, **more)
         observations = runner.observations()
         report = prove.judge(plan, observations)

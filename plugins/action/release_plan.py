@@ -4,58 +4,49 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+
+try:
+    from slipway.cluster import access
+    from slipway.plugin import ClusterAction
+except ImportError as exc:
+    raise AnsibleActionFail(
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+    ) from None
 
 PENDING = "there is no cluster with a mesh yet that this could be held against: all of it would be made"
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """Work in this very process: the library is loaded, and values of Secrets stay in it."""
 
-    _requires_connection = False
-    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {
+        "page": {"type": "str", "required": True},
+        "name": {"type": "str", "default": ""},
+        "namespace": {"type": "str", "default": ""},
+        "hosts": {"type": "list", "elements": "str", "default": []},
+        "weights": {"type": "dict", "default": {}},
+        "adopt": {"type": "bool", "default": False},
+        "delete_claims": {"type": "list", "elements": "str", "default": []},
+        "mail": {"type": "dict", "default": {}},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "cluster": {"type": "dict", "default": {}},
+        "pending": {"type": "bool", "default": False},
+        "ca_folder": {"type": "path", "default": ""},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Give what has to be applied and taken away, and show the difference."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "page": {"type": "str", "required": True},
-                "kubeconfig": {"type": "path", "required": True},
-                "name": {"type": "str", "default": ""},
-                "namespace": {"type": "str", "default": ""},
-                "hosts": {"type": "list", "elements": "str", "default": []},
-                "weights": {"type": "dict", "default": {}},
-                "adopt": {"type": "bool", "default": False},
-                "delete_claims": {"type": "list", "elements": "str", "default": []},
-                "mail": {"type": "dict", "default": {}},
-                "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-                "cluster": {"type": "dict", "default": {}},
-                "pending": {"type": "bool", "default": False},
-                "ca_folder": {"type": "path", "default": ""},
-            }
-        )
-        try:
-            from slipway.errors import SlipwayError
-        except ImportError as exc:
-            raise AnsibleActionFail(
-                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
-            ) from None
-        try:
-            found = self._absent(arguments) if arguments["state"] == "absent" else self._present(arguments, task_vars)
-        except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
+        found = self._absent(arguments) if arguments["state"] == "absent" else self._present(arguments, variables)
         differences = found.pop("differences")
-        if self._task.diff:
-            result["diff"] = differences
         # Ansible shows a difference only of what is changed; in check mode nothing comes after this that could say so.
         shown = self._task.check_mode or self._task.diff
-        result.update(changed=found["differs"] and shown, **found)
-        return result
+        result = {"changed": found["differs"] and shown, **found}
+        return {**result, "diff": differences} if self._task.diff else result
 
     def _spec(self, arguments: dict[str, Any]) -> Any:
         """Read the page, from where the run was started or from the project's folder."""
@@ -71,7 +62,7 @@ class ActionModule(ActionBase):
             given["weights"] = {str(version): _number(share) for version, share in given["weights"].items()}
         return load(page, given)
 
-    def _present(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+    def _present(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         from slipway.cluster.client import stripped
         from slipway.release import Environment, plan
         from slipway.release.between import has_users
@@ -86,7 +77,7 @@ class ActionModule(ActionBase):
         own = [secret["name"] for secret in declared if not secret["existing"]]
         present = cluster.present_secrets(namespace, own) if cluster and own and found.has_namespace else {}
         secrets, faults = secret_values(
-            declared, present, found.whose, os.environ, self._variables(declared, task_vars)
+            declared, present, found.whose, os.environ, self._variables(declared, variables)
         )
         settled = {key: value for key, value in arguments["cluster"].items() if value}
         settled["secret_revisions"] = secret_revisions(secrets, present)
@@ -171,10 +162,10 @@ class ActionModule(ActionBase):
         from slipway.release.judge import Found
         from slipway.release.look import Cluster, NoMeshError
 
-        kubeconfig = Path(arguments["kubeconfig"])
-        if arguments["pending"] and not kubeconfig.is_file():
+        reached = access.given(arguments)
+        if arguments["pending"] and access.is_missing(reached):
             return None, Found(name, namespace)
-        cluster = Cluster(kubeconfig)
+        cluster = Cluster(reached)
         try:
             return cluster, cluster.look(name, namespace)
         except NoMeshError:
@@ -207,10 +198,10 @@ class ActionModule(ActionBase):
             "prune": [reference(item) for item in gone],
         }
 
-    def _variables(self, secrets: list[dict[str, Any]], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+    def _variables(self, secrets: list[dict[str, Any]], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Work out the variables that Secrets name."""
         names = [source.get("variable") for secret in secrets for source in secret["keys"].values()]
-        known = task_vars or {}
+        known = variables
         return {name: self._templar.template(known[name]) for name in names if name and name in known}
 
 

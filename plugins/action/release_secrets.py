@@ -4,34 +4,33 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+
+try:
+    from slipway.cluster import access
+    from slipway.plugin import ClusterAction
+except ImportError as exc:
+    raise AnsibleActionFail(
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+    ) from None
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """Hold values in this very process; the task needs ``no_log``."""
 
-    _requires_connection = False
-    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {
+        "release": {"type": "str", "required": True},
+        "namespace": {"type": "str", "required": True},
+        "labels": {"type": "dict", "required": True},
+        "secrets": {"type": "list", "elements": "dict", "required": True, "no_log": False},
+        "revisions": {"type": "dict", "default": {}},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Give the Secrets that have to be applied."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        result["_ansible_no_log"] = True
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "kubeconfig": {"type": "path", "required": True},
-                "release": {"type": "str", "required": True},
-                "namespace": {"type": "str", "required": True},
-                "labels": {"type": "dict", "required": True},
-                "secrets": {"type": "list", "elements": "dict", "required": True, "no_log": False},
-                "revisions": {"type": "dict", "default": {}},
-            }
-        )
-        from slipway.errors import SlipwayError
         from slipway.page.read import dotted
         from slipway.release.judge import secret_values
         from slipway.release.look import Cluster
@@ -39,15 +38,11 @@ class ActionModule(ActionBase):
 
         namespace, wanted = arguments["namespace"], arguments["secrets"]
         names = [source.get("variable") for secret in wanted for source in secret["keys"].values()]
-        known = task_vars or {}
-        variables = {name: self._templar.template(known[name]) for name in names if name and name in known}
-        try:
-            cluster = Cluster(Path(arguments["kubeconfig"]))
-            present = cluster.present_secrets(namespace, [one["name"] for one in wanted if not one["existing"]])
-        except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
+        values = {name: self._templar.template(variables[name]) for name in names if name and name in variables}
+        cluster = Cluster(access.given(arguments))
+        present = cluster.present_secrets(namespace, [one["name"] for one in wanted if not one["existing"]])
         whose = f"{namespace}/{arguments['release']}"
-        made, faults = secret_values(wanted, present, whose, os.environ, variables, arguments["revisions"])
+        made, faults = secret_values(wanted, present, whose, os.environ, values, arguments["revisions"])
         if faults:
             raise AnsibleActionFail("\n".join(f"{dotted(fault.key)}: {fault.what}" for fault in faults))
         given = {"namespace": namespace, "labels": arguments["labels"]}
@@ -56,5 +51,4 @@ class ActionModule(ActionBase):
             for one in made
             for item in render("secret", name=one.name, data=one.data, annotations=one.annotations, **given)
         ]
-        result.update(changed=False, objects=objects)
-        return result
+        return {"changed": False, "objects": objects, "_ansible_no_log": True}

@@ -4,47 +4,43 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+
+try:
+    from slipway.cluster import access
+    from slipway.plugin import ClusterAction
+except ImportError as exc:
+    raise AnsibleActionFail(
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+    ) from None
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """Work in this very process: the library is loaded."""
 
-    _requires_connection = False
-    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {
+        "release": {"type": "str", "required": True},
+        "namespace": {"type": "str", "required": True},
+        "stage": {"type": "dict", "required": True},
+        "waits": {"type": "list", "elements": "dict", "default": []},
+        "timeout": {"type": "int", "required": True},
+        "settle": {"type": "int", "required": True},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Return when the stage is done; fail when pods cannot be Ready, or when time is up."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "kubeconfig": {"type": "path", "required": True},
-                "release": {"type": "str", "required": True},
-                "namespace": {"type": "str", "required": True},
-                "stage": {"type": "dict", "required": True},
-                "waits": {"type": "list", "elements": "dict", "default": []},
-                "timeout": {"type": "int", "required": True},
-                "settle": {"type": "int", "required": True},
-            }
-        )
         from slipway.cluster.client import Cluster
-        from slipway.errors import SlipwayError
         from slipway.release.stage import Rollout
 
         started = time.monotonic()
-        try:
-            changes = Rollout(
-                Cluster(Path(arguments["kubeconfig"])),
-                arguments["release"],
-                arguments["namespace"],
-                arguments["timeout"],
-                arguments["settle"],
-            ).carry_out(arguments["stage"], arguments["waits"])
-        except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
-        result.update(changed=bool(changes), changes=changes, seconds=round(time.monotonic() - started, 1))
-        return result
+        changes = Rollout(
+            Cluster(access.given(arguments)),
+            arguments["release"],
+            arguments["namespace"],
+            arguments["timeout"],
+            arguments["settle"],
+        ).carry_out(arguments["stage"], arguments["waits"])
+        return {"changed": bool(changes), "changes": changes, "seconds": round(time.monotonic() - started, 1)}

@@ -29,6 +29,7 @@ from typing import Any
 from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import filter_loader, test_loader
+from slipway.cluster import access
 from slipway.lab.contact import Login, broken, login, unreachable
 
 
@@ -61,7 +62,7 @@ def way_to(host: Any) -> Login:
 
 
 def load_for_all_workers() -> None:
-    """Import every filter and test here, once.
+    """Import every filter and test, and the client of kubernetes.core, here, once.
 
     Ansible forks a worker per task and machine, and each would import them anew: half of the time of a run that changes
     nothing. What is there by now the garbage collectors of the workers leave alone; to look at it is to copy it.
@@ -69,6 +70,7 @@ def load_for_all_workers() -> None:
     for loader in (filter_loader, test_loader):
         for _ in loader.all():
             pass
+    access.load()
     gc.collect()
     gc.freeze()
 

@@ -9,11 +9,8 @@ short_description: Read objects of a cluster
 description:
   - Gives the objects of a kind, without their C(managedFields); none where the cluster does not know the kind.
   - Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
-    required: true
   api_version:
     description: Version of the kind.
     type: str
@@ -30,30 +27,51 @@ options:
     description: Only the one of this name.
     type: str
     default: ""
-  fields:
+  field_selectors:
     description: Only those that all of these field selectors fit.
     type: list
     elements: str
     default: []
-  labels:
-    description: Only those that all of these selectors of labels fit.
+  label_selectors:
+    description: Only those that all of these label selectors fit.
+    type: list
+    elements: str
+    default: []
+  hidden_fields:
+    description: Fields that are left out of the result, such as C(data[tls.key]).
     type: list
     elements: str
     default: []
   wait:
     description:
-      - Seconds to wait until the one that is named, a Deployment, DaemonSet or Pod, can serve; 0 for not at all.
-      - What will never come to serve ends it early; either failure says why.
+      - Wait until the one that is named, a Deployment, DaemonSet or Pod, can serve. A pod that will never start ends the wait early, with
+        the words of its state.
+      - With O(wait_condition) or O(wait_until), wait for that.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds until it has to be so.
     type: int
-    default: 0
-  enough:
-    description: Pods of a DaemonSet that do, where nodes for others are away.
+    default: 180
+  wait_condition:
+    description: Condition that all of the objects must have, of which there must be one at least.
+    type: dict
+    suboptions:
+      type:
+        description: Type of the condition.
+        type: str
+        required: true
+      status:
+        description: Its status.
+        type: str
+        default: "True"
+  wait_until:
+    description: Expression over C(resources), as for C(until), without braces. When time is up, the result has what was seen last.
+    type: str
+    default: ""
+  wait_enough:
+    description: Number of pods of a DaemonSet that is enough, where nodes for others are away.
     type: int
-  hidden:
-    description: Keys of the objects' data that stay where they are.
-    type: list
-    elements: str
-    default: []
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
@@ -64,8 +82,9 @@ EXAMPLES = r"""
   cluster_look:
     kubeconfig: .slipway/kubeconfig
     kind: Node
-  register: there
-  until: there.resources | ready_nodes | length == 3
+    wait: true
+    wait_timeout: 60
+    wait_condition: {type: Ready}
 """
 
 RETURN = r"""

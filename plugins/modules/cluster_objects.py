@@ -14,14 +14,15 @@ description:
   - With C(state=absent) they are deleted in the order in which they are listed, neighbours of one kind at once, and with them what
     they own. What is not there, or of a kind that the cluster does not know, is no fault.
   - Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
-    required: true
   definition:
     description: Objects, a list of them, or YAML text with any number of documents. For C(state=absent) apiVersion, kind and metadata do.
     type: raw
+    aliases: [resource_definition]
+  src:
+    description: File with the objects, in place of O(definition).
+    type: path
   part:
     description:
       - Part of the cluster that they belong to, kept as their label C(slipway.io/part).
@@ -43,7 +44,7 @@ options:
       that will never start ends the wait early, with the words of its state.
     type: bool
     default: false
-  timeout:
+  wait_timeout:
     description: Seconds until they have to be.
     type: int
     default: 180
@@ -79,10 +80,14 @@ kept:
   returned: with O(part), C(state=absent) and no O(definition)
   type: list
   elements: str
-objects:
-  description: The objects as the API server has them, in the order in which they were applied; definitions are left out, and what was
-    taken away.
+result:
+  description: What came of it.
   returned: success
-  type: list
-  elements: dict
+  type: dict
+  contains:
+    results:
+      description: The objects as the API server has them, in the order in which they were applied; definitions are left out, and what was
+        taken away.
+      type: list
+      elements: dict
 """

@@ -9,11 +9,8 @@ short_description: A Secret whose values are made once and stay
 description:
   - Makes up what a Secret is to have and has not, and leaves alone what it has. No value is in the result, nor in what is printed.
   - Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
-    required: true
   namespace:
     description: Namespace of the Secret; it has to be there.
     type: str

@@ -12,6 +12,7 @@ description:
     RV(change) with a picture over time.
   - A stream goes on while other tasks run. It ends by itself with the run of Ansible, and after at most 15 minutes.
   - Changes nothing in the cluster. Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
   state:
     description: What is wanted of the stream.
@@ -25,9 +26,6 @@ options:
   facts:
     description: What the release promises, as M(release_plan) gives it. For V(planned).
     type: dict
-  kubeconfig:
-    description: Kubeconfig of the cluster. For V(planned) and V(begun).
-    type: path
   kubectl:
     description: The program kubectl. For V(begun).
     type: path

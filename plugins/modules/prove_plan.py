@@ -10,14 +10,11 @@ description:
   - Looks at the cluster (the gateway's address and nodes, Services, other releases, monitoring, what the app obeys) and plans requests,
     readings and what is expected of them for each claim of the release. docs/prove.md describes the claims.
   - Sends no request to the release and changes nothing. Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
   facts:
     description: What the release promises, as M(release_plan) gives it.
     type: dict
-    required: true
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
     required: true
   paths:
     description: For a route of the page the path to ask, for an app with others than /sms and /analyze.

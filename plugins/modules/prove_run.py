@@ -11,6 +11,7 @@ description:
     RV(report), C(report.json), the plan and what was seen into a folder of the release's.
   - Fails when a claim does not hold, and says which, what was expected, what was seen and where to look.
   - Changes nothing in the cluster, but for a way past O(limiter) that is gone when it ends. Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
   plan:
     description: The plan, as M(prove_plan) gives it.
@@ -23,10 +24,6 @@ options:
   namespace:
     description: Namespace of the client pods.
     type: str
-    required: true
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
     required: true
   kubectl:
     description: The program kubectl.

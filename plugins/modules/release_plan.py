@@ -11,14 +11,11 @@ description:
     with the page, what the cluster has against it and what the API server refuses is said before anything is touched.
   - Changes nothing. With C(--diff) it shows the difference; in check mode it reports C(changed) where there is one.
   - Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
   page:
     description: Page of the release; a relative path counts from where the run was started, then from the project's folder.
     type: str
-    required: true
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
     required: true
   name:
     description: Name of the release in the place of the page's.

@@ -10,11 +10,8 @@ description:
   - Finds the values that the page of a release names, in the environment of the run, in variables, in the present Secret, or
     makes them up once. The result holds them, so the task needs C(no_log).
   - Changes nothing. Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
-    required: true
   release:
     description: Name of the release.
     type: str

@@ -12,11 +12,8 @@ description:
     the cluster's own words. That is an image that cannot be pulled, a quota, Pod Security, a claim that nobody can provide, a
     folder that is not there, a node that is too small, and a container that fails again and again, with the last lines of its log.
   - Runs on the computer that runs Ansible.
+extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
-    required: true
   release:
     description: Name of the release.
     type: str

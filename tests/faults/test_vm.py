@@ -22,8 +22,8 @@ from tests.support.probe import Probes
 from tests.support.vm import QEMU, Machine, build, tap
 
 NAME = "vm-1"
-# An emulated processor takes its time: seconds of a run, and tries until nodes and what they serve are ready.
-SLOW, TRIES = 2400, 900
+# An emulated processor takes its time: seconds of a run, and until nodes and what they serve are ready.
+SLOW, SLOW_PODS = 2400, 1200
 ROLES = {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}
 
 
@@ -45,7 +45,7 @@ class Guest:
 
     def site(self) -> Run:
         """Play site.yml, with patience."""
-        return self.hosts.site("-e", f"ready_tries={TRIES}", timeout=SLOW)
+        return self.hosts.site("-e", f"ready_timeout={SLOW_PODS}", timeout=SLOW)
 
     def says(self, command: str) -> str:
         """What a command prints that its user runs there."""

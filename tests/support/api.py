@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import http.client
 import http.server
 import json
 import threading
@@ -15,11 +14,90 @@ import pytest
 
 Object = dict[str, Any]
 
+# The kinds that it serves, by version.
+KINDS = {
+    "v1": "Namespace Service Secret ConfigMap Pod Event Node ServiceAccount PersistentVolumeClaim",
+    "apps/v1": "Deployment DaemonSet ReplicaSet StatefulSet",
+    "autoscaling/v2": "HorizontalPodAutoscaler",
+    "policy/v1": "PodDisruptionBudget",
+    "rbac.authorization.k8s.io/v1": "RoleBinding",
+    "storage.k8s.io/v1": "StorageClass",
+    "apiextensions.k8s.io/v1": "CustomResourceDefinition",
+    "networking.istio.io/v1": "Gateway VirtualService DestinationRule ServiceEntry",
+    "networking.istio.io/v1alpha3": "EnvoyFilter",
+    "security.istio.io/v1": "AuthorizationPolicy PeerAuthentication",
+    "telemetry.istio.io/v1": "Telemetry",
+    "monitoring.coreos.com/v1": "Alertmanager PrometheusRule ServiceMonitor PodMonitor Prometheus",
+    "monitoring.coreos.com/v1alpha1": "AlertmanagerConfig",
+}
+ANYWHERE = ("Namespace", "Node", "StorageClass", "CustomResourceDefinition")
+
+
+def plural(kind: str) -> str:
+    """Name a kind as paths do."""
+    name = kind.lower()
+    if name.endswith("y"):
+        return f"{name[:-1]}ies"
+    return f"{name}es" if name.endswith(("s", "ss")) else f"{name}s"
+
+
+def place(version: str, kind: str, namespace: str = "", name: str = "") -> str:
+    """Give the path of a kind, of one namespace or object where they are named."""
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    inside = f"/namespaces/{namespace}" if namespace and kind not in ANYWHERE else ""
+    return f"{root}{inside}/{plural(kind)}" + (f"/{name}" if name else "")
+
+
+def discovery(path: str) -> Object | None:
+    """Answer what clients ask to learn which kinds there are; None: the path is of something else."""
+    groups: dict[str, list[str]] = {}
+    for version in KINDS:
+        if "/" in version:
+            groups.setdefault(version.partition("/")[0], []).append(version)
+    if path == "/version":
+        return {"gitVersion": "v1.37.0"}
+    if path == "/apis":
+        return {
+            "kind": "APIGroupList",
+            "groups": [
+                {
+                    "name": name,
+                    "preferredVersion": {"groupVersion": versions[0], "version": versions[0].partition("/")[2]},
+                    "versions": [{"groupVersion": one, "version": one.partition("/")[2]} for one in versions],
+                }
+                for name, versions in groups.items()
+            ],
+        }
+    version = path.removeprefix("/apis/").removeprefix("/api/")
+    if version not in KINDS or path not in (f"/api/{version}", f"/apis/{version}"):
+        return None
+    return {
+        "kind": "APIResourceList",
+        "resources": [
+            {"name": plural(kind), "kind": kind, "namespaced": kind not in ANYWHERE, "verbs": ["get", "list"]}
+            for kind in KINDS[version].split()
+        ],
+    }
+
+
+def kubeconfig(server: str, **user: str) -> str:
+    """Write a kubeconfig with one cluster and one user."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": {"server": server}}],
+        "users": [{"name": "admin", "user": user}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+        "current-context": "lab",
+    }
+    return json.dumps(content)
+
 
 class ApiServer:
     """``objects`` by path. ``refusals`` are given for a path, once each; ``gone`` paths are of kinds that are unknown.
 
-    ``asked`` is what came, as (method, path with query, Accept). ``hang_up`` closes so many connections unanswered.
+    ``asked`` is what came, as (method, path with query, Accept), but for questions about kinds. ``hang_up`` closes so
+    many connections unanswered, ``silent`` all of them.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,8 +107,8 @@ class ApiServer:
         self.asked: list[tuple[str, str, str]] = []
         self.hang_up = 0
         self.raw = ""
+        self.silent = False
         self._lock = threading.Lock()
-        self._connections: list[http.client.HTTPConnection] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,6 +122,13 @@ class ApiServer:
 
             def _give(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if outer.silent:
+                    self.close_connection = True
+                    return
+                known = discovery(urlsplit(self.path).path)
+                if known is not None and not outer.refusals.get(urlsplit(self.path).path):
+                    self._say(200, json.dumps(known).encode())
+                    return
                 with outer._lock:
                     outer.asked.append((self.command, self.path, self.headers["Accept"]))
                     if outer.hang_up:
@@ -53,7 +138,9 @@ class ApiServer:
                     status, found = outer.answer(self.command, self.path, json.loads(body or b"null"))
                 # Of a kind that it does not know the real one says this, in plain text.
                 unknown = "404 page not found\n" if urlsplit(self.path).path in outer.gone else ""
-                data = (outer.raw or unknown or json.dumps(found)).encode()
+                self._say(status, (outer.raw or unknown or json.dumps(found)).encode())
+
+            def _say(self, status: int, data: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -67,16 +154,12 @@ class ApiServer:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
         self.kubeconfig = folder / "kubeconfig"
-        self.kubeconfig.write_text(f"clusters:\n- cluster:\n    server: https://127.0.0.1:{self._server.server_port}\n")
-
-        def connect(host: str, port: int, *, timeout: float, context: object) -> http.client.HTTPConnection:
-            assert context
-            made = http.client.HTTPConnection(host, port, timeout=timeout)
-            self._connections.append(made)
-            return made
-
         # What TLS does has tests of its own; here it would only hide what is said.
-        monkeypatch.setattr(http.client, "HTTPSConnection", connect)
+        self.kubeconfig.write_text(kubeconfig(f"http://127.0.0.1:{self._server.server_port}"))
+        monkeypatch.setenv("SLIPWAY_CACHE", str(folder / "cache"))
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
 
     def put(self, path: str, item: Object) -> None:
         """Have an object, as if it had been there before."""
@@ -108,8 +191,6 @@ class ApiServer:
 
     def stop(self) -> None:
         """Answer nobody any more, and close what its clients keep open."""
-        for connection in self._connections:
-            connection.close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

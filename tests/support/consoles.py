@@ -19,7 +19,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-from slipway.cluster.apply import identity
+from slipway.cluster.objects import identity
 from slipway.parts import consoles
 
 from .kube import Kube

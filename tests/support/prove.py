@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from slipway.cluster.access import UnansweredError
 from slipway.prove import agent
-from slipway.status.collect import UnansweredError
+
+from .api import place
 
 Json = dict[str, Any]
 # All of it is this machine: an agent binds to any address of it without a network namespace.
@@ -35,6 +37,16 @@ class FakeCluster:
 
     def text(self, path: str) -> str:
         return str(self.get(path))
+
+    def listed(self, version: str, kind: str, namespace: str = "") -> list[Json]:
+        return self.items(place(version, kind, namespace))
+
+    def read(self, version: str, kind: str, namespace: str, name: str) -> Json | None:
+        try:
+            found: Json = self.get(place(version, kind, namespace, name))
+        except UnansweredError:
+            return None
+        return found
 
     def items(self, path: str) -> list[Json]:
         try:

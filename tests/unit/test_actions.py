@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.template import trust_as_template
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from slipway.artifacts import download, local, process
 from slipway.errors import SlipwayError
 
@@ -50,7 +51,8 @@ def thing(kind: str, name: str, namespace: str = "apps", **more: Any) -> dict[st
 def test_objects_are_read_without_what_is_to_stay_hidden(server: ApiServer) -> None:
     metadata = {"name": "a", "namespace": "apps", "managedFields": [1]}
     server.put(f"{MAPS}/a", {**thing("ConfigMap", "a"), "metadata": metadata, "data": {"k": "v", "key": "private"}})
-    arguments = {"kubeconfig": str(server.kubeconfig), "kind": "ConfigMap", "namespace": "apps", "hidden": ["key"]}
+    arguments: dict[str, Any] = {"kubeconfig": str(server.kubeconfig), "kind": "ConfigMap", "namespace": "apps"}
+    arguments |= {"hidden_fields": ["data[key]"]}
     result = run_action(load("action", "cluster_look"), arguments)
     assert result["changed"] is False
     (found,) = result["resources"]
@@ -77,13 +79,13 @@ def test_what_is_waited_for_is_told_with_its_reason_when_it_does_not_come(server
     for kind in ("/api/v1/namespaces/lb/events", "/apis/apps/v1/namespaces/lb/replicasets"):
         server.put(kind, {"items": []})
     named = {"api_version": "apps/v1", "kind": "DaemonSet", "namespace": "lb", "name": "speaker"}
-    arguments = {"kubeconfig": str(server.kubeconfig), **named, "wait": 60}
+    arguments = {"kubeconfig": str(server.kubeconfig), **named, "wait": True, "wait_timeout": 60}
     plugin = load("action", "cluster_look")
     with pytest.raises(
         AnsibleActionFail, match=r"DaemonSet/lb/speaker cannot start: pod speaker-x, .*InvalidImageName"
     ):
         run_action(plugin, arguments)
-    (found,) = run_action(plugin, {**arguments, "enough": 1})["resources"]
+    (found,) = run_action(plugin, {**arguments, "wait_enough": 1})["resources"]
     assert found["status"]["numberReady"] == 1
     assert run_action(plugin, arguments, check=True)["resources"] == [found]
 
@@ -108,18 +110,18 @@ def test_what_is_applied_is_named_once_and_shown_with_its_difference(server: Api
     assert (difference["before"], "k: v" in difference["after"]) == ("", True)
     second = run_action(plugin, arguments, diff=True)
     assert (second["changed"], second["changes"], second["diff"]) == (False, [], [])
-    assert second["objects"][0]["data"] == {"k": "v"}
+    assert second["result"]["results"][0]["data"] == {"k": "v"}
 
 
 def test_check_mode_applies_nothing_and_waits_for_nothing(server: ApiServer) -> None:
-    arguments = {"kubeconfig": str(server.kubeconfig), "definition": [deployment(1)], "wait": True, "timeout": 0}
+    arguments = {"kubeconfig": str(server.kubeconfig), "definition": [deployment(1)], "wait": True, "wait_timeout": 0}
     result = run_action(load("action", "cluster_objects"), arguments, check=True)
     assert (result["changed"], DEPLOYMENT in server.objects, "diff" in result) == (True, False, False)
 
 
 def test_a_workload_that_does_not_come_is_named(server: ApiServer) -> None:
     wanted = {key: value for key, value in deployment(1).items() if key != "status"}
-    arguments = {"kubeconfig": str(server.kubeconfig), "definition": wanted, "wait": True, "timeout": 0}
+    arguments = {"kubeconfig": str(server.kubeconfig), "definition": wanted, "wait": True, "wait_timeout": 0}
     with pytest.raises(AnsibleActionFail, match="Deployment/shop/web-v1"):
         run_action(load("action", "cluster_objects"), arguments)
     server.objects[DEPLOYMENT] |= deployment(1, updatedReplicas=1, replicas=1, availableReplicas=1, readyReplicas=1)
@@ -503,7 +505,7 @@ def proved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return more
 
     report = SimpleNamespace(as_json=lambda: {"counts": {"passed": 3}})
-    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.cluster.reader.Reader", lambda _path: None)
     monkeypatch.setattr("slipway.prove.reads.Reads", reads)
     monkeypatch.setattr("slipway.prove.run.Runner", Runner)
     monkeypatch.setattr("slipway.prove.run.keep", lambda folder, **kept: noted.append((folder, kept)))
@@ -613,7 +615,7 @@ def test_a_stream_is_told_by_the_proof_that_follows_or_fails_itself(
 
 
 def test_a_stream_is_planned_with_what_its_pod_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.cluster.reader.Reader", lambda _path: None)
     monkeypatch.setattr("slipway.prove.beside.looked", lambda *_given, **_more: {"plan": {}, "clients": {}})
     arguments = {
         "state": "planned",
@@ -641,7 +643,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, experiments: list[dict[str, str]]) 
         sink=None,
         limiter=None,
     )
-    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.cluster.reader.Reader", lambda _path: None)
     monkeypatch.setattr("slipway.prove.look.look", lambda *_arguments, **_more: found)
     plan = {"pods": {"client": {"sidecar": True, "labels": {}}}, "experiments": experiments}
     monkeypatch.setattr("slipway.prove.plan", lambda _facts, _environment: plan)
@@ -660,12 +662,12 @@ def test_a_plan_names_the_pods_that_it_needs(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(("kind", "said"), [("unanswered", "see `make status`"), ("wrong", "no gateway")])
 def test_a_cluster_that_cannot_be_looked_at_is_told(kind: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from slipway.status.collect import UnansweredError
+    from slipway.cluster.access import UnansweredError
 
     def look(*_arguments: Any, **_more: Any) -> Any:
         raise UnansweredError("no answer") if kind == "unanswered" else SlipwayError("no gateway")
 
-    monkeypatch.setattr("slipway.status.collect.Api", lambda _path: None)
+    monkeypatch.setattr("slipway.cluster.reader.Reader", lambda _path: None)
     monkeypatch.setattr("slipway.prove.look.look", look)
     with pytest.raises(AnsibleActionFail, match=said):
         run_action(load("action", "prove_plan"), {"facts": {}, "kubeconfig": "/none"})
@@ -689,7 +691,12 @@ def test_an_action_takes_what_its_documentation_says(name: str) -> None:
         with pytest.raises(Given) as caught:
             run_action(plugin, {})
     (taken,) = caught.value.args
-    documented = yaml.safe_load(load("modules", name).DOCUMENTATION)["options"]
+    documentation = yaml.safe_load(load("modules", name).DOCUMENTATION)
+    documented = documentation["options"]
+    for fragment in documentation.get("extends_documentation_fragment", []):
+        # Its options are the collection's own, and so is what is taken.
+        assert fragment == "kubernetes.core.k8s_auth_options"
+        assert {key: taken.pop(key) for key in AUTH_ARG_SPEC} == AUTH_ARG_SPEC
 
     def facts(option: dict[str, Any]) -> tuple[Any, ...]:
         wanted = option.get("required", False), option.get("type", "str"), option.get("elements"), option.get("choices")
@@ -701,7 +708,7 @@ def test_an_action_takes_what_its_documentation_says(name: str) -> None:
 
 def test_an_action_without_its_library_says_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ansible of another environment than ours finds the plugins, and not the library."""
-    monkeypatch.setitem(os.sys.modules, "slipway.errors", None)  # type: ignore[attr-defined]
+    monkeypatch.setitem(os.sys.modules, "slipway.plugin", None)  # type: ignore[attr-defined]
     for name, more in (
         ("cluster_look", {"kind": "Pod"}),
         ("cluster_objects", {"definition": []}),

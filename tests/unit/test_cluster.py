@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.cluster.client import BusyError, Cluster
+from slipway.cluster.client import BusyError, Cluster, UnansweredError
 from slipway.errors import SlipwayError
-from slipway.release.judge import MANAGED, OF_RELEASE, Found, address
+from slipway.release.judge import MANAGED, OF_RELEASE, Found
 from slipway.release.look import Cluster as ReleaseCluster
 from slipway.release.planner import KINDS, OF_NAMESPACE
 
-from tests.support.api import ApiServer
+from tests.support.api import ApiServer, place
 
 PODS = "/api/v1/namespaces/apps/pods"
 OURS = {MANAGED: "slipway", OF_RELEASE: "shop", OF_NAMESPACE: "shop"}
@@ -46,7 +46,7 @@ def test_a_kubeconfig_that_is_not_there_says_what_makes_it(tmp_path: Path) -> No
 
 def test_a_kubeconfig_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text("nothing: here\n")
-    with pytest.raises(SlipwayError, match="kubeconfig: the kubeconfig names no server"):
+    with pytest.raises(SlipwayError, match=r"kubeconfig is no kubeconfig that can be used: .*current-context"):
         Cluster(tmp_path / "kubeconfig")
 
 
@@ -66,7 +66,7 @@ def test_a_kind_that_is_unknown_is_no_empty_list(server: ApiServer, cluster: Clu
     assert cluster.items(PODS) is None
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, SlipwayError), (429, BusyError), (503, BusyError)])
+@pytest.mark.parametrize(("status", "kind"), [(403, UnansweredError), (429, BusyError), (503, BusyError)])
 def test_another_answer_is_told_with_what_it_says(
     server: ApiServer, cluster: Cluster, status: int, kind: type[Exception]
 ) -> None:
@@ -87,15 +87,45 @@ def test_a_connection_that_the_server_closed_is_made_anew(server: ApiServer, clu
 
 def test_a_cluster_that_does_not_answer_is_named(server: ApiServer, cluster: Cluster) -> None:
     server.hang_up = 2
-    with pytest.raises(
-        BusyError, match=r"the cluster does not answer at https://127\.0\.0\.1:\d+: .*see `make status`"
-    ):
+    with pytest.raises(BusyError, match=r"the cluster does not answer at http://127\.0\.0\.1:\d+: .*see `make status`"):
         cluster.items(PODS)
 
 
 def test_an_answer_that_is_no_object_is_empty(server: ApiServer, cluster: Cluster) -> None:
     server.raw = "[1]"
     assert cluster.ask(PODS) == (200, {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (("v1", "Namespace", "", "shop"), "/api/v1/namespaces/shop"),
+        (("v1", "Secret", "shop", ""), "/api/v1/namespaces/shop/secrets"),
+        (("apps/v1", "Deployment", "shop", "page"), "/apis/apps/v1/namespaces/shop/deployments/page"),
+        (("security.istio.io/v1", "AuthorizationPolicy", "", ""), "/apis/security.istio.io/v1/authorizationpolicies"),
+        (("storage.k8s.io/v1", "StorageClass", "shop", "local"), "/apis/storage.k8s.io/v1/storageclasses/local"),
+    ],
+)
+def test_paths_of_the_api(cluster: Cluster, arguments: tuple[str, str, str, str], path: str) -> None:
+    kind = cluster.kind(*arguments[:2])
+    assert kind
+    assert kind.path(*arguments[2:]) == path
+
+
+def test_what_kinds_there_are_is_asked_once_and_kept_for_the_next_run(server: ApiServer, cluster: Cluster) -> None:
+    assert cluster.kind("apps/v1", "Deployment")
+    server.silent = True
+    assert Cluster(server.kubeconfig).kind("apps/v1", "Deployment") == cluster.kind("apps/v1", "Deployment")
+    with pytest.raises(BusyError, match="does not answer at"):
+        Cluster(server.kubeconfig).kind("batch/v1", "Job")
+
+
+def test_an_unknown_kind_is_no_kind_and_a_path_of_it_may_come(cluster: Cluster) -> None:
+    assert cluster.kind("test.io/v1", "Pool") is None
+    assert cluster.listed("test.io/v1", "Pool") is None
+    assert cluster.read("test.io/v1", "Pool", "apps", "a") is None
+    with pytest.raises(BusyError, match=r"Pool/apps/a: this cluster does not know the kind Pool of test\.io/v1"):
+        cluster.path({"apiVersion": "test.io/v1", "kind": "Pool", "metadata": {"name": "a", "namespace": "apps"}})
 
 
 # --- what a release asks ------------------------------------------------------------------------------------
@@ -108,11 +138,11 @@ def release(server: ApiServer) -> ReleaseCluster:
 
 def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: ReleaseCluster) -> None:
     server.put("/api/v1/namespaces/shop", {"metadata": {"name": "shop"}})
-    server.put(address("v1", "Secret", "shop", "token"), {"metadata": metadata("token")})
+    server.put(place("v1", "Secret", "shop", "token"), {"metadata": metadata("token")})
     server.put("/apis/storage.k8s.io/v1/storageclasses/local", {"metadata": {"name": "local"}})
-    server.put(address("v1", "Service", "istio-system", "istio-ingressgateway"), {"metadata": {"name": "g"}})
-    server.objects[address("apps/v1", "Deployment") + "/shop"] = {"metadata": metadata("web-v1", **OURS)}
-    server.gone.add(address("monitoring.coreos.com/v1", "PrometheusRule"))
+    server.put(place("v1", "Service", "istio-system", "istio-ingressgateway"), {"metadata": {"name": "g"}})
+    server.objects[place("apps/v1", "Deployment") + "/shop"] = {"metadata": metadata("web-v1", **OURS)}
+    server.gone.add(place("monitoring.coreos.com/v1", "PrometheusRule"))
     found = release.look("shop", "shop")
     assert found.has_namespace
     assert [one["metadata"]["name"] for one in found.secrets] == ["token"]
@@ -132,7 +162,7 @@ def test_of_secrets_a_look_asks_for_names_alone(server: ApiServer, release: Rele
 
 
 def test_a_cluster_without_the_mesh_cannot_have_a_release(server: ApiServer, release: ReleaseCluster) -> None:
-    server.gone |= {address(version, kind) for version, kind in KINDS if version.startswith("networking.istio")}
+    server.gone |= {place(version, kind) for version, kind in KINDS if version.startswith("networking.istio")}
     with pytest.raises(SlipwayError) as caught:
         release.look("shop", "shop")
     assert "does not know DestinationRule, EnvoyFilter, Gateway, VirtualService" in caught.value.message
@@ -142,7 +172,7 @@ def test_a_cluster_without_the_mesh_cannot_have_a_release(server: ApiServer, rel
 def test_changes_are_what_the_api_server_says_would_be(server: ApiServer, release: ReleaseCluster) -> None:
     same, other, new = (item("v1", "ConfigMap", name, data={"a": "1"}) for name in ("same", "other", "new"))
     for one in (same, {**other, "data": {"a": "0"}}):
-        server.put(address("v1", "ConfigMap", "shop", one["metadata"]["name"]), one)
+        server.put(place("v1", "ConfigMap", "shop", one["metadata"]["name"]), one)
     # Of a list, what is there has no kind of its own.
     own = {**same, "apiVersion": "v1", "kind": "ConfigMap"}
     found = Found("shop", "shop", applied=[own], namespaces=[{"metadata": {"name": "shop"}}])
@@ -152,7 +182,7 @@ def test_changes_are_what_the_api_server_says_would_be(server: ApiServer, releas
         ("new", True),
     ]
     assert all("dryRun=All" in path for method, path, _ in server.asked if method == "PATCH")
-    assert address("v1", "ConfigMap", "shop", "new") not in server.objects
+    assert place("v1", "ConfigMap", "shop", "new") not in server.objects
 
 
 def test_what_is_in_a_namespace_that_is_to_be_made_is_not_asked_about(
@@ -167,11 +197,11 @@ def test_what_is_in_a_namespace_that_is_to_be_made_is_not_asked_about(
 def test_all_that_the_api_server_refuses_is_named_at_once(server: ApiServer, release: ReleaseCluster) -> None:
     bad = [item("v1", "ConfigMap", name) for name in ("a", "b")]
     for one in bad:
-        path = address("v1", "ConfigMap", "shop", one["metadata"]["name"])
+        path = place("v1", "ConfigMap", "shop", one["metadata"]["name"])
         server.put(path, one)
         # Reading it is answered, the dry run is not.
         server.objects[path] = one
-    server.refusals = {address("v1", "ConfigMap", "shop", name): [(422, f"{name} is invalid")] for name in ("a", "b")}
+    server.refusals = {place("v1", "ConfigMap", "shop", name): [(422, f"{name} is invalid")] for name in ("a", "b")}
     found = Found("shop", "shop", applied=bad, namespaces=[{"metadata": {"name": "shop"}}])
     with pytest.raises(SlipwayError) as caught:
         release.changes(found, bad)
@@ -182,6 +212,6 @@ def test_all_that_the_api_server_refuses_is_named_at_once(server: ApiServer, rel
 
 
 def test_secrets_that_are_there_are_given_whole(server: ApiServer, release: ReleaseCluster) -> None:
-    server.put(address("v1", "Secret", "shop", "token"), {"metadata": metadata("token"), "data": {"K": "djE="}})
+    server.put(place("v1", "Secret", "shop", "token"), {"metadata": metadata("token"), "data": {"K": "djE="}})
     found = release.present_secrets("shop", ["token", "other"])
     assert {name: one["data"] for name, one in found.items()} == {"token": {"K": "djE="}}

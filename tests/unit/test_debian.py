@@ -185,7 +185,7 @@ def test_what_is_laid_over_a_root_is_the_same_for_any_user_and_time(tmp_path: Pa
 
 
 def test_nodes_of_this_checkout_hold_nothing_of_the_cluster() -> None:
-    recipe = debian.node_recipe(Path(debian.__file__).parents[3])
+    recipe = debian.node_recipe(Path(debian.__file__).parents[4])
     assert {"systemd", "openssh-server", "sudo", "python3-apt", "conntrack"} <= set(recipe.packages)
     assert not {"containerd", "runc", "docker.io", "kubernetes-client", "nginx", "nginx-light"} & set(recipe.packages)
 

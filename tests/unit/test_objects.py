@@ -10,16 +10,27 @@ from typing import Any
 
 import pytest
 from ansible.template import trust_as_template
-from slipway.cluster import apply as objects
-from slipway.cluster import webhooks, workloads
-from slipway.cluster.apply import Applier, NotRolledOutError, flat, holds, identity, read, shown, stages, without
-from slipway.cluster.client import Cluster
+from slipway.cluster import rollout, webhooks, workloads
+from slipway.cluster.apply import Applier
+from slipway.cluster.client import Cluster, Kind
+from slipway.cluster.objects import flat, holds, identity, read, shown, stages, without
+from slipway.cluster.rollout import NotRolledOutError
 from slipway.errors import SlipwayError
 
-NAMESPACED = {"Pod", "ConfigMap", "Deployment", "DaemonSet", "Service", "Secret", "Pool"}
+NAMESPACED = {
+    "Pod",
+    "ConfigMap",
+    "Deployment",
+    "DaemonSet",
+    "ReplicaSet",
+    "Service",
+    "Secret",
+    "Pool",
+    "PersistentVolumeClaim",
+}
 RESOURCES = {
-    "v1": ["Namespace", "ConfigMap", "Service", "Secret", "Pod"],
-    "apps/v1": ["Deployment", "DaemonSet"],
+    "v1": ["Namespace", "ConfigMap", "Service", "Secret", "Pod", "Node", "PersistentVolumeClaim"],
+    "apps/v1": ["Deployment", "DaemonSet", "ReplicaSet"],
     "apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
 }
 
@@ -35,7 +46,11 @@ class FakeCluster(Cluster):
         self.lasting: set[str] = set()
         self.logs: dict[str, str] = {}
         self.lock = threading.Lock()
-        self.mine = threading.local()
+
+    def kind(self, version: str, name: str) -> Kind | None:
+        if name not in self.kinds.get(version, []):
+            return None
+        return Kind(version, name, f"{name.lower()}s", name in NAMESPACED)
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
         assert not accept
@@ -45,13 +60,6 @@ class FakeCluster(Cluster):
     def _ask(self, path: str, method: str, body: Any) -> tuple[int, dict[str, Any]]:
         where, _, query = path.partition("?")
         self.asked.append((method, where))
-        version = where.removeprefix("/apis/").removeprefix("/api/")
-        if version in self.kinds:
-            entries = [
-                {"name": f"{kind.lower()}s", "kind": kind, "namespaced": kind in NAMESPACED}
-                for kind in self.kinds[version]
-            ]
-            return 200, {"resources": [*entries, {"name": "pods/log", "kind": "Pod", "namespaced": True}]}
         if where.endswith(("/pods", "/replicasets", "/events", "/persistentvolumeclaims", "/nodes")):
             return 200, {"items": self.store.get(where.rpartition("/")[2], {}).get("items", [])}
         if method == "GET":
@@ -74,7 +82,8 @@ class FakeCluster(Cluster):
                 self.kinds[f"{made['spec']['group']}/v1"] = ["Pool"]
         return 200, made
 
-    def text(self, path: str) -> str:
+    def text(self, path: str, accept: str = "") -> str:
+        assert not accept
         self.asked.append(("GET", path))
         if path.partition("?")[0] not in self.logs:
             raise SlipwayError("not found")
@@ -210,7 +219,7 @@ def test_all_that_is_refused_is_named_at_once(cluster: FakeCluster) -> None:
 def test_a_webhook_that_does_not_answer_yet_is_asked_again(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
     not_yet = (500, 'Internal error occurred: failed calling webhook "a.test.io": connection refused')
     path = "/api/v1/namespaces/apps/configmaps/a"
     cluster.refusals = {path: [not_yet, (500, "etcdserver: leader changed"), (503, "shutting down"), (429, "later")]}
@@ -233,7 +242,7 @@ def test_a_namespace_that_is_not_said_is_the_default_one(cluster: FakeCluster) -
 
 
 def test_rollouts_are_waited_for_and_reasons_given(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
     given = [item("Deployment", "a", "apps/v1", spec={"replicas": 1}), item("DaemonSet", "b", "apps/v1", spec={})]
     applier = Applier(cluster)
     applied = applier.apply(given)
@@ -258,7 +267,7 @@ def test_rollouts_are_waited_for_and_reasons_given(cluster: FakeCluster, monkeyp
 
 
 def test_pods_that_will_never_start_end_the_wait_early(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
     wanted = item("Deployment", "a", "apps/v1", spec={"replicas": 1})
     applier = Applier(cluster)
     (applied,) = applier.apply([wanted])
@@ -274,13 +283,13 @@ def test_pods_that_will_never_start_end_the_wait_early(cluster: FakeCluster, mon
     cluster.store["pods"] = {"items": [pod]}
     said = "Deployment/apps/a cannot start: pod a-1-x, image shop/a:2: ImagePullBackOff: no such image"
     with pytest.raises(NotRolledOutError) as hopeless:
-        applier.rolled_out([applied.live], 60, patience=0.05)
+        rollout.wait(cluster, [applied.live], 60, patience=0.05)
     assert hopeless.value.message == said
     state["waiting"]["reason"] = "InvalidImageName"
     with pytest.raises(NotRolledOutError, match="InvalidImageName"):
         applier.wait([applied], 60)
     with pytest.raises(NotRolledOutError, match="Deployment/apps/none: it is not there"):
-        applier.rolled_out([item("Deployment", "none", "apps/v1")], 0.05)
+        rollout.wait(cluster, [item("Deployment", "none", "apps/v1")], 0.05)
 
 
 def event(reason: str, message: str, uid: str, kind: str = "Pod", ago: float = 0) -> dict[str, Any]:
@@ -303,13 +312,13 @@ def starting(cluster: FakeCluster, **status: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
-    monkeypatch.setattr(objects, "_SIGNS", 0.03)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "SIGNS", 0.03)
 
 
 def told(cluster: FakeCluster, patience: float | None = 0.05, seconds: float = 20) -> str:
     with pytest.raises(NotRolledOutError) as caught:
-        Applier(cluster).rolled_out([item("Deployment", "web", "apps/v1")], seconds, patience)
+        rollout.wait(cluster, [item("Deployment", "web", "apps/v1")], seconds, patience)
     return caught.value.message
 
 
@@ -450,10 +459,10 @@ def test_events_are_read_only_where_something_is_not_there_yet(
     state = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
     web = cluster.store["/apis/apps/v1/namespaces/apps/deployments/web"]
     web["status"], started = state, web["status"]
-    Applier(cluster).rolled_out([item("Deployment", "web", "apps/v1")], 5)
+    rollout.wait(cluster, [item("Deployment", "web", "apps/v1")], 5)
     assert not [path for _, path in cluster.asked if path.endswith("/events")]
     web["status"] = started
-    monkeypatch.setattr(objects, "_SIGNS", 0.1)
+    monkeypatch.setattr(rollout, "SIGNS", 0.1)
     told(cluster, seconds=0.25)
     looks = [path for _, path in cluster.asked if path.endswith("/pods")]
     read = [path for _, path in cluster.asked if path.endswith("/events")]
@@ -477,7 +486,7 @@ def test_a_cluster_that_refuses_to_show_events_is_waited_for_all_the_same(
 
 
 def test_pods_are_waited_for_until_they_are_ready(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
     applier = Applier(cluster)
     applied = applier.apply([item("Pod", "client", spec={})])
     status: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "False"}]}
@@ -523,7 +532,7 @@ def test_of_a_kind_that_is_not_known_there_is_nothing(cluster: FakeCluster) -> N
 
 
 def test_what_does_not_go_is_named_with_what_keeps_it(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
     applier = Applier(cluster)
     applier.apply([item("Namespace", "apps")])
     path = "/api/v1/namespaces/apps"
@@ -539,7 +548,7 @@ def test_what_does_not_go_is_named_with_what_keeps_it(cluster: FakeCluster, monk
 
 
 def test_a_removal_that_is_refused_is_named(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
     given = [item("ConfigMap", name) for name in "ab"]
     Applier(cluster).apply(given)
     base = "/api/v1/namespaces/apps/configmaps"
@@ -565,7 +574,7 @@ def test_objects_are_read_by_kind_by_place_and_by_name(cluster: FakeCluster) -> 
     cluster.store[selected] = {"items": [{"metadata": {"name": "b"}}]}
     found = applier.look("v1", "ConfigMap", fields=["metadata.name=a"], labels=["app=web", "tier=back"])
     assert [one["metadata"]["name"] for one in found] == ["b"]
-    # A namespace says nothing about what is in none, and an unknown kind has no objects.
+    # A namespace says nothing about what is in none, and an unknown kind has no rollout.
     assert applier.look("v1", "Namespace", "other", "apps")
     assert not applier.look("test.io/v1", "Pool")
 
@@ -636,8 +645,8 @@ def unanswered(cluster: FakeCluster, patience: float = 20) -> list[str]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.01)
-    monkeypatch.setattr(objects, "_SIGNS", 0.03)
+    monkeypatch.setattr(rollout, "PAUSE", 0.01)
+    monkeypatch.setattr(rollout, "SIGNS", 0.03)
     monkeypatch.setattr(workloads, "PATIENCE", 0.05)
     monkeypatch.setattr(webhooks, "REACHED", 0.05)
 

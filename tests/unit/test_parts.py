@@ -10,7 +10,7 @@ import pytest
 import yaml
 from slipway.cluster import prune as parts
 from slipway.cluster.apply import Applier
-from slipway.cluster.client import Cluster
+from slipway.cluster.client import Cluster, Kind
 from slipway.lab.leftovers import PART
 
 from tests.support.plugins import PLUGINS, load, run_action
@@ -41,6 +41,10 @@ class Fake(Cluster):
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.held, self.deleted = list(objects), list[str]()
+
+    def kind(self, version: str, name: str) -> Kind | None:
+        known = KINDS.get(version, {})
+        return Kind(version, name, name.lower(), known[name]) if name in known else None
 
     def ask(self, path: str, *, method: str = "GET", **more: Any) -> tuple[int, dict[str, Any]]:
         where = urlsplit(path)
@@ -264,7 +268,12 @@ def test_a_definition_without_objects_takes_nothing_away(
 ) -> None:
     cluster = Fake(*OBJECTS)
     monkeypatch.setattr("slipway.cluster.client.Cluster", lambda _: cluster)
-    given: dict[str, Any] = {"kubeconfig": str(tmp_path / "none"), "state": "absent", "part": "metallb", "timeout": 1}
+    given: dict[str, Any] = {
+        "kubeconfig": str(tmp_path / "none"),
+        "state": "absent",
+        "part": "metallb",
+        "wait_timeout": 1,
+    }
     result = run_action(load("action", "cluster_objects"), {**given, "definition": definition})
     assert (result["changed"], result["changes"], cluster.deleted) == (False, [], [])
     assert run_action(load("action", "cluster_objects"), given)["changed"]

@@ -238,7 +238,7 @@ def kubectl(folder: Path, script: str) -> run.Kubectl:
     program = folder / "kubectl"
     program.write_text(f"#!{sys.executable}\n{script}")
     program.chmod(0o755)
-    return run.Kubectl(program, folder / "kubeconfig", "slipway-prove-shop")
+    return run.Kubectl(program, "slipway-prove-shop", str(folder / "kubeconfig"))
 
 
 def test_an_agent_in_a_pod_is_run_by_kubectl(tmp_path: Path) -> None:

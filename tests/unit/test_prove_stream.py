@@ -22,6 +22,7 @@ from slipway.prove.given import KINDS, live, promised
 from slipway.release import load
 from slipway.release import plan as planned
 
+from tests.support.api import place as place_of
 from tests.support.prove import FakeCluster, Shop, gateway_service, ready_pod
 from tests.support.release import page
 
@@ -289,7 +290,7 @@ def test_the_quickest_line_says_when_a_stream_has_begun(tmp_path: Path) -> None:
 
 
 def cluster(place: Place, **more: Any) -> FakeCluster:
-    listed = {beside.listed(kind, "shop"): items for kind, items in place.objects.items()}
+    listed = {place_of(*beside.where(kind, "shop")): items for kind, items in place.objects.items()}
     gateway = "/api/v1/namespaces/istio-system"
     return FakeCluster(
         {

@@ -12,7 +12,6 @@ from slipway.release.judge import (
     Claimant,
     Found,
     Made,
-    address,
     claimant,
     content,
     environment,
@@ -60,23 +59,6 @@ def found(**given: Any) -> Found:
 )
 def test_an_object_is_a_releases_by_all_its_labels(labels: dict[str, str], whose: str) -> None:
     assert owner({"metadata": {"name": "x", "labels": labels}}) == whose
-
-
-@pytest.mark.parametrize(
-    ("arguments", "path"),
-    [
-        (("v1", "Namespace", "", "shop"), "/api/v1/namespaces/shop"),
-        (("v1", "Secret", "shop"), "/api/v1/namespaces/shop/secrets"),
-        (("apps/v1", "Deployment", "shop", "page"), "/apis/apps/v1/namespaces/shop/deployments/page"),
-        (("security.istio.io/v1", "AuthorizationPolicy"), "/apis/security.istio.io/v1/authorizationpolicies"),
-    ],
-)
-def test_paths_of_the_api(arguments: tuple[str, ...], path: str) -> None:
-    assert address(*arguments) == path
-
-
-def test_every_kind_of_a_plan_has_a_path() -> None:
-    assert all(address(version, kind) for version, kind in KINDS)
 
 
 @pytest.mark.parametrize(

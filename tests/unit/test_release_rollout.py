@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from slipway.cluster.client import Kind
 from slipway.errors import SlipwayError
 from slipway.release.stage import HANDED_OVER, Rollout
 
@@ -31,9 +32,25 @@ class Cluster:
     def many(self, what: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         return [what(item) for item in items]
 
+    def kind(self, version: str, name: str) -> Kind | None:
+        plural = dict(KINDS.get(f"/apis/{version}" if "/" in version else f"/api/{version}", [])).get(name)
+        return Kind(version, name, plural, namespaced=True) if plural else None
+
+    def path(self, item: Object) -> str:
+        kind = self.kind(item["apiVersion"], item["kind"])
+        assert kind
+        return kind.path(item["metadata"].get("namespace", ""), item["metadata"]["name"])
+
+    def read(self, version: str, kind: str, namespace: str, name: str) -> Object | None:
+        return self.get(
+            self.path({"apiVersion": version, "kind": kind, "metadata": {"namespace": namespace, "name": name}})
+        )
+
+    def listed(self, version: str, kind: str, namespace: str) -> list[Object]:
+        known = self.kind(version, kind)
+        return self.items(known.path(namespace), metadata=True) if known else []
+
     def get(self, path: str) -> Object | None:
-        if path in KINDS:
-            return {"resources": [{"kind": kind, "name": name, "namespaced": True} for kind, name in KINDS[path]]}
         if path in self.lasting:
             self.lasting[path] -= 1
             if self.lasting[path] < 0:

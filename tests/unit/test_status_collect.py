@@ -118,7 +118,7 @@ class Server:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
-    monkeypatch.setattr(asking.Api, "certificate", lambda _: 4_000_000_000.0)
+    monkeypatch.setattr(asking, "own_certificate", lambda _: 4_000_000_000.0)
     monkeypatch.setattr(command, "ask_nodes", lambda *_: None)
     started = Server(tmp_path)
     yield started

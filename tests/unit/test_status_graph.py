@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.cluster import reader
+from slipway.cluster.access import UnansweredError
 from slipway.errors import SlipwayError
-from slipway.status import collect
 from slipway.status import graph as drawing
 from slipway.status.graph import Edge, dot, graph, quoted, svg
 
@@ -150,13 +151,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
         def get(self, path: str) -> Any:
             if path != "/api/v1/namespaces/shop":
-                raise collect.UnansweredError(f"{path} is not there")
+                raise UnansweredError(f"{path} is not there")
 
         def items(self, path: str) -> list[Any]:
             return [one for one in SHOP if one["kind"] == "Gateway"] if "gateways" in path else []
 
     monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
-    monkeypatch.setattr(collect, "Api", Api)
+    monkeypatch.setattr(reader, "Reader", Api)
     monkeypatch.setattr(drawing, "svg", lambda text: text.encode())
     return tmp_path
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from slipway.cluster.nodes import node_trouble
 from slipway.status.facts import Facts
-from slipway.status.judge import DAY, Report, judge, mail_failures, node_trouble, pod_trouble
+from slipway.status.judge import DAY, Report, judge, mail_failures, pod_trouble
 from slipway.status.page import draw
 
 NOW = 1_800_000_000.0

@@ -87,7 +87,7 @@ def test_a_pod_that_has_ended_meanwhile_is_no_fault(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(network, "_play", lambda *_: lost)
     asked = facts()
     left = list(asked.pods)
-    monkeypatch.setattr(network, "Api", lambda _: SimpleNamespace(items=lambda _: left))
+    monkeypatch.setattr(network, "Reader", lambda _: SimpleNamespace(items=lambda _: left))
     network.ask_nodes(asked, Settings(), tmp_path)
     assert [problem for problem in judge(asked).problems if "no pod on away is reached" in problem]
     left.clear()

@@ -1,23 +1,27 @@
-"""A cluster, asked by whoever runs Ansible: over connections that stay open, several questions at once."""
+"""A cluster, asked by whoever runs Ansible: over connections that stay open, several questions at once.
+
+Stands on the client of kubernetes.core, so every kubeconfig works that works there. Objects are plain maps.
+"""
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import SlipwayError
-from ..node.kubeapi import Api, ApiError
+from . import access
+from .access import BusyError, UnansweredError
+
+__all__ = ["BusyError", "Cluster", "Kind", "Object", "UnansweredError", "stripped"]
 
 Object = dict[str, Any]
 
 MANAGER = "slipway"
-_TIMEOUT = 30.0
 _AT_ONCE = 6
 # Names and labels alone: what a Secret holds stays where it is.
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
@@ -25,59 +29,113 @@ _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _SERVERS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 
 
-class BusyError(SlipwayError):
-    """No answer, or one that says: not now."""
-
-
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Cluster(Api):
-    """An API server, asked over connections that stay open."""
+@dataclass(frozen=True)
+class Kind:
+    """Where the objects of a kind are in the API."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        try:
-            super().__init__(kubeconfig.read_text(encoding="utf-8"), timeout=_TIMEOUT)
-        except OSError as exc:
-            raise SlipwayError(f"{kubeconfig}: {exc.strerror}: `make up` makes the cluster and this file") from exc
-        except ApiError as exc:
-            raise SlipwayError(f"{kubeconfig}: {exc}") from exc
-        self.mine = threading.local()
+    version: str
+    name: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """Give the path of the kind, of one ``namespace`` or of one object where they are named."""
+        root = f"/apis/{self.version}" if "/" in self.version else f"/api/{self.version}"
+        place = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        return f"{root}{place}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class Cluster:
+    """An API server. ``given``: a kubeconfig, or options by the names that kubernetes.core has for them.
+
+    Raises SlipwayError where these cannot be used; nothing is asked yet.
+    """
+
+    def __init__(self, given: Path | str | Mapping[str, Any]) -> None:
+        self.given = dict(given) if isinstance(given, Mapping) else {"kubeconfig": str(given)}
+        self._lock = threading.RLock()
+        self._client = access.connect(self.given)
+        self._known: Any = None
+        self._kinds: dict[tuple[str, str], Kind] = {}
+
+    @property
+    def server(self) -> str:
+        """Name the API server: ``https://…``. Raises SlipwayError."""
+        return str(self._client.configuration.host)
+
+    def kind(self, version: str, name: str) -> Kind | None:
+        """Find a kind; None: this cluster does not know it. Raises SlipwayError."""
+        with self._lock:
+            if (version, name) not in self._kinds:
+                found = self._discovered(version, name)
+                if found is None:
+                    return None
+                self._kinds[version, name] = found
+            return self._kinds[version, name]
+
+    def _discovered(self, version: str, name: str) -> Kind | None:
+        from kubernetes.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
+
+        group, _, own = version.rpartition("/")
+        with access.asking(self.server):
+            self._known = self._known or access.discover(self._client)
+            try:
+                found = self._known.resources.get(
+                    prefix="apis" if group else "api", group=group, api_version=own, kind=name
+                )
+            except (ResourceNotFoundError, ResourceNotUniqueError):
+                return None
+        return Kind(version, name, str(found.name), bool(found.namespaced))
+
+    def path(self, item: Mapping[str, Any]) -> str:
+        """Give the path of an object in the API. Raises BusyError where its kind is not known, or not yet."""
+        version, kind, metadata = item["apiVersion"], item["kind"], item["metadata"]
+        known = self.kind(version, kind)
+        if known is None:
+            name = "/".join(part for part in (kind, metadata.get("namespace", ""), metadata["name"]) if part)
+            raise BusyError(f"{name}: this cluster does not know the kind {kind} of {version}")
+        return known.path(metadata.get("namespace") or "default", metadata["name"])
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
         """Give the status and the object of an answer. Raises BusyError where no answer comes."""
-        return self._answer(path, method, body, accept, _object)
+        status, said = self._answer(path, method, body, accept)
+        try:
+            return status, _object(status, said)
+        except ValueError as exc:
+            raise access.silent(self.server, exc) from exc
 
-    def text(self, path: str) -> str:
-        """Read what is no object, as a log. Raises SlipwayError."""
-        status, said = self._answer(path, "GET", None, "*/*", lambda _, text: text.decode(errors="replace"))
+    def text(self, path: str, accept: str = "*/*") -> str:
+        """Read what is no object, as a log. Raises UnansweredError."""
+        status, said = self._answer(path, "GET", None, accept)
         if status != 200:
-            raise SlipwayError(f"reading {path} is answered with {status}: {said[:200]}")
-        return said
+            raise _unanswered("reading", path, status, _object(status, said))
+        return said.decode(errors="replace")
 
-    def _answer(self, path: str, method: str, body: Any, accept: str, read: Callable[[int, bytes], T]) -> tuple[int, T]:
+    def _answer(self, path: str, method: str, body: Any, accept: str) -> tuple[int, bytes]:
+        import urllib3
+        from kubernetes.client import ApiException
+
+        client = self._client
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
-        headers = {"Accept": accept or "application/json", "Content-Type": kind}
-        text = json.dumps(body) if body is not None else None
         for again in (True, False):
-            connection = getattr(self.mine, "connection", None)
-            if connection is None:
-                connection = http.client.HTTPSConnection(
-                    self.host, self.port, timeout=self.timeout, context=self.context
-                )
-                self.mine.connection = connection
+            headers = {"Accept": accept or "application/json", "Content-Type": kind}
+            text = json.dumps(body) if method == "PATCH" else body
+            request = client.param_serialize(
+                method, path, query_params=[], header_params=headers, body=text, auth_settings=["BearerToken"]
+            )
             try:
-                connection.request(method, path, text, headers)
-                with connection.getresponse() as answer:
-                    return answer.status, read(answer.status, answer.read())
-            except (OSError, ValueError, http.client.HTTPException) as exc:
-                connection.close()
-                self.mine.connection = None
+                answer = client.call_api(*request)
+                said = answer.read()
+            except (urllib3.exceptions.HTTPError, ApiException, ValueError) as exc:
                 # The server may have closed a connection that lay idle; all that is asked can be asked twice.
                 if not again:
-                    where = f"https://{self.host}:{self.port}"
-                    raise BusyError(f"the cluster does not answer at {where}: {exc}; see `make status`") from exc
+                    raise access.silent(self.server, exc) from exc
+            else:
+                return answer.status, said
         raise AssertionError
 
     def many(self, what: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -86,22 +144,40 @@ class Cluster(Api):
             return list(pool.map(what, items))
 
     def items(self, path: str, selector: str = "", *, metadata: bool = False) -> list[Object] | None:
-        """List objects; None: this cluster does not know the kind."""
+        """List objects; None: this cluster does not know the kind. Raises UnansweredError."""
         query = f"?labelSelector={urllib.parse.quote(selector)}" if selector else ""
         status, found = self.ask(path + query, accept=_METADATA if metadata else "")
         if status == 404:
             return None
         if status != 200:
-            raise SlipwayError(f"listing {path} is answered with {status}: {found.get('message', '')}")
+            raise _unanswered("listing", path, status, found)
         return list(found.get("items") or [])
 
     def get(self, path: str) -> Object | None:
-        """Read one object; None: it is not there."""
+        """Read one object; None: it is not there. Raises UnansweredError."""
         status, found = self.ask(path)
         if status in (200, 404):
             return found if status == 200 else None
-        error = BusyError if status == 429 or status >= 500 else SlipwayError
-        raise error(f"reading {path} is answered with {status}: {found.get('message', '')}")
+        raise _unanswered("reading", path, status, found)
+
+    def listed(
+        self, version: str, kind: str, namespace: str = "", selector: str = "", *, metadata: bool = False
+    ) -> list[Object] | None:
+        """List the objects of a kind, of one ``namespace`` or of all; None: this cluster does not know the kind."""
+        known = self.kind(version, kind)
+        found = None if known is None else self.items(known.path(namespace), selector, metadata=metadata)
+        return None if found is None else [{**item, "apiVersion": version, "kind": kind} for item in found]
+
+    def read(self, version: str, kind: str, namespace: str, name: str) -> Object | None:
+        """Read one object by its kind and name; None: it is not there, or its kind is not."""
+        known = self.kind(version, kind)
+        return None if known is None else self.get(known.path(namespace, name))
+
+
+def _unanswered(doing: str, path: str, status: int, found: Object) -> UnansweredError:
+    error = BusyError if status == 429 or status >= 500 else UnansweredError
+    said = str(found.get("message") or f"HTTP status {status}")
+    return error(f"{doing} {path} is answered with {status}: {found.get('message', '')}", status, said)
 
 
 def _object(status: int, text: bytes) -> Object:

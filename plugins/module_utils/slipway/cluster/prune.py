@@ -13,8 +13,9 @@ from typing import Any
 
 from ..errors import SlipwayError
 from ..lab.leftovers import PART
-from .apply import Applier, identity
+from .apply import Applier
 from .client import MANAGER, Cluster, Object
+from .objects import identity
 
 # What has to go before what it calls, and what before the controller that sees it off. All else goes with them, then.
 _GATES = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")

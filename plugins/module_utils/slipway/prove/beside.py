@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
-from ..release.judge import MANAGED, address
+from ..release.judge import MANAGED
 from . import during, hold
 from .given import KINDS, live, promised
 from .look import GATEWAY, GATEWAY_NAMESPACE, MANAGER, Asked, client_namespace, gateway_address, gateway_node, role_of
@@ -50,7 +50,7 @@ def looked(
     """
     for name in (hold.LOG, hold.END, STEPS, KEPT):
         (folder / name).unlink(missing_ok=True)
-    objects = {kind: api.items(listed(kind, facts["namespace"])) for kind in KINDS}
+    objects = {kind: api.listed(*where(kind, facts["namespace"])) for kind in KINDS}
     before, now = live(facts, objects), promised(facts)
     of_proofs = client_namespace(facts["release"], facts["namespace"])
     namespace = of_proofs.replace("slipway-prove", "slipway-during", 1)[:63].rstrip("-")
@@ -58,7 +58,7 @@ def looked(
     made |= {"namespace": namespace, "stale": False}
     if made["plan"]["state"] != "asked":
         return made
-    made["target"] = gateway_address(api.get(address("v1", "Service", GATEWAY_NAMESPACE, GATEWAY)))
+    made["target"] = gateway_address(api.read("v1", "Service", GATEWAY_NAMESPACE, GATEWAY))
     reason = away(made["target"])
     told = tells or _tells(facts, objects["Deployment"])
     made["plan"] = during.watch(facts, before, now, tells=told, paths=paths, away=reason)
@@ -74,10 +74,10 @@ def looked(
     return made
 
 
-def listed(kind: str, namespace: str) -> str:
-    """Give the path of the API that lists the objects of a kind, of all namespaces where others' may matter."""
+def where(kind: str, namespace: str) -> tuple[str, str, str]:
+    """Say what is listed of a kind: its version, itself, and the namespace; all of them where others' may matter."""
     version = _VERSIONS.get(kind, "networking.istio.io/v1")
-    return address(version, kind, "" if kind in _ANYWHERE else namespace)
+    return version, kind, "" if kind in _ANYWHERE else namespace
 
 
 def _tells(facts: Json, deployments: Iterable[Json]) -> bool:

@@ -38,7 +38,7 @@ _ROLE = re.compile(r"/apps/(frontend|service|model)(?::|@|$)")
 
 
 class Asked(Protocol):
-    """An API server that is asked by path; ``slipway.status.collect.Api`` is one. Raises UnansweredError."""
+    """An API server that is asked by path; ``slipway.cluster.reader.Reader`` is one. Raises UnansweredError."""
 
     def get(self, path: str) -> Any:
         """Give the JSON of an answer."""
@@ -48,6 +48,12 @@ class Asked(Protocol):
 
     def items(self, path: str) -> list[Json]:
         """Give the objects of a list, none where the API has no such kind."""
+
+    def listed(self, version: str, kind: str, namespace: str = "") -> list[Json]:
+        """Give the objects of a kind, of one ``namespace`` or of all."""
+
+    def read(self, version: str, kind: str, namespace: str, name: str) -> Json | None:
+        """Give one object; None: it is not there, or its kind is not."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..status.collect import PROMETHEUS, UnansweredError
+from ..cluster.access import UnansweredError
+from ..status.collect import PROMETHEUS
 from . import envoy
 from .look import GATEWAY_NAMESPACE, MONITORING, Asked, is_ready, pods_of
 from .planner import callers

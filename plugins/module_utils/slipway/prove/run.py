@@ -209,15 +209,21 @@ def carried_out(
 
 @dataclass(frozen=True)
 class Kubectl:
-    """Runs programs in pods. ``namespace``: of the client pods, each named like its sender."""
+    """Runs programs in pods. ``namespace``: of the client pods, each named like its sender.
+
+    ``context``: of the kubeconfig, where it is not the current one. ``proxied``: go through the shell's proxy.
+    """
 
     program: Path
-    kubeconfig: Path
     namespace: str
+    kubeconfig: str
+    context: str = ""
+    proxied: bool = False
 
     def _exec(self, namespace: str, pod: str, container: str, *command: str) -> list[str]:
         where = [f"--namespace={namespace}", pod, f"--container={container}"]
-        return [str(self.program), f"--kubeconfig={self.kubeconfig}", "exec", *where, "--", *command]
+        cluster = [f"--kubeconfig={self.kubeconfig}", *([f"--context={self.context}"] if self.context else [])]
+        return [str(self.program), *cluster, "exec", *where, "--", *command]
 
     def held(self, by: str) -> list[str]:
         """Give the command that runs a Python program in a client pod for as long as its input is open."""
@@ -228,8 +234,10 @@ class Kubectl:
     @property
     def environment(self) -> dict[str, str]:
         """Give what programs that ask the cluster run with."""
-        # The API is on the node network, whatever proxy this machine's user goes through.
-        return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        # A cluster of this checkout is on the node network, whatever proxy this machine's user goes through.
+        return {
+            name: value for name, value in os.environ.items() if self.proxied or not name.lower().endswith("_proxy")
+        }
 
     def send(self, by: str, given: Json, stop: threading.Event) -> Json:
         """Hand a job to the agent of a client pod; ``here``: to one on this machine."""

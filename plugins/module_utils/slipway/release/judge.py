@@ -29,36 +29,6 @@ OF_RELEASE = "slipway.io/release"
 MANAGED = "app.kubernetes.io/managed-by"
 REVISION = "slipway.io/revision"
 CONTENT = "slipway.io/content"
-_PLURALS = {
-    "AlertmanagerConfig": "alertmanagerconfigs",
-    "Alertmanager": "alertmanagers",
-    "RoleBinding": "rolebindings",
-    "PrometheusRule": "prometheusrules",
-    "ServiceMonitor": "servicemonitors",
-    "EnvoyFilter": "envoyfilters",
-    "VirtualService": "virtualservices",
-    "Gateway": "gateways",
-    "DestinationRule": "destinationrules",
-    "Telemetry": "telemetries",
-    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
-    "PodDisruptionBudget": "poddisruptionbudgets",
-    "Deployment": "deployments",
-    "AuthorizationPolicy": "authorizationpolicies",
-    "PeerAuthentication": "peerauthentications",
-    "Service": "services",
-    "ConfigMap": "configmaps",
-    "Secret": "secrets",
-    "PersistentVolumeClaim": "persistentvolumeclaims",
-    "ServiceAccount": "serviceaccounts",
-    "Namespace": "namespaces",
-}
-
-
-def address(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
-    """Give the path of a kind in the API, of one namespace or object where they are named."""
-    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    place = f"/namespaces/{namespace}" if namespace and kind != "Namespace" else ""
-    return f"{root}{place}/{_PLURALS[kind]}" + (f"/{name}" if name else "")
 
 
 def owner(item: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ..cluster import client as cluster
 from ..cluster.client import MANAGER, stripped
 from ..errors import SlipwayError
-from .judge import MANAGED, OF_RELEASE, Found, Object, address, goes
+from .judge import MANAGED, OF_RELEASE, Found, Object, goes
 from .planner import KINDS, identity
 
 _OPTIONAL = "monitoring.coreos.com/"
@@ -32,21 +32,21 @@ class Cluster(cluster.Cluster):
 
     def of_kind(self, api_version: str, kind: str) -> list[Object] | None:
         """List what releases applied of a kind, each object with its kind."""
-        listed = self.items(address(api_version, kind), f"{MANAGED}=slipway,{OF_RELEASE}", metadata=kind == "Secret")
-        return None if listed is None else [{**item, "apiVersion": api_version, "kind": kind} for item in listed]
+        selector = f"{MANAGED}=slipway,{OF_RELEASE}"
+        return self.listed(api_version, kind, selector=selector, metadata=kind == "Secret")
 
     def look(self, name: str, namespace: str, gateway_namespace: str = "istio-system") -> Found:
         """Look at everything that the release ``name`` in ``namespace`` depends on."""
         gateway = "istio-ingressgateway"
         asked: list[Callable[[], Any]] = [
-            lambda: self.items("/api/v1/namespaces", metadata=True),
-            lambda: self.items(address("v1", "Secret", namespace), metadata=True),
-            lambda: self.items("/apis/storage.k8s.io/v1/storageclasses", metadata=True),
-            lambda: self.items("/api/v1/services", metadata=True),
-            lambda: self.get(address("v1", "Service", gateway_namespace, gateway)),
-            lambda: self.get(address("apps/v1", "Deployment", gateway_namespace, gateway)),
-            lambda: self.items(address("v1", "Secret", gateway_namespace), metadata=True),
-            lambda: self.items(f"/apis/apps/v1/namespaces/{namespace}/replicasets", f"{OF_RELEASE}={name}"),
+            lambda: self.listed("v1", "Namespace", metadata=True),
+            lambda: self.listed("v1", "Secret", namespace, metadata=True),
+            lambda: self.listed("storage.k8s.io/v1", "StorageClass", metadata=True),
+            lambda: self.listed("v1", "Service", metadata=True),
+            lambda: self.read("v1", "Service", gateway_namespace, gateway),
+            lambda: self.read("apps/v1", "Deployment", gateway_namespace, gateway),
+            lambda: self.listed("v1", "Secret", gateway_namespace, metadata=True),
+            lambda: self.listed("apps/v1", "ReplicaSet", namespace, f"{OF_RELEASE}={name}"),
             *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
         ]
         namespaces, secrets, classes, services, service, deployment, held, sets, *kinds = self.many(
@@ -68,11 +68,7 @@ class Cluster(cluster.Cluster):
             secrets=secrets or [],
             storage_classes=[item["metadata"]["name"] for item in classes or []],
             services=services or [],
-            orphans=[
-                {"apiVersion": "apps/v1", "kind": "ReplicaSet", **item}
-                for item in sets or []
-                if not item["metadata"].get("ownerReferences")
-            ],
+            orphans=[item for item in sets or [] if not item["metadata"].get("ownerReferences")],
             gateway_service=service,
             gateway_deployment=deployment,
             certificates={item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in held or []},
@@ -96,7 +92,7 @@ class Cluster(cluster.Cluster):
             namespace = item["metadata"].get("namespace", "")
             if namespace in new:
                 return item, None, item
-            path = address(item["apiVersion"], item["kind"], namespace, item["metadata"]["name"])
+            path = self.path(item)
             before = there.get(identity(item)) or self.get(path)
             if identity(item) in anew or (before is not None and goes(before)):
                 return item, before, item
@@ -118,8 +114,8 @@ class Cluster(cluster.Cluster):
 
     def present_secrets(self, namespace: str, names: Iterable[str]) -> dict[str, Object]:
         """Read Secrets with what they hold, which must go no further than the process that asks."""
-        paths = {name: address("v1", "Secret", namespace, name) for name in names}
-        found = dict(zip(paths, self.many(self.get, paths.values()), strict=True))
+        names = list(names)
+        found = dict(zip(names, self.many(lambda name: self.read("v1", "Secret", namespace, name), names), strict=True))
         return {name: item for name, item in found.items() if item is not None}
 
 

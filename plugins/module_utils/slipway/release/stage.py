@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..cluster.apply import Applier, NotRolledOutError
+from ..cluster import rollout
+from ..cluster.apply import Applier
 from ..cluster.client import BusyError, Cluster, Object
 from ..cluster.holdups import hints
+from ..cluster.rollout import NotRolledOutError
 from ..errors import SlipwayError
-from .judge import OF_RELEASE, address, goes
+from .judge import OF_RELEASE, goes
 
 # Owns the number of pods from the moment that a page leaves it to an autoscaler, which then writes it.
 HANDED_OVER = "slipway-autoscaling"
@@ -57,7 +59,7 @@ class Rollout:
         # What an interrupted run has told to go takes with it what is applied to it.
         applier.gone([item for item in wanted if item["kind"] == "Deployment" and self._goes(item)], self.timeout)
         changed += [one.name for one in applier.apply(wanted) if one.changed]
-        self._wait(applier, waits)
+        self._wait(waits)
         changed += [one.name for one in applier.remove(stage.get("remove", [])) if one.changed]
         if stage.get("orphans"):
             changed += self._removed(applier, self._orphans(), "Foreground")
@@ -73,7 +75,7 @@ class Rollout:
         return [{**item, **kind} for item in listed if not item["metadata"].get("ownerReferences")]
 
     def _goes(self, item: Object) -> bool:
-        there = self.cluster.get(address(item["apiVersion"], item["kind"], self.namespace, item["metadata"]["name"]))
+        there = self.cluster.read(item["apiVersion"], item["kind"], self.namespace, item["metadata"]["name"])
         return there is not None and goes(there)
 
     def _removed(self, applier: Applier, items: list[Object], how: str) -> list[str]:
@@ -94,7 +96,7 @@ class Rollout:
             time.sleep(_PAUSE)
         return [one.name for one in removed if one.changed]
 
-    def _wait(self, applier: Applier, waits: Iterable[Mapping[str, str]]) -> None:
+    def _wait(self, waits: Iterable[Mapping[str, str]]) -> None:
         wanted = [
             {
                 "apiVersion": "apps/v1",
@@ -106,7 +108,7 @@ class Rollout:
         if not wanted:
             return
         try:
-            applier.rolled_out(wanted, self.timeout)
+            rollout.wait(self.cluster, wanted, self.timeout)
         except NotRolledOutError as exc:
             works = "".join(f"\n    would work: {hint}" for hint in hints(exc.message, self.namespace))
             raise SlipwayError(

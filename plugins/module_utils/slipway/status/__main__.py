@@ -20,11 +20,15 @@ UNASKED = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make status", description="How the cluster is.")
     parser.add_argument("--json", action="store_true", help="print it for machines")
+    parser.add_argument("--kubeconfig", help="of a cluster that somebody else made")
+    parser.add_argument("--context", help="of the kubeconfig, where it is not the current one")
     options = parser.parse_args(arguments)
+    other = {key: value for key, value in (("kubeconfig", options.kubeconfig), ("context", options.context)) if value}
     try:
         settings, state = examine_page(page_file()).accepted(), state_folder()
-        facts = collect(state, settings)
-        ask_nodes(facts, settings, state)
+        facts = collect(state, settings, other or None)
+        if not other:
+            ask_nodes(facts, settings, state)
         report = judge(facts)
     except SlipwayError as exc:
         print(json.dumps({"healthy": False, "problems": [exc.message]}) if options.json else f"status: {exc.message}")

@@ -4,104 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..cluster.access import UnansweredError
+from ..cluster.reader import Reader
 from ..errors import SlipwayError
 from ..lab.plan import make_plan, page_file
 from ..page.model import Settings
 from .facts import Facts, Object
 from .judge import mail_failures
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 20.0
 PROMETHEUS = "/api/v1/namespaces/monitoring/services/prometheus:http-web/proxy"
 ALERTMANAGER = "/api/v1/namespaces/monitoring/services/alertmanager:http-web/proxy"
 MAIL_FAILS = 'sum(increase(alertmanager_notifications_failed_total{integration="email"}[10m])) > 0'
 EXPIRY = "min by (node, path) (control_plane_certificate_expiry_timestamp_seconds)"
-
-
-class UnansweredError(Exception):
-    """A question got no good answer; the text says why. ``status`` is that of HTTP, 0 for none."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Api:
-    """GET on the API server of a kubeconfig."""
-
-    def __init__(self, kubeconfig: Path) -> None:
-        from kubernetes import client, config
-
-        if not kubeconfig.is_file():
-            raise SlipwayError(f"there is no cluster here: {kubeconfig} does not exist; `make up` makes one")
-        self._settings = client.Configuration()
-        try:
-            config.load_kube_config(str(kubeconfig), client_configuration=self._settings)
-        except config.ConfigException as exc:
-            raise SlipwayError(f"{kubeconfig} cannot be read: {exc}; `make up` writes it anew") from exc
-        # The API is on the node network, whatever proxy this machine's user goes through.
-        self._settings.proxy = None
-        self._settings.retries = False
-        self._client = client.ApiClient(self._settings)
-        self.server = str(self._settings.host)
-
-    def text(self, path: str) -> str:
-        """The answer to ``path``. Raises UnansweredError."""
-        import urllib3
-
-        token = self._settings.get_api_key_with_prefix("BearerToken") or self._settings.get_api_key_with_prefix(
-            "authorization"
-        )
-        try:
-            answer = self._client.rest_client.pool_manager.request(
-                "GET",
-                self.server + path,
-                headers={"Accept": "application/json", **({"Authorization": token} if token else {})},
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-                retries=False,
-            )
-        except urllib3.exceptions.HTTPError as exc:
-            raise UnansweredError(f"{self.server} does not answer ({type(exc).__name__})") from exc
-        if answer.status != 200:
-            raise UnansweredError(_said(answer.data, answer.status), answer.status)
-        return str(answer.data.decode(errors="replace"))
-
-    def get(self, path: str) -> Any:
-        """The JSON at ``path``. Raises UnansweredError."""
-        return json.loads(self.text(path))
-
-    def items(self, path: str) -> list[Object]:
-        """The objects of a list; none where the API has no such kind. Raises UnansweredError."""
-        try:
-            return list(self.get(path)["items"])
-        except UnansweredError as exc:
-            if exc.status == 404:
-                return []
-            raise
-
-    def certificate(self) -> float:
-        """When the API server's own certificate ends. Raises UnansweredError."""
-        where = urllib.parse.urlsplit(self.server)
-        try:
-            return ends(ssl.get_server_certificate((str(where.hostname), where.port or 443), timeout=CONNECT_SECONDS))
-        except OSError as exc:
-            raise UnansweredError(f"{self.server} shows no certificate ({exc})") from exc
-
-
-def _said(data: bytes, status: int) -> str:
-    """What an error of the API says."""
-    try:
-        return str(json.loads(data)["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP status {status}"
 
 
 def ends(pem: str) -> float:
@@ -111,21 +33,26 @@ def ends(pem: str) -> float:
     return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
 
 
-def collect(state: Path, settings: Settings) -> Facts:
-    """Everything that the page shows. Raises SlipwayError when the API cannot be asked at all."""
-    api = Api(state / "kubeconfig")
-    facts = Facts(now=time.time(), cluster=settings.cluster_name, server=api.server)
-    facts.pod_cidr = str(settings.cluster_pod_cidr)
-    facts.parts = {name: bool(on) for name, on in settings.cluster_parts.model_dump().items()}
-    _plan(facts, settings, state)
+def own_certificate(api: Reader) -> float:
+    """When the API server's own certificate ends. Raises UnansweredError."""
+    return ends(api.certificate())
+
+
+def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = None) -> Facts:
+    """Everything that the page shows. Raises SlipwayError when the API cannot be asked at all.
+
+    ``other``: how a cluster is reached of which this checkout's page says nothing.
+    """
+    api = Reader(other or {"kubeconfig": str(state / "kubeconfig")})
+    facts = Facts(now=time.time(), server=api.server)
+    if other is None:
+        _page(facts, settings, state)
+    else:
+        facts.cluster = str(other.get("context") or other.get("kubeconfig"))
     try:
         facts.version = api.get("/version")["gitVersion"]
     except UnansweredError as exc:
         raise SlipwayError(f"{exc}; are the machines up? `make up` brings them up") from exc
-    try:
-        facts.bundle = json.loads((state / "bundle.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        facts.bundle = {}
     questions: dict[str, Callable[[], None]] = {
         "nodes": lambda: setattr(facts, "nodes", api.items("/api/v1/nodes")),
         "pods": lambda: setattr(facts, "pods", api.items("/api/v1/pods")),
@@ -149,19 +76,24 @@ def collect(state: Path, settings: Settings) -> Facts:
     return facts
 
 
-def _plan(facts: Facts, settings: Settings, state: Path) -> None:
-    """Put in which machines the page has, and which it had."""
+def _page(facts: Facts, settings: Settings, state: Path) -> None:
+    """Put in what this checkout knows: its page, its bundle, which machines the page has, and which it had."""
+    facts.cluster = settings.cluster_name
+    facts.pod_cidr = str(settings.cluster_pod_cidr)
+    facts.parts = {name: bool(on) for name, on in settings.cluster_parts.model_dump().items()}
+    with suppress(OSError, ValueError):
+        facts.bundle = json.loads((state / "bundle.json").read_text(encoding="utf-8"))
     plan = make_plan(settings, page=page_file(), state=state)
     facts.listed = [machine["name"] for machine in (*plan["machines"], *plan["hosts"]) if machine["role"] != "mirror"]
     facts.machines_left, facts.own_hosts = plan["left"], plan["provider"] == "hosts"
 
 
-def _ingresses(api: Api, facts: Facts) -> None:
+def _ingresses(api: Reader, facts: Facts) -> None:
     facts.ingresses = api.items("/apis/networking.k8s.io/v1/ingresses")
     facts.ingress_classes = api.items("/apis/networking.k8s.io/v1/ingressclasses") if facts.ingresses else []
 
 
-def _instances(api: Api) -> list[Object]:
+def _instances(api: Reader) -> list[Object]:
     """What the operator of Prometheus is asked for; items of lists do not say their kind."""
     kinds = {"Alertmanager": "alertmanagers", "Prometheus": "prometheuses"}
     return [
@@ -171,9 +103,9 @@ def _instances(api: Api) -> list[Object]:
     ]
 
 
-def _certificates(api: Api) -> dict[str, float]:
+def _certificates(api: Reader) -> dict[str, float]:
     """The API server's own, and those of Secrets that hold one for TLS."""
-    found = {"API server": api.certificate()}
+    found = {"API server": own_certificate(api)}
     for secret in api.items("/api/v1/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls"):
         metadata = secret["metadata"]
         try:
@@ -184,17 +116,17 @@ def _certificates(api: Api) -> dict[str, float]:
     return found
 
 
-def _there(api: Api, service: str) -> bool:
+def _there(api: Reader, service: str) -> bool:
     """Whether there is that Service of monitoring."""
     return bool(api.items(f"/api/v1/namespaces/monitoring/services?fieldSelector=metadata.name%3D{service}"))
 
 
-def query(api: Api, expression: str) -> list[Object]:
+def query(api: Reader, expression: str) -> list[Object]:
     """Samples of an expression. Raises UnansweredError."""
     return list(api.get(f"{PROMETHEUS}/api/v1/query?query={urllib.parse.quote(expression)}")["data"]["result"])
 
 
-def _prometheus(api: Api, facts: Facts) -> None:
+def _prometheus(api: Reader, facts: Facts) -> None:
     if not _there(api, "prometheus"):
         return
     facts.targets = api.get(f"{PROMETHEUS}/api/v1/targets?state=active")["data"]["activeTargets"]
@@ -206,12 +138,12 @@ def _prometheus(api: Api, facts: Facts) -> None:
         facts.mail_failures = mail_failures(_log(api), _passwords(api))
 
 
-def _alertmanager(api: Api, facts: Facts) -> None:
+def _alertmanager(api: Reader, facts: Facts) -> None:
     if _there(api, "alertmanager"):
         facts.received = api.get(f"{ALERTMANAGER}/api/v2/alerts")
 
 
-def _log(api: Api) -> list[str]:
+def _log(api: Reader) -> list[str]:
     """The last lines of every Alertmanager pod."""
     selector = urllib.parse.quote("app.kubernetes.io/name=alertmanager")
     lines: list[str] = []
@@ -221,7 +153,7 @@ def _log(api: Api) -> list[str]:
     return lines
 
 
-def _passwords(api: Api) -> list[str]:
+def _passwords(api: Reader) -> list[str]:
     """What must not be shown: every value of the Secrets that AlertmanagerConfigs name."""
     found: list[str] = []
     for config in api.items("/apis/monitoring.coreos.com/v1alpha1/alertmanagerconfigs"):

@@ -265,7 +265,7 @@ def svg(text: str) -> bytes:
 
 def objects(api: Any, namespace: str) -> list[Object]:
     """The namespace's objects of the kinds that are drawn. Raises SlipwayError when there is no such namespace."""
-    from .collect import UnansweredError
+    from ..cluster.access import UnansweredError
 
     try:
         api.get(f"/api/v1/namespaces/{namespace}")
@@ -275,7 +275,7 @@ def objects(api: Any, namespace: str) -> list[Object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from .collect import Api
+    from ..cluster.reader import Reader
 
     parser = argparse.ArgumentParser(prog="make graph", description="Draw the objects of a namespace.")
     parser.add_argument("namespace")
@@ -284,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     state = state_folder()
     target: Path = options.file or state / "graph" / f"{options.namespace}.svg"
     try:
-        drawn = graph(objects(Api(state / "kubeconfig"), options.namespace))
+        drawn = graph(objects(Reader(state / "kubeconfig"), options.namespace))
         picture = svg(dot(drawn, f"namespace {options.namespace}"))
     except SlipwayError as exc:
         print(f"graph: {exc.message}", file=sys.stderr)

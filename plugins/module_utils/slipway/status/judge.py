@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ..cluster.holdups import condition, seconds
+from ..cluster.nodes import node_trouble
 from ..lab import leftovers
 from ..parts import consoles, pod_network
 from .facts import Facts, Object
@@ -88,19 +89,6 @@ def judge(facts: Facts) -> Report:
 
 
 # --- nodes
-
-
-def node_trouble(node: Object) -> str:
-    """Why a node is not as it should be; empty when it is."""
-    ready = condition(node, "Ready")
-    if ready.get("status") != "True":
-        return str(ready.get("message") or "it never reported").rstrip(".")
-    pressed = [
-        str(entry["type"])
-        for entry in node["status"]["conditions"]
-        if entry["type"] != "Ready" and entry["status"] == "True"
-    ]
-    return ", ".join(pressed)
 
 
 def _nodes(facts: Facts) -> tuple[Section, list[str]]:

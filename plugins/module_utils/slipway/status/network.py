@@ -13,14 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..cluster.access import UnansweredError
+from ..cluster.nodes import node_trouble
+from ..cluster.reader import Reader
 from ..lab.inventory import active, render_inventory_cfg, ssh_settings
 from ..lab.plan import make_plan, page_file
 from ..page.model import PAGE, Settings
 from ..parts.pod_network import Question, question, still, troubles
 from ..paths import ROOT
-from .collect import Api, UnansweredError
 from .facts import Facts
-from .judge import node_trouble
 
 # Seconds: to answer SSH, to ask again what has not answered, and for as many nodes as are asked at once.
 CONNECT_SECONDS = 5
@@ -48,7 +49,7 @@ def ask_nodes(facts: Facts, settings: Settings, state: Path) -> None:
     if troubles(facts.questions, facts.answers):
         # A pod may have ended while it was asked.
         with suppress(UnansweredError):
-            there = Api(state / "kubeconfig").items("/api/v1/pods")
+            there = Reader(state / "kubeconfig").items("/api/v1/pods")
             facts.questions = {name: still(asked, there) for name, asked in facts.questions.items()}
 
 

@@ -1,0 +1,261 @@
+"""How a cluster is reached: a kubeconfig, and options and variables by the names that kubernetes.core has for them.
+
+``K8S_AUTH_…`` variables and the shell's proxy count for clusters that somebody else made. The cluster of this checkout
+is reached by its own kubeconfig alone, whatever the shell says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.cache import default_root
+from ..errors import SlipwayError
+from ..paths import state_folder
+
+# Seconds to connect, and to wait for each part of an answer.
+TIMEOUT = (5.0, 30.0)
+# The client library keeps the files that it writes in a global.
+_LOCK = threading.Lock()
+
+
+class UnansweredError(SlipwayError):
+    """A question got no good answer; the text says why.
+
+    ``status`` is that of HTTP, 0 for none; ``said`` what the API server had to say, or why it is silent.
+    """
+
+    def __init__(self, message: str, status: int = 0, said: str = "") -> None:
+        super().__init__(message)
+        self.status, self.said = status, said or message
+
+
+class BusyError(UnansweredError):
+    """No answer, or one that says: not now."""
+
+
+def load() -> None:
+    """Import what tasks need to reach a cluster: once, in the process that all workers of Ansible are copies of."""
+    import_module("kubernetes.client")
+    import_module("kubernetes.config")
+    for name in ("args_common", "client.discovery", "k8s.client", "k8s.service", "k8sdynamicclient"):
+        import_module(f"ansible_collections.kubernetes.core.plugins.module_utils.{name}")
+
+
+def arguments() -> dict[str, Any]:
+    """Give the options that say how a cluster is reached, those of kubernetes.core's modules, as an argument spec."""
+    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+
+    return {name: dict(spec) for name, spec in AUTH_ARG_SPEC.items()}
+
+
+def given(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Give those of a task's arguments that say how a cluster is reached, without the empty ones."""
+    found = {name: task[name] for name in arguments() if task.get(name) not in (None, "")}
+    path = found.get("kubeconfig")
+    return {**found, "kubeconfig": str(Path(path).expanduser())} if isinstance(path, str | Path) else found
+
+
+def is_own(options: Mapping[str, Any]) -> bool:
+    """Tell whether these options mean the cluster of this checkout."""
+    path = options.get("kubeconfig")
+    return isinstance(path, str) and Path(path).expanduser().absolute() == state_folder() / "kubeconfig"
+
+
+def settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what kubernetes.core would be told: the ``options``, and variables in the place of what they leave open."""
+    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_MAP, AUTH_ARG_SPEC
+
+    found: dict[str, Any] = {}
+    for attribute, option in AUTH_ARG_MAP.items():
+        value = options.get(option)
+        if value is None and not is_own(options) and option != "proxy_headers":
+            value = os.environ.get(f"K8S_AUTH_{option.upper()}") or os.environ.get(f"K8S_AUTH_{attribute.upper()}")
+            if value is not None and AUTH_ARG_SPEC[option].get("type") == "bool":
+                value = value.lower() not in ("0", "false", "no")
+        if value is not None:
+            found[attribute] = value
+    return found
+
+
+def is_missing(options: Mapping[str, Any]) -> bool:
+    """Tell whether the kubeconfig that these options name is not there, as before the first `make up`."""
+    path = options.get("kubeconfig")
+    return isinstance(path, str) and not any(Path(one).expanduser().is_file() for one in path.split(os.pathsep))
+
+
+def of_kubectl(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the kubeconfig and the context that kubectl needs for what a task's arguments name. Raises SlipwayError.
+
+    Tokens and passwords would stand in its arguments, where every user of this machine reads them.
+    """
+    told = settings(given(task))
+    strange = sorted(set(told) - {"kubeconfig", "context"})
+    if strange or not isinstance(told.get("kubeconfig"), str):
+        raise SlipwayError(
+            f"a proof runs kubectl, which takes a kubeconfig and a context only, not {', '.join(strange) or 'none'}\n"
+            "  works: -e kubeconfig=~/.kube/config -e kube_context=name"
+        )
+    path = str(Path(told["kubeconfig"]).expanduser())
+    return {"kubeconfig": path, "context": told.get("context", ""), "proxied": not is_own(given(task))}
+
+
+def connect(options: Mapping[str, Any]) -> Any:
+    """Make the client (``kubernetes.client.ApiClient``). Nothing is asked. Raises SlipwayError for unusable options."""
+    import urllib3
+    from kubernetes.client import ApiClient
+    from kubernetes.config import kube_config
+
+    class Client(ApiClient):
+        """One that gives up on a server that says nothing."""
+
+        def call_api(self, *arguments: Any, _request_timeout: Any = None, **more: Any) -> Any:
+            return super().call_api(*arguments, _request_timeout=_request_timeout or TIMEOUT, **more)
+
+    with _LOCK:
+        try:
+            client = Client(_configuration(options))
+            _impersonate(client, options)
+            _hold_certificates(client.rest_client.pool_manager.connection_pool_kw)
+        except (ssl.SSLError, OSError, ValueError, urllib3.exceptions.HTTPError) as exc:
+            raise SlipwayError(f"{_named(options)}: its certificates cannot be used: {exc}") from exc
+        finally:
+            # Ansible's workers end without the handler that removes these files, and they hold keys.
+            kube_config._cleanup_temp_files()  # noqa: SLF001
+    return client
+
+
+def discover(client: Any) -> Any:
+    """Make kubernetes.core's dynamic client, which knows kinds. What it has learnt is kept in the user's cache."""
+    from ansible_collections.kubernetes.core.plugins.module_utils.client.discovery import LazyDiscoverer
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8sdynamicclient import K8SDynamicClient
+
+    return K8SDynamicClient(client, cache_file=_kinds_file(client.configuration.host), discoverer=LazyDiscoverer)
+
+
+@contextmanager
+def asking(server: str) -> Iterator[None]:
+    """Tell in our own words where the dynamic client gets no good answer."""
+    import urllib3
+    from kubernetes.client import ApiException
+    from kubernetes.dynamic.exceptions import DynamicApiError
+
+    try:
+        yield
+    except DynamicApiError as exc:
+        if not exc.status:
+            raise silent(server, exc) from exc
+        error = BusyError if exc.status == 429 or exc.status >= 500 else UnansweredError
+        said = f"the API server does not say which kinds it knows: {exc.status} {exc.reason}"
+        raise error(said, exc.status) from exc
+    except (urllib3.exceptions.HTTPError, ApiException, ValueError) as exc:
+        raise silent(server, exc) from exc
+
+
+def _impersonate(client: Any, options: Mapping[str, Any]) -> None:
+    """Ask in somebody else's name, where the options say so."""
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import unique_string
+
+    if options.get("impersonate_user"):
+        client.set_default_header("Impersonate-User", options["impersonate_user"])
+    for group in options.get("impersonate_groups") or []:
+        client.set_default_header(unique_string("Impersonate-Group"), group)
+
+
+def silent(server: str, why: Exception) -> BusyError:
+    """Say that an API server does not answer."""
+    reason = _reason(why)
+    said = f"{server} does not answer ({reason})"
+    return BusyError(f"the cluster does not answer at {server}: {reason}; see `make status`", said=said)
+
+
+def _reason(why: Exception) -> str:
+    inner = getattr(why, "reason", None)
+    return str(inner if inner else why).strip().replace("\n", ": ")
+
+
+def _named(options: Mapping[str, Any]) -> str:
+    path = options.get("kubeconfig")
+    return str(path) if isinstance(path, str | Path) else "the kubeconfig"
+
+
+def _configuration(options: Mapping[str, Any]) -> Any:
+    """Read the kubeconfig that is meant, and put the other settings over it."""
+    import yaml
+    from kubernetes import client, config
+
+    told = settings(options)
+    made = client.Configuration()
+    # Each question is asked anew by whoever can tell what may be asked twice.
+    made.retries = False
+    if is_own(options):
+        # It is on the node network, whatever proxy this machine's user goes through.
+        made.proxy = None
+    kubeconfig, context = told.pop("kubeconfig", None), told.pop("context", None)
+    persist = {"persist_config": told.pop("persist_config")} if "persist_config" in told else {}
+    by_options = told.get("host") and (
+        told.get("api_key") or (told.get("username") and told.get("password")) or told.get("cert_file")
+    )
+    try:
+        if isinstance(kubeconfig, Mapping):
+            config.load_kube_config_from_dict(dict(kubeconfig), context, made)
+        elif kubeconfig or not by_options:
+            _there(kubeconfig)
+            config.load_kube_config(kubeconfig, context, made, **persist)
+    except (config.ConfigException, yaml.YAMLError, ValueError, TypeError, AttributeError) as exc:
+        said = str(exc).removeprefix("Invalid kube-config file. ")
+        raise SlipwayError(f"{_named(options)} is no kubeconfig that can be used: {said}") from exc
+    for attribute, value in told.items():
+        if attribute == "api_key":
+            made.api_key = {"authorization": f"Bearer {value}"}
+        else:
+            setattr(made, attribute, value.rstrip("/") if attribute == "host" else value)
+    return made
+
+
+def _there(kubeconfig: str | None) -> None:
+    """Refuse a kubeconfig that cannot be read, with the words of the system. Several may stand in one text."""
+    for path in (kubeconfig or "").split(os.pathsep):
+        if path:
+            try:
+                with Path(path).expanduser().open("rb"):
+                    return
+            except OSError as exc:
+                problem = SlipwayError(f"{path}: {exc.strerror}: `make up` makes the cluster and this file")
+    if kubeconfig:
+        raise problem
+
+
+def _hold_certificates(pool: dict[str, Any]) -> None:
+    """Read the certificates of a ``pool`` of connections now, once for all of them, so that their files can go."""
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context(cert_reqs=pool["cert_reqs"])
+    # Python 3.13 wants extensions that not every Kubernetes CA has.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    authority, data = pool.pop("ca_certs", None), pool.pop("ca_cert_data", None)
+    certificate, key = pool.pop("cert_file", None), pool.pop("key_file", None)
+    if authority or data:
+        context.load_verify_locations(authority, cadata=data)
+    elif pool["cert_reqs"] == ssl.CERT_REQUIRED:
+        context.load_default_certs()
+    if certificate:
+        context.load_cert_chain(certificate, key)
+    pool["ssl_context"] = context
+
+
+def _kinds_file(server: str) -> str:
+    """Give the file that keeps which kinds an API server knows. What it lacks is asked, and added."""
+    folder = default_root() / "kinds"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return os.devnull
+    return str(folder / f"{hashlib.sha256(server.encode()).hexdigest()[:16]}.json")

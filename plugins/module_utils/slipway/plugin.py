@@ -1,0 +1,43 @@
+"""What the action plugins that work on a cluster have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from .cluster import access
+from .cluster.access import UnansweredError
+from .errors import SlipwayError
+
+
+class ClusterAction(ActionBase):
+    """Works in Ansible's own process: to start another one, and to load a library there, costs more than all the rest.
+
+    ``SPEC`` are the options beside those that say how the cluster is reached, ``RULES`` what else its arguments keep
+    to, by the names of ``validate_argument_spec``.
+    """
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {}
+    RULES: ClassVar[dict[str, Any]] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give what ``work`` gives; what is wrong is told in its own words."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(argument_spec={**access.arguments(), **self.SPEC}, **self.RULES)
+        try:
+            result.update(self.work(arguments, task_vars or {}))
+        except UnansweredError as exc:
+            more = "" if "make status" in exc.message else "; see `make status`"
+            raise AnsibleActionFail(exc.message + more) from None
+        except SlipwayError as exc:
+            raise AnsibleActionFail(exc.message) from None
+        return result
+
+    def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Do the task's work and give its result."""
+        raise NotImplementedError
