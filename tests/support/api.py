@@ -6,6 +6,7 @@ import copy
 import http.server
 import json
 import threading
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -97,7 +98,8 @@ class ApiServer:
     """``objects`` by path. ``refusals`` are given for a path, once each; ``gone`` paths are of kinds that are unknown.
 
     ``asked`` is what came, as (method, path with query, Accept), but for questions about kinds. ``hang_up`` closes so
-    many connections unanswered, ``silent`` all of them.
+    many connections unanswered, ``silent`` all of them. ``prefix`` is what its paths begin with. ``headers`` are those
+    of the last question.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +110,8 @@ class ApiServer:
         self.hang_up = 0
         self.raw = ""
         self.silent = False
+        self.prefix = ""
+        self.headers: Message = Message()
         self._lock = threading.Lock()
         outer = self
 
@@ -121,6 +125,8 @@ class ApiServer:
                 self._give()
 
             def _give(self) -> None:
+                assert self.path.startswith(outer.prefix)
+                self.path = self.path.removeprefix(outer.prefix)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if outer.silent:
                     self.close_connection = True
@@ -130,6 +136,7 @@ class ApiServer:
                     self._say(200, json.dumps(known).encode())
                     return
                 with outer._lock:
+                    outer.headers = self.headers
                     outer.asked.append((self.command, self.path, self.headers["Accept"]))
                     if outer.hang_up:
                         outer.hang_up -= 1

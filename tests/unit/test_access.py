@@ -1,0 +1,173 @@
+"""How a cluster is reached: which kubeconfig, which context, which variables, and that no key stays on the disk."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import os
+import ssl
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.cluster import access
+from slipway.cluster.access import BusyError, UnansweredError
+from slipway.cluster.client import Cluster
+from slipway.errors import SlipwayError
+from slipway.parts.selfsigned import make
+
+from tests.support.api import ApiServer, kubeconfig
+
+NOWHERE = "https://127.0.0.1:9"
+PODS = "/api/v1/namespaces/apps/pods"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    for name in [name for name in os.environ if name.startswith("K8S_AUTH_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path / "state"))
+    started = ApiServer(tmp_path, monkeypatch)
+    yield started
+    started.stop()
+
+
+def written(server: ApiServer, **more: Any) -> str:
+    """Write a kubeconfig with more in it; give its path."""
+    content = json.loads(server.kubeconfig.read_text())
+    content["users"][0]["user"] |= more.pop("user", {})
+    content["clusters"][0]["cluster"] |= more.pop("cluster", {})
+    content |= more
+    server.kubeconfig.write_text(json.dumps(content))
+    return str(server.kubeconfig)
+
+
+def test_a_token_of_the_kubeconfig_is_shown(server: ApiServer) -> None:
+    Cluster(written(server, user={"token": "of-a-service-account"})).items(PODS)
+    assert server.headers["Authorization"] == "Bearer of-a-service-account"
+
+
+def test_a_program_that_prints_a_token_is_run(server: ApiServer, tmp_path: Path) -> None:
+    said = {"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "printed"}}
+    plugin = tmp_path / "plugin"
+    plugin.write_text(f"#!{sys.executable}\nprint({json.dumps(json.dumps(said))})\n")
+    plugin.chmod(0o700)
+    run = {"apiVersion": said["apiVersion"], "command": str(plugin), "interactiveMode": "Never"}
+    Cluster(written(server, user={"exec": run})).items(PODS)
+    assert server.headers["Authorization"] == "Bearer printed"
+
+
+def test_the_context_that_is_named_counts(server: ApiServer) -> None:
+    content = json.loads(server.kubeconfig.read_text())
+    clusters = [{"name": "other", "cluster": {"server": "http://127.0.0.1:9"}}, *content["clusters"]]
+    contexts = [{"name": "other", "context": {"cluster": "other", "user": "admin"}}, *content["contexts"]]
+    path = written(server, clusters=clusters, contexts=contexts, **{"current-context": "other"})
+    with pytest.raises(BusyError, match=r"does not answer at http://127\.0\.0\.1:9"):
+        Cluster(path).items(PODS)
+    assert Cluster({"kubeconfig": path, "context": "lab"}).items(PODS) == []
+    with pytest.raises(SlipwayError, match=r"kubeconfig is no kubeconfig that can be used: .*none"):
+        Cluster({"kubeconfig": path, "context": "none"})
+
+
+def test_a_server_behind_a_prefix_is_asked_there(server: ApiServer) -> None:
+    address = json.loads(server.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    path = written(server, cluster={"server": f"{address}/clusters/lab"})
+    server.prefix = "/clusters/lab"
+    assert Cluster(path).items(PODS) == []
+    assert Cluster(path).kind("apps/v1", "Deployment")
+    assert server.asked[-1][1] == PODS
+
+
+def test_options_and_variables_have_the_collections_names(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K8S_AUTH_API_KEY", "of-the-shell")
+    monkeypatch.setenv("K8S_AUTH_VERIFY_SSL", "no")
+    told = access.settings({"kubeconfig": str(server.kubeconfig)})
+    assert (told["api_key"], told["verify_ssl"]) == ("of-the-shell", False)
+    Cluster(server.kubeconfig).items(PODS)
+    assert server.headers["Authorization"] == "Bearer of-the-shell"
+    Cluster({"kubeconfig": str(server.kubeconfig), "api_key": "given", "impersonate_user": "jane"}).items(PODS)
+    assert (server.headers["Authorization"], server.headers["Impersonate-User"]) == ("Bearer given", "jane")
+    monkeypatch.delenv("K8S_AUTH_API_KEY")
+    address = json.loads(server.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    Cluster({"host": f"{address}/", "api_key": "alone"}).items(PODS)
+    assert server.headers["Authorization"] == "Bearer alone"
+    Cluster({"kubeconfig": json.loads(written(server, user={"token": "in-a-map"}) and server.kubeconfig.read_text())})
+
+
+def test_what_the_shell_says_does_not_lead_away_from_the_checkouts_own_cluster(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "state" / "kubeconfig"
+    own.parent.mkdir()
+    own.write_text(server.kubeconfig.read_text())
+    monkeypatch.setenv("K8S_AUTH_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("K8S_AUTH_API_KEY", "of-the-shell")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert Cluster(own).items(PODS) == []
+    assert "Authorization" not in server.headers
+    with pytest.raises(BusyError, match=r"127\.0\.0\.1:9"):
+        Cluster(server.kubeconfig).items(PODS)
+
+
+def test_a_server_that_refuses_to_name_its_kinds_is_told(server: ApiServer) -> None:
+    server.refusals["/apis"] = [(403, "no")]
+    with pytest.raises(UnansweredError, match="does not say which kinds it knows: 403") as caught:
+        Cluster(server.kubeconfig).kind("apps/v1", "Deployment")
+    assert not isinstance(caught.value, BusyError)
+    server.refusals["/apis"] = [(503, "not now")]
+    with pytest.raises(BusyError, match="does not say which kinds it knows: 503"):
+        Cluster(server.kubeconfig).kind("apps/v1", "Deployment")
+
+
+def test_keys_do_not_stay_on_the_disk(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    pair = make("admin", dt.datetime.now(dt.UTC), dt.timedelta(days=1))
+    certificate, key = (base64.b64encode(text).decode() for text in pair)
+    user = {"client-certificate-data": certificate, "client-key-data": key}
+    path = written(server, user=user, cluster={"server": NOWHERE, "certificate-authority-data": certificate})
+    loaded: list[str] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def noted(self: ssl.SSLContext, certificate: str, key: str) -> None:
+        loaded.append(key)
+        assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
+        load(self, certificate, key)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", noted)
+    # A second time in one process, the library's own record of its files must not lead astray.
+    for _ in range(2):
+        Cluster(path)
+    assert len(loaded) == 2
+    assert list(folder.iterdir()) == []
+
+
+def test_a_key_that_does_not_fit_is_one_sentence(server: ApiServer) -> None:
+    data = base64.b64encode(b"no certificate").decode()
+    path = written(server, user={"client-certificate-data": data, "client-key-data": data}, cluster={"server": NOWHERE})
+    with pytest.raises(SlipwayError, match="its certificates cannot be used"):
+        Cluster(path)
+
+
+def test_kubectl_gets_a_kubeconfig_and_a_context_and_no_token(server: ApiServer) -> None:
+    path = str(server.kubeconfig)
+    assert access.of_kubectl({"kubeconfig": path, "context": "lab"}) == {
+        "kubeconfig": path,
+        "context": "lab",
+        "proxied": True,
+    }
+    with pytest.raises(SlipwayError, match=r"not api_key\n  works: -e kubeconfig="):
+        access.of_kubectl({"kubeconfig": path, "api_key": "secret"})
+
+
+def test_a_kubeconfig_of_several_files_is_read(server: ApiServer, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none")
+    assert Cluster(f"{missing}{os.pathsep}{server.kubeconfig}").items(PODS) == []
+    assert access.is_missing({"kubeconfig": f"{missing}{os.pathsep}{missing}"})
+    assert kubeconfig("http://127.0.0.1:9")
