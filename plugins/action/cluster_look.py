@@ -64,7 +64,11 @@ class ActionModule(ClusterAction):
             return {"changed": False, "resources": look()}
         found, fits = rollout.until(look, fit, seconds)
         result = {"changed": False, "resources": found}
-        return result if fits else {**result, "failed": True, "msg": f"{kind} {name}: not so within {seconds} s"}
+        return (
+            result
+            if fits
+            else {**result, "failed": True, "msg": f"{f'{kind} {name}'.strip()}: not so within {seconds} s"}
+        )
 
     def _fit(
         self, arguments: dict[str, Any], variables: Mapping[str, Any]

@@ -30,7 +30,7 @@ def noting(text: str) -> dict[str, Any]:
 PLAN = {
     "name": "Plan",
     SET: {
-        "__release_plan": {"release": "{{ release_page }}", "namespace": "shop",
+        "release_planned": {"release": "{{ release_page }}", "namespace": "shop",
                            "differs": "{{ release_page in differing }}", "facts": {"release": "{{ release_page }}"}}
     },
 }  # fmt: skip
@@ -50,12 +50,12 @@ ROLES: dict[str, list[dict[str, Any]]] = {
     ],
     "prove/main": [noting("prove {{ prove_facts.release }} {{ prove_change | to_json }}")],
     "prove/begin": [
-        {"name": "Plan", SET: {"__prove_stream": {"plan": {"of": "{{ prove_facts.release }}"}}}},
+        {"name": "Plan", SET: {"prove_stream": {"plan": {"of": "{{ prove_facts.release }}"}}}},
         noting("begin {{ prove_facts.release }}"),
     ],
     "prove/end": [
-        noting("end {{ __prove_stream.plan.of }}{{ ' alone' if prove_change_alone else '' }}"),
-        {"name": "Judge", SET: {"__prove_met": {"change": {"of": "{{ __prove_stream.plan.of }}"}}}},
+        noting("end {{ prove_stream.plan.of }}{{ ' alone' if prove_change_alone else '' }}"),
+        {"name": "Judge", SET: {"prove_met": {"change": {"of": "{{ prove_stream.plan.of }}"}}}},
     ],
 }  # fmt: skip
 

@@ -31,7 +31,7 @@ def notes(folder: Path, namespace: str, release: str) -> tuple[Path, Path, bool]
     """What a change leaves, what a proof takes away, and whether a run sees that there is something to prove."""
     facts = {"release": release, "namespace": namespace}
     beginning = f"{folder}/unproved-"
-    known = {"__release_plan": {**facts, "facts": facts}, "prove_facts": facts, "prove": "changed"}
+    known = {"release_planned": {**facts, "facts": facts}, "prove_facts": facts, "prove": "changed"}
     variables = {**known, "release_note": beginning, "prove_note": beginning}
     templar = Templar(loader=DataLoader(), variables=variables)
     (left,) = (
