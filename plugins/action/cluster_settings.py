@@ -25,7 +25,8 @@ class ActionModule(ActionBase):
         try:
             from slipway.errors import SlipwayError
             from slipway.lab.plan import make_plan, other_lab, page_file, preview, state_folder
-            from slipway.page.model import PREFIX, plain
+            from slipway.page.form import plain
+            from slipway.page.model import PREFIX
             from slipway.page.read import holds_a_secret, read_page, texts
             from slipway.page.validation import examine_variables
             from slipway.paths import ROOT

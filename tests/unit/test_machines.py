@@ -15,7 +15,8 @@ import pytest
 from slipway.lab import image as debian
 from slipway.lab import plan as machines
 from slipway.lab import surroundings
-from slipway.page.model import Settings, examine
+from slipway.page.examine import examine
+from slipway.page.model import Settings
 from slipway.paths import ROOT
 
 HOSTS: dict[str, Any] = {

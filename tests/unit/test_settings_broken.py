@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from slipway.lab import plan as machines
 from slipway.lab.inventory import make_inventory, render_inventory_cfg
 from slipway.lab.plan import make_plan
-from slipway.page.checks import Surroundings, on_this_computer
-from slipway.page.model import PAGE, Settings, examine_page
+from slipway.page.checks import on_this_computer
+from slipway.page.examine import examine_page
+from slipway.page.model import PAGE, Settings
 from slipway.page.read import Problem, SettingsError
+from slipway.page.rules import Surroundings
 from slipway.paths import ROOT
 
 from tests.support.fuzz import broken, changed, fuzz, judged, junk, keys

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from ..errors import SlipwayError
 from ..page.checks import on_the_page
-from ..page.model import examine_page
+from ..page.examine import examine_page
 from ..page.read import shown_path
 from ..paths import ROOT
 from .plan import Plan, make_plan, other_lab, page_file, records, state_folder

@@ -13,15 +13,18 @@ import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
+from ipaddress import IPv4Network as Network
 from pathlib import Path
 from typing import TypedDict
 
 from ..artifacts.cache import default_root
 from ..errors import SlipwayError
-from ..page.checks import GATEWAY_NUMBER, MIRROR_NAME, Network, members, on_the_page, on_this_computer, user_path
-from ..page.model import PAGE, Check, Settings, examine_page
+from ..page.checks import on_the_page, on_this_computer
+from ..page.examine import Check, examine_page
+from ..page.machines import GATEWAY_NUMBER, MIRROR_NAME, members
+from ..page.model import PAGE, Settings
 from ..page.read import shown_path
-from ..paths import ROOT
+from ..paths import ROOT, user_path
 from ..release.listed import need_a_mirror
 
 # What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from functools import partial
+from ipaddress import IPv4Network as Network
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from ..artifacts.cache import default_root
 from ..node.kubeapi import Api, ApiError
 from ..node.networks import Claim, claims, of_name_servers
 from ..node.state import name_servers, resolve
-from ..page.checks import VIRTUALBOX_CONF, Network, Surroundings
+from ..page.computer_rules import VIRTUALBOX_CONF
 from ..page.founding import Founding, kept
 from ..page.model import Settings
+from ..page.rules import Surroundings
 from ..paths import ROOT
 from .plan import decide_mirror, decide_provider, records, vagrant_folder
 

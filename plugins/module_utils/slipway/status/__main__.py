@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..errors import SlipwayError
 from ..lab.plan import page_file, state_folder
-from ..page.model import examine_page
+from ..page.examine import examine_page
 from .collect import collect
 from .judge import judge
 from .network import ask_nodes
