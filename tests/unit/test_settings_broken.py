@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.lab import plan as machines
+from slipway.lab import decide
 from slipway.lab.inventory import make_inventory, render_inventory_cfg
 from slipway.lab.plan import make_plan
 from slipway.page.checks import on_this_computer
@@ -86,7 +86,7 @@ AMPLE = Surroundings(memory_total=10**6, memory_available=10**6, cache_free=10**
 
 @pytest.fixture(autouse=True)
 def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "upstream_answers", lambda *_: True)
+    monkeypatch.setattr(decide, "upstream_answers", lambda *_: True)
     for name in ("SLIPWAY_PAGE", "SLIPWAY_STATE", "VAGRANT_DOTFILE_PATH"):
         monkeypatch.delenv(name, raising=False)
 

@@ -23,7 +23,8 @@ from ..page.checks import on_the_page
 from ..page.examine import examine_page
 from ..page.read import shown_path
 from ..paths import ROOT
-from .plan import Plan, make_plan, other_lab, page_file, records, state_folder
+from .plan import Plan, make_plan, other_lab, page_file, state_folder
+from .vagrant import records
 
 Warn = Callable[[str], None]
 

@@ -22,7 +22,8 @@ from ..page.founding import Founding, kept
 from ..page.model import Settings
 from ..page.rules import Surroundings
 from ..paths import ROOT
-from .plan import decide_mirror, decide_provider, records, vagrant_folder
+from .decide import decide_mirror, decide_provider
+from .vagrant import records, vagrant_folder
 
 RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 # Of what Docker takes its networks unless its daemon.json says otherwise.

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address as Address
 
 from ..mesh.manifests import port_fault
-from ..release import listed as releases
 from .addresses import address_inside, balancer_addresses, overlap
 from .form import Fault
 from .model import Settings, address_range, works
@@ -56,8 +55,13 @@ def gateway_can_answer(settings: Settings) -> Iterator[Fault]:
 
 @local_rule("cluster_releases", "cluster_parts")
 def releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[Fault]:
-    on = settings.cluster_parts.model_dump()
     pages = settings.cluster_releases
+    if not pages:
+        return
+    # Every Vagrant command reads the cluster's page, and most list no release.
+    from ..release import listed as releases
+
+    on = settings.cluster_parts.model_dump()
     for index, what, fix, warning in releases.faults(pages, around.root, parts_on=on, with_mirror=around.with_mirror):
         key: tuple[str | int, ...] = ("cluster_releases",) if index is None else ("cluster_releases", index)
         yield Fault(key, what, fix, warning=warning)
