@@ -288,6 +288,16 @@ def test_the_image_is_named_on_the_command_line(
     assert "could not make a Debian bookworm root" in capsys.readouterr().err
 
 
+def test_the_command_finds_a_cache_in_the_users_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SLIPWAY_CACHE", "~/large")
+    monkeypatch.setattr(debian, "ensure_node_image", lambda _, cache, *__: f"made below {cache}")
+    assert debian.main(["node-image"]) == 0
+    assert capsys.readouterr().out == f"made below {tmp_path}/large\n"
+
+
 def test_the_cache_is_where_the_user_says_or_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     monkeypatch.setenv("SLIPWAY_CACHE", "/large/cache")

@@ -76,6 +76,16 @@ def test_records_tell_which_machines_exist(tmp_path: Path) -> None:
     assert vagrant.records(tmp_path / "nowhere") == {}
 
 
+def test_records_of_one_provider_are_those_of_all_that_are_its_own(tmp_path: Path) -> None:
+    made(tmp_path, "ctrl", "docker")
+    made(tmp_path, "ctrl", "virtualbox", "def")
+    made(tmp_path, "node-1", "virtualbox")
+    made(tmp_path, "node-2", "docker", "\n")
+    assert vagrant.ids(tmp_path, "docker") == {"ctrl": "abc"}
+    assert vagrant.ids(tmp_path, "virtualbox") == {"ctrl": "def", "node-1": "abc"}
+    assert vagrant.ids(tmp_path, "libvirt") == {}
+
+
 # --- the provider
 
 

@@ -133,6 +133,27 @@ def test_what_this_computer_can_do_is_docker_and_linux_together(monkeypatch: pyt
         container.this_host()
 
 
+@pytest.mark.parametrize(
+    ("texts", "given"),
+    [
+        (["nameserver 127.0.0.53\n", "nameserver 10.0.0.3\n"], ("10.0.0.3",)),
+        # Not the ones that no machine can ask, and no more than a resolver reads.
+        (["nameserver 0.0.0.0\nnameserver 10.0.0.1 # home\n", ""], ("10.0.0.1",)),
+        (["".join(f"nameserver 10.0.0.{n}\n" for n in range(1, 6))], ("10.0.0.1", "10.0.0.2", "10.0.0.3")),
+        (["nameserver 127.0.0.1\n"], ()),
+    ],
+)
+def test_container_nodes_ask_the_name_servers_that_pods_can_use(
+    texts: list[str], given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / str(number) for number, _ in enumerate(texts)]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    monkeypatch.setattr(computer, "RESOLVERS", (*map(str, files), str(tmp_path / "none")))
+    Docker(monkeypatch, {"info": json.dumps(INFO)})
+    assert container.this_host().resolvers == given
+
+
 @pytest.mark.parametrize("known", [(), ("ctrl", "mirror_1"), ("ctrl", "mirror_1", "node_1")])
 def test_of_virtual_machines_vagrant_says_which_run(
     known: tuple[str, ...], plan: Any, monkeypatch: pytest.MonkeyPatch
