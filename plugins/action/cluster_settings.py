@@ -24,11 +24,12 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "path"}, "state": {"type": "path"}})
         try:
             from slipway.errors import SlipwayError
-            from slipway.lab.plan import make_plan, other_lab, page_file, preview, state_folder
-            from slipway.page.model import PREFIX, plain
+            from slipway.lab.plan import make_plan, other_lab, page_file, preview
+            from slipway.page.form import plain
+            from slipway.page.model import PREFIX
             from slipway.page.read import holds_a_secret, read_page, texts
             from slipway.page.validation import examine_variables
-            from slipway.paths import ROOT
+            from slipway.paths import ROOT, state_folder
         except ImportError as exc:
             raise AnsibleActionFail(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from slipway.page.model import plain
+from slipway.page.form import plain
 from slipway.parts import balancer
 
 

@@ -13,7 +13,7 @@ from slipway.errors import SlipwayError
 from slipway.mesh import certificate as mesh_tls
 from slipway.mesh import manifests as mesh
 from slipway.mesh import schema as mesh_schema
-from slipway.page.checks import user_path
+from slipway.paths import user_path
 
 DOCUMENTATION = r"""
 name: mesh_objects

@@ -8,8 +8,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from slipway.node.kubeadm import invitation
-from slipway.page.checks import user_path
 from slipway.page.ssh_keys import is_line
+from slipway.paths import user_path
 
 DOCUMENTATION = r"""
 name: ready_nodes

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.lab.image import Recipe, cache_dir, make, node_recipe
+from slipway.artifacts.cache import default_root
+from slipway.lab.image import Recipe, make, node_recipe
 
 from .kube import eventually
 from .lab import ROOT, run
@@ -65,7 +66,7 @@ def build(folder: Path, name: str, address: str, prefix: int, key: str) -> Box:
     shutil.rmtree(folder, ignore_errors=True)
     root = folder / "root"
     root.mkdir(parents=True)
-    subprocess.run(["tar", "-xf", str(make(recipe(), cache_dir(), print)), "-C", str(root)], check=True)
+    subprocess.run(["tar", "-xf", str(make(recipe(), default_root(), print)), "-C", str(root)], check=True)
     network = f"[Match]\nMACAddress={NODE_CARD}\n[Network]\nAddress={address}/{prefix}\n"
     texts = {
         "etc/hostname": f"{name}\n",

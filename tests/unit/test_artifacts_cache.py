@@ -121,6 +121,8 @@ def test_another_file_system_gets_a_copy(tmp_path: Path, monkeypatch: pytest.Mon
         ({"SLIPWAY_CACHE": "/data/slipway", "XDG_CACHE_HOME": "/x"}, "/data/slipway"),
         ({"XDG_CACHE_HOME": "/x"}, "/x/slipway"),
         ({"HOME": "/users/me"}, "/users/me/.cache/slipway"),
+        ({"HOME": "/users/me", "SLIPWAY_CACHE": "~/large"}, "/users/me/large"),
+        ({"HOME": "/users/me", "XDG_CACHE_HOME": "~/caches"}, "/users/me/caches/slipway"),
     ],
 )
 def test_the_cache_is_the_users_own(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], root: str) -> None:
@@ -129,6 +131,16 @@ def test_the_cache_is_the_users_own(monkeypatch: pytest.MonkeyPatch, environ: di
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert cache.default_root() == Path(root)
+
+
+def test_a_folder_is_as_large_as_its_regular_files(tmp_path: Path) -> None:
+    (tmp_path / "item").mkdir()
+    (tmp_path / "item/data").write_bytes(b"x" * 1000)
+    (tmp_path / "folder").symlink_to(tmp_path / "item")
+    (tmp_path / "file").symlink_to(tmp_path / "item/data")
+    (tmp_path / "nowhere").symlink_to("x" * 200)
+    assert cache.folder_size(tmp_path) == 1000
+    assert cache.folder_size(tmp_path / "none") == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 from base64 import b64encode
@@ -14,8 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from slipway.page.checks import Surroundings, balancer_addresses, members, on_the_page, on_this_computer
-from slipway.page.model import Report, Settings, examine
+from slipway.page import checks
+from slipway.page.addresses import balancer_addresses
+from slipway.page.checks import on_the_page, on_this_computer
+from slipway.page.examine import Report, examine
+from slipway.page.machines import members
+from slipway.page.model import Settings
+from slipway.page.rules import LocalRule, Rule, Surroundings
 from slipway.page.ssh_keys import is_line
 
 
@@ -1133,3 +1139,16 @@ def test_a_wrong_value_does_not_reach_the_checks_of_this_computer() -> None:
     report = here({"cluster_workers": 1, "cluster_artifacts_from": 1}, **around)
     assert [problem.what[:9] for problem in report.problems] == ["must be o", "must be a"]
     assert isinstance(examine({}).settings, Settings)
+
+
+def test_every_rule_of_the_page_is_asked_once() -> None:
+    folder = Path(checks.__file__).parent
+    found = [
+        rule
+        for file in sorted(folder.glob("*_rules.py"))
+        for rule in vars(importlib.import_module(f"slipway.page.{file.stem}")).values()
+        if isinstance(rule, Rule | LocalRule)
+    ]
+    asked = [*checks.RULES, *checks.LOCAL_RULES]
+    assert len(asked) == len(found) == len(set(asked))
+    assert set(asked) == set(found)

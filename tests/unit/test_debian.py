@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from slipway.artifacts.cache import default_root
 from slipway.errors import SlipwayError
+from slipway.lab import docker
 from slipway.lab import image as debian
 
 RECIPE = debian.Recipe("bookworm", ("iptables",), "essential")
@@ -185,7 +187,7 @@ def test_what_is_laid_over_a_root_is_the_same_for_any_user_and_time(tmp_path: Pa
 
 
 def test_nodes_of_this_checkout_hold_nothing_of_the_cluster() -> None:
-    recipe = debian.node_recipe(Path(debian.__file__).parents[4])
+    recipe = debian.node_recipe(Path(__file__).parents[2])
     assert {"systemd", "openssh-server", "sudo", "python3-apt", "conntrack"} <= set(recipe.packages)
     assert not {"containerd", "runc", "docker.io", "kubernetes-client", "nginx", "nginx-light"} & set(recipe.packages)
 
@@ -237,7 +239,7 @@ def test_an_image_that_another_run_has_made_meanwhile_is_not_imported_again(
     asked: list[str] = []
     lay_out(tmp_path / "checkout")
     monkeypatch.setattr(debian, "has_image", lambda _: next(looks))
-    monkeypatch.setattr(debian, "docker", lambda *words: asked.append(words[0]))
+    monkeypatch.setattr(docker, "run", lambda *words: asked.append(words[0]))
     debian.ensure_node_image(tmp_path / "checkout", tmp_path / "cache", lambda _: None)
     assert asked == []
 
@@ -245,7 +247,7 @@ def test_an_image_that_another_run_has_made_meanwhile_is_not_imported_again(
 def test_a_machine_without_docker_is_told(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(programs))
     with pytest.raises(SlipwayError, match="Docker's client is not installed; run `make setup`"):
-        debian.docker("info")
+        docker.run("info")
 
 
 def test_a_run_that_has_to_wait_says_so_once(tmp_path: Path) -> None:
@@ -277,23 +279,33 @@ def test_the_image_is_named_on_the_command_line(
     assert names == {debian.node_image_tag(checkout), debian.node_image_tag(checkout, "debian-13")}
     assert len(names) == 2
     monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(debian, "docker", lambda *_: "0123456789ab\n")
+    monkeypatch.setattr(docker, "run", lambda *_: "0123456789ab\n")
     assert debian.main(["node-image"]) == 0
     assert capsys.readouterr().out.strip() == debian.node_image_tag(checkout)
-    monkeypatch.setattr(debian, "docker", lambda *_: "")
+    monkeypatch.setattr(docker, "run", lambda *_: "")
     monkeypatch.setenv("FAIL", "E: nonsense")
     assert debian.main(["node-image"]) == 1
     assert "could not make a Debian bookworm root" in capsys.readouterr().err
 
 
+def test_the_command_finds_a_cache_in_the_users_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SLIPWAY_CACHE", "~/large")
+    monkeypatch.setattr(debian, "ensure_node_image", lambda _, cache, *__: f"made below {cache}")
+    assert debian.main(["node-image"]) == 0
+    assert capsys.readouterr().out == f"made below {tmp_path}/large\n"
+
+
 def test_the_cache_is_where_the_user_says_or_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     monkeypatch.setenv("SLIPWAY_CACHE", "/large/cache")
-    assert debian.cache_dir() == Path("/large/cache")
+    assert default_root() == Path("/large/cache")
     monkeypatch.delenv("SLIPWAY_CACHE")
-    assert debian.cache_dir() == Path("/caches/slipway")
+    assert default_root() == Path("/caches/slipway")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert debian.cache_dir() == Path.home() / ".cache/slipway"
+    assert default_root() == Path.home() / ".cache/slipway"
 
 
 def test_ubuntu_comes_from_its_own_archive_with_its_own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from slipway.artifacts.catalog import Folder
 from slipway.artifacts.manifest import FileFacts, ImageFacts, Manifest, PackageFacts
 from slipway.artifacts.plan import Settings as Wishes
 from slipway.artifacts.plan import wanted
-from slipway.page.checks import members
+from slipway.page.machines import members
 from slipway.page.model import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.node.fitness import GB, NEEDS, hindrances
-from slipway.page.checks import FLOOR
+from slipway.page.machines import FLOOR
 
 NODE: dict[str, Any] = {"memory_withheld": 0, "container": False, "kubernetes": {"joined": False}}
 WELL: dict[str, Any] = {"free": 30 * GB, "size": 40 * GB, "cpus": 2, "apart": 0.4}

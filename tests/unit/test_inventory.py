@@ -16,7 +16,8 @@ from slipway.errors import SlipwayError
 from slipway.lab import inventory
 from slipway.lab.inventory import KEY_SSH_ARGS, LAB_SSH_ARGS, Ssh
 from slipway.lab.plan import Plan, make_plan
-from slipway.page.model import Settings, examine
+from slipway.page.examine import examine
+from slipway.page.model import Settings
 
 SSH_CONFIG = """\
 Host ctrl

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.lab import decide, surroundings, vagrant
 from slipway.lab import image as debian
 from slipway.lab import plan as machines
-from slipway.lab import surroundings
-from slipway.page.model import Settings, examine
-from slipway.paths import ROOT
+from slipway.page.examine import examine
+from slipway.page.model import Settings
+from slipway.paths import ROOT, state_folder
 
 HOSTS: dict[str, Any] = {
     "cluster_provider": "hosts",
@@ -49,21 +50,21 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_places_are_those_of_the_checkout_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machines.state_folder() == ROOT / ".slipway"
+    assert state_folder() == ROOT / ".slipway"
     assert machines.page_file() == ROOT / "group_vars/all/cluster.yml"
     monkeypatch.setenv("SLIPWAY_STATE", "lab")
     monkeypatch.setenv("SLIPWAY_PAGE", "/x/page.yml")
-    assert machines.state_folder() == Path.cwd() / "lab"
+    assert state_folder() == Path.cwd() / "lab"
     assert machines.page_file() == Path("/x/page.yml")
 
 
 def test_another_state_folder_has_vagrants_records_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machines.vagrant_folder(ROOT / ".slipway") == ROOT / ".vagrant"
-    assert machines.vagrant_folder(Path("/lab")) == Path("/lab/vagrant")
+    assert vagrant.vagrant_folder(ROOT / ".slipway") == ROOT / ".vagrant"
+    assert vagrant.vagrant_folder(Path("/lab")) == Path("/lab/vagrant")
     monkeypatch.setenv("VAGRANT_DOTFILE_PATH", "/own")
-    assert machines.vagrant_folder(Path("/lab")) == Path("/own")
+    assert vagrant.vagrant_folder(Path("/lab")) == Path("/own")
     monkeypatch.setenv("VAGRANT_DOTFILE_PATH", "sub/../own")
-    assert machines.vagrant_folder(Path("/lab")) == ROOT / "own"
+    assert vagrant.vagrant_folder(Path("/lab")) == ROOT / "own"
 
 
 def test_records_tell_which_machines_exist(tmp_path: Path) -> None:
@@ -71,8 +72,18 @@ def test_records_tell_which_machines_exist(tmp_path: Path) -> None:
     made(tmp_path, "node-1", "virtualbox", "def\n")
     made(tmp_path, "node-2", "docker", "\n")
     (tmp_path / "machines/node-3/docker").mkdir(parents=True)
-    assert machines.records(tmp_path) == {"ctrl": ("docker", "abc"), "node-1": ("virtualbox", "def")}
-    assert machines.records(tmp_path / "nowhere") == {}
+    assert vagrant.records(tmp_path) == {"ctrl": ("docker", "abc"), "node-1": ("virtualbox", "def")}
+    assert vagrant.records(tmp_path / "nowhere") == {}
+
+
+def test_records_of_one_provider_are_those_of_all_that_are_its_own(tmp_path: Path) -> None:
+    made(tmp_path, "ctrl", "docker")
+    made(tmp_path, "ctrl", "virtualbox", "def")
+    made(tmp_path, "node-1", "virtualbox")
+    made(tmp_path, "node-2", "docker", "\n")
+    assert vagrant.ids(tmp_path, "docker") == {"ctrl": "abc"}
+    assert vagrant.ids(tmp_path, "virtualbox") == {"ctrl": "def", "node-1": "abc"}
+    assert vagrant.ids(tmp_path, "libvirt") == {}
 
 
 # --- the provider
@@ -105,22 +116,22 @@ def test_auto_takes_virtualbox_then_libvirt_then_docker(
     monkeypatch.setattr(Path, "exists", lambda path: str(path) in files if str(path) in watched else real(path))
     monkeypatch.setattr("shutil.which", lambda name: name if name in programs else None)
     monkeypatch.setattr("sys.platform", platform)
-    monkeypatch.setattr(machines, "DEBIAN_GEMS", tmp_path / "gems")
+    monkeypatch.setattr(decide, "DEBIAN_GEMS", tmp_path / "gems")
     monkeypatch.setenv("VAGRANT_HOME", str(tmp_path))
     if plugin == "user":
         (tmp_path / "plugins.json").write_text('{"version": "1", "installed": {"vagrant-libvirt": {}}}')
     if plugin == "debian":
         (tmp_path / "gems/all/specifications").mkdir(parents=True)
         (tmp_path / "gems/all/specifications/vagrant-libvirt-0.11.2.gemspec").touch()
-    assert machines.detect_provider() == expected
+    assert decide.detect_provider() == expected
 
 
 def test_machines_that_exist_keep_their_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "detect_provider", lambda: "detected")
+    monkeypatch.setattr(decide, "detect_provider", lambda: "detected")
     existing = {"ctrl": ("libvirt", "1"), "node-1": ("docker", "2")}
-    assert machines.decide_provider(settings(), existing) == "libvirt"
-    assert machines.decide_provider(settings(), {}) == "detected"
-    assert machines.decide_provider(settings(cluster_provider="virtualbox"), existing) == "virtualbox"
+    assert decide.decide_provider(settings(), existing) == "libvirt"
+    assert decide.decide_provider(settings(), {}) == "detected"
+    assert decide.decide_provider(settings(cluster_provider="virtualbox"), existing) == "virtualbox"
 
 
 # --- the mirror
@@ -144,14 +155,14 @@ def test_a_mirror_stands_where_it_is_wanted_or_needed(
     tmp_path: Path, values: dict[str, Any], provider: str, existing: list[str], expected: bool
 ) -> None:
     records = dict.fromkeys(existing, (provider, "1"))
-    assert machines.decide_mirror(settings(**values), provider, records, tmp_path) is expected
+    assert decide.decide_mirror(settings(**values), provider, records, tmp_path) is expected
 
 
 def test_images_that_nobody_publishes_bring_a_mirror(tmp_path: Path) -> None:
     listed = settings(cluster_releases=["releases/sms-checker.yml"])
-    assert machines.decide_mirror(listed, "virtualbox", {"ctrl": ("virtualbox", "1")}, tmp_path)
+    assert decide.decide_mirror(listed, "virtualbox", {"ctrl": ("virtualbox", "1")}, tmp_path)
     refused = settings(cluster_releases=["releases/sms-checker.yml"], cluster_mirror=False)
-    assert not machines.decide_mirror(refused, "virtualbox", {}, tmp_path)
+    assert not decide.decide_mirror(refused, "virtualbox", {}, tmp_path)
 
 
 @pytest.mark.parametrize("reachable", [True, False])
@@ -164,13 +175,13 @@ def test_whether_upstream_answers_is_asked_once(
         asked.append(proxy)
         return reachable
 
-    monkeypatch.setattr(machines, "upstream_answers", answers)
+    monkeypatch.setattr(decide, "upstream_answers", answers)
     state = tmp_path / "state"
-    assert machines.decide_mirror(settings(), "virtualbox", {}, state) is not reachable
-    assert machines.decide_mirror(settings(), "virtualbox", {"ctrl": ("virtualbox", "1")}, state) is not reachable
+    assert decide.decide_mirror(settings(), "virtualbox", {}, state) is not reachable
+    assert decide.decide_mirror(settings(), "virtualbox", {"ctrl": ("virtualbox", "1")}, state) is not reachable
     assert asked == [""]
     proxy = {"http": "", "https": "http://p:1", "no_proxy": []}
-    machines.decide_mirror(settings(cluster_proxy=proxy), "virtualbox", {}, state)
+    decide.decide_mirror(settings(cluster_proxy=proxy), "virtualbox", {}, state)
     assert asked == ["", "http://p:1"]
 
 
@@ -198,23 +209,23 @@ def server() -> Iterator[str]:
 
 def test_any_answer_of_upstream_is_an_answer(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert machines.upstream_answers(url=f"{server}/fine")
-    assert machines.upstream_answers(url=f"{server}/gone")
-    assert machines.upstream_answers(server, url="http://192.0.2.1/fine")
+    assert decide.upstream_answers(url=f"{server}/fine")
+    assert decide.upstream_answers(url=f"{server}/gone")
+    assert decide.upstream_answers(server, url="http://192.0.2.1/fine")
 
 
 def test_silence_a_refusal_or_nonsense_is_no_answer(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert not machines.upstream_answers(url="http://127.0.0.1:1/")
-    assert not machines.upstream_answers(server, url="https://192.0.2.1/")
-    assert not machines.upstream_answers(url="nonsense")
+    assert not decide.upstream_answers(url="http://127.0.0.1:1/")
+    assert not decide.upstream_answers(server, url="https://192.0.2.1/")
+    assert not decide.upstream_answers(url="nonsense")
 
 
 # --- the plan
 
 
 def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "detect_provider", lambda: "docker")
+    monkeypatch.setattr(decide, "detect_provider", lambda: "docker")
     plan = machines.make_plan(settings(), page=tmp_path / "page.yml", state=tmp_path / "state", root=ROOT)
     runs = {"system": "debian-12", "image": debian.node_image_tag(ROOT)}
     assert plan == {

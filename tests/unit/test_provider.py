@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from slipway.lab import provider
-from slipway.lab.provider import Seen, Thing, free_network
+from slipway.lab import computer, container, docker, obstacles, provider, removal, vagrant
+from slipway.lab.docker import Thing
+from slipway.lab.obstacles import Seen, free_network
+from slipway.node.state import name_servers
 
 if TYPE_CHECKING:
     from slipway.lab.plan import Plan
@@ -77,7 +79,7 @@ def network(name: str = "sun", owner: str = OWN, *subnets: str, attached: int = 
     ],
 )
 def test_nothing_stands_in_the_way(around: Seen) -> None:
-    assert provider.judge(make_plan(), around) == provider.Findings()
+    assert obstacles.judge(make_plan(), around) == obstacles.Findings()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_named_and_not_touched(around: Seen, said: list[str]) -> None:
-    findings = provider.judge(make_plan(), around)
+    findings = obstacles.judge(make_plan(), around)
     assert len(findings.refusals) == 1
     assert [text for text in said if text not in findings.refusals[0]] == []
     assert (findings.containers, findings.volumes, findings.networks) == ([], [], [])
@@ -185,7 +187,7 @@ def test_what_stands_in_the_way_is_named_and_not_touched(around: Seen, said: lis
     ],
 )
 def test_what_a_killed_run_of_ours_left_is_cleared(around: Seen, cleared: tuple[list[str], ...]) -> None:
-    findings = provider.judge(make_plan(), around)
+    findings = obstacles.judge(make_plan(), around)
     assert findings.refusals == []
     assert (findings.containers, findings.volumes, findings.networks) == cleared
 
@@ -193,7 +195,7 @@ def test_what_a_killed_run_of_ours_left_is_cleared(around: Seen, cleared: tuple[
 def test_the_bridge_of_our_own_network_is_not_in_the_way() -> None:
     around = seen(networks=[network()])
     around.interfaces = [("the network interface br-0123", CIDR)]
-    assert provider.judge(make_plan(), around).refusals == []
+    assert obstacles.judge(make_plan(), around).refusals == []
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_the_bridge_of_our_own_network_is_not_in_the_way() -> None:
 def test_a_node_gets_what_this_computer_has_and_docker_knows(
     bounding: int, server: str, there: set[str], absent: set[str]
 ) -> None:
-    given = set(provider.capabilities(bounding, server))
+    given = set(container.capabilities(bounding, server))
     assert there <= given
     assert not absent & given
 
@@ -230,13 +232,13 @@ def test_a_node_gets_what_this_computer_has_and_docker_knows(
     ],
 )
 def test_nodes_get_name_servers_that_they_can_reach(texts: list[str], expected: list[str]) -> None:
-    assert provider.nameservers(*texts) == expected
+    assert name_servers(*texts) == expected
 
 
 def arguments(machine: int = 1, plan: Plan | None = None, **host: Any) -> list[str]:
     plan = plan or make_plan()
     known = {"bounding": 1, "server": "20.10.24", "cpus": 4, "limits_memory": True, "limits_cpus": True, **host}
-    return provider.run_arguments(plan, plan["machines"][machine], provider.Host(**known), "ecdsa KEY")
+    return container.run_arguments(plan, plan["machines"][machine], container.Host(**known), "ecdsa KEY")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ class Docker:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]) -> None:
         self.answers = answers
         self.asked: list[str] = []
-        monkeypatch.setattr(provider, "docker", self)
+        monkeypatch.setattr(docker, "run", self)
 
     def __call__(self, *arguments: str) -> str:
         words = " ".join(arguments)
@@ -326,14 +328,14 @@ def test_removing_a_cluster_touches_only_what_carries_its_label(
     asked = Docker(
         monkeypatch, {"ps": f"sun-ctrl\tc1\tsun\t{tmp_path}\n", "volume ls": f"sun-ctrl-var\tsun\t{tmp_path}\n"}
     ).asked
-    provider.remove_cluster(make_plan(str(tmp_path)), lambda _: None)
+    removal.remove_cluster(make_plan(str(tmp_path)), lambda _: None)
     label = f"--filter=label=io.slipway.vagrant={tmp_path}"
     assert all(label in words for words in asked if words.split()[1] == "ls" or words.startswith("ps"))
     assert [words for words in asked if " rm " in words] == [
         "container rm --force --volumes sun-ctrl",
         "volume rm --force sun-ctrl-var",
     ]
-    assert provider.records(tmp_path, "docker") == {}
+    assert vagrant.ids(tmp_path, "docker") == {}
 
 
 def test_after_a_destroy_only_what_no_machine_uses_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +346,7 @@ def test_after_a_destroy_only_what_no_machine_uses_goes(tmp_path: Path, monkeypa
             "volume ls": f"sun-ctrl-var\tsun\t{tmp_path}\nsun-node-1-var\tsun\t{tmp_path}\n",
         },
     ).asked
-    provider.sweep(make_plan(str(tmp_path)), lambda _: None)
+    removal.sweep(make_plan(str(tmp_path)), lambda _: None)
     assert [words for words in asked if " rm " in words] == ["volume rm --force sun-node-1-var"]
 
 
@@ -353,33 +355,33 @@ def test_the_shared_folder_stays_as_long_as_a_machine_does(
     left: str, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Docker(monkeypatch, {"ps": left, "volume ls": "sun-shared\tsun\t/v\n"}).asked
-    provider.sweep(make_plan("/v"), lambda _: None)
+    removal.sweep(make_plan("/v"), lambda _: None)
     assert ("volume rm --force sun-shared" not in asked) == kept
 
 
 def test_docker_is_only_stopped_when_setup_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Docker(monkeypatch, {}).asked
-    provider.stop_docker(tmp_path, lambda _: None)
+    removal.stop_docker(tmp_path, lambda _: None)
     (tmp_path / "dockerd.pid").write_text("1\n")
-    provider.stop_docker(tmp_path, lambda _: None)
+    removal.stop_docker(tmp_path, lambda _: None)
     assert asked == []
     assert not (tmp_path / "dockerd.pid").exists()
 
 
 def test_docker_keeps_running_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Docker(monkeypatch, {"ps": "moon-ctrl\n"})
-    monkeypatch.setattr(provider, "_is_dockerd", lambda pid: pid == "77")
+    monkeypatch.setattr(removal, "_is_dockerd", lambda pid: pid == "77")
     (tmp_path / "dockerd.pid").write_text("77\n")
     said: list[str] = []
-    provider.stop_docker(tmp_path, said.append)
+    removal.stop_docker(tmp_path, said.append)
     assert said == ["Docker keeps running for moon-ctrl"]
     assert (tmp_path / "dockerd.pid").exists()
 
 
 def test_the_key_of_the_nodes_is_made_once(tmp_path: Path) -> None:
-    first = provider.make_key(tmp_path / "records")
+    first = vagrant.make_key(tmp_path / "records")
     assert first.startswith("ecdsa-sha2-nistp256 ")
-    assert provider.make_key(tmp_path / "records") == first
+    assert vagrant.make_key(tmp_path / "records") == first
     assert (tmp_path / "records/key").stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in (tmp_path / "records").iterdir()) == ["key", "key.pub"]
 
@@ -403,14 +405,14 @@ unreachable 10.8.0.0/16 metric 1024
     ],
 )
 def test_what_this_computer_reaches_by_itself(kind: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "_lines", lambda *_: ROUTES.splitlines())
-    assert [found for _, found in provider.interfaces(kind)] == expected
+    monkeypatch.setattr(computer, "lines", lambda *_: ROUTES.splitlines())
+    assert [found for _, found in obstacles.interfaces(kind)] == expected
 
 
 def test_an_address_that_answers_is_somebodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "_answers", lambda address: address.endswith(".100"))
-    assert provider.answering(make_plan(), Seen(records={"ctrl": "c1"})) == []
-    refusals = provider.answering(make_plan(), Seen())
+    monkeypatch.setattr(obstacles, "_answers", lambda address: address.endswith(".100"))
+    assert obstacles.answering(make_plan(), Seen(records={"ctrl": "c1"})) == []
+    refusals = obstacles.answering(make_plan(), Seen())
     assert len(refusals) == 1
     assert refusals[0].startswith("192.168.57.100, the address for ctrl, answers already")
 

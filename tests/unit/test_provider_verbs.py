@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.lab import provider, purge
-from slipway.lab.provider import Findings, Seen, Thing
+from slipway.lab import computer, container, docker, obstacles, provider, purge, removal, sizes
+from slipway.lab.docker import Thing
+from slipway.lab.obstacles import Findings, Seen
 
 from tests.unit.test_provider import Docker, make_plan, record
 
@@ -63,8 +64,8 @@ def test_a_look_brings_what_docker_and_vagrant_hold(plan: Any, monkeypatch: pyte
             "network inspect": json.dumps([BRIDGE, NETWORK]),
         },
     )
-    monkeypatch.setattr(provider, "interfaces", lambda _: [("eth0", "10.0.0.0/24")])
-    seen = provider.look(plan)
+    monkeypatch.setattr(obstacles, "interfaces", lambda _: [("eth0", "10.0.0.0/24")])
+    seen = obstacles.look(plan)
     assert (seen.records, seen.interfaces) == ({"ctrl": "c1"}, [("eth0", "10.0.0.0/24")])
     assert {name: (thing.id, thing.owner) for name, thing in seen.containers.items()} == {
         "sun-ctrl": ("c1", "/v"),
@@ -78,14 +79,14 @@ def test_a_look_brings_what_docker_and_vagrant_hold(plan: Any, monkeypatch: pyte
 
 def test_where_there_is_no_docker_it_is_not_asked(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Docker(monkeypatch, {}).asked
-    monkeypatch.setattr(provider, "interfaces", lambda _: [])
-    assert provider.look(of(plan, "libvirt")).containers == {}
+    monkeypatch.setattr(obstacles, "interfaces", lambda _: [])
+    assert obstacles.look(of(plan, "libvirt")).containers == {}
     assert asked == []
 
 
 def test_a_computer_without_ip_reaches_nothing_that_we_know_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert list(provider.interfaces("docker")) == []
+    assert list(obstacles.interfaces("docker")) == []
 
 
 @pytest.mark.parametrize(("greeting", "somebody"), [(b"SSH-2.0-x\r\n", True), (b"HTTP", False), (None, False)])
@@ -103,7 +104,7 @@ def test_only_an_ssh_servers_greeting_is_an_answer(greeting: bytes | None, someb
         real = socket.create_connection
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(socket, "create_connection", lambda _where, timeout: real(("127.0.0.1", port), timeout))
-            assert provider._answers("192.0.2.1") is somebody  # noqa: SLF001 - the rest of answering() has a test
+            assert obstacles._answers("192.0.2.1") is somebody  # noqa: SLF001 - the rest of answering() has a test
         thread.join()
 
 
@@ -113,23 +114,44 @@ def test_only_an_ssh_servers_greeting_is_an_answer(greeting: bytes | None, someb
 def test_docker_is_there_when_its_server_answers(
     said: str | None, there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def docker(*_: str) -> str:
+    def run(*_: str) -> str:
         if said is None:
             raise SlipwayError("Docker's client is not installed; run `make setup`.")
         return said
 
-    monkeypatch.setattr(provider, "docker", docker)
-    assert provider.docker_is_there() is there
+    monkeypatch.setattr(docker, "run", run)
+    assert docker.is_there() is there
 
 
 def test_what_this_computer_can_do_is_docker_and_linux_together(monkeypatch: pytest.MonkeyPatch) -> None:
     Docker(monkeypatch, {"info": json.dumps(INFO)})
-    host = provider.this_host()
+    host = container.this_host()
     assert (host.server, host.cpus, host.limits_memory, host.limits_cpus) == ("27.0", 2, True, True)
     assert host.bounding > 0
     Docker(monkeypatch, {"info": json.dumps({"ServerErrors": ["no daemon"]})})
     with pytest.raises(SlipwayError, match=r"Docker does not answer \(no daemon\); run `make setup`"):
-        provider.this_host()
+        container.this_host()
+
+
+@pytest.mark.parametrize(
+    ("texts", "given"),
+    [
+        (["nameserver 127.0.0.53\n", "nameserver 10.0.0.3\n"], ("10.0.0.3",)),
+        # Not the ones that no machine can ask, and no more than a resolver reads.
+        (["nameserver 0.0.0.0\nnameserver 10.0.0.1 # home\n", ""], ("10.0.0.1",)),
+        (["".join(f"nameserver 10.0.0.{n}\n" for n in range(1, 6))], ("10.0.0.1", "10.0.0.2", "10.0.0.3")),
+        (["nameserver 127.0.0.1\n"], ()),
+    ],
+)
+def test_container_nodes_ask_the_name_servers_that_pods_can_use(
+    texts: list[str], given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / str(number) for number, _ in enumerate(texts)]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    monkeypatch.setattr(computer, "RESOLVERS", (*map(str, files), str(tmp_path / "none")))
+    Docker(monkeypatch, {"info": json.dumps(INFO)})
+    assert container.this_host().resolvers == given
 
 
 @pytest.mark.parametrize("known", [(), ("ctrl", "mirror_1"), ("ctrl", "mirror_1", "node_1")])
@@ -141,7 +163,7 @@ def test_of_virtual_machines_vagrant_says_which_run(
         place.mkdir(parents=True)
         (place / "id").write_text("1")
     lines = ["1,ctrl,state,running", "1,mirror-1,state,shutoff", "1,node-1,state,running", "1,,ui,info"]
-    monkeypatch.setattr(provider, "_lines", lambda *_: lines)
+    monkeypatch.setattr(computer, "lines", lambda *_: lines)
     names = [machine["name"] for machine in plan["machines"]]
     expected = ["mirror-1"] if len(known) == 3 else [name for name in names if name.replace("-", "_") not in known]
     assert provider.missing(of(plan, "libvirt")) == expected
@@ -244,9 +266,9 @@ def answers(monkeypatch: pytest.MonkeyPatch, **by_program: list[str]) -> list[st
         asked.append(" ".join(command))
         return next((found for word, found in by_program.items() if word in command), [])
 
-    monkeypatch.setattr(provider, "_lines", lines)
-    host = provider.Host(bounding=0, server="27", cpus=4, limits_memory=True, limits_cpus=True)
-    monkeypatch.setattr(provider, "this_host", lambda: host)
+    monkeypatch.setattr(computer, "lines", lines)
+    host = container.Host(bounding=0, server="27", cpus=4, limits_memory=True, limits_cpus=True)
+    monkeypatch.setattr(container, "this_host", lambda: host)
     return asked
 
 
@@ -255,11 +277,11 @@ def test_container_nodes_get_the_size_of_the_page_while_they_run(plan: Any, monk
     inspected = [f"c-mirror-1 {1024 << 20} {2 * 10**9}", f"c-ctrl {512 << 20} {2 * 10**9}", f"c-node-1 {1024 << 20} 0"]
     answers(monkeypatch, inspect=inspected, exec=[f"anon {100 << 20}"])
     plan = sized(plan)
-    assert provider.wrong_sizes(plan) == {
+    assert sizes.wrong_sizes(plan) == {
         "ctrl": ["memory of ctrl is 512 MiB and the page says 1024 MiB"],
         "node-1": ["cpus of node-1 is 4 and the page says 2"],
     }
-    told = provider.resize(plan)
+    told = sizes.resize(plan)
     assert docker.asked == [
         "update --memory=1024m --memory-swap=1024m sun-ctrl",
         "update --cpus=2 sun-node-1",
@@ -270,7 +292,7 @@ def test_container_nodes_get_the_size_of_the_page_while_they_run(plan: Any, monk
 def test_a_container_node_that_uses_more_than_that_keeps_its_size(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     docker = Docker(monkeypatch, {})
     answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} {2 * 10**9}"], exec=["file 7", f"anon {1000 << 20}"])
-    (left,) = provider.resize(sized(plan))
+    (left,) = sizes.resize(sized(plan))
     assert left == (
         "memory of ctrl is 2048 MiB and the page says 1024 MiB, but 1000 MiB are in use there: "
         "take pods off ctrl first (kubectl drain ctrl)"
@@ -280,9 +302,9 @@ def test_a_container_node_that_uses_more_than_that_keeps_its_size(plan: Any, mon
 
 def test_where_docker_cannot_limit_nothing_is_said(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, inspect=["c-ctrl 0 0"])
-    host = provider.Host(bounding=0, server="27", cpus=4, limits_memory=False, limits_cpus=False)
-    monkeypatch.setattr(provider, "this_host", lambda: host)
-    assert provider.wrong_sizes(sized(plan)) == {}
+    host = container.Host(bounding=0, server="27", cpus=4, limits_memory=False, limits_cpus=False)
+    monkeypatch.setattr(container, "this_host", lambda: host)
+    assert sizes.wrong_sizes(sized(plan)) == {}
 
 
 def test_a_cluster_whose_controllers_are_destroyed_may_be_founded_otherwise(
@@ -311,7 +333,7 @@ def test_of_virtual_machines_it_is_said_what_restarts_them(
     name: str, lines: dict[str, list[str]], plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = answers(monkeypatch, **lines)
-    left = provider.resize(sized(plan, name))
+    left = sizes.resize(sized(plan, name))
     assert left[0] == (
         "cpus of mirror-1 is 3 and the page says 2: `vagrant reload --no-provision mirror-1` restarts it with that"
     )
@@ -453,7 +475,7 @@ def test_a_docker_that_does_not_stop_is_told_and_stays_noted(
     Docker(monkeypatch, {})
     Path(plan["state"]).mkdir()
     Path(plan["state"], "dockerd.pid").write_text("77")
-    monkeypatch.setattr(provider, "_is_dockerd", lambda _: True)
+    monkeypatch.setattr(removal, "_is_dockerd", lambda _: True)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "kill", lambda *_: None)
     monkeypatch.setattr(time, "sleep", lambda _: None)
@@ -497,8 +519,8 @@ def test_purge_names_folders_images_and_packages(
     left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     programs(monkeypatch)
-    monkeypatch.setattr(purge, "docker_is_there", lambda: True)
-    monkeypatch.setattr(purge, "docker", lambda *_: "slipway-node:1\nslipway-node:2\n")
+    monkeypatch.setattr(docker, "is_there", lambda: True)
+    monkeypatch.setattr(docker, "run", lambda *_: "slipway-node:1\nslipway-node:2\n")
     assert purging("list", left, monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"  {left['cache']}  (")
@@ -512,13 +534,13 @@ def test_purge_names_folders_images_and_packages(
 def test_an_image_that_another_clusters_machines_use_stays(
     left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def docker(*arguments: str) -> str:
+    def run(*arguments: str) -> str:
         if arguments == ("rmi", "slipway-node:2"):
             raise SlipwayError("image is being used")
         return "slipway-node:1\nslipway-node:2\n"
 
-    monkeypatch.setattr(purge, "docker_is_there", lambda: True)
-    monkeypatch.setattr(purge, "docker", docker)
+    monkeypatch.setattr(docker, "is_there", lambda: True)
+    monkeypatch.setattr(docker, "run", run)
     assert purging("images", left, monkeypatch) == 0
     assert capsys.readouterr().err.splitlines() == [
         "slipway: removing the image slipway-node:1",
@@ -527,7 +549,7 @@ def test_an_image_that_another_clusters_machines_use_stays(
 
 
 def test_without_docker_there_are_no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "docker_is_there", lambda: False)
+    monkeypatch.setattr(docker, "is_there", lambda: False)
     assert purge.images() == []
 
 

@@ -8,13 +8,13 @@ from typing import Any, get_args
 
 import pytest
 from slipway.artifacts.cache import Area, Cache
-from slipway.lab import purge
+from slipway.lab import docker, purge
 
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delenv("SLIPWAY_CACHE", raising=False)
-    monkeypatch.setattr(purge, "docker_is_there", lambda: False)
+    monkeypatch.setattr(docker, "is_there", lambda: False)
     for name in ("cache/items", "cache/mine", "state/ca"):
         (tmp_path / name).mkdir(parents=True)
     return {"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")}

@@ -11,18 +11,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from slipway.page.model import (
-    ELSEWHERE,
-    PAGE,
-    Fault,
-    Settings,
-    address_range,
-    examine,
-    examine_page,
-    field_at,
-    map_of,
-    works,
-)
+from slipway.page.examine import examine, examine_page
+from slipway.page.form import ELSEWHERE, Fault, map_of
+from slipway.page.model import PAGE, Settings, address_range, field_at, works
 from slipway.page.read import Page, SettingsError, flow, read_page
 
 HOST = {"name": "node-9", "address": "192.168.56.109", "role": "worker"}

@@ -12,12 +12,14 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.lab import plan as machines
+from slipway.lab import decide
 from slipway.lab.inventory import make_inventory, render_inventory_cfg
 from slipway.lab.plan import make_plan
-from slipway.page.checks import Surroundings, on_this_computer
-from slipway.page.model import PAGE, Settings, examine_page
+from slipway.page.checks import on_this_computer
+from slipway.page.examine import examine_page
+from slipway.page.model import PAGE, Settings
 from slipway.page.read import Problem, SettingsError
+from slipway.page.rules import Surroundings
 from slipway.paths import ROOT
 
 from tests.support.fuzz import broken, changed, fuzz, judged, junk, keys
@@ -84,7 +86,7 @@ AMPLE = Surroundings(memory_total=10**6, memory_available=10**6, cache_free=10**
 
 @pytest.fixture(autouse=True)
 def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "upstream_answers", lambda *_: True)
+    monkeypatch.setattr(decide, "upstream_answers", lambda *_: True)
     for name in ("SLIPWAY_PAGE", "SLIPWAY_STATE", "VAGRANT_DOTFILE_PATH"):
         monkeypatch.delenv(name, raising=False)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.lab import plan as machines
+from slipway.lab import decide
+from slipway.lab.vagrant import records
 from slipway.page.model import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -166,7 +167,7 @@ def test_setup_decides_on_the_provider_of_the_plan(
     assert ended.stdout == f"{expected}\n", ended.stderr
     if known:
         settings = Settings(cluster_provider=page)
-        assert machines.decide_provider(settings, machines.records(vagrant)) == expected
+        assert decide.decide_provider(settings, records(vagrant)) == expected
 
 
 @pytest.mark.parametrize("name", ["libvirt-sock", "virtqemud-sock"])

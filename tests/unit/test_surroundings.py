@@ -8,7 +8,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from slipway.lab import surroundings
+from slipway.artifacts.cache import folder_size
+from slipway.lab import computer, surroundings
 from slipway.node.kubeapi import ApiError
 from slipway.page.model import Settings
 
@@ -38,11 +39,11 @@ def test_a_folder_is_as_large_as_its_files(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "two").write_bytes(b"x" * 500)
     (tmp_path / "loop").symlink_to(tmp_path)
     link = (tmp_path / "loop").lstat().st_size
-    assert surroundings.folder_size(tmp_path) in (1500, 1500 + link)
+    assert folder_size(tmp_path) in (1500, 1500 + link)
     real = os.lstat
     monkeypatch.setattr("os.lstat", lambda path: real(path) if "one" not in str(path) else real("/nowhere"))
-    assert surroundings.folder_size(tmp_path) < 1000
-    assert surroundings.folder_size(tmp_path / "none") == 0
+    assert folder_size(tmp_path) < 1000
+    assert folder_size(tmp_path / "none") == 0
 
 
 @pytest.mark.parametrize(
@@ -98,14 +99,14 @@ def test_networks_of_this_computer(
     monkeypatch.setattr("subprocess.run", lambda command, **_: CompletedProcess(command, 0, answers[command[-1]], ""))
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/docker")
     (tmp_path / "resolv.conf").write_text("nameserver 10.96.0.10\n")
-    monkeypatch.setattr(surroundings, "RESOLVERS", (str(tmp_path / "resolv.conf"), str(tmp_path / "none")))
+    monkeypatch.setattr(computer, "RESOLVERS", (str(tmp_path / "resolv.conf"), str(tmp_path / "none")))
     found = [claim["network"] for claim in surroundings.claimed(provider)]
     assert found == ["192.0.2.0/24", "192.0.2.1/32", *taken, "10.96.0.10/32"]
 
 
 def test_a_computer_without_ip_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(surroundings, "RESOLVERS", ())
+    monkeypatch.setattr(computer, "RESOLVERS", ())
     assert surroundings.claimed("docker") == []
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from slipway.lab import surroundings
 from slipway.page import validation
-from slipway.page.model import ELSEWHERE, Report, Settings
+from slipway.page.examine import Report
+from slipway.page.form import ELSEWHERE
+from slipway.page.model import Settings
 
 
 @pytest.fixture(autouse=True)

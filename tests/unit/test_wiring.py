@@ -13,7 +13,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from slipway.artifacts.local import LocalImage, record
 from slipway.lab import image as debian
-from slipway.page.checks import balancer_addresses
+from slipway.page.addresses import balancer_addresses
 from slipway.page.model import Settings, System
 
 ROOT = Path(__file__).parents[2]

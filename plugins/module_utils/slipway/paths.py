@@ -1,4 +1,4 @@
-"""Where the checkout is that this library lies in, and where its runs keep what they leave behind."""
+"""Where files are: the checkout that this library lies in, what its runs leave behind, and what the user names."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ ROOT = Path(__file__).resolve().parents[3]
 def state_folder() -> Path:
     """Find the folder of what runs leave behind: $SLIPWAY_STATE, else .slipway of the checkout."""
     return Path(os.environ.get("SLIPWAY_STATE") or ROOT / ".slipway").absolute()
+
+
+def user_path(root: Path, text: str) -> Path:
+    """Find the file that the user means: absolute, ``~/…``, or from the checkout."""
+    try:
+        return root / Path(text).expanduser()
+    except RuntimeError:  # the home of a user that there is not
+        return root / text

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,9 +56,17 @@ def megabytes(size: int) -> str:
     return f"{size / 10**6:.0f} MB" if size >= 10**7 else f"{size / 10**6:.1f} MB"
 
 
-def folder_size(path: Path) -> int:
-    """Bytes in the regular files below ``path``."""
-    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file() and not entry.is_symlink())
+def folder_size(folder: Path) -> int:
+    """Bytes in the regular files below ``folder``; what goes away meanwhile, or may not be read, counts as nothing."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = os.lstat(f"{place}/{name}")
+            except OSError:
+                continue
+            size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return size
 
 
 def link_or_copy(source: Path, target: Path) -> None:

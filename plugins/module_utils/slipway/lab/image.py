@@ -18,15 +18,16 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..artifacts.cache import default_root
 from ..errors import SlipwayError
 from ..paths import ROOT
-
-Progress = Callable[[str], None]
+from . import docker
+from .docker import Progress
 
 NODE_SYSTEM = "debian-12"
 # The suite of each system that a container node may have.
@@ -301,24 +302,13 @@ def ensure_node_image(root: Path, cache_root: Path, progress: Progress, system: 
             progress(f"node image {tag}: handing it to Docker")
             changes = [word for change in IMAGE_CHANGES for word in ("--change", change)]
             # Only a whole import gets a name: Docker drops what it had when the client is killed.
-            docker("import", *changes, str(tar), tag)
+            docker.run("import", *changes, str(tar), tag)
     return tag
 
 
 def has_image(tag: str) -> bool:
     """Tell whether Docker holds ``tag``."""
-    return bool(docker("images", "--quiet", tag).strip())
-
-
-def docker(*arguments: str) -> str:
-    """Run the Docker client and return what it prints; its complaint becomes a SlipwayError."""
-    try:
-        ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError as exc:
-        raise SlipwayError("Docker's client is not installed; run `make setup`.") from exc
-    if ended.returncode != 0:
-        raise SlipwayError(f"`docker {' '.join(arguments[:2])}` failed: {ended.stderr.strip()}")
-    return ended.stdout
+    return bool(docker.run("images", "--quiet", tag).strip())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -330,20 +320,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = ROOT
     try:
         if options.what == "node-image":
-            print(ensure_node_image(root, cache_dir(), lambda line: print(line, file=sys.stderr), options.system))
+            print(ensure_node_image(root, default_root(), lambda line: print(line, file=sys.stderr), options.system))
         else:
             print(node_image_tag(root, options.system))
     except SlipwayError as error:
         print(error.message, file=sys.stderr)
         return 1
     return 0
-
-
-def cache_dir() -> Path:
-    """Return the cache of this user: $SLIPWAY_CACHE, else slipway in the user's cache folder."""
-    if own := os.environ.get("SLIPWAY_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway"
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from typing import IO, Any
 
 from ..errors import SlipwayError
 from ..page.checks import on_the_page
-from ..page.model import examine_page
+from ..page.examine import examine_page
 from ..page.read import shown_path
-from ..paths import ROOT
-from .plan import Plan, make_plan, other_lab, page_file, records, state_folder
+from ..paths import ROOT, state_folder
+from .plan import Plan, make_plan, other_lab, page_file
+from .vagrant import records
 
 Warn = Callable[[str], None]
 

@@ -9,25 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
+from ipaddress import IPv4Network as Network
 from pathlib import Path
 from typing import TypedDict
 
 from ..artifacts.cache import default_root
 from ..errors import SlipwayError
-from ..page.checks import GATEWAY_NUMBER, MIRROR_NAME, Network, members, on_the_page, on_this_computer, user_path
-from ..page.model import PAGE, Check, Settings, examine_page
+from ..page.checks import on_the_page, on_this_computer
+from ..page.examine import Check, examine_page
+from ..page.machines import GATEWAY_NUMBER, members
+from ..page.model import PAGE, Settings
 from ..page.read import shown_path
-from ..paths import ROOT
-from ..release.listed import need_a_mirror
-
-# What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
-UPSTREAM = "https://dl.k8s.io/"
-UPSTREAM_SECONDS = 3.0
-DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
+from ..paths import ROOT, state_folder, user_path
+from .decide import decide_mirror, decide_provider
+from .vagrant import records, vagrant_folder
 
 
 class NetworkPlan(TypedDict):
@@ -78,11 +76,6 @@ class Plan(TypedDict):
     vagrant: str
 
 
-def state_folder() -> Path:
-    """Find the folder of what runs leave behind: $SLIPWAY_STATE, else .slipway of the checkout."""
-    return Path(os.environ.get("SLIPWAY_STATE") or ROOT / ".slipway").absolute()
-
-
 def page_file() -> Path:
     """Find the page: $SLIPWAY_PAGE, else group_vars/all/cluster.yml."""
     return Path(os.environ.get("SLIPWAY_PAGE") or PAGE).absolute()
@@ -98,93 +91,6 @@ def other_lab(page: Path, state: Path) -> str:
                 "or name that lab's own inventory with -i (docs/operations.md, Two clusters side by side)."
             )
     return ""
-
-
-def vagrant_folder(state: Path, root: Path = ROOT) -> Path:
-    """Find Vagrant's records: ``.vagrant`` of the checkout, or ``<state>/vagrant`` of another state folder.
-
-    $VAGRANT_DOTFILE_PATH names another one, as it does for Vagrant itself.
-    """
-    named = os.environ.get("VAGRANT_DOTFILE_PATH")
-    if named:
-        return Path(os.path.normpath(root / Path(named).expanduser()))
-    return root / ".vagrant" if state == root / ".slipway" else state / "vagrant"
-
-
-def records(vagrant: Path) -> dict[str, tuple[str, str]]:
-    """Read which machines exist: name to (provider, id)."""
-    found = {}
-    for file in sorted(vagrant.glob("machines/*/*/id")):
-        text = file.read_text(encoding="utf-8").strip()
-        if text:
-            found[file.parts[-3]] = (file.parts[-2], text)
-    return found
-
-
-def detect_provider() -> str:
-    """Find the provider that ``auto`` means here: VirtualBox, else libvirt, else docker."""
-    if shutil.which("VBoxManage") and (sys.platform != "linux" or Path("/dev/vboxdrv").exists()):
-        return "virtualbox"
-    sockets = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
-    if any(Path(socket).exists() for socket in sockets) and _has_libvirt_plugin():
-        return "libvirt"
-    return "docker"
-
-
-def _has_libvirt_plugin() -> bool:
-    """Tell whether Vagrant has vagrant-libvirt: from Debian, or installed by the user."""
-    if any(DEBIAN_GEMS.glob("*/specifications/vagrant-libvirt-*.gemspec")):
-        return True
-    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
-    try:
-        return "vagrant-libvirt" in json.loads((home / "plugins.json").read_text(encoding="utf-8"))["installed"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def decide_provider(settings: Settings, existing: dict[str, tuple[str, str]]) -> str:
-    """Follow the page; where it says auto, stay with the machines that exist."""
-    if settings.cluster_provider != "auto":
-        return settings.cluster_provider
-    return existing[min(existing)][0] if existing else detect_provider()
-
-
-def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[str, str]], state: Path) -> bool:
-    """Tell whether there is a mirror. What was found out for the first machine holds for as long as there is one."""
-    if provider == "hosts":
-        return any(host.role == "mirror" for host in settings.cluster_hosts)
-    if settings.cluster_mirror != "auto":
-        return settings.cluster_mirror
-    if provider == "docker" or MIRROR_NAME in existing or need_a_mirror(settings.cluster_releases):
-        return True
-    if settings.cluster_artifacts_from != "auto":
-        return settings.cluster_artifacts_from == "source"
-    note = state / "upstream.json"
-    if existing:
-        try:
-            return json.loads(note.read_text(encoding="utf-8"))["reachable"] is False
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-    reachable = upstream_answers(settings.cluster_proxy.https)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"reachable": reachable}) + "\n", encoding="utf-8")
-    return not reachable
-
-
-def upstream_answers(proxy: str = "", url: str = UPSTREAM) -> bool:
-    """Tell whether upstream gives any answer within ``UPSTREAM_SECONDS``, through ``proxy`` or the environment's."""
-    import urllib.error
-    import urllib.request
-
-    handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
-    try:
-        request = urllib.request.Request(url, method="HEAD")  # noqa: S310  the caller's own http(s) address
-        urllib.request.build_opener(handler).open(request, timeout=UPSTREAM_SECONDS).close()
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT) -> Plan:

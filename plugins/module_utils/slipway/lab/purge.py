@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..artifacts.cache import folder_size
 from ..errors import SlipwayError
-from .image import Progress, docker
-from .provider import as_root, docker_is_there
-from .surroundings import folder_size
+from . import docker
+from .computer import as_root
+from .docker import Progress
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -46,9 +47,9 @@ def folders(plan: Plan) -> list[Path]:
 
 def images() -> list[str]:
     """Return the images of container nodes that Docker holds."""
-    if not docker_is_there():
+    if not docker.is_there():
         return []
-    return docker("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGES).split()
+    return docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGES).split()
 
 
 def packages(plan: Plan, simulate: Simulate | None = None) -> list[str]:
@@ -88,7 +89,7 @@ def remove_images(progress: Progress) -> None:
     """Remove the images of container nodes; one that another cluster's machines use stays."""
     for image in images():
         try:
-            docker("rmi", image)
+            docker.run("rmi", image)
             progress(f"removing the image {image}")
         except SlipwayError:
             progress(f"the image {image} stays: the machines of another cluster use it")

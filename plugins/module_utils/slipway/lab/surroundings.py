@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from functools import partial
+from ipaddress import IPv4Network as Network
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..artifacts.cache import default_root
+from ..artifacts.cache import default_root, folder_size
 from ..node.kubeapi import Api, ApiError
 from ..node.networks import Claim, claims, of_name_servers
-from ..node.state import name_servers, resolve
-from ..page.checks import VIRTUALBOX_CONF, Network, Surroundings
+from ..node.state import resolve
+from ..page.computer_rules import VIRTUALBOX_CONF
 from ..page.founding import Founding, kept
 from ..page.model import Settings
+from ..page.rules import Surroundings
 from ..paths import ROOT
-from .plan import decide_mirror, decide_provider, records, vagrant_folder
+from . import computer
+from .decide import decide_mirror, decide_provider
+from .vagrant import records, vagrant_folder
 
-RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 # Of what Docker takes its networks unless its daemon.json says otherwise.
 POOLS = ("172.17.0.0/16", "172.18.0.0/15", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14", "192.168.0.0/16")
 
@@ -84,18 +86,6 @@ def free_space(folder: Path) -> int | None:
     return None
 
 
-def folder_size(folder: Path) -> int:
-    """Bytes in the files below ``folder``; what goes away meanwhile, or may not be read, counts as nothing."""
-    size = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                size += os.lstat(f"{place}/{name}").st_size
-            except OSError:
-                continue
-    return size
-
-
 def virtualbox_networks(file: Path) -> tuple[str, ...]:
     """Read which host-only networks VirtualBox allows; empty: not known, so nothing is refused."""
     try:
@@ -127,7 +117,7 @@ def claimed(provider: str) -> list[Claim]:
             for pool in pools
             if ":" not in pool["Base"]
         ]
-    return [*found, *of_name_servers(name_servers(*map(_text, RESOLVERS)))]
+    return [*found, *of_name_servers(computer.name_servers())]
 
 
 def _json(*command: str) -> Any:
@@ -136,13 +126,6 @@ def _json(*command: str) -> Any:
         return json.loads(subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""
 
 
 def kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:

@@ -2,31 +2,23 @@
 
 A key is added in one place: a field of ``Settings`` (or of the map it belongs to) with its default, description, unit,
 example and limits, and a line on the page. The JSON schema, the messages and the test that page and model agree follow.
-What concerns more than one key is in ``checks.py``.
+What concerns more than one key is in ``checks.py``; ``examine.py`` holds a page against both.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..node.networks import special
 from ..paths import ROOT
-from .form import ELSEWHERE, Fault, Form, Map, map_of, plain, setting
-from .read import SETTINGS, Key, Page, Problem, SettingsError, holds_a_secret, read_page, texts
+from .form import Form, Map, setting
 
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
 PREFIX = "cluster_"
-
-# Of form.py, also known from here.
-__all__ = ["ELSEWHERE", "Fault", "map_of", "plain"]
 
 # Ansible's own, and the groups of the inventory: a host of that name is another one, or none.
 _TAKEN = ("localhost", "all", "ungrouped", "controllers", "workers", "mirror", "nodes")
@@ -40,7 +32,6 @@ Role = Literal["controller", "worker", "mirror"]
 System = Literal["debian-12", "debian-13", "ubuntu-24.04"]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_TEMPLATE = re.compile(r"\{[{%#]")
 _DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
 
 
@@ -381,99 +372,6 @@ class Settings(Map):
     def as_values(self) -> dict[str, Any]:
         """Give the settings as plain values, keys in the order of the page."""
         return self.model_dump(mode="json")
-
-
-@dataclass(frozen=True)
-class Report:
-    """Result of looking at a set of values; ``settings`` is None when a value is wrong in itself."""
-
-    settings: Settings | None
-    problems: list[Problem]
-    warnings: list[Problem]
-
-    def accepted(self) -> Settings:
-        """Give the settings, or raise ``SettingsError`` with every problem."""
-        if self.problems or self.settings is None:
-            raise SettingsError(self.problems)
-        return self.settings
-
-
-Check = Callable[[Settings, frozenset[str]], Iterator[Fault]]
-
-
-def examine(
-    values: Mapping[str, Any],
-    page: Page | None = None,
-    *,
-    complete: bool = False,
-    check: Check | None = None,
-) -> Report:
-    """Hold ``values`` (the ``cluster_*`` keys) against the model and against ``check``.
-
-    ``page`` tells file and line of the values that are on it; others are said to come from -e or the inventory.
-    ``complete``: a key that is missing is a problem (else it has its default). ``check`` gets settings in which every
-    wrong key has its default, and the names of those keys, and yields faults.
-    """
-    given = plain(values)
-    faults = list(_secrets(given, page))
-    wrong: set[str] = set()
-    try:
-        settings = Settings.model_validate(given)
-    except ValidationError as exc:
-        errors = exc.errors(include_url=False)
-        wrong = {str(error["loc"][0]) for error in errors}
-        settings = Settings.model_validate({key: value for key, value in given.items() if key not in wrong})
-        faults += [_fitted(FORM.fault(error), error["input"], settings) for error in errors]
-    if page is not None:
-        faults += FORM.misread(given, page, faults)
-        faults += _templates(given, page, faults)
-    if complete:
-        missing = [key for key in Settings.model_fields if key not in given]
-        faults += [Fault((key,), "is set nowhere", works((key,))) for key in missing]
-    if check:
-        faults += check(settings, frozenset(wrong))
-    problems = [*(page.problems if page else []), *FORM.placed(faults, given, page)]
-    problems.sort(key=lambda problem: (problem.line or sys.maxsize, problem.key))
-    return Report(None if problems else settings, problems, FORM.placed(faults, given, page, warning=True))
-
-
-def examine_page(path: Path, *, check: Check | None = None, provider: str | None = None) -> Report:
-    """Read the page at ``path`` and examine it; ``provider`` overrules what it says."""
-    page = read_page(path)
-    return examine(
-        page.values if provider is None else {**page.values, "cluster_provider": provider}, page, check=check
-    )
-
-
-def _secrets(values: dict[str, Any], page: Page | None) -> Iterator[Fault]:
-    if page is None:
-        return
-    for key, text in texts(page.values, ()):
-        if holds_a_secret(text) and values.get(str(key[0])) == plain(page.values.get(str(key[0]))):
-            yield Fault(key, "a secret does not belong on the page, which is committed", _without(key))
-
-
-def _fitted(fault: Fault, value: Any, settings: Settings) -> Fault:
-    """Put an address or network that fits the rest of the page in the place of the example."""
-    from .checks import fitting  # which builds on this module
-
-    better = fitting(fault.key, value, settings)
-    return replace(fault, works=works(*better)) if better else fault
-
-
-def _templates(values: dict[str, Any], page: Page, faults: list[Fault]) -> Iterator[Fault]:
-    """Ansible would work them out, and run what they say; others who read the page would not."""
-    known = {fault.key for fault in faults}
-    for key, text in texts(page.values, ()):
-        top = str(key[0])
-        if _TEMPLATE.search(text) and key not in known and values.get(top) == plain(page.values.get(top)):
-            yield Fault(key, SETTINGS.no_template, works(key))
-
-
-def _without(key: Key) -> str:
-    if key[0] == "cluster_ssh_keys":
-        return "the public half of the key: ~/.ssh/id_ed25519.pub"
-    return f"{key[0]} in a vault file: -e @secrets.yml"
 
 
 FORM = Form(

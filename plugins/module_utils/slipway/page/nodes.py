@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..node.networks import Claim, in_the_way, of_name_servers, special
-from .checks import free_network
+from .addresses import free_network
 
 
 def node_faults(

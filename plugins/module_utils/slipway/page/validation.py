@@ -10,7 +10,9 @@ from typing import Any
 from ..lab.surroundings import look_around
 from ..paths import ROOT
 from .checks import on_this_computer
-from .model import ELSEWHERE, PREFIX, Report, Settings, examine, plain
+from .examine import Report, examine
+from .form import ELSEWHERE, plain
+from .model import PREFIX, Settings
 from .read import Problem, dotted, read_page, shown
 
 # The machines are made from the page alone, so another value of these does not reach them.

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from ..page.checks import balancer_addresses
-from ..page.model import Settings, plain
+from ..page.addresses import balancer_addresses
+from ..page.form import plain
+from ..page.model import Settings
 
 # Reasons of MetalLB's events that say why a Service has no address.
 REASONS = ("AllocationFailed", "LoadBalancerFailed")

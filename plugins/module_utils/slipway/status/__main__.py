@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import SlipwayError
-from ..lab.plan import page_file, state_folder
-from ..page.model import examine_page
+from ..lab.plan import page_file
+from ..page.examine import examine_page
+from ..paths import state_folder
 from .collect import collect
 from .judge import judge
 from .network import ask_nodes

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
-from ..lab.plan import state_folder
+from ..paths import state_folder
 
 Object = dict[str, Any]
 Key = tuple[str, str]

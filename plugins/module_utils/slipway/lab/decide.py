@@ -1,0 +1,95 @@
+"""What a page with ``auto`` leaves open: which provider makes the machines, and whether there is a mirror.
+
+The plan asks here, and so do the checks of this computer. Nothing here starts a program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from ..page.machines import MIRROR_NAME
+from ..page.model import Settings
+
+# What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
+UPSTREAM = "https://dl.k8s.io/"
+UPSTREAM_SECONDS = 3.0
+DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
+
+
+def detect_provider() -> str:
+    """Find the provider that ``auto`` means here: VirtualBox, else libvirt, else docker."""
+    if shutil.which("VBoxManage") and (sys.platform != "linux" or Path("/dev/vboxdrv").exists()):
+        return "virtualbox"
+    sockets = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
+    if any(Path(socket).exists() for socket in sockets) and _has_libvirt_plugin():
+        return "libvirt"
+    return "docker"
+
+
+def _has_libvirt_plugin() -> bool:
+    """Tell whether Vagrant has vagrant-libvirt: from Debian, or installed by the user."""
+    if any(DEBIAN_GEMS.glob("*/specifications/vagrant-libvirt-*.gemspec")):
+        return True
+    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+    try:
+        return "vagrant-libvirt" in json.loads((home / "plugins.json").read_text(encoding="utf-8"))["installed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def decide_provider(settings: Settings, existing: dict[str, tuple[str, str]]) -> str:
+    """Follow the page; where it says auto, stay with the machines that exist."""
+    if settings.cluster_provider != "auto":
+        return settings.cluster_provider
+    return existing[min(existing)][0] if existing else detect_provider()
+
+
+def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[str, str]], state: Path) -> bool:
+    """Tell whether there is a mirror. What was found out for the first machine holds for as long as there is one."""
+    if provider == "hosts":
+        return any(host.role == "mirror" for host in settings.cluster_hosts)
+    if settings.cluster_mirror != "auto":
+        return settings.cluster_mirror
+    if provider == "docker" or MIRROR_NAME in existing or _releases_need_one(settings):
+        return True
+    if settings.cluster_artifacts_from != "auto":
+        return settings.cluster_artifacts_from == "source"
+    note = state / "upstream.json"
+    if existing:
+        try:
+            return json.loads(note.read_text(encoding="utf-8"))["reachable"] is False
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+    reachable = upstream_answers(settings.cluster_proxy.https)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"reachable": reachable}) + "\n", encoding="utf-8")
+    return not reachable
+
+
+def _releases_need_one(settings: Settings) -> bool:
+    if not settings.cluster_releases:
+        return False
+    # Every Vagrant command reads the cluster's page, and most list no release.
+    from ..release.listed import need_a_mirror
+
+    return need_a_mirror(settings.cluster_releases)
+
+
+def upstream_answers(proxy: str = "", url: str = UPSTREAM) -> bool:
+    """Tell whether upstream gives any answer within ``UPSTREAM_SECONDS``, through ``proxy`` or the environment's."""
+    import urllib.error
+    import urllib.request
+
+    handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
+    try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310  the caller's own http(s) address
+        urllib.request.build_opener(handler).open(request, timeout=UPSTREAM_SECONDS).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True

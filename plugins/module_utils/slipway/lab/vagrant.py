@@ -1,0 +1,64 @@
+"""Vagrant: its records of the machines that exist, which of them run, and the key that opens container nodes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..paths import ROOT
+from . import computer
+
+
+def vagrant_folder(state: Path, root: Path = ROOT) -> Path:
+    """Find Vagrant's records: ``.vagrant`` of the checkout, or ``<state>/vagrant`` of another state folder.
+
+    $VAGRANT_DOTFILE_PATH names another one, as it does for Vagrant itself.
+    """
+    named = os.environ.get("VAGRANT_DOTFILE_PATH")
+    if named:
+        return Path(os.path.normpath(root / Path(named).expanduser()))
+    return root / ".vagrant" if state == root / ".slipway" else state / "vagrant"
+
+
+def records(vagrant: Path) -> dict[str, tuple[str, str]]:
+    """Read which machines exist: name to (provider, id)."""
+    return {name: (provider, identity) for name, provider, identity in _records(vagrant)}
+
+
+def ids(vagrant: Path, provider: str) -> dict[str, str]:
+    """Read which machines of one provider exist: name to id."""
+    return {name: identity for name, kept_by, identity in _records(vagrant) if kept_by == provider}
+
+
+def _records(vagrant: Path) -> Iterator[tuple[str, str, str]]:
+    for file in sorted(vagrant.glob("machines/*/*/id")):
+        text = file.read_text(encoding="utf-8").strip()
+        # Vagrant itself takes an empty file for none.
+        if text:
+            yield file.parts[-3], file.parts[-2], text
+
+
+def running() -> set[str]:
+    """Ask Vagrant for the names of machines that run."""
+    rows = [line.split(",") for line in computer.lines("vagrant", "status", "--machine-readable")]
+    return {row[1] for row in rows if row[2:4] == ["state", "running"]}
+
+
+def make_key(vagrant: Path) -> str:
+    """Return the public key that container nodes take in place of Vagrant's well-known one; make it when there is none.
+
+    In Vagrant's own way a machine that a kill caught half-way keeps the well-known key.
+    """
+    key = vagrant / "key"
+    if not key.exists():
+        vagrant.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=vagrant) as work:
+            # A kind that Vagrant's own SSH client reads everywhere.
+            command = ["ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-C", "slipway", "-f", f"{work}/key"]
+            subprocess.run(command, check=True)
+            Path(work, "key.pub").replace(vagrant / "key.pub")
+            Path(work, "key").replace(key)
+    return (vagrant / "key.pub").read_text(encoding="ascii").strip()

@@ -1,0 +1,153 @@
+"""Rules about this computer: its files, its networks, its memory and its disk are enough for the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network as Network
+
+from ..node import networks
+from ..paths import user_path
+from . import ssh_keys
+from .addresses import free_network
+from .form import Fault
+from .machines import FLOOR, Member, members
+from .model import Settings, works
+from .rules import MACHINES, OF_PODS_AND_SERVICES, Surroundings, local_rule
+
+GB = 10**9
+FIRST_RUN_GB = {"source": 30, "auto": 30, "upstream": 5}
+LATER_RUN_GB = 2
+
+VIRTUALBOX_CONF = "/etc/vbox/networks.conf"
+
+
+@local_rule("cluster_ssh_keys")
+def ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    for index, text in enumerate(settings.cluster_ssh_keys):
+        problem = ssh_keys.line_problem(text)
+        if not problem and not ssh_keys.is_line(text):
+            problem = ssh_keys.public_file_problem(user_path(around.root, text))
+        if problem:
+            yield Fault(("cluster_ssh_keys", index), problem, works(("cluster_ssh_keys",)))
+
+
+@local_rule("cluster_provider", "cluster_systems")
+def only_containers_have_systems(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    if not settings.cluster_systems or around.provider == "docker":
+        return
+    what = f"is for nodes in containers; with provider {around.provider} a machine's system is "
+    what += "its own" if around.provider == "hosts" else "that of cluster_box"
+    yield Fault(("cluster_systems",), what, "cluster_systems: {}")
+
+
+@local_rule("cluster_provider", "cluster_hosts")
+def host_keys_exist(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    for index, host in enumerate(settings.cluster_hosts if settings.cluster_provider == "hosts" else []):
+        if not host.key:
+            continue
+        what, works_too = ssh_keys.private_file_problem(user_path(around.root, host.key))
+        if what:
+            yield Fault(("cluster_hosts", index, "key"), what, works_too)
+
+
+@local_rule("cluster_kubernetes_version", "cluster_artifacts_from")
+def kubernetes_is_known(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    key = ("cluster_kubernetes_version",)
+    version, built = settings.cluster_kubernetes_version, around.kubernetes_built
+    example = f'cluster_kubernetes_version: "{built or Settings().cluster_kubernetes_version}"'
+    minors = around.kubernetes_minors
+    if minors and version.rpartition(".")[0] not in minors:
+        yield Fault(key, f"artifacts/catalog.yml knows Kubernetes {', '.join(sorted(minors))} only", example)
+    elif built and version != built and settings.cluster_artifacts_from != "upstream":
+        what = f"artifacts/go/recipes.yml builds {built}; another release can only come from upstream"
+        yield Fault(key, what, example, warning=settings.cluster_artifacts_from == "auto")
+
+
+@local_rule("cluster_node_cidr", *OF_PODS_AND_SERVICES)
+def networks_are_free_here(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    # A cluster that stands keeps what it has, and is not held up for a network that came later.
+    # Of one that shares addresses with the node network its own rule tells.
+    # Nor is one that was stopped before there was a note of its founding: its controllers are there.
+    nodes = Network(settings.cluster_node_cidr)
+    names = {machine.name for machine in members(settings, with_mirror=False) if machine.role == "controller"}
+    if names & around.existing:
+        return
+    given = {key: getattr(settings, key) for key in OF_PODS_AND_SERVICES if key not in around.founded}
+    keys = [key for key, network in given.items() if not Network(network).overlaps(nodes)]
+    claimed = list(around.claimed()) if keys else []
+    for key in keys:
+        found = [f"{claim['network']} ({claim['what']})" for claim in networks.in_the_way(given[key], claimed)]
+        if found:
+            others = _claimed({"cluster_node_cidr", *OF_PODS_AND_SERVICES} - {key}, settings)
+            what = f"shares addresses with {', '.join(found[:3])}, which this computer uses"
+            yield Fault((key,), what, works((key,), free_network(key, [*claimed, *others])))
+
+
+def _claimed(keys: Iterable[str], settings: Settings) -> list[networks.Claim]:
+    """Claim the networks of the page."""
+    return [{"network": getattr(settings, key), "what": key, "route": False} for key in keys]
+
+
+@local_rule("cluster_provider", "cluster_node_cidr")
+def virtualbox_allows_the_network(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    network = Network(settings.cluster_node_cidr)
+    allowed = [Network(text) for text in around.virtualbox_networks]
+    if around.provider == "virtualbox" and allowed and not any(network.subnet_of(other) for other in allowed):
+        what = f"VirtualBox allows host-only networks inside {', '.join(map(str, allowed))} only"
+        better = f'cluster_node_cidr: {next(iter(_small(allowed[0])))}, or a line "* {network}" in {VIRTUALBOX_CONF}'
+        yield Fault(("cluster_node_cidr",), what, better)
+
+
+def _small(network: Network) -> Iterable[Network]:
+    return network.subnets(new_prefix=max(24, network.prefixlen))
+
+
+@local_rule(*MACHINES)
+def memory_is_there(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    total, available = around.memory_total, around.memory_available
+    if around.provider == "hosts" or total is None or available is None:
+        return
+    machines = members(settings, with_mirror=around.with_mirror)
+    new = [machine for machine in machines if machine.name not in around.existing]
+    asked, least = sum(machine.memory for machine in new), sum(FLOOR[machine.role] for machine in new)
+    key = ("cluster_workers" if settings.cluster_workers.count else "cluster_controllers", "memory")
+    if max(machine.memory for machine in machines) > total:
+        for role, name in (("controller", "cluster_controllers"), ("worker", "cluster_workers")):
+            if any(machine.memory > total for machine in machines if machine.role == role):
+                what = f"one machine cannot have more than the {total} MiB of this computer"
+                yield Fault((name, "memory"), what, f"memory: {_memory_each(machines, total)}")
+    elif least > available:
+        what = f"{len(new)} machines need at least {least} MiB, but only {available} MiB are free here"
+        yield Fault((key[0], "count"), what, f"fewer machines, or {least - available} MiB more of free memory")
+    elif around.provider != "docker" and sum(machine.memory for machine in machines) > total:
+        what = f"all machines together get {sum(machine.memory for machine in machines)} MiB; this computer has {total}"
+        yield Fault(key, what, f"memory: {_memory_each(machines, total)}")
+    elif asked > available:
+        what = f"the machines may use {asked} MiB together, but {available} MiB are free here now"
+        yield Fault(key, what, f"memory: {_memory_each(new, available)}", warning=True)
+
+
+def _memory_each(machines: list[Member], available: int) -> int:
+    """Share ``available`` MiB out, as a multiple of 256 and never below what a controller needs."""
+    nodes = max(1, sum(machine.role != "mirror" for machine in machines))
+    mirrors = sum(machine.memory for machine in machines if machine.role == "mirror")
+    return max(FLOOR["controller"], (available - mirrors) // nodes // 256 * 256)
+
+
+@local_rule("cluster_artifacts_from")
+def disk_is_there(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    free = around.cache_free
+    most = LATER_RUN_GB if around.cache_filled else FIRST_RUN_GB[settings.cluster_artifacts_from]
+    if free is None or free >= most * GB:
+        return
+    used = 0 if around.cache_filled else around.cache_used()
+    needed = max(LATER_RUN_GB * GB, most * GB - used)
+    if free >= needed:
+        return
+    least = FIRST_RUN_GB["upstream"] * GB - used if settings.cluster_artifacts_from == "auto" else needed
+    what = (
+        f"{around.cache} has {free / GB:.1f} GB free; getting or building what the cluster is made of takes up to "
+        f"{needed / GB:.1f} GB there"
+    )
+    works_too = f"SLIPWAY_CACHE=/a/folder/with/{needed / GB:.0f}GB/free in the environment"
+    yield Fault(("cluster_artifacts_from",), what, works_too, warning=free >= max(least, LATER_RUN_GB * GB))

@@ -1,0 +1,67 @@
+"""Rules about what is installed: the parts, their gateway, and the releases that a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address as Address
+
+from ..mesh.manifests import port_fault
+from .addresses import address_inside, balancer_addresses, overlap
+from .form import Fault
+from .model import Settings, address_range, works
+from .rules import NETWORK_USERS, Surroundings, local_rule, rule
+
+_PARTS_OF_OTHERS = (
+    ("grafana", "monitoring", "its dashboards ask Prometheus (monitoring)"),
+    ("kiali", "istio", "it shows the mesh (istio)"),
+    ("kiali", "monitoring", "its graph asks Prometheus (monitoring)"),
+    ("tracing", "istio", "traces come from the mesh's proxies (istio)"),
+)
+
+
+@rule("cluster_parts")
+def parts_have_what_they_need(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_parts.istio and not settings.cluster_parts.metallb:
+        yield Fault(
+            ("cluster_parts", "istio"), "the gateway gets its address from MetalLB, which is off", "metallb: true"
+        )
+    for part, needed, why in _PARTS_OF_OTHERS:
+        if getattr(settings.cluster_parts, part) and not getattr(settings.cluster_parts, needed):
+            yield Fault(("cluster_parts", part), f"{why}, which is off", f"{needed}: true")
+
+
+@rule(*NETWORK_USERS, "cluster_gateway", "cluster_parts")
+def gateway_can_answer(settings: Settings) -> Iterator[Fault]:
+    gateway = settings.cluster_gateway
+    for index, port in enumerate(gateway.ports):
+        if port in gateway.ports[:index]:
+            ports = list(dict.fromkeys(gateway.ports))
+            yield Fault(("cluster_gateway", "ports"), f"has {port} twice", works(("cluster_gateway", "ports"), ports))
+        elif fault := port_fault(port, gateway.ports[:index]):
+            rest = [other for other in gateway.ports if other != port] or [80]
+            yield Fault(("cluster_gateway", "ports", index), fault, works(("cluster_gateway", "ports"), rest))
+    if not gateway.address or not settings.cluster_parts.istio:
+        return
+    address = Address(gateway.address)
+    ranges = [address_range(text) for text in balancer_addresses(settings)]
+    if not any(overlap(each, (address, address)) for each in ranges):
+        said = ", ".join(balancer_addresses(settings))
+        yield Fault(
+            ("cluster_gateway", "address"),
+            f"is none of cluster_metallb_addresses {said}",
+            works(("cluster_gateway", "address"), address_inside(settings)),
+        )
+
+
+@local_rule("cluster_releases", "cluster_parts")
+def releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    pages = settings.cluster_releases
+    if not pages:
+        return
+    # Every Vagrant command reads the cluster's page, and most list no release.
+    from ..release import listed as releases
+
+    on = settings.cluster_parts.model_dump()
+    for index, what, fix, warning in releases.faults(pages, around.root, parts_on=on, with_mirror=around.with_mirror):
+        key: tuple[str | int, ...] = ("cluster_releases",) if index is None else ("cluster_releases", index)
+        yield Fault(key, what, fix, warning=warning)
