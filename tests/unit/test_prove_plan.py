@@ -12,7 +12,7 @@ from slipway import prove
 from slipway.prove.planner import MOST_REQUESTS, STAGES
 from slipway.release import load
 from slipway.release import plan as planned
-from slipway.release.model import Faults
+from slipway.release.call_keys import Faults
 
 from tests.support.release import page, shipped
 from tests.support.releases import EXERCISED

@@ -10,7 +10,8 @@ from ..page.form import Fault, Form
 from ..page.read import Key, flow, names_a_secret
 from . import alerts, names, promql, retries
 from .access import PLAIN
-from .model import Metrics, Release, Service
+from .model import Release, Service
+from .monitoring_keys import Metrics
 from .names import Naming
 from .shape import Shape
 from .values import amount, milliseconds, prometheus_time

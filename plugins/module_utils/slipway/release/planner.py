@@ -13,10 +13,12 @@ from .access import Access
 from .checks import near, works
 from .environment import OWN_REGISTRY, Environment
 from .listed import repository
-from .model import HashKey, Metrics, Release, Service
+from .model import Release, Service
+from .monitoring_keys import Metrics
 from .names import Naming
 from .render import Object, render
 from .routing import Rules, fqdn
+from .routing_keys import HashKey
 from .shape import Shape
 from .spec import Spec
 from .values import milliseconds, prometheus_time, seconds_text, whole
