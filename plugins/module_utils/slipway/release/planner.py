@@ -10,9 +10,8 @@ from ..page.form import Fault
 from ..page.read import Key
 from . import alerts, certificate, dashboards, facts, limits, workload
 from .access import Access
-from .checks import near, works
 from .environment import OWN_REGISTRY, Environment
-from .listed import repository
+from .form import near, works
 from .model import Release, Service
 from .monitoring_keys import Metrics
 from .names import Naming
@@ -21,7 +20,7 @@ from .routing import Rules, fqdn
 from .routing_keys import HashKey
 from .shape import Shape
 from .spec import Spec
-from .values import milliseconds, prometheus_time, seconds_text, whole
+from .values import milliseconds, prometheus_time, repository, seconds_text, whole
 
 # Everything a release can consist of, in the order in which it is taken away.
 KINDS = (
