@@ -76,7 +76,8 @@ class ActionModule(ActionBase):
         from slipway.release import Environment, plan
         from slipway.release.between import has_users
         from slipway.release.judge import environment, secret_revisions, secret_values, strangers
-        from slipway.release.planner import declared_secrets, identity
+        from slipway.release.objects import identity
+        from slipway.release.planner import declared_secrets
         from slipway.release.transition import costs, due, kept_claims, refusals, transition
 
         spec = self._spec(arguments)

@@ -1,6 +1,7 @@
 """Checks of a release that concern more than one key: which there are, and in which order their faults are told.
 
-The checks themselves are in the files ``*_checks.py``, by subject.
+The checks are in the files ``*_checks.py``, by subject. Those of ``cluster_checks.py`` need a cluster: the planner asks
+them.
 """
 
 from __future__ import annotations
