@@ -16,7 +16,7 @@ from typing import Any
 from ..status.collect import PROMETHEUS, UnansweredError
 from . import envoy
 from .look import GATEWAY_NAMESPACE, MONITORING, Asked, is_ready, pods_of
-from .planner import callers
+from .routes import callers
 
 Json = dict[str, Any]
 # (namespace, pod, what) → what the proxy of the pod gives at that path of its administration interface, read as JSON.
