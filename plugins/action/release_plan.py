@@ -67,7 +67,8 @@ class ActionModule(ClusterAction):
         from slipway.release import Environment, plan
         from slipway.release.between import has_users
         from slipway.release.judge import environment, secret_revisions, secret_values, strangers
-        from slipway.release.planner import declared_secrets, identity
+        from slipway.release.objects import identity
+        from slipway.release.planner import declared_secrets
         from slipway.release.transition import costs, due, kept_claims, refusals, transition
 
         spec = self._spec(arguments)

@@ -52,14 +52,14 @@ class Pods:
 
 
 @dataclass
-class Cluster:
-    """Objects by identity, and ReplicaSets without an owner."""
+class There:
+    """What is there: objects by identity, and ReplicaSets without an owner."""
 
     objects: dict[str, Object] = field(default_factory=dict)
     orphans: list[Object] = field(default_factory=list)
 
-    def copy(self) -> Cluster:
-        return Cluster(dict(self.objects), list(self.orphans))
+    def copy(self) -> There:
+        return There(dict(self.objects), list(self.orphans))
 
     def environment(self, name: str, namespace: str) -> Environment:
         spaces = [item for item in self.objects.values() if item["kind"] == "Namespace"]
@@ -73,7 +73,7 @@ class Cluster:
         )
         return environment(found)
 
-    def micro(self, stage: Stage) -> Iterator[Cluster]:
+    def micro(self, stage: Stage) -> Iterator[There]:
         """Go through a stage, and give what is there after each part of it."""
         yield self.copy()
         for item in stage.remove_first:
@@ -97,17 +97,17 @@ class Cluster:
             yield self.copy()
 
 
-def planned(folder: Path, given: Page, cluster: Cluster | None = None) -> Plan:
+def planned(folder: Path, given: Page, cluster: There | None = None) -> Plan:
     """Plan a page, for a cluster where one is given."""
     spec = load(page(folder, given))
     name, namespace = spec.release.name, spec.release.namespace or spec.release.name
     return plan(spec, cluster.environment(name, namespace) if cluster else None)
 
 
-def released(folder: Path, given: Page) -> tuple[Cluster, Plan]:
+def released(folder: Path, given: Page) -> tuple[There, Plan]:
     """Give a cluster with a page on it, and nothing else."""
     made = planned(folder, given)
-    return Cluster({identity(item): item for item in made.objects}), made
+    return There({identity(item): item for item in made.objects}), made
 
 
 @dataclass
@@ -116,11 +116,11 @@ class Change:
 
     before: Plan
     after: Plan
-    start: Cluster
+    start: There
     stages: list[Stage]
     wrong: list[str] = field(default_factory=list)
 
-    def walk(self, *, until: int | None = None) -> Cluster:
+    def walk(self, *, until: int | None = None) -> There:
         """Go through the stages, and look at every moment of each. ``until``: stop, as a run that is killed."""
         there = self.start.copy()
         for stage in self.stages[:until]:
@@ -136,7 +136,7 @@ class Change:
 
     # What users and pods see.
 
-    def _look(self, name: str, first: Cluster, moments: list[Cluster]) -> None:
+    def _look(self, name: str, first: There, moments: list[There]) -> None:
         pods = list(self._pods(first, moments))
         seen: set[tuple[str, str]] = set()
         for moment in moments:
@@ -148,7 +148,7 @@ class Change:
                 seen |= {tuple(to.split(":")) for to in answer.shares if ":" in to}  # type: ignore[misc]
         self._calls(name, moments, pods, seen)
 
-    def _pods(self, first: Cluster, moments: list[Cluster]) -> Iterator[Pods]:
+    def _pods(self, first: There, moments: list[There]) -> Iterator[Pods]:
         """Give the pods that may be there during a stage; those of a Deployment that is new are not Ready for sure."""
         last = moments[-1]
         of_before = self._templates(self.before)
@@ -189,7 +189,7 @@ class Change:
     def _users(
         self,
         name: str,
-        moment: Cluster,
+        moment: There,
         pods: list[Pods],
         told: str,
         answer: Answer,
@@ -199,7 +199,7 @@ class Change:
         allowed: set[str] = set()
         steady = []
         for made in (self.before, self.after):
-            there = Cluster({identity(item): item for item in made.objects})
+            there = There({identity(item): item for item in made.objects})
             found = _routed(there, asked[0], asked[1], headers)
             if found is None or found.status:
                 return
@@ -215,7 +215,7 @@ class Change:
         if len(steady[0].shares) == 1 and steady[0].shares == steady[1].shares and answer.shares != steady[0].shares:
             self.wrong.append(f"{where} is moved from {steady[0].shares} to {answer.shares} without need")
 
-    def _serves(self, where: str, moment: Cluster, pods: Iterable[Pods], to: str) -> None:
+    def _serves(self, where: str, moment: There, pods: Iterable[Pods], to: str) -> None:
         """See that a destination has pods that are Ready, of its own version alone."""
         service, _, subset = to.partition(":")
         selected = [pod for pod in pods if _in_subset(moment, service, subset, pod.labels)]
@@ -232,7 +232,7 @@ class Change:
             if subset and pod.version != subset:
                 self.wrong.append(f"{where} leads to {to}, and finds pods of {pod.version}")
 
-    def _calls(self, name: str, moments: list[Cluster], pods: list[Pods], users: set[tuple[str, str]]) -> None:
+    def _calls(self, name: str, moments: list[There], pods: list[Pods], users: set[tuple[str, str]]) -> None:
         """Follow users down the chain: no call that its page makes is refused, and none meets another version."""
         reached, waiting = set(users), list(users)
         while waiting:
@@ -252,7 +252,7 @@ class Change:
         return sorted(set.intersection(*calls)) if calls else []
 
     def _call(
-        self, name: str, moment: Cluster, moments: list[Cluster], pods: list[Pods], pod: Pods, callee: str
+        self, name: str, moment: There, moments: list[There], pods: list[Pods], pod: Pods, callee: str
     ) -> Iterator[tuple[str, str]]:
         where = f"{name}: {pod.service} {pod.version} ({', '.join(sorted(pod.of))}) calls {callee}"
         answer = self._routed_call(moment, pod.labels, callee)
@@ -264,7 +264,7 @@ class Change:
             return
         allowed: set[str] = set()
         for made in (self.before, self.after):
-            there = Cluster({identity(item): item for item in made.objects})
+            there = There({identity(item): item for item in made.objects})
             for item in made.objects:
                 labels = labels_of(item) if item["kind"] == "Deployment" else {}
                 if (labels.get("app"), labels.get("slipway.io/version")) == (pod.service, pod.version):
@@ -281,7 +281,7 @@ class Change:
                         self.wrong.append(f"{where}, and {other.service} {other.version} refuses it")
             yield service, subset
 
-    def _routed_call(self, moment: Cluster, labels: dict[str, str], callee: str) -> Answer | None:
+    def _routed_call(self, moment: There, labels: dict[str, str], callee: str) -> Answer | None:
         hosts = {made.facts["services"][callee]["host"] for made in (self.before, self.after)
                  if callee in made.facts["services"]}  # fmt: skip
         for item in moment.objects.values():
@@ -290,7 +290,7 @@ class Change:
                 return answered(item, item["spec"]["hosts"][0], "/", {"method": "GET"}, labels)
         return None
 
-    def _copies(self, name: str, moments: list[Cluster], pods: list[Pods], users: set[tuple[str, str]]) -> None:
+    def _copies(self, name: str, moments: list[There], pods: list[Pods], users: set[tuple[str, str]]) -> None:
         """See that what gets only copies reaches nothing that answers users."""
         copied: set[tuple[str, str]] = set()
         for moment in moments:
@@ -309,7 +309,7 @@ class Change:
                             self.wrong.append(f"{name}: copies to {pod.service} {pod.version} are passed on to {to}")
 
 
-def change(folder: Path, before: Page, after: Page, cluster: Cluster | None = None) -> Change:
+def change(folder: Path, before: Page, after: Page, cluster: There | None = None) -> Change:
     """Plan the way from one page to another. ``cluster``: what a run that was killed has left."""
     start, first = released(folder, before)
     start = cluster or start
@@ -329,7 +329,7 @@ def _runs(item: Object) -> Object:
     return spec
 
 
-def _routed(moment: Cluster, host: str, path: str, headers: dict[str, str]) -> Answer | None:
+def _routed(moment: There, host: str, path: str, headers: dict[str, str]) -> Answer | None:
     found = [
         item
         for item in moment.objects.values()
@@ -351,7 +351,7 @@ def _routed(moment: Cluster, host: str, path: str, headers: dict[str, str]) -> A
     return served[0] if served else (answers[0] if answers else None)
 
 
-def _in_subset(moment: Cluster, service: str, subset: str, labels: dict[str, str]) -> bool:
+def _in_subset(moment: There, service: str, subset: str, labels: dict[str, str]) -> bool:
     if labels.get("app") != service:
         return False
     if not subset:
@@ -364,7 +364,7 @@ def _in_subset(moment: Cluster, service: str, subset: str, labels: dict[str, str
     return False
 
 
-def _let_in(moment: Cluster, labels: dict[str, str], account: str) -> bool:
+def _let_in(moment: There, labels: dict[str, str], account: str) -> bool:
     policies = [
         item
         for item in moment.objects.values()

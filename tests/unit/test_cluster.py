@@ -11,7 +11,7 @@ from slipway.cluster.client import BusyError, Cluster, UnansweredError
 from slipway.errors import SlipwayError
 from slipway.release.judge import MANAGED, OF_RELEASE, Found
 from slipway.release.look import Cluster as ReleaseCluster
-from slipway.release.planner import KINDS, OF_NAMESPACE
+from slipway.release.objects import KINDS, OF_NAMESPACE
 
 from tests.support.api import ApiServer, place
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.prove.verdicts import LOOK
+from slipway.prove.hints import LOOK
 from slipway.release import Plan, load, plan
 
 from tests.support.breaks import BREAKS, Break
@@ -68,8 +68,8 @@ def test_it_breaks_something_that_the_release_has(each: Break) -> None:
 @each_break
 def test_its_claim_is_one_that_is_asked(each: Break) -> None:
     facts = planned(each).facts
-    surroundings = {"mail_sink": True, "monitoring": True, "test_header": False}
-    made = prove.plan(facts, surroundings)
+    circumstances = {"mail_sink": True, "monitoring": True, "test_header": False}
+    made = prove.plan(facts, circumstances)
     states = {claim["state"] for claim in made["claims"] if claim["kind"] == each.claim}
     assert "asked" in states
     assert each.claim in LOOK

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.prove import verdicts
+from slipway.prove import answers as shown
 from slipway.release import load
 from slipway.release import plan as planned
 
@@ -360,12 +360,12 @@ def test_a_pod_that_may_be_of_two_services_is_nobodys() -> None:
         name: {"versions": {"v1": {"deployment": "w" * 58 + name, "label": "v1"}}} for name in ("front", "back")
     }
     answer = {"pods": [pod("w" * 58)], "chain": "front=v1"}
-    assert verdicts.hops({"services": services}, "/", answer) == [("?", pod("w" * 58))]
+    assert shown.hops({"services": services}, "/", answer) == [("?", pod("w" * 58))]
 
 
 def met(first: str, second: str, pods: list[str], chain: str = "") -> list[tuple[str, str]]:
     versions = {"v1": {"deployment": first, "label": "v1"}, "v2": {"deployment": second, "label": "canary"}}
-    return verdicts.hops({"services": {"web": {"versions": versions}}}, "/", {"pods": pods, "chain": chain})
+    return shown.hops({"services": {"web": {"versions": versions}}}, "/", {"pods": pods, "chain": chain})
 
 
 def test_a_withdrawn_version_keeps_nobody(tmp_path: Path) -> None:

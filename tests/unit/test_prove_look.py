@@ -10,7 +10,8 @@ import pytest
 from slipway import prove
 from slipway.errors import SlipwayError
 from slipway.prove import look
-from slipway.prove.planner import KINDS, _Planner
+from slipway.prove.planner import ASKED_BY, KINDS
+from slipway.prove.verdicts import JUDGED_BY
 
 from tests.support.prove import FakeCluster, gateway_service, ready_pod, service
 from tests.support.release import shipped
@@ -119,7 +120,9 @@ def test_claims_are_left_out_by_their_kind() -> None:
 def test_every_kind_of_claim_can_be_left_out() -> None:
     known = set(KINDS)
     assert {claim["kind"] for claim in FACTS["claims"]} <= known
-    assert all(hasattr(_Planner, f"_{kind.replace('-', '_')}") for kind in known)
+    assert set(ASKED_BY) == known
+    # Circuit breaking is read from the proxies alone.
+    assert set(JUDGED_BY) == known - {"circuit-breaking"}
 
 
 def test_what_a_run_has_left_is_seen() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.prove.planner import MOST_REQUESTS, STAGES
+from slipway.prove.questions import MOST_REQUESTS, STAGES
 from slipway.release import load
 from slipway.release import plan as planned
-from slipway.release.model import Faults
+from slipway.release.call_keys import Faults
 
 from tests.support.release import page, shipped
 from tests.support.releases import EXERCISED
@@ -515,7 +515,7 @@ def test_tools(tmp_path: Path, status: int, state: str) -> None:
     assert verdict(plan, "tool", {"status": status}).state == state
 
 
-def test_surroundings_that_nobody_knows_are_refused() -> None:
+def test_circumstances_that_nobody_knows_are_refused() -> None:
     with pytest.raises(TypeError, match="unknown: test_heder; there are"):
         prove.plan(shipped("hello").facts, {"test_heder": True})
 

@@ -23,7 +23,7 @@ from slipway.release.judge import (
     secret_values,
     strangers,
 )
-from slipway.release.planner import KINDS
+from slipway.release.objects import KINDS
 
 Object = dict[str, Any]
 

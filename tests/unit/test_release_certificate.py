@@ -9,7 +9,7 @@ import pytest
 from slipway.page.read import SettingsError
 from slipway.release import Environment, load, plan
 from slipway.release.certificate import GATEWAY_TLS, covers, names
-from slipway.release.model import Tls
+from slipway.release.routing_keys import Tls
 
 from tests.support.release import page
 

@@ -17,7 +17,7 @@ from slipway.page import schema
 from slipway.page.form import keys_of, map_of
 from slipway.page.read import SettingsError, read_page
 from slipway.release import load, plan
-from slipway.release.checks import FORM
+from slipway.release.form import FORM
 from slipway.release.model import Release
 
 from tests.support.release import RELEASES, one, page, problems

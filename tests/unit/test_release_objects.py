@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from slipway.release import Plan, identity, load, plan
-from slipway.release.planner import KINDS
+from slipway.release.objects import KINDS
 from slipway.release.render import TEMPLATES, render, to_json
 
 from tests.support.release import RELEASES, at, names, one, page, shipped

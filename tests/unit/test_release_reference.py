@@ -8,7 +8,8 @@ import pytest
 import yaml
 from slipway.page.form import keys_of
 from slipway.release import load, plan, reference
-from slipway.release.model import Release, Service, VersionOf
+from slipway.release.model import Release, Service
+from slipway.release.workload_keys import VersionOf
 
 TEXT = reference.DOCUMENT.read_text(encoding="utf-8")
 

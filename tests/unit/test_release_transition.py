@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slipway.page.read import SettingsError
 from slipway.release.transition import MEANWHILE, _Transition, costs, due, kept_claims, refusals, transition
 
-from tests.support.moments import Change, Cluster, Page, change, planned, released
+from tests.support.moments import Change, Page, There, change, planned, released
 from tests.support.release import at
 
 IMAGE = "example.org/app:1.0"
@@ -346,7 +346,7 @@ def test_another_protocol_on_the_same_port_is_said_to_cost_requests(tmp_path: Pa
     assert "Service/shop/web speaks grpc on port 8080, where its present pods speak http" in said
 
 
-def of_before(cluster: Cluster) -> Cluster:
+def of_before(cluster: There) -> There:
     """Give a cluster as a Slipway has left it whose pods did not say their version by its name."""
     for item in cluster.objects.values():
         if item["kind"] == "Deployment":

@@ -11,6 +11,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from slipway.release import listed as releases
 from slipway.release.listed import Listed
+from slipway.release.values import repository
 
 ROOT = Path(__file__).parents[2]
 SMS = "releases/sms-checker.yml"
@@ -57,7 +58,7 @@ def found(*pages: str, root: Path = ROOT, mirror: bool = True, **on: Any) -> lis
     ],
 )
 def test_the_repository_of_an_image(image: str, name: str) -> None:
-    assert releases.repository(image) == name
+    assert repository(image) == name
 
 
 @pytest.mark.parametrize(

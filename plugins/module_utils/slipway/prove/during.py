@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from . import verdicts
+from . import answers
 from .agent import MOST_SECONDS
 from .given import HTTPS, Given, Hop
-from .planner import asked_at
+from .routes import asked_at
 from .verdicts import Verdict
 
 Json = dict[str, Any]
@@ -290,7 +290,7 @@ class _Judge:
 
     def _told(self, services: Json, order: list[list[str | None]], answer: Json) -> list[Hop]:
         known = {name: {"versions": versions} for name, versions in services.items()}
-        return verdicts.hops({"services": known, "signatures": {"": {"": order}}}, "", answer)
+        return answers.hops({"services": known, "signatures": {"": {"": order}}}, "", answer)
 
     def _split(self) -> set[str]:
         """Find the services of which more than one version may answer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..release.judge import owner
 from ..release.routing import cookie_pattern
-from .planner import covering
+from .routes import covering
 
 Json = dict[str, Any]
 Objects = Mapping[str, Sequence[Json]]

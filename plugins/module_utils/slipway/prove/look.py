@@ -19,7 +19,8 @@ from ..mesh.manifests import address_of
 from ..release.judge import MANAGED, owner
 from ..release.judge import hosts as hosts_of
 from . import past
-from .planner import HTTPS, KINDS
+from .planner import KINDS
+from .questions import HTTPS
 
 Json = dict[str, Any]
 

@@ -6,7 +6,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from . import stats, verdicts
+from . import stats
+from .answers import answers_of, hops, version_of
 
 Json = dict[str, Any]
 
@@ -23,7 +24,7 @@ def gathered(plan: Json, observations: Json) -> Json:
 
 
 def _answers(plan: Json, observations: Json, claim: Json) -> list[Json]:
-    return [answer for each, answer in verdicts.answers_of(plan, observations) if each["claim"] == claim["id"]]
+    return [answer for each, answer in answers_of(plan, observations) if each["claim"] == claim["id"]]
 
 
 def _routes(plan: Json) -> dict[str, str]:
@@ -45,9 +46,7 @@ def _shares(plan: Json, observations: Json) -> list[Json]:
             continue
         expect = claim["expect"]
         answers = _answers(plan, observations, claim)
-        seen = Counter(
-            verdicts.version_of(plan, expect["route"], answer) for answer in answers if answer.get("status") == 200
-        )
+        seen = Counter(version_of(plan, expect["route"], answer) for answer in answers if answer.get("status") == 200)
         total = sum(seen[version] for version in expect["shares"])
         for version, weight in expect["shares"].items():
             low, high = stats.clopper_pearson(seen[version], total)
@@ -63,9 +62,9 @@ def _chains(plan: Json, observations: Json) -> list[Json]:
     """Count caller's version by callee's version for each call."""
     counted: Counter[tuple[str, str, str, str]] = Counter()
     routes = _routes(plan)
-    for experiment, answer in verdicts.answers_of(plan, observations):
+    for experiment, answer in answers_of(plan, observations):
         if experiment["id"] in routes and answer.get("status") == 200:
-            met = verdicts.hops(plan, routes[experiment["id"]], answer)
+            met = hops(plan, routes[experiment["id"]], answer)
             for (caller, own), (callee, other) in pairwise(met):
                 counted[caller, callee, own, other] += 1
     made: dict[tuple[str, str], Json] = {}
@@ -94,9 +93,9 @@ def _limits(plan: Json, observations: Json) -> list[Json]:
 def _latency(plan: Json, observations: Json) -> list[Json]:
     times: dict[str, list[float]] = {}
     routes = _routes(plan)
-    for experiment, answer in verdicts.answers_of(plan, observations):
+    for experiment, answer in answers_of(plan, observations):
         if experiment["id"] in routes and answer.get("status") == 200:
-            version = verdicts.version_of(plan, routes[experiment["id"]], answer)
+            version = version_of(plan, routes[experiment["id"]], answer)
             times.setdefault(version or "?", []).append(float(answer["ms"]))
     quantiles = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
     return [

@@ -17,7 +17,7 @@ from ..cluster.access import UnansweredError
 from ..status.collect import PROMETHEUS
 from . import envoy
 from .look import GATEWAY_NAMESPACE, MONITORING, Asked, is_ready, pods_of
-from .planner import callers
+from .routes import callers
 
 Json = dict[str, Any]
 # (namespace, pod, what) → what the proxy of the pod gives at that path of its administration interface, read as JSON.

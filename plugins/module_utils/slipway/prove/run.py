@@ -21,7 +21,7 @@ from typing import IO, Any
 from .agent import MOST_SECONDS
 from .jobs import PROGRAM, job, observed, stages
 from .past import Past
-from .planner import LAST
+from .questions import LAST
 from .reads import Reads
 
 Json = dict[str, Any]

@@ -4,7 +4,8 @@
 """
 
 from .environment import Environment
-from .planner import Plan, Step, identity, plan
+from .objects import identity
+from .planner import Plan, Step, plan
 from .spec import Spec, load
 
 __all__ = ["Environment", "Plan", "Spec", "Step", "identity", "load", "plan"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import promql, series
-from .model import Alert
+from .monitoring_keys import Alert
 from .names import Naming
 from .values import milliseconds, rate, whole
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import series
 from .alerts import Scope
-from .model import Dashboard
+from .monitoring_keys import Dashboard
 from .render import render
 
 # So begins what is said of a panel that has nothing to show when all is well.

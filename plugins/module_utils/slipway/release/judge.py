@@ -19,7 +19,7 @@ from ..page.read import Key
 from . import certificate
 from .between import labels_of, last_of, versions_by_label
 from .environment import Environment
-from .planner import KINDS, OF_NAMESPACE, identity
+from .objects import KINDS, OF_NAMESPACE, identity
 from .transition import stays
 from .workload import VERSION
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .alerts import Scope
-from .model import Limit
 from .names import Naming
 from .routing import expired_cookie, literal
+from .routing_keys import Limit
 from .values import bucket
 
 # Only used by requests that no limit is about, so it has to be there and must never be empty.

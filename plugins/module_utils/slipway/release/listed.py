@@ -13,6 +13,9 @@ from typing import Any
 from ..errors import SlipwayError
 from ..page.read import SettingsError
 from ..paths import ROOT
+from .shape import Shape
+from .spec import load
+from .values import repository
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,6 @@ def page_of(text: str, root: Path = ROOT) -> Path:
 
 def read(text: str, root: Path = ROOT) -> Listed:
     """Read a page. Raises SettingsError with all that is wrong with it."""
-    # Every Vagrant command reads the cluster's page, and most list no release.
-    from . import load
-    from .shape import Shape
-
     release = load(page_of(text, root)).release
     shape = Shape(release)
     images = [
@@ -60,13 +59,6 @@ def read(text: str, root: Path = ROOT) -> Listed:
 def hosts(pages: Iterable[str], root: Path = ROOT) -> list[str]:
     """Name all that the gateway has to answer for, sorted."""
     return sorted({host for page in pages for host in read(page, root).hosts})
-
-
-def repository(image: str) -> str:
-    """Give an image's name without tag and digest."""
-    name = image.partition("@")[0]
-    before, colon, after = name.rpartition(":")
-    return before if colon and "/" not in after else name
 
 
 def own_images(listed: Listed, catalog: Mapping[str, Any]) -> dict[str, list[str]]:

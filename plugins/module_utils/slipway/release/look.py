@@ -9,7 +9,7 @@ from ..cluster import client as cluster
 from ..cluster.client import MANAGER, stripped
 from ..errors import SlipwayError
 from .judge import MANAGED, OF_RELEASE, Found, Object, goes
-from .planner import KINDS, identity
+from .objects import KINDS, identity
 
 _OPTIONAL = "monitoring.coreos.com/"
 

@@ -19,10 +19,12 @@ from pydantic_core import PydanticUndefined
 from ..page.form import keys_of
 from ..page.read import flow
 from ..paths import ROOT
-from . import model, series
+from . import call_keys, keys, model, monitoring_keys, name_keys, routing_keys, series, storage_keys, workload_keys
 from .alerts import MEASURES
 from .names import PATTERNS
 
+# Where the maps of a page are.
+_MAPS = (model, keys, workload_keys, name_keys, call_keys, routing_keys, storage_keys, monitoring_keys)
 DOCUMENT = ROOT / "docs" / "release.md"
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -31,10 +33,11 @@ def tables() -> dict[str, list[list[str]]]:
     """Give every table by its name: rows of cells, the head first. Maps go by the names of their models."""
     maps = {
         name: kind
-        for name, kind in vars(model).items()
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == model.__name__
+        for module in _MAPS
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     }
-    made = {name: list(_keys(kind)) for name, kind in maps.items() if not issubclass(kind, model.Names)}
+    made = {name: list(_keys(kind)) for name, kind in maps.items() if not issubclass(kind, name_keys.Names)}
     made["Series"] = [
         ["Series", "Labels", "Unit", "What"],
         *([f"`{item.name}`", ", ".join(item.labels), item.unit, item.what] for item in series.ALL),
@@ -60,7 +63,7 @@ def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
 
 def _inherited(kind: type[BaseModel]) -> set[str | None]:
     """Give what the maps say that this one is made of: those have tables of their own."""
-    shared = (model.Workload, model.PathLimits, model.Names, model.ServiceNames)
+    shared = (workload_keys.Workload, routing_keys.PathLimits, name_keys.Names, name_keys.ServiceNames)
     return {
         declared.description
         for base in kind.__mro__[1:]
@@ -73,7 +76,7 @@ def _default(declared: FieldInfo) -> str:
     default = declared.default
     if default is PydanticUndefined:
         return "**needed**"
-    if isinstance(default, model.Short):
+    if isinstance(default, keys.Short):
         return f"`{flow(getattr(default, default.short))}`"
     if default is None or isinstance(default, BaseModel) or default in ({}, []):
         return ""
@@ -88,7 +91,7 @@ def _example(key: str, declared: FieldInfo) -> str:
 
 
 def _about(key: str) -> str:
-    declared = model.ReleaseNames.model_fields[key]
+    declared = name_keys.ReleaseNames.model_fields[key]
     return (declared.description or "").rstrip(".")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ..cluster.holdups import hints
 from ..page.form import Fault
 from ..page.read import Key
-from .checks import FORM
+from .form import FORM
 from .spec import Spec
 
 # What the message says is wrong of an object's kind, and the key of the page that it follows from.

@@ -13,8 +13,9 @@ from typing import Any
 
 from . import retries
 from .bands import Band, bands
-from .model import Route, Service
+from .model import Service
 from .names import Naming
+from .routing_keys import Route
 from .values import milliseconds, seconds_text, whole
 
 Rule = dict[str, Any]

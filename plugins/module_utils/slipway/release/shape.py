@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from .model import Release, Route, Service
+from .model import Release, Service
+from .routing_keys import Route
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from ..page.form import Fault, plain
 from ..page.read import Page, Problem, SettingsError, Sort, holds_a_secret, read_page, texts
-from .checks import FORM, examine
+from .checks import examine
+from .form import FORM
 from .model import Release
 
 PAGE = Sort(

@@ -14,7 +14,8 @@ from typing import Any
 from ..page.form import Fault
 from ..page.read import Key
 from .between import Between, applied, in_mesh, labels_of
-from .planner import Plan, identity
+from .objects import identity
+from .planner import Plan
 from .render import Object
 from .values import amount
 from .workload import VERSION

@@ -229,6 +229,13 @@ def _image(text: str) -> str:
     return text
 
 
+def repository(image: str) -> str:
+    """Give an image's name without tag and digest."""
+    name = image.partition("@")[0]
+    before, colon, after = name.rpartition(":")
+    return before if colon and "/" not in after else name
+
+
 def _host(text: str) -> str:
     if len(text) > 253 or not re.fullmatch(rf"{LABEL}(\.{LABEL})*", text):
         raise ValueError("must be a host name in lower case, without port or path")

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .model import EnvValue, Probe, Probes, Resources, Service, VersionOf
+from .model import Service
 from .names import Naming
 from .shape import Shape
 from .values import amount, milliseconds, whole
+from .workload_keys import EnvValue, Probe, Probes, Resources, VersionOf
 
 # On pods: the version by its name on the page, whatever their label "version" says, and the Deployment.
 VERSION = "slipway.io/version"

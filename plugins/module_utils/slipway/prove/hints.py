@@ -1,0 +1,23 @@
+"""Where to look when a claim failed."""
+
+from __future__ import annotations
+
+LOOK = {
+    "address": "kubectl -n istio-system get service istio-ingressgateway; MetalLB's pods in metallb-system",
+    "share": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: the weights, and the subsets' labels",
+    "default": "kubectl -n {namespace} get virtualservice -o yaml: the last rule of the path",
+    "sticky": "kubectl -n {namespace} get virtualservice -o yaml: its cookie's rules, and Set-Cookie",
+    "withdrawn": "kubectl -n {namespace} get virtualservice -o yaml: a rule for a version without weight",
+    "override": "kubectl -n {namespace} get virtualservice -o yaml: the first rules, by host, header or cookie",
+    "chain": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: sourceLabels; what the app forwards",
+    "shadow": "kubectl -n {namespace} get virtualservice -o yaml: mirrors of the service's rules",
+    "limit": "kubectl -n istio-system get envoyfilter -o yaml: its virtual host (host:port), and numTrustedProxies 0",
+    "tls": "kubectl -n {namespace} get gateway -o yaml; kubectl -n istio-system get secret,envoyfilter: certificate "
+    "and slipway-misdirected; prove_authority is the authority that is trusted",
+    "mtls": "kubectl -n {namespace} get peerauthentication -o yaml",
+    "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
+    "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
+    "tool": "kubectl get virtualservice -A; the tool's pods",
+    "metrics": "kubectl -n {namespace} get servicemonitor -o yaml; Prometheus, page Targets",
+}
+ELSEWHERE = "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: {kind} of {service}"

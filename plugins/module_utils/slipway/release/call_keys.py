@@ -1,0 +1,94 @@
+"""The keys that say how the mesh calls a service: retries, circuit breaking, load balancing, faults."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from ..page.form import Map, setting
+from .keys import Short
+from .routing_keys import HashKey
+from .values import Duration, Percent
+
+HttpReason = Literal["5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx"]
+GrpcReason = Literal["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"]
+
+
+class Retries(Short):
+    """How often the mesh asks again."""
+
+    short = "attempts"
+
+    attempts: int = setting(..., "Times it asks again; 0: never.", unit="times", example=2, ge=0, le=10)
+    per_try: Duration | None = setting(None, "Time that each may take.", example="2s")
+    reasons: list[Literal[HttpReason, GrpcReason]] | None = setting(
+        None,
+        "What it asks again after; without it connect-failure, refused-stream and gateway-error, for grpc "
+        "connect-failure, refused-stream, cancelled and unavailable.",
+        example=["gateway-error"],
+        min_length=1,
+    )
+    methods: Literal["safe", "idempotent", "all"] = setting(
+        "safe",
+        "Which requests it repeats after an answer or a broken connection. safe: GET, HEAD, OPTIONS, TRACE; "
+        "idempotent: PUT and DELETE too; all: others too, which may then be done twice. Else while nothing was sent.",
+        example="idempotent",
+    )
+
+
+class CircuitBreaking(Map):
+    """When the mesh stops asking a pod, or a service."""
+
+    connections: int = setting(100, "Connections to the service.", unit="connections", example=100, ge=1)
+    pending: int = setting(100, "Requests that may wait for one.", unit="requests", example=100, ge=1)
+    errors: int = setting(5, "Answers 5xx in a row that take a pod out.", unit="answers", example=5, ge=1)
+    interval: Duration = setting("10s", "Time between two looks.", example="10s")
+    out_for: Duration = setting("30s", "Time that a pod is out, times how often it was.", example="30s")
+    most_out: Percent = setting(50.0, "Share of the pods that may be out.", example="50%")
+
+
+class LoadBalancing(Short):
+    """How the pods of a version share the requests."""
+
+    short = "algorithm"
+
+    algorithm: Literal["round-robin", "least-requests", "random"] | None = setting(
+        None, "round-robin, least-requests or random.", example="least-requests"
+    )
+    hash: HashKey | None = setting(
+        None, "The same pod for the same header, cookie or address.", example={"cookie": "session", "ttl": "1h"}
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LoadBalancing:
+        if (self.algorithm is None) == (self.hash is None):
+            raise ValueError("must have either an algorithm or a hash")
+        return self
+
+
+class Delay(Map):
+    """Requests made slow."""
+
+    time: Duration = setting(..., "By how much.", example="2s")
+    share: Percent = setting(..., "Share of the requests.", example="5%")
+
+
+class Abort(Map):
+    """Requests answered with an error."""
+
+    status: int = setting(..., "Status of the answer.", unit="HTTP status", example=503, ge=400, le=599)
+    share: Percent = setting(..., "Share of the requests.", example="1%")
+
+
+class Faults(Map):
+    """Faults put in on purpose, to see what happens."""
+
+    delay: Delay | None = setting(None, "Requests made slow.", example={"time": "2s", "share": "5%"})
+    abort: Abort | None = setting(None, "Requests answered with an error.", example={"status": 503, "share": "1%"})
+
+    @model_validator(mode="after")
+    def _something(self) -> Faults:
+        if self.delay is None and self.abort is None:
+            raise ValueError("must have a delay, an abort, or both")
+        return self

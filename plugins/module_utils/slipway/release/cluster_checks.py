@@ -1,0 +1,109 @@
+"""Checks of a release against its cluster: what the cluster does not have, or has given to another release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..page.form import Fault
+from ..page.read import Key
+from . import certificate, limits
+from .environment import OWN_REGISTRY
+from .form import near, works
+from .maker import Maker
+from .values import repository
+
+
+def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
+    """Hold a plan against what is known of the cluster. ``places``: the key that each object's name comes from."""
+    environment, release = maker.environment, maker.shape.release
+    for key, host in maker.hosts():
+        owner = environment.hosts_taken.get(host)
+        # What holds it may be taken over, and holds it for this release then.
+        ours = release.adopt and set(environment.host_holders.get(host, [""])) <= set(places)
+        if owner and owner != maker.group and not ours:
+            fix = "another host, or -e release_hosts=another.local"
+            yield Fault(key, f"is {host}, which release {owner} answers on", fix)
+    yield from _gateway_ports(maker)
+    yield from certificate.faults(maker.shape, environment, maker.hosts())
+    for name, secret in release.secrets.items():
+        if secret.existing and environment.secrets is not None and name not in environment.secrets:
+            known = f"{near(name, sorted(environment.secrets))}, or " if environment.secrets else ""
+            fix = f"{known}{name}: {{keys: {{TOKEN: {{environment: API_TOKEN}}}}}}"
+            yield Fault(("secrets", name), f"does not exist in namespace {maker.namespace}", fix)
+    for name, volume in release.volumes.items():
+        classes, wanted = environment.storage_classes, volume.storage_class
+        if classes is not None and wanted is not None and wanted not in classes:
+            fix = f"storage_class: {near(wanted, sorted(classes))}" if classes else "cluster_parts: {storage: true}"
+            yield Fault(("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix)
+    yield from _images(maker)
+    yield from _taken(maker, places)
+
+
+def _gateway_ports(maker: Maker) -> Iterator[Fault]:
+    there, gateway = maker.environment.gateway_ports, maker.shape.release.gateway
+    if not there:
+        return
+    known = ", ".join(map(str, there))
+    plain = next((port for port in there if port != 443), None)
+    for index, port in enumerate(gateway.ports):
+        if port not in there:
+            fix = works(("gateway", "ports"), [plain]) if plain else _opened(there, port)
+            yield Fault(("gateway", "ports", index), f"is no port of the gateway, which has {known}", fix)
+    if gateway.tls and not gateway.use and 443 not in there:
+        what = f"needs port 443 of the gateway, which has {known}"
+        yield Fault(("gateway", "tls"), what, f"no tls, or {_opened(there, 443)}")
+
+
+def _images(maker: Maker) -> Iterator[Fault]:
+    """Find images that no registry has: those that nobody publishes, and that the mirror has not."""
+    known = maker.environment.images
+    if known is None:
+        return
+    mirrored = sorted(name for name in known if name.startswith(OWN_REGISTRY) and "@" not in name)
+    for service, declared, version in maker.versions():
+        own = declared.versions[version].image
+        image = own or declared.image or ""
+        key: Key = ("services", service, "versions", version, "image") if own else ("services", service, "image")
+        digest = image.partition("@")[2]
+        named = f"{repository(image)}@{digest}" if digest else image
+        if image.startswith(OWN_REGISTRY) and named not in known:
+            fix = f"image: {near(image, mirrored)}" if mirrored else "cluster_releases: [this page], then `make up`"
+            yield Fault(key, "is not on the mirror of this cluster, and nowhere else either", fix)
+
+
+def _taken(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
+    if maker.shape.release.adopt:
+        return
+    for name, key in places.items():
+        owner = maker.environment.objects_taken.get(name)
+        if owner and owner != maker.group:
+            fix = "-e release_namespace=another, or another name in names; adopt: true takes it over"
+            yield Fault(key, f"would make {name}, which is {owner}'s", fix)
+
+
+def warnings(maker: Maker) -> Iterator[str]:
+    """Say what is worth knowing about this cluster."""
+    environment, release = maker.environment, maker.shape.release
+    for limit in limits.declared(maker.naming):
+        bucket, pods = limit["bucket"], environment.gateway_replicas
+        if pods > 1:
+            yield (
+                f"limit {limit['rate']}: each of {pods} gateway pods counts for itself, so up to "
+                f"{bucket['max_tokens'] * pods} come through at once"
+            )
+    if added := certificate.due(maker.shape, environment, maker.hosts()):
+        yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
+    there = environment.secrets
+    for name in release.image_pull_secrets if there is not None else ():
+        if name not in (there or ()) and name not in release.secrets:
+            yield f"image_pull_secrets: namespace {maker.namespace} has no Secret {name}, so pulls go without it"
+    for tool in release.tools:
+        if tool in environment.missing_tools:
+            yield f"{tool} is not part of this cluster: {maker.shape.tool_hosts[tool]} will answer 503"
+    if not environment.monitoring and (release.alerts or any(s.metrics for s in maker.shape.services.values())):
+        yield "there is no monitoring in this cluster: alerts, dashboards and metrics are left out"
+
+
+def _opened(there: Iterable[int], port: int) -> str:
+    """Say how a cluster's gateway gets another port."""
+    return f"cluster_gateway: {{ports: {sorted([*there, port])}}} in group_vars/all/cluster.yml, then `make up`"

@@ -1,0 +1,111 @@
+"""Checks of metrics, alerts, mail and dashboards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..page.form import Fault
+from ..page.read import Key
+from . import alerts, promql
+from .form import near, works
+from .model import Service
+from .monitoring_keys import Metrics
+from .names import Naming
+from .shape import Shape
+from .storage_checks import key_is_there, no_secret
+
+
+def monitors_agree(shape: Shape) -> Iterator[Fault]:
+    """Refuse services that share a ServiceMonitor and are read in different ways."""
+    naming = Naming(shape)
+    first: dict[str, str] = {}
+    read = {
+        service: _read(declared.metrics, declared) for service, declared in shape.services.items() if declared.metrics
+    }
+    for service, how in read.items():
+        name, key = naming.found("monitor", service)
+        other = first.setdefault(name, service)
+        if read[other] != how:
+            what = f"makes ServiceMonitor {name} for {other} too, whose path, port or interval is another"
+            yield Fault(key, what, f"monitor: {name}-{service}")
+
+
+def _read(metrics: Metrics, service: Service) -> tuple[object, ...]:
+    """Say how a service's metrics are read; the port by the name it has in a Service."""
+    of_its_own = metrics.port not in (None, service.port)
+    return (metrics.path, metrics.interval, metrics.labels, "http-metrics" if of_its_own else service.protocol)
+
+
+def alerts_can_fire(shape: Shape) -> Iterator[Fault]:
+    """Refuse alerts and pictures of what does not exist."""
+    release = shape.release
+    scraped = [service.metrics for service in shape.services.values() if service.metrics]
+    silent = any(not metrics.exports for metrics in scraped)
+    exported = [] if silent else [name for metrics in scraped for name in metrics.exports]
+    for name, alert in release.alerts.items():
+        key: Key = ("alerts", name)
+        if alert.service is not None and alert.service not in shape.services:
+            yield Fault((*key, "service"), "is no service", f"service: {near(alert.service, shape.services)}")
+            continue
+        if alert.version is not None:
+            yield from _alert_version(shape, key, alert)
+        try:
+            if alert.when is not None:
+                alerts.condition(alert.when)
+            elif reason := alerts.unknown_series(str(alert.promql), exported, bool(scraped)):
+                yield Fault((*key, "promql"), reason, "when: errors > 5%")
+        except promql.PromqlError as exc:
+            yield Fault((*key, "promql"), f"is not PromQL: {exc}", f"promql: {_rate(shape)} > 5")
+        except ValueError as exc:
+            yield Fault((*key, "when"), str(exc), f"when: {alerts.example(str(alert.when))}")
+    for dashboard, declared in release.dashboards.items():
+        for index, panel in enumerate(declared.panels):
+            try:
+                reason = alerts.unknown_series(panel.query, exported, bool(scraped))
+            except promql.PromqlError as exc:
+                reason = f"is not PromQL: {exc}"
+            if reason:
+                where = ("dashboards", dashboard, "panels", index, "query")
+                yield Fault(where, reason, f"query: {_rate(shape)}")
+
+
+def _rate(shape: Shape) -> str:
+    """Write a query that this release has series for: of its own metrics where it has some."""
+    scraped = [service.metrics for service in shape.services.values() if service.metrics]
+    named = [name for metrics in scraped for name in metrics.exports if name.endswith("_total")]
+    if named or any(not metrics.exports for metrics in scraped):
+        return f"sum(rate({(named or ['app_requests_total'])[0]}[1m]))"
+    return f'sum(slipway:requests:rate1m{{namespace="{shape.namespace}"}})'
+
+
+def _alert_version(shape: Shape, key: Key, alert: Any) -> Iterator[Fault]:
+    if alert.service is None:
+        having = [service for service, declared in shape.services.items() if alert.version in declared.versions]
+        fix = f"service: {(having or list(shape.services))[0]}"
+        yield Fault((*key, "version"), "belongs to a service, and none is named", fix)
+    elif alert.version not in shape.services[alert.service].versions:
+        fix = f"version: {near(alert.version, shape.services[alert.service].versions)}"
+        yield Fault((*key, "version"), f"is no version of {alert.service}", fix)
+
+
+def mail_can_go(shape: Shape) -> Iterator[Fault]:
+    """Refuse mail that cannot be sent, and warn of mail that nothing would send."""
+    release = shape.release
+    mail = release.mail
+    if release.alertmanager and not mail:
+        what = "would send nothing: there is no mail"
+        yield Fault(("alertmanager",), what, "mail: {to: team@example.org, server: smtp.example.org:587}")
+    if mail and not release.alerts:
+        what = "has nothing to tell: there are no alerts"
+        yield Fault(("mail",), what, "alerts: {Errors: errors > 5%}", warning=True)
+    if not mail:
+        return
+    if mail.password:
+        if mail.password.secret not in release.secrets:
+            yield no_secret(("mail", "password", "secret"), mail.password.secret, release)
+        else:
+            yield from key_is_there(("mail", "password", "key"), mail.password.secret, mail.password.key, release)
+    if (mail.user is None) != (mail.password is None):
+        missing = "password" if mail.user else "user"
+        yield Fault(("mail", missing), "is missing: a server asks for both or none", works(("mail", missing)))

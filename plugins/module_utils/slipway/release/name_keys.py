@@ -1,0 +1,53 @@
+"""The keys that name the objects of a release, where they have to be others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..page.form import Map, setting
+
+_PATTERN_RULE = "must be lower-case letters, digits, hyphens and placeholders such as {service}"
+
+
+def _name(about: str, example: str) -> Any:
+    """Declare the name of an object, or a pattern for names."""
+    return setting(None, about, example=example, pattern=r"^[a-z0-9{}-]+$", rule=_PATTERN_RULE)
+
+
+class Names(Map):
+    """Names of the objects of one version; placeholders: {release} {namespace} {service} {version} {label}."""
+
+    deployment: str | None = _name("Deployment.", "{service}-{version}")
+    service_account: str | None = _name("ServiceAccount.", "{service}-{version}")
+    config: str | None = _name("ConfigMap of config.", "{service}-{version}")
+    version_service: str | None = _name("Service of one version alone (service_per_version).", "{service}-{version}")
+    policy: str | None = _name("AuthorizationPolicy.", "{service}-{version}")
+
+
+class ServiceNames(Names):
+    """Names of the objects of one service; placeholders: {release} {namespace} {service}."""
+
+    service: str | None = _name("Service.", "{service}")
+    virtual_service: str | None = _name("VirtualService for calls inside the mesh.", "{service}-vs")
+    destination_rule: str | None = _name("DestinationRule.", "{service}-dr")
+    monitor: str | None = _name("ServiceMonitor; services that name the same one share it.", "{service}")
+
+
+class ReleaseNames(ServiceNames):
+    """Names of the objects of the whole release, and patterns for those of its services and versions.
+
+    {unique} is {release}, followed by the namespace where that is neither ``default`` nor called like the release.
+    """
+
+    gateway: str | None = _name("Gateway.", "{release}")
+    entry: str | None = _name("VirtualService of the hosts.", "{release}-entry")
+    tool: str | None = _name("VirtualService of a tool; {tool}.", "{tool}-vs")
+    rate_limit: str | None = _name("EnvoyFilter of the limits, in the gateway's namespace.", "{unique}-rate-limit")
+    hash: str | None = _name("EnvoyFilter of hash stickiness, in the gateway's namespace.", "{unique}-hash")
+    rules: str | None = _name("PrometheusRule.", "{release}")
+    mail: str | None = _name("AlertmanagerConfig.", "{release}")
+    dashboards: str | None = _name(
+        "ConfigMap of the dashboards; with {dashboard} one for each.", "{release}-dashboards"
+    )
+    mtls: str | None = _name("PeerAuthentication.", "{release}")
+    tracing: str | None = _name("Telemetry.", "{release}")

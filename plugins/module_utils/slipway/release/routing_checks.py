@@ -1,0 +1,110 @@
+"""Checks of hosts, paths, ports of the gateway, and of what decides which version a client gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ..page.form import Fault
+from ..page.read import Key, flow
+from .form import near, works
+from .shape import Shape
+
+
+def routes_lead_somewhere(shape: Shape) -> Iterator[Fault]:
+    """Refuse paths that stand twice, and paths to what does not exist."""
+    seen: dict[str, str] = {}
+    for path, route in shape.release.routes.items():
+        tidy = path.rstrip("/") or "/"
+        if tidy in seen:
+            yield Fault(("routes", path), f"is the same path as {seen[tidy]}", f"one of the two: {tidy}: {route.to}")
+        seen[tidy] = path
+        if route.to not in shape.services:
+            what = "is no service of this release"
+            yield Fault(("routes", path, "to"), what, f"{path}: {near(route.to, shape.services)}")
+        elif route.version and route.version not in shape.users(route.to):
+            shadow = route.version in shape.shadows(route.to)
+            what = f"is {'a shadow of' if shadow else 'no version of'} {route.to}"
+            yield Fault(("routes", path, "version"), what, f"version: {near(route.version, shape.users(route.to))}")
+
+
+def sticky_can_tell(shape: Shape) -> Iterator[Fault]:
+    """Refuse cookies that cannot tell the versions apart."""
+    sticky = shape.release.sticky
+    yield from _values_fit(shape, ("sticky",), sticky.values, sticky.values.get, "cookie")
+    if sticky.set_by == "app" and sticky.by == "cookie" and sticky.cookie is None:
+        yield Fault(("sticky", "cookie"), "is missing: what does the app call it?", "cookie: canary-user")
+    other = shape.release.override.cookie
+    if other and sticky.by == "cookie" and other.name == shape.cookie:
+        what = "is the cookie of sticky too, so old clients would stay with versions that are withdrawn"
+        yield Fault(("override", "cookie"), what, f"cookie: {shape.release.name}-use")
+
+
+def overrides_can_tell(shape: Shape) -> Iterator[Fault]:
+    """Refuse overrides of unknown versions, and those that cannot tell versions apart."""
+    override = shape.release.override
+    known = shape.versions or list(dict.fromkeys(v for s in shape.services for v in shape.users(s)))
+    for host, version in override.hosts.items():
+        if version not in known:
+            what = "is no version that answers users"
+            yield Fault(("override", "hosts", host), what, f"{host}: {near(version, known)}")
+    for name, choice in (("header", override.header), ("cookie", override.cookie)):
+        if choice:
+            yield from _values_fit(shape, ("override", name), choice.values, choice.values.get, name)
+
+
+def _values_fit(
+    shape: Shape, key: Key, values: Mapping[str, str], value: Callable[[str, str], str], what: str
+) -> Iterator[Fault]:
+    known = shape.versions or list(dict.fromkeys(v for s in shape.services for v in shape.users(s)))
+    for version in values:
+        if version not in known:
+            fix = f"{near(version, known)}: {flow(values[version])}"
+            yield Fault((*key, "values", version), "is no version that answers users", fix)
+    seen: dict[str, str] = {}
+    for version in shape.versions:
+        text = value(version, version)
+        if text in seen:
+            where: Key = (*key, "values", version) if version in values else (*key, "values")
+            yield Fault(where, f"{text!r} is the {what}'s value for {seen[text]} too", f"{version}: {version}")
+        seen[text] = version
+
+
+def hosts_are_apart(shape: Shape) -> Iterator[Fault]:
+    """Refuse hosts that stand twice, and those that no client resolves."""
+    release = shape.release
+    seen: dict[str, str] = {}
+    every: list[tuple[Key, str]] = [(("hosts", index), host) for index, host in enumerate(release.hosts)]
+    every += [(("override", "hosts", host), shape.host(host)) for host in release.override.hosts]
+    every += [(("tools", name, "host"), host) for name, host in shape.tool_hosts.items()]
+    for key, host in every:
+        if "." not in host:
+            hosts = [each if "." in each else f"{each}.local" for each in release.hosts]
+            yield Fault(key, "is a host without a dot, which no client resolves", works(("hosts",), hosts))
+        elif host in seen:
+            yield Fault(key, f"is {host}, which stands at {seen[host]} too", f"one of the two, or another-{host}")
+        seen[host] = ".".join(map(str, key))
+
+
+def hash_is_one(shape: Shape) -> Iterator[Fault]:
+    """Refuse load balancing where sticky already hashes the requests."""
+    if not shape.release.sticky.hash:
+        return
+    for service in shape.entries:
+        if shape.minds(service) and shape.services[service].load_balancing:
+            what = "says how pods share requests, but sticky already hashes them, and a service has one way"
+            yield Fault(("services", service, "load_balancing"), what, "no load_balancing here, or sticky: cookie")
+
+
+def gateway_is_one(shape: Shape) -> Iterator[Fault]:
+    """Refuse ports of the gateway that contradict each other, and TLS of a Gateway that is not ours."""
+    gateway = shape.release.gateway
+    for index, port in enumerate(gateway.ports):
+        if port in gateway.ports[:index]:
+            ports = list(dict.fromkeys(gateway.ports))
+            yield Fault(("gateway", "ports", index), "is named twice", works(("gateway", "ports"), ports))
+        elif port == 443:
+            rest = [other for other in gateway.ports if other != 443] or [80]
+            yield Fault(("gateway", "ports", index), "is the port for https", f"ports: {flow(rest)}, and tls: {{}}")
+    if gateway.tls and gateway.tls.redirect and gateway.use:
+        what = "belongs to the Gateway that is used, which is not this release's"
+        yield Fault(("gateway", "tls"), what, "no tls, or no use")

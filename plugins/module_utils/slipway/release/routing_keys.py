@@ -1,0 +1,200 @@
+"""The keys that say which request gets where: gateway, paths, versions, limits, hosts of tools."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..page.form import Map, setting
+from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Short, Version
+from .values import LABEL, CookieName, CookieValue, Duration, HeaderName, HeaderValue, Host, Rate, Text, UrlPath
+
+_ADDRESS_RULE = "must be service.namespace:port"
+
+
+class Tls(Map):
+    """HTTPS at the gateway."""
+
+    secret: Label = setting(
+        "slipway-gateway-tls",
+        "Secret with the certificate, in the gateway's namespace.",
+        example="slipway-gateway-tls",
+        rule=LABEL_RULE,
+        names="Secret",
+    )
+    redirect: bool = setting(False, "Are clients of http sent to https?", example=True)
+
+
+class Gateway(Map):
+    """The door in the mesh's gateway."""
+
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = setting(
+        [80], "Ports for http.", example=[80, 8080], min_length=1
+    )
+    selector: dict[str, Text] = setting(
+        {"istio": "ingressgateway"}, "Labels of the gateway's pods.", example={"istio": "ingressgateway"}, min_length=1
+    )
+    tls: Tls | None = setting(None, "HTTPS on port 443 too; {} for the gateway's own certificate.", example={})
+    use: Annotated[str, Field(pattern=rf"^{LABEL}/{LABEL}$")] | None = setting(
+        None,
+        "A Gateway that exists, namespace/name, instead of one of the release.",
+        example="istio-system/shared",
+        rule="must be namespace/name",
+    )
+
+
+class Limit(Short):
+    """A rate of requests, and how many may come at once."""
+
+    short = "rate"
+
+    rate: Rate = setting(..., "How many in which time.", example="10/minute")
+    burst: int | None = setting(
+        None, "How many may come at once; without it the rate's number.", unit="requests", example=20, ge=1, le=10**6
+    )
+
+
+class PathLimits(Map):
+    """Limits of one path."""
+
+    per_client: Limit | None = setting(None, "For each client address.", example="10/minute")
+    total: Limit | None = setting(None, "For all clients together.", example="100/second")
+
+
+class Limits(PathLimits):
+    """Limits of the release's hosts. What is above is answered 429 by the gateway."""
+
+    clients: int = setting(
+        10000,
+        "Client addresses to remember; the one unseen for longest is forgotten first.",
+        unit="addresses",
+        example=10000,
+        ge=1,
+        le=10**6,
+    )
+
+
+class Route(Short):
+    """What a path leads to."""
+
+    short = "to"
+
+    to: Label = setting(..., "The service.", example="frontend", rule=LABEL_RULE)
+    version: Version | None = setting(
+        None,
+        "Version for requests that neither override nor cookie decide; without it the weights do.",
+        example="v1",
+        rule=LABEL_RULE,
+    )
+    rewrite: UrlPath | None = setting(None, "What the path becomes.", example="/")
+    limits: PathLimits = setting(PathLimits(), "Limits of this path.", example={"total": "100/second"})
+
+
+class HashKey(Map):
+    """What of a request decides where it goes: one of them."""
+
+    header: HeaderName | None = setting(None, "A header that clients send already.", example="x-user-id")
+    cookie: CookieName | None = setting(None, "A cookie.", example="session")
+    ttl: Duration | None = setting(
+        None, "The mesh sets the cookie, for that long, when a client has none.", example="1h"
+    )
+    address: bool = setting(False, "The client's address.", example=True)
+
+    @model_validator(mode="after")
+    def _one_key(self) -> HashKey:
+        if sum((self.header is not None, self.cookie is not None, self.address)) != 1:
+            raise ValueError("must have one of header, cookie and address")
+        if self.ttl and not self.cookie:
+            raise ValueError("has a ttl, which only a cookie can have")
+        return self
+
+
+class Sticky(Short):
+    """How a client stays with the version it got."""
+
+    short = "by"
+
+    by: Literal["cookie", "hash", "none"] = setting(
+        "cookie", "cookie: it carries the version; hash: of something it sends already; none: each request anew.",
+        example="cookie",
+    )  # fmt: skip
+    cookie: CookieName | None = setting(
+        None, "Name of the cookie; without it <release>-version.", example="canary-user"
+    )
+    set_by: Literal["mesh", "app"] = setting("mesh", "Who sets it.", example="app")
+    values: dict[Version, CookieValue] = setting(
+        {},
+        "Its value for each version; without it the version's name.",
+        example={"v1": "false", "v2": "true"},
+        rule=LABEL_RULE,
+    )
+    max_age: Duration = setting("1d", "How long the mesh's cookie lasts.", example="1d")
+    hash: HashKey | None = setting(None, "What is hashed, for by: hash.", example={"header": "x-user-id"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hash_says_it(cls, value: Any) -> Any:
+        return {"by": "hash", **value} if isinstance(value, dict) and "hash" in value else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Sticky:
+        if (self.by == "hash") != (self.hash is not None):
+            raise ValueError("must have a hash with by: hash, and only then")
+        if self.hash and self.hash.ttl:
+            raise ValueError("must not have a ttl: a version is picked before the mesh could set a cookie")
+        return self
+
+
+class Choice(Short):
+    """A header or cookie by which a client asks for a version."""
+
+    short = "name"
+
+    name: HeaderName = setting(..., "Its name.", example="x-version")
+    values: dict[Version, HeaderValue] = setting(
+        {}, "Its value for each version; without it the version's name.", example={"v2": "B"}, rule=LABEL_RULE
+    )
+
+
+class CookieChoice(Short):
+    """A cookie by which a client asks for a version."""
+
+    short = "name"
+
+    name: CookieName = setting(..., "Its name.", example="use-version")
+    values: dict[Version, CookieValue] = setting(
+        {}, "Its value for each version; without it the version's name.", example={"v2": "B"}, rule=LABEL_RULE
+    )
+
+
+class Override(Map):
+    """Ways for a client to ask for a version. They come before stickiness and weights."""
+
+    hosts: dict[Host, Version] = setting(
+        {},
+        "Hosts, each with the version it shows; a name without a dot stands before the first of hosts.",
+        example={"canary": "v2"},
+    )
+    header: Choice | None = setting(None, "A header.", example="x-version")
+    cookie: CookieChoice | None = setting(None, "A cookie.", example="use-version")
+
+
+class Tool(Short):
+    """A host that leads to a tool of the cluster."""
+
+    short = "host"
+
+    host: Host = setting(..., "The host; a name without a dot stands before the first of hosts.", example="grafana")
+    service: str | None = setting(
+        None,
+        "Where the tool answers; without it where this cluster has it.",
+        example="grafana.monitoring:80",
+        pattern=rf"^{LABEL}\.{LABEL}:[1-9][0-9]{{0,4}}$",
+        rule=_ADDRESS_RULE,
+    )
+    alias: ObjectName | None = setting(
+        None, "A Service of this name, in the release's namespace, that leads to it.", example="my-grafana",
+        rule=NAME_RULE,
+    )  # fmt: skip
+    name: Label | None = setting(None, "Name of the VirtualService.", example="grafana-vs", rule=LABEL_RULE)

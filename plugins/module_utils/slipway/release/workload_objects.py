@@ -1,0 +1,83 @@
+"""Objects of what runs: namespace, accounts, configuration, storage, Services and Deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from . import workload
+from .maker import Maker
+from .render import Object, render
+
+_POD_SECURITY = {
+    # istio-init sets up the pod's network, which is no business of a restricted pod; the app's own container is one.
+    "pod-security.kubernetes.io/enforce": "privileged",
+    "pod-security.kubernetes.io/warn": "restricted",
+    "pod-security.kubernetes.io/audit": "restricted",
+}
+
+
+def namespace(maker: Maker) -> list[Object]:
+    """Make the namespace, where it is not somebody else's."""
+    if maker.namespace in maker.environment.foreign_namespaces:
+        return []
+    return maker.make("namespace", maker.namespace, labels={**maker.labels, **_POD_SECURITY})
+
+
+def foundation(maker: Maker) -> Iterator[Object]:
+    """Make what pods need before they start: accounts, configuration, claims."""
+    configs: dict[str, dict[str, str]] = {}
+    for service, declared, version in maker.versions():
+        yield from maker.make("service-account", maker.naming.of("service_account", service, version))
+        if data := workload.config(declared, version):
+            configs[maker.naming.of("config", service, version)] = data
+    for name, data in configs.items():
+        yield from maker.make("config-map", name, data=data)
+    for name, volume in maker.shape.release.volumes.items():
+        if volume.size:
+            storage = {"size": volume.size, "access": volume.access, "storage_class": volume.storage_class}
+            yield from maker.make("claim", name, **storage)
+
+
+def services(maker: Maker) -> Iterator[Object]:
+    """Make the Services, and those that lead to tools."""
+    for service, declared in maker.shape.services.items():
+        labels = {**maker.labels, "app": service, "slipway.io/service": service}
+        name = maker.naming.of("service", service)
+        ports = workload.ports(declared, maker.environment.ports.get(name))
+        selector = workload.pods(maker.shape, service)
+        yield from maker.make("service", name, labels=labels, selector=selector, ports=ports)
+        for version in declared.versions if declared.service_per_version else ():
+            own = workload.pods(maker.shape, service, version)
+            name = maker.naming.of("version_service", service, version)
+            ports = workload.ports(declared, maker.environment.ports.get(name))
+            yield from maker.make("service", name, labels={**maker.labels, **own}, selector=own, ports=ports)
+    for tool, declared_tool in maker.shape.release.tools.items():
+        if declared_tool.alias:
+            host, port = maker.tool(tool)
+            yield from maker.make("alias", declared_tool.alias, host=host, port=port)
+
+
+def deployments(maker: Maker) -> Iterator[Object]:
+    """Make a Deployment of each version."""
+    for service, _, version in maker.versions():
+        revisions = maker.environment.secret_revisions
+        values = workload.deployment(maker.naming, service, version, maker.labels, revisions)
+        there = maker.environment.deployments.get(values["name"])
+        # It cannot be changed. One that no longer fits is another Deployment's, whose pods are taken over.
+        if there and there["version"] == version and there["selector"].items() <= values["pod_labels"].items():
+            values["selector"] = dict(there["selector"])
+        yield from render("deployment", **values)
+
+
+def around(maker: Maker) -> Iterator[Object]:
+    """Make what sees to the number of pods."""
+    for service, declared, version in maker.versions():
+        name = maker.naming.of("deployment", service, version)
+        scaling = workload.autoscaling(declared, version)
+        if scaling:
+            values = workload.scaling_values(scaling)
+            yield from maker.make("autoscaler", name, container=service, **values)
+        least = workload.min_available(declared, version)
+        if least:
+            selector = workload.pods(maker.shape, service, version)
+            yield from maker.make("disruption-budget", name, least=least, selector=selector)
