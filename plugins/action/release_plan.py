@@ -51,8 +51,7 @@ class ActionModule(ClusterAction):
     def _spec(self, arguments: dict[str, Any]) -> Any:
         """Read the page, from where the run was started or from the project's folder."""
         from slipway.paths import ROOT
-        from slipway.release import load
-        from slipway.release.spec import OVERRIDES
+        from slipway.release.spec import OVERRIDES, load
 
         page = Path(arguments["page"]).expanduser()
         if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
@@ -64,11 +63,11 @@ class ActionModule(ClusterAction):
 
     def _present(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         from slipway.cluster.client import stripped
-        from slipway.release import Environment, plan
+        from slipway.cluster.objects import identity
         from slipway.release.between import has_users
+        from slipway.release.environment import Environment
         from slipway.release.judge import environment, secret_revisions, secret_values, strangers
-        from slipway.release.objects import identity
-        from slipway.release.planner import declared_secrets
+        from slipway.release.planner import declared_secrets, plan
         from slipway.release.transition import costs, due, kept_claims, refusals, transition
 
         spec = self._spec(arguments)
@@ -234,8 +233,8 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
 
 def _difference(item: dict[str, Any], before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, str]:
     """Give what Ansible shows with --diff."""
+    from slipway.cluster.objects import identity
     from slipway.difference import written
-    from slipway.release import identity
 
     name = identity(item)
     return {"before": written(before), "after": written(after), "before_header": name, "after_header": name}

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from slipway.prove import past
-from slipway.release import load, plan
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.envoy import binary, free, inert, listener, running
 from tests.support.release import one, page

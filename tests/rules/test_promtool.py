@@ -11,7 +11,9 @@ import pytest
 import yaml
 from slipway.parts import dashboards
 from slipway.parts.rules import faults
-from slipway.release import Environment, load, plan
+from slipway.release.environment import Environment
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.promtool import have
 

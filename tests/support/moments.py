@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.release import Environment, Plan, identity, load, plan
+from slipway.cluster.objects import identity
 from slipway.release.between import labels_of
+from slipway.release.environment import Environment
 from slipway.release.judge import Found, environment
+from slipway.release.planner import Plan, plan
+from slipway.release.spec import load
 from slipway.release.transition import Stage, transition
 
 from .release import Answer, answered, page

@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 from slipway.page.read import Problem, SettingsError
-from slipway.release import Environment, Plan, load, plan
+from slipway.release.environment import Environment
+from slipway.release.planner import Plan, plan
+from slipway.release.spec import load
 
 RELEASES = Path(__file__).parents[2] / "releases"
 Object = dict[str, Any]

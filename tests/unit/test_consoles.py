@@ -113,7 +113,7 @@ def test_a_route_leads_to_its_service(role: str) -> None:
 
 
 def test_services_are_where_releases_look_for_tools() -> None:
-    from slipway.release import Environment
+    from slipway.release.environment import Environment
 
     known = Environment().tools
     for role in TEMPLATES:

@@ -12,7 +12,10 @@ import pytest
 import yaml
 from slipway.errors import SlipwayError
 from slipway.parts import dashboards
-from slipway.release import Environment, load, plan, promql, series
+from slipway.release import promql, series
+from slipway.release.environment import Environment
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.dashboards import SCHEMA, faults
 

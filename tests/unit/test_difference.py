@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 from ansible.template import trust_as_template
 from slipway.difference import written
-from slipway.release import load, plan
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.release import page
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from slipway import prove
 from slipway.prove.hints import LOOK
-from slipway.release import Plan, load, plan
+from slipway.release.planner import Plan, plan
+from slipway.release.spec import load
 
 from tests.support.breaks import BREAKS, Break
 from tests.support.istio import rendered

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from slipway.prove import during
 from slipway.prove.given import KINDS, Given, live, promised
-from slipway.release import Plan, load
-from slipway.release import plan as planned
 from slipway.release.judge import owner
+from slipway.release.planner import Plan
+from slipway.release.planner import plan as planned
+from slipway.release.spec import load
 
 from tests.support.release import RELEASES, page, shipped
 

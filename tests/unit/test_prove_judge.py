@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from slipway import prove
 from slipway.prove import answers as shown
-from slipway.release import load
-from slipway.release import plan as planned
+from slipway.release.planner import plan as planned
+from slipway.release.spec import load
 
 from tests.support.release import page, shipped
 

@@ -12,7 +12,8 @@ import pytest
 from slipway.errors import SlipwayError
 from slipway.prove import past
 from slipway.prove.look import total_limits
-from slipway.release import load, plan
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.release import one, page
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from slipway import prove
 from slipway.prove.questions import MOST_REQUESTS, STAGES
-from slipway.release import load
-from slipway.release import plan as planned
 from slipway.release.call_keys import Faults
+from slipway.release.planner import plan as planned
+from slipway.release.spec import load
 
 from tests.support.release import page, shipped
 from tests.support.releases import EXERCISED

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.release import load
-from slipway.release import plan as planned
+from slipway.release.planner import plan as planned
+from slipway.release.spec import load
 
 from tests.support.prove import Shop, gateway_service, ready_pod, served, service
 from tests.support.release import page

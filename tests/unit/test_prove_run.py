@@ -17,8 +17,8 @@ from slipway.prove import jobs, run
 from slipway.prove.reads import Reads
 from slipway.prove.report import place, write
 from slipway.prove.terminal import WIDTH, failures, summary
-from slipway.release import load
-from slipway.release import plan as planned
+from slipway.release.planner import plan as planned
+from slipway.release.spec import load
 from slipway.status.collect import PROMETHEUS
 
 from tests.support.prove import FakeCluster, Shop, ready_pod, served

@@ -19,8 +19,8 @@ import pytest
 from slipway.errors import SlipwayError
 from slipway.prove import agent, beside, during, hold, stream
 from slipway.prove.given import KINDS, live, promised
-from slipway.release import load
-from slipway.release import plan as planned
+from slipway.release.planner import plan as planned
+from slipway.release.spec import load
 
 from tests.support.api import place as place_of
 from tests.support.prove import FakeCluster, Shop, gateway_service, ready_pod

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.cluster.objects import identity
 from slipway.errors import SlipwayError
 from slipway.mesh.certificate import renew, told
 from slipway.page.read import SettingsError
-from slipway.release import identity
 from slipway.release import look as release_cluster
 from slipway.release.judge import Found, Object, owner, secret_values
 from slipway.release.render import render

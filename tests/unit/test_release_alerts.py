@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.release import Plan, load, plan, promql
+from slipway.release import promql
 from slipway.release.alerts import MEASURES, condition, example
+from slipway.release.planner import Plan, plan
+from slipway.release.spec import load
 
 from tests.support.release import at, one, page
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.cluster.client import stripped
-from slipway.release import identity
+from slipway.cluster.objects import identity
 from slipway.release.judge import (
     Claimant,
     Found,

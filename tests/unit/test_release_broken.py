@@ -11,7 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from slipway.page.read import Problem, SettingsError
-from slipway.release import Environment, load, plan
+from slipway.release.environment import Environment
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.fuzz import broken, changed, fuzz, judged, junk, keys
 from tests.support.release import RELEASES

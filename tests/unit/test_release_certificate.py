@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from slipway.page.read import SettingsError
-from slipway.release import Environment, load, plan
 from slipway.release.certificate import GATEWAY_TLS, covers, names
+from slipway.release.environment import Environment
+from slipway.release.planner import plan
 from slipway.release.routing_keys import Tls
+from slipway.release.spec import load
 
 from tests.support.release import page
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.release import load
+from slipway.release.spec import load
 
 from tests.support.release import page, problems
 

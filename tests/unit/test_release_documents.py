@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway.release import Plan
+from slipway.release.planner import Plan
 
 from apps.textcheck.metrics import Metric, Metrics
 from tests.support.release import RELEASES, at, names, one, shipped

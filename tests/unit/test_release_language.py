@@ -16,9 +16,10 @@ from slipway.errors import SlipwayError
 from slipway.page import schema
 from slipway.page.form import keys_of, map_of
 from slipway.page.read import SettingsError, read_page
-from slipway.release import load, plan
 from slipway.release.form import FORM
 from slipway.release.model import Release
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.release import RELEASES, one, page, problems
 

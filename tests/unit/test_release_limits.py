@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.release import Environment, Plan, load, plan
+from slipway.release.environment import Environment
+from slipway.release.planner import Plan, plan
+from slipway.release.spec import load
 
 from tests.support.release import at, names, one, page, shipped
 

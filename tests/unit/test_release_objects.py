@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway.release import Plan, identity, load, plan
+from slipway.cluster.objects import identity
 from slipway.release.objects import KINDS
+from slipway.release.planner import Plan, plan
 from slipway.release.render import TEMPLATES, render, to_json
+from slipway.release.spec import load
 
 from tests.support.release import RELEASES, at, names, one, page, shipped
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from slipway.page.read import SettingsError
-from slipway.release import Environment, Plan, load, plan
+from slipway.release.environment import Environment
+from slipway.release.planner import Plan, plan
+from slipway.release.spec import load
 
 from tests.support.release import RELEASES, at, names, one, page, shipped
 

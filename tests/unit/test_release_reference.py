@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 from slipway.page.form import keys_of
-from slipway.release import load, plan, reference
+from slipway.release import reference
 from slipway.release.model import Release, Service
+from slipway.release.planner import plan
+from slipway.release.spec import load
 from slipway.release.workload_keys import VersionOf
 
 TEXT = reference.DOCUMENT.read_text(encoding="utf-8")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from slipway.page.read import SettingsError
-from slipway.release import load, plan
+from slipway.release.planner import plan
 from slipway.release.refusals import faults
+from slipway.release.spec import load
 
 from tests.support.release import page
 

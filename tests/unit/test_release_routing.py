@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.release import Plan, load, plan
+from slipway.release.planner import Plan, plan
 from slipway.release.routing import cookie_pattern
+from slipway.release.spec import load
 
 from tests.support.release import ask, at, call, names, one, page, shipped
 

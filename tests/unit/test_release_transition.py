@@ -172,7 +172,7 @@ def test_a_run_that_was_killed_anywhere_goes_on_without_a_loss(tmp_path: Path, p
 
 
 def _name(item: dict[str, Any]) -> str:
-    from slipway.release import identity
+    from slipway.cluster.objects import identity
 
     return identity(item)
 

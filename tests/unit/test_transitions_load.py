@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.release import load as load_page
-from slipway.release import plan
+from slipway.release.planner import plan
+from slipway.release.spec import load as load_page
 
 from tests.support import transitions
 from tests.support.changing import release_name, steps

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.release import Environment, load, plan
+from slipway.release.environment import Environment
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.dashboards import faults, held
 from tests.support.kube import Kube, eventually

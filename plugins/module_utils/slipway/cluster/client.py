@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 
 from . import access
 from .access import BusyError, UnansweredError
+from .objects import Object, identity
 
 __all__ = ["BusyError", "Cluster", "Kind", "Object", "UnansweredError", "stripped"]
-
-Object = dict[str, Any]
 
 MANAGER = "slipway"
 _AT_ONCE = 6
@@ -96,8 +95,7 @@ class Cluster:
         version, kind, metadata = item["apiVersion"], item["kind"], item["metadata"]
         known = self.kind(version, kind)
         if known is None:
-            name = "/".join(part for part in (kind, metadata.get("namespace", ""), metadata["name"]) if part)
-            raise BusyError(f"{name}: this cluster does not know the kind {kind} of {version}")
+            raise BusyError(f"{identity(item)}: this cluster does not know the kind {kind} of {version}")
         return known.path(metadata.get("namespace") or "default", metadata["name"])
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:

@@ -10,12 +10,13 @@ from typing import Any
 import yaml
 
 from ..errors import SlipwayError
-from .client import Object
 
 try:
     from yaml import CSafeLoader as Loader
 except ImportError:
     from yaml import SafeLoader as Loader  # type: ignore[assignment]
+
+Object = dict[str, Any]
 
 _FIRST = ("Namespace", "CustomResourceDefinition", "PriorityClass")
 _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "CronJob", "Pod")

@@ -1,11 +1,5 @@
 """A release: one page in, objects of Kubernetes, of the mesh and of monitoring out.
 
-``load(path, overrides)`` reads the page, ``plan(spec, environment)`` says what it comes to; neither asks a cluster.
+``spec.load`` reads the page, ``planner.plan`` says what it comes to; neither asks a cluster. ``look`` reads a cluster,
+``judge`` and ``transition`` say what has to change and in which order, ``stage`` does it.
 """
-
-from .environment import Environment
-from .objects import identity
-from .planner import Plan, Step, plan
-from .spec import Spec, load
-
-__all__ = ["Environment", "Plan", "Spec", "Step", "identity", "load", "plan"]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from .objects import KINDS, identity
+from ..cluster.objects import identity
+from .objects import KINDS
 from .planner import Plan
 from .render import Object
 from .retries import AGAIN

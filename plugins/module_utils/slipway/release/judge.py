@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
 from . import certificate
 from .between import labels_of, last_of, versions_by_label
 from .environment import Environment
-from .objects import KINDS, OF_NAMESPACE, identity
+from .objects import KINDS, OF_NAMESPACE
 from .transition import stays
 from .workload import VERSION
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..cluster import client as cluster
 from ..cluster.client import MANAGER, stripped
+from ..cluster.objects import identity
 from ..errors import SlipwayError
 from .judge import MANAGED, OF_RELEASE, Found, Object, goes
-from .objects import KINDS, identity
+from .objects import KINDS
 
 _OPTIONAL = "monitoring.coreos.com/"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..cluster.objects import identity
 from ..page.read import Key
 from . import certificate, cluster_checks, facts, mesh_objects, monitoring_objects, workload_objects
 from .environment import Environment
 from .maker import Maker
 from .model import Release
 from .names import Naming
-from .objects import KINDS, identity
+from .objects import KINDS
 from .render import Object
 from .shape import Shape
 from .spec import Spec

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
 from .between import Between, applied, in_mesh, labels_of
-from .objects import identity
 from .planner import Plan
 from .render import Object
 from .values import amount
