@@ -153,7 +153,7 @@ def test_a_check_of_a_cluster_that_is_still_to_be_made_plans_all_of_it(
     with pytest.raises(SlipwayError, match="make up"):
         planned(path, kubeconfig=nowhere)
     made = planned(path, kubeconfig=nowhere, pending=True)
-    assert {"Namespace//shop", "Service/shop/web", "Deployment/shop/web-v1"} <= changed(made)
+    assert {"Namespace/shop", "Service/shop/web", "Deployment/shop/web-v1"} <= changed(made)
     assert made["secrets_due"] == ["token"]
     assert (made["stages"].get("retire", []), made["warnings"][-1][:38]) == (
         [],

@@ -455,7 +455,8 @@ def test_releases_live_side_by_side() -> None:
 
 TIMED = """
 import sys, time
-from slipway.release import load, plan
+from slipway.release.planner import plan
+from slipway.release.spec import load
 times = []
 for _ in range(5):
     start = time.process_time()

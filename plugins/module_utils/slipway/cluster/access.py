@@ -122,13 +122,13 @@ def connect(options: Mapping[str, Any]) -> Any:
     with _LOCK:
         try:
             client = Client(_configuration(options))
-            _impersonate(client, options)
             _hold_certificates(client.rest_client.pool_manager.connection_pool_kw)
         except (ssl.SSLError, OSError, ValueError, urllib3.exceptions.HTTPError) as exc:
             raise SlipwayError(f"{_named(options)}: its certificates cannot be used: {exc}") from exc
         finally:
             # Ansible's workers end without the handler that removes these files, and they hold keys.
             kube_config._cleanup_temp_files()  # noqa: SLF001
+    _impersonate(client, options)
     return client
 
 
@@ -161,11 +161,12 @@ def asking(server: str) -> Iterator[None]:
 
 def _impersonate(client: Any, options: Mapping[str, Any]) -> None:
     """Ask in somebody else's name, where the options say so."""
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import unique_string
-
     if options.get("impersonate_user"):
         client.set_default_header("Impersonate-User", options["impersonate_user"])
-    for group in options.get("impersonate_groups") or []:
+    groups = options.get("impersonate_groups") or []
+    if groups:
+        from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import unique_string
+    for group in groups:
         client.set_default_header(unique_string("Impersonate-Group"), group)
 
 
