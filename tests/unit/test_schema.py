@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ SCHEMA = json.loads(schema.SCHEMA.read_text(encoding="utf-8"))
 
 
 def errors(values: Any) -> list[str]:
-    return [error.message for error in jsonschema.Draft7Validator(SCHEMA).iter_errors(values)]
+    return [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(values)]
 
 
 def test_the_file_is_fresh() -> None:
@@ -24,8 +25,10 @@ def test_the_file_is_fresh() -> None:
 
 
 def test_the_schema_is_one_and_needs_no_other_file() -> None:
-    jsonschema.Draft7Validator.check_schema(SCHEMA)
-    assert "$ref" not in schema.text()
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    references = re.findall(r'"\$ref": "([^"]*)"', schema.text())
+    assert references
+    assert {reference.rpartition("/")[0] for reference in references} == {"#/$defs"}
 
 
 def test_every_key_of_the_model_is_described() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from ..paths import ROOT
 from ..release.model import Release
@@ -25,41 +26,32 @@ PAGES: dict[str, tuple[str, type[BaseModel]]] = {
     "cluster": ("Slipway cluster", Settings),
     "release": ("Slipway release", Release),
 }
-# Values, in which a key called title is one of the page's.
-_VALUES = ("default", "examples", "const", "enum")
+
+
+class _Generator(GenerateJsonSchema):
+    """pydantic's own, without titles that it makes up of names, and with maps that take no other keys."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        """Leave titles out: editors would show them in the place of the key."""
+        return False
+
+    def model_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a map of the page."""
+        made = super().model_schema(schema)
+        made.pop("title", None)
+        return made
+
+    def dict_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a map whose keys have a pattern."""
+        made = super().dict_schema(schema)
+        return {"additionalProperties": False, **made} if "patternProperties" in made else made
 
 
 def schema(page: str = "cluster") -> dict[str, Any]:
-    """Make the schema: without references (editors differ in what they make of them) and without invented titles."""
+    """Make the schema of a page."""
     title, model = PAGES[page]
-    made = model.model_json_schema()
-    definitions = made.pop("$defs")
-    return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        **_inlined(made, definitions),
-        "title": title,
-    }
-
-
-def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_inlined(item, definitions) for item in node]
-    if not isinstance(node, dict):
-        return node
-    merged = dict(node)
-    if "$ref" in merged:
-        merged = {**definitions[merged.pop("$ref").rpartition("/")[2]], **merged}
-    if "patternProperties" in merged:
-        merged.setdefault("additionalProperties", False)
-    return {
-        key: value
-        if key in _VALUES
-        else {name: _inlined(item, definitions) for name, item in value.items()}
-        if key == "properties"
-        else _inlined(value, definitions)
-        for key, value in merged.items()
-        if key != "title"
-    }
+    made = model.model_json_schema(schema_generator=_Generator)
+    return {"$schema": _Generator.schema_dialect, **made, "title": title}
 
 
 def text(page: str = "cluster") -> str:
