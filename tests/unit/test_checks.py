@@ -1152,3 +1152,8 @@ def test_every_rule_of_the_page_is_asked_once() -> None:
     asked = [*checks.RULES, *checks.LOCAL_RULES]
     assert len(asked) == len(found) == len(set(asked))
     assert set(asked) == set(found)
+
+
+def test_a_node_network_without_room_for_a_machine_is_refused_and_no_traceback() -> None:
+    found = here({"cluster_node_cidr": "192.168.56.0/30"}, provider="docker").problems
+    assert "cluster_node_cidr" in {problem.key for problem in found}

@@ -255,10 +255,10 @@ def test_a_run_that_has_to_wait_says_so_once(tmp_path: Path) -> None:
     inside = threading.Event()
 
     def second() -> None:
-        with debian.locked(tmp_path / "root.tar.lock", said.append):
+        with debian.alone(tmp_path / "root.tar.lock", said.append):
             inside.set()
 
-    with debian.locked(tmp_path / "root.tar.lock", said.append):
+    with debian.alone(tmp_path / "root.tar.lock", said.append):
         waiting = threading.Thread(target=second)
         waiting.start()
         assert not inside.wait(0.3)

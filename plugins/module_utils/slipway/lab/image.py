@@ -8,7 +8,6 @@ same bytes.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import io
 import os
@@ -18,12 +17,12 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artifacts.cache import default_root
+from ..artifacts.cache import default_root, locked
 from ..errors import SlipwayError
 from ..paths import ROOT
 from . import docker
@@ -132,7 +131,7 @@ def make(recipe: Recipe, cache_root: Path, progress: Progress) -> Path:
     if target.exists():
         return target
     roots.mkdir(parents=True, exist_ok=True)
-    with locked(roots / f"{target.name}.lock", progress):
+    with alone(roots / f"{target.name}.lock", progress):
         if target.exists():
             return target
         for stale in roots.glob(f".{target.name}.*"):
@@ -236,16 +235,11 @@ def ask(*command: str) -> list[str]:
     return ended.stdout.splitlines() if ended.returncode == 0 else []
 
 
-@contextmanager
-def locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock file ``path``; say so once when another run has it. The kernel frees it when we are killed."""
-    with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(f"another run is at work on {path.name.removesuffix('.lock')}: waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def alone(path: Path, progress: Progress) -> AbstractContextManager[None]:
+    """Hold the lock file ``path``; say so once when another run has it."""
+    return locked(
+        path, lambda: progress(f"another run is at work on {path.name.removesuffix('.lock')}: waiting for it")
+    )
 
 
 # --- container nodes ----------------------------------------------------------------------------------------
@@ -297,7 +291,7 @@ def ensure_node_image(root: Path, cache_root: Path, progress: Progress, system: 
     if has_image(tag):
         return tag
     tar = make(node_recipe(root, system), cache_root, progress)
-    with locked(cache_root / "roots" / f"{tag.replace(':', '-')}.lock", progress):
+    with alone(cache_root / "roots" / f"{tag.replace(':', '-')}.lock", progress):
         if not has_image(tag):
             progress(f"node image {tag}: handing it to Docker")
             changes = [word for change in IMAGE_CHANGES for word in ("--change", change)]

@@ -111,7 +111,7 @@ def memory_is_there(settings: Settings, around: Surroundings) -> Iterator[Fault]
     new = [machine for machine in machines if machine.name not in around.existing]
     asked, least = sum(machine.memory for machine in new), sum(FLOOR[machine.role] for machine in new)
     key = ("cluster_workers" if settings.cluster_workers.count else "cluster_controllers", "memory")
-    if max(machine.memory for machine in machines) > total:
+    if max((machine.memory for machine in machines), default=0) > total:
         for role, name in (("controller", "cluster_controllers"), ("worker", "cluster_workers")):
             if any(machine.memory > total for machine in machines if machine.role == role):
                 what = f"one machine cannot have more than the {total} MiB of this computer"

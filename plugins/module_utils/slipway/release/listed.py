@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import SlipwayError
 from ..page.read import SettingsError
-from ..paths import ROOT
+from ..paths import ROOT, user_path
 from .shape import Shape
 from .spec import load
 from .values import repository
@@ -35,7 +35,7 @@ class Listed:
 
 def page_of(text: str, root: Path = ROOT) -> Path:
     """Find a page: absolute, ``~/…``, or from the checkout."""
-    return root / Path(text).expanduser()
+    return user_path(root, text)
 
 
 def read(text: str, root: Path = ROOT) -> Listed:
