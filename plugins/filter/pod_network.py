@@ -1,4 +1,4 @@
-"""Filters of playbooks/reach.yml; the answers come from slipway.parts.pod_network."""
+"""Filters of playbooks/phases/reach.yml; the answers come from slipway.parts.pod_network."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks/phases"
 ANNOUNCE = {"flannel.alpha.coreos.com/public-ip": "192.0.2.102"}
 
 

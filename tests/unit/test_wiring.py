@@ -296,6 +296,7 @@ def test_hosts_are_asked_whether_they_are_fit_for_their_role(provider: str, role
 
 def test_hosts_are_asked_right_after_the_settings_and_others_not_at_all() -> None:
     site = [play["import_playbook"] for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())]
-    assert site[:3] == ["validate.yml", "contact.yml", "artifacts.yml"]
-    tasks = [task for play in yaml.safe_load((ROOT / "playbooks/contact.yml").read_text()) for task in play["tasks"]]
+    assert site[:3] == ["phases/validate.yml", "phases/contact.yml", "phases/artifacts.yml"]
+    contact = yaml.safe_load((ROOT / "playbooks/phases/contact.yml").read_text())
+    tasks = [task for play in contact for task in play["tasks"]]
     assert [task["name"] for task in tasks if "slipway_provider == 'hosts'" not in task["when"]] == []
