@@ -321,7 +321,8 @@ def test_machines_know_each_other_by_name_and_the_controllers_by_that_of_the_api
 
 @pytest.mark.usefixtures("_plugins")
 def test_packages_come_from_the_mirror_and_on_the_mirror_from_its_disk() -> None:
-    bundle = {"id": "0", "packages": {"bookworm": {"path": "apt/bookworm"}, "trixie": {"path": "apt/trixie"}}}
+    packages = {suite: {"path": f"apt/{suite}", "names": [], "sha256": ""} for suite in ("bookworm", "trixie")}
+    bundle = {"id": "0", "packages": packages}
     given: dict[str, Any] = {"slipway_bundle": bundle, "inventory_hostname": "node-1"}
     assert wired("host_apt_repositories", **given) == {
         "bookworm": "http://192.0.2.10/apt/bookworm/",
