@@ -376,6 +376,11 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
         "slipway_node": {"kubernetes": {"joined": True}},
     }
     assert wired("artifacts_parts", **given) == ["kubernetes", "flannel", "mirror", "tools"]
+    node = {**given, "inventory_hostname": "node-1"}
+    assert wired("host_network_modules", **node) == ["vxlan"]
+    assert list(wired("host_network_sysctls", **node)) == ["net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables"]
+    mirror = {**given, "inventory_hostname": "mirror-1"}
+    assert (wired("host_network_modules", **mirror), wired("host_network_sysctls", **mirror)) == ([], {})
     assert wired("flannel_image", **given) == "ghcr.io/flannel:v1"
     assert wired("flannel_running", **given) is True
     assert wired("flannel_cni_folder", **given) == "/etc/cni/slipway.d"
