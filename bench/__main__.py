@@ -200,7 +200,7 @@ def slipway(machines: list[dict[str, Any]]) -> dict[str, Any]:
     answer_dns(config, nodes)
     ready = time.monotonic()
     mesh = json.dumps({"istio_wait": False, "cluster_parts": {**off, "metallb": True, "istio": True}})
-    steps = (f"playbooks/{name}.yml" for name in ("mesh", "balancer", "ready"))
+    steps = (f"playbooks/phases/{name}.yml" for name in ("mesh", "balancer", "ready"))
     playbook("slipway-mesh", *steps, f"--extra-vars={mesh}", SLIPWAY_TIMES=str(times["mesh"]))
     answer_gateway()
     answered = time.monotonic()

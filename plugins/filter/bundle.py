@@ -32,8 +32,14 @@ def _explained(answer: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class FilterModule:
-    """`manifest | bundle_files(names, prefix)`, `manifest | bundle_images(names)` and `manifest | bundle_hosts`."""
+    """`manifest | bundle_files(names, prefix)`, and the like."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        answers = (manifest.bundle_files, manifest.bundle_images, manifest.bundle_hosts)
+        answers = (
+            manifest.bundle_files,
+            manifest.bundle_images,
+            manifest.bundle_packages,
+            manifest.bundle_hosts,
+            manifest.image_references,
+        )
         return {answer.__name__: _explained(answer) for answer in answers}

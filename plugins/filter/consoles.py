@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from slipway.parts import consoles
@@ -12,7 +12,8 @@ name: consoles_on
 short_description: Name the consoles that the page wants and the bundle can give
 description:
   - Grafana, Kiali, Headlamp and tracing are parts whose images cannot all be built from packages.
-  - Beside it is consoles_told, which says in one line what is left out and why.
+  - Beside it are consoles_told, which says in one line what is left out and why, and
+    consoles_hosts, which gives the host of each (of their names and that of the cluster).
 options:
   _input: {description: The page's cluster_parts., type: dict, required: true}
   manifest: {description: "The bundle's manifest, as in .slipway/bundle.json.", type: dict, required: true}
@@ -30,5 +31,5 @@ _value: {description: Names of roles., type: list, elements: str}
 class FilterModule:
     """Filters of this file."""
 
-    def filters(self) -> dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any]]:
-        return {"consoles_on": consoles.on, "consoles_told": consoles.told}
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"consoles_on": consoles.on, "consoles_told": consoles.told, "consoles_hosts": consoles.hosts}

@@ -83,13 +83,13 @@ def faults(
         what = "; ".join(f"{port} for {', '.join(askers)}" for port, askers in answers.items())
         told.append(f"{name} does not answer on {what}.")
     if silent:
-        sources = list(networks)
+        sources, (*first, last) = list(networks), PORTS["controller"]
         told.append(
             "A firewall on these machines or between them keeps nodes apart. What works on each of them, with ufw: "
             + "; ".join(f"sudo ufw allow from {source}" for source in sources)
             + ". With firewalld: "
             + "; ".join(f"sudo firewall-cmd --permanent --zone=trusted --add-source={source}" for source in sources)
-            + "; sudo firewall-cmd --reload. Between them: 6443/tcp, 10250/tcp and 8472/udp."
+            + f"; sudo firewall-cmd --reload. Between them: {', '.join(first)} and {last}."
         )
     return told
 

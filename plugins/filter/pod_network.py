@@ -1,10 +1,11 @@
-"""Filters of playbooks/reach.yml; the answers come from slipway.parts.pod_network."""
+"""Filters about the network of the pods; the answers come from slipway.parts and slipway.node."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from slipway.node import pod_network as contract
 from slipway.parts import pod_network
 
 DOCUMENTATION = r"""
@@ -14,6 +15,7 @@ description:
   - Gives what M(pod_network) asks from one node, out of all pods of the cluster.
   - Beside it are pod_network_ready (whether CoreDNS, and a pod on each of the nodes that have some, can be asked), and
     pod_network_troubles (of the results of M(pod_network) by node, what does not pass, and why that may be).
+  - pod_network_contract says what a pod network gives, by its name; an empty name stands for the one in use.
 options:
   _input: {description: Pods as the API gives them., type: list, elements: dict, required: true}
   node: {description: The node that asks., type: str, required: true}
@@ -49,11 +51,18 @@ def troubles(
     return pod_network.strangers(pods, nodes, pod_cidr) + pod_network.troubles(questions, answers)
 
 
+def agreed(name: str) -> dict[str, Any]:
+    """Say what a pod network gives, and which commands take a node out of it (``reset``); no name: the one in use."""
+    network = contract.NETWORKS[name] if name else contract.USED
+    return {**network, "reset": contract.reset(network)}
+
+
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         return {
+            "pod_network_contract": agreed,
             "pod_network_question": pod_network.question,
             "pod_network_ready": pod_network.askable,
             "pod_network_troubles": troubles,

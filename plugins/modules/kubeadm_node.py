@@ -83,7 +83,7 @@ from ansible.module_utils.slipway.node.kubeadm import (
     is_refused_for_predecessor,
     without_secrets,
 )
-from ansible.module_utils.slipway.node.state import CA, FLANNEL, KUBELET_CONF, RECORD, ca_sum, kubernetes_state, read
+from ansible.module_utils.slipway.node.state import CA, KUBELET_CONF, LEASE, RECORD, ca_sum, kubernetes_state, read
 
 RUN = "/run/slipway"
 LOG = "/var/log/slipway"
@@ -170,7 +170,7 @@ def main() -> None:
     if not os.path.exists(f"/{KUBELET_CONF}"):
         # Of a cluster before, which `kubeadm reset` leaves: pods would get addresses of the share that this node had there.
         with suppress(FileNotFoundError):
-            os.unlink(f"/{FLANNEL}")
+            os.unlink(f"/{LEASE}")
     save(record, json.dumps({"state": "started", "action": action}) + "\n", 0o644)
     while True:
         ignored, has_kubelet = module.params["ignore_preflight_errors"], os.path.exists(f"/{KUBELET_CONF}")

@@ -42,7 +42,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Listen where a kubelet and Flannel will
+- name: Listen where a kubelet and the pod network will
   port_probe:
     address: 192.0.2.101
     listen: [10250/tcp, 8472/udp]

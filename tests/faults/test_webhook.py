@@ -30,7 +30,7 @@ def closed(standing: Survivor) -> Iterator[Checkout]:
 
 
 def test_a_firewall_between_the_nodes_is_named(closed: Checkout) -> None:
-    refused = closed.playbook("playbooks/balancer.yml")
+    refused = closed.playbook("playbooks/phases/balancer.yml")
     assert refused.status
     assert refused.seconds < SOON
     end = refused.output.partition("FAILED on")[2]
@@ -40,4 +40,4 @@ def test_a_firewall_between_the_nodes_is_named(closed: Checkout) -> None:
 
 
 def test_without_it_the_same_run_passes(standing: Survivor) -> None:
-    assert standing.checkout.playbook("playbooks/balancer.yml").expect().total("changed") == 0
+    assert standing.checkout.playbook("playbooks/phases/balancer.yml").expect().total("changed") == 0

@@ -39,7 +39,7 @@ def test_hosts_get_into_the_certificate_and_connections_for_others_are_misdirect
         for name in ("redirect", "other"):
             assert "tls" in empty.kinds(name, "passed")
         # Neither the mesh nor the next run of a release takes a name out again.
-        empty.play("playbooks/mesh.yml", REDIRECT).expect()
+        empty.play("playbooks/phases/mesh.yml", REDIRECT).expect()
         assert asked(empty, "other.redirect.local", "other.redirect.local") == 200
     finally:
         empty.release(REDIRECT, release_state="absent", **OTHER)

@@ -48,7 +48,7 @@ class Stage:
         """Put the images of the examples on the mirror, tell the nodes, and put the mail sink into the cluster."""
         parts = ["kubernetes", "flannel", "mirror", "tools", *self.parts, "apps"]
         wanted = json.dumps({"artifacts_parts": parts})
-        books = (f"playbooks/{name}.yml" for name in ("artifacts", "mirror", "nodes"))
+        books = (f"playbooks/phases/{name}.yml" for name in ("artifacts", "mirror", "nodes"))
         self.checkout.playbook(*books, "-e", wanted, timeout=3600).expect()
         if mail:
             self.checkout.make("mail-sink", timeout=900, SMTP_PASSWORD=PASSWORD).expect()

@@ -75,7 +75,7 @@ def plugin(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(loaded, "RUN", str(tmp_path / "run"))
     monkeypatch.setattr(loaded, "LOG", str(tmp_path / "log"))
     monkeypatch.setattr(loaded, "RECORD", str(tmp_path / "record.json").lstrip("/"))
-    monkeypatch.setattr(loaded, "FLANNEL", str(tmp_path / "subnet.env").lstrip("/"))
+    monkeypatch.setattr(loaded, "LEASE", str(tmp_path / "subnet.env").lstrip("/"))
     monkeypatch.setattr(loaded, "KUBELET_CONF", str(tmp_path / "kubelet.conf").lstrip("/"))
     monkeypatch.setattr(loaded, "ca_sum", lambda _text: "sum")
     monkeypatch.setattr(loaded, "PAUSE", 0)

@@ -9,14 +9,17 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from slipway.node.pod_network import USED
 
-PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks/phases"
 ANNOUNCE = {"flannel.alpha.coreos.com/public-ip": "192.0.2.102"}
 
 
 def holds(condition: Any, **variables: Any) -> bool:
     conditions = condition if isinstance(condition, list) else [condition]
-    templar = Templar(loader=DataLoader(), variables={"ansible_check_mode": False, **variables})
+    templar = Templar(
+        loader=DataLoader(), variables={"ansible_check_mode": False, "slipway_pod_network": USED, **variables}
+    )
     return all(templar.evaluate_conditional(trust_as_template(one)) for one in conditions)
 
 
@@ -55,5 +58,5 @@ def test_flannel_starts_anew_once_the_cluster_has_the_address_and_the_run_waits_
         outcome: dict[str, Any] = {"json": {"metadata": {"annotations": told_of}}}
         assert holds(told["until"], nodes_told=outcome, node_address="192.0.2.102") is there
     state = {"kubernetes": {"registered": True, "moved": True}}
-    assert holds(told["when"], slipway_node=state, nodes_flannel={"rc": 0})
-    assert not holds(told["when"], slipway_node=state, nodes_flannel={"rc": 1})
+    assert holds(told["when"], slipway_node=state, nodes_restarted={"rc": 0})
+    assert not holds(told["when"], slipway_node=state, nodes_restarted={"rc": 1})

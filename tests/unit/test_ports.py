@@ -89,10 +89,10 @@ def test_the_port_of_a_flannel_of_before_is_not_taken(
     free: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     port = next(one for one in free if one.endswith("udp"))
-    monkeypatch.setattr(ports, "VXLAN", port)
+    monkeypatch.setattr(ports, "POD_PORT", port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.bind((HERE, int(port.partition("/")[0])))
-        monkeypatch.setattr(ports, "FLANNEL_LINK", str(tmp_path / "flannel.1"))
+        monkeypatch.setattr(ports, "POD_LINK", str(tmp_path / "flannel.1"))
         assert bind(HERE, [port]) == ({}, [port])
         (tmp_path / "flannel.1").touch()
         assert bind(HERE, [port]) == ({}, [])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ def test_a_scenario_plays_its_role_twice(role: str) -> None:
 @each_role
 def test_a_scenario_converges_its_own_role(role: str) -> None:
     converge = (ROOT / "molecule" / role / "converge.yml").read_text()
-    assert re.search(rf"(?:-|role:|name:) {role}$|playbooks/{role}\.yml$", converge, re.M)
+    assert re.search(rf"(?:-|role:|name:) {role}$|playbooks/phases/{role}\.yml$", converge, re.M)
 
 
 def test_every_scenario_belongs_to_a_role() -> None:
@@ -187,3 +189,58 @@ def test_the_quick_start_is_what_the_end_to_end_tests_type() -> None:
     assert "make up" in rest
     script = "\n".join(rest)
     assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+# Documents named these as something to type before the phases had a folder of their own.
+BEFORE = {
+    "artifacts": "artifacts",
+    "balancer": "balancer",
+    "dashboards": "consoles",
+    "mesh": "mesh",
+    "metrics": "metrics",
+    "monitoring": "monitoring",
+    "nodes": "nodes",
+    "storage": "storage",
+    "tools": "tools",
+    "validate": "validate",
+    "workers": "workers",
+}
+
+
+@pytest.mark.parametrize(("name", "phase"), BEFORE.items())
+def test_what_was_typed_before_plays_the_phase(name: str, phase: str) -> None:
+    (play,) = yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text())
+    assert play["import_playbook"] == f"phases/{phase}.yml"
+    assert (ROOT / f"playbooks/phases/{phase}.yml").is_file()
+
+
+def test_site_plays_every_phase_and_releases_at_the_end() -> None:
+    played = [play["import_playbook"] for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())]
+    phases = sorted(f"phases/{path.name}" for path in ROOT.glob("playbooks/phases/*.yml"))
+    assert sorted(played) == ["finalization.yml", *phases]
+    assert played[-1] == "finalization.yml"
+
+
+def test_playbooks_that_are_named_are_there() -> None:
+    named = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in tracked()
+        if path.suffix in {".md", ".py", ".yml", ".j2", ""} and "unit" not in path.parts
+        for name in re.findall(r"(?<![\w/])playbooks/[\w/-]+\.yml", text_of(path))
+        if not (ROOT / name).is_file()
+    }
+    assert named == set()
+
+
+@pytest.mark.slow
+def test_ansible_finds_what_every_playbook_names() -> None:
+    paths = sorted(
+        path.relative_to(ROOT) for folder in ("playbooks", "playbooks/phases") for path in (ROOT / folder).glob("*.yml")
+    )
+    ansible = Path(sys.executable).with_name("ansible-playbook")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_"))}
+    done = subprocess.run(
+        [str(ansible), "--syntax-check", "finalization.yml", *map(str, paths)],
+        cwd=ROOT, env={**clean, "ANSIBLE_LOG_PATH": os.devnull}, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr

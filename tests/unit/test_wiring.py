@@ -296,6 +296,92 @@ def test_hosts_are_asked_whether_they_are_fit_for_their_role(provider: str, role
 
 def test_hosts_are_asked_right_after_the_settings_and_others_not_at_all() -> None:
     site = [play["import_playbook"] for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())]
-    assert site[:3] == ["validate.yml", "contact.yml", "artifacts.yml"]
-    tasks = [task for play in yaml.safe_load((ROOT / "playbooks/contact.yml").read_text()) for task in play["tasks"]]
+    assert site[:3] == ["phases/validate.yml", "phases/contact.yml", "phases/artifacts.yml"]
+    contact = yaml.safe_load((ROOT / "playbooks/phases/contact.yml").read_text())
+    tasks = [task for play in contact for task in play["tasks"]]
     assert [task["name"] for task in tasks if "slipway_provider == 'hosts'" not in task["when"]] == []
+
+
+PAGE: dict[str, Any] = {"cluster_name": "lab", "cluster_api_endpoint": ""}
+
+
+def test_machines_know_each_other_by_name_and_the_controllers_by_that_of_the_api_too() -> None:
+    controllers = [("192.0.2.100", "ctrl"), ("192.0.2.12", "ctrl-2")]
+    assert wired("host_machines", **PAGE) == [
+        *({"address": address, "names": [name, "api.lab.internal"]} for address, name in controllers),
+        {"address": "192.0.2.101", "names": ["node-1"]},
+        {"address": "192.0.2.10", "names": ["mirror-1"]},
+    ]
+    # A host may be both, and there may be neither workers nor a mirror.
+    both = {"controllers": ["ctrl"], "mirror": ["ctrl"]}
+    assert wired("host_machines", groups=both, **PAGE) == [
+        {"address": "192.0.2.100", "names": ["ctrl", "api.lab.internal"]}
+    ]
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_packages_come_from_the_mirror_and_on_the_mirror_from_its_disk() -> None:
+    packages = {suite: {"path": f"apt/{suite}", "names": [], "sha256": ""} for suite in ("bookworm", "trixie")}
+    bundle = {"id": "0", "packages": packages}
+    given: dict[str, Any] = {"slipway_bundle": bundle, "inventory_hostname": "node-1"}
+    assert wired("host_apt_repositories", **given) == {
+        "bookworm": "http://192.0.2.10/apt/bookworm/",
+        "trixie": "http://192.0.2.10/apt/trixie/",
+    }
+    given["inventory_hostname"] = "mirror-1"
+    assert wired("host_apt_repositories", **given)["trixie"] == "file:///srv/slipway/bundles/0/apt/trixie/"
+    assert wired("host_apt_repositories", groups={**GROUPS, "mirror": []}, **given) == {}
+
+
+@pytest.mark.parametrize(
+    ("facts", "known", "expected"),
+    [
+        # A playbook of a part alone: nothing was looked at, and all are expected.
+        ({}, [], ["ctrl", "ctrl-2", "node-1"]),
+        ({"ctrl": {"joined": True}, "ctrl-2": {"joined": True}, "node-1": {}}, ["ctrl", "ctrl-2"], ["ctrl", "ctrl-2"]),
+        # One that this run has joined, and one that could not be looked at.
+        ({"ctrl": {"joined": True}, "node-1": {"now": True}}, ["ctrl", "node-1"], ["ctrl", "node-1"]),
+        # Still in a cluster of before.
+        (
+            {"ctrl": {"joined": True, "ca": "new"}, "node-1": {"joined": True, "ca": "old"}},
+            ["ctrl", "node-1"],
+            ["ctrl"],
+        ),
+    ],
+)
+def test_nodes_that_are_in_are_expected_to_be_ready(
+    facts: dict[str, dict[str, Any]], known: list[str], expected: list[str]
+) -> None:
+    found = {}
+    for name, fact in facts.items():
+        node = {"joined": fact.get("joined", False), "controller": name != "node-1", "ca": fact.get("ca", "")}
+        found[name] = {"slipway_node": {"kubernetes": node}, **({"slipway_joined": True} if "now" in fact else {})}
+    assert wired("slipway_seen", found) == known
+    assert wired("slipway_nodes_expected", found) == expected
+    groups = {"controllers": GROUPS["controllers"]}
+    assert wired("slipway_nodes_expected", found, groups=groups) == [n for n in expected if n != "node-1"]
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> None:
+    given: dict[str, Any] = {
+        "cluster_name": "lab",
+        "cluster_api_endpoint": "",
+        "cluster_pod_cidr": "10.244.0.0/16",
+        "cluster_parts": {},
+        "cluster_releases": [],
+        "slipway_bundle": {
+            "images": {"flannel": {"name": "ghcr.io/flannel", "tag": "v1", "digest": "", "source": "built"}}
+        },
+        "slipway_node": {"kubernetes": {"joined": True}},
+    }
+    assert wired("artifacts_parts", **given) == ["kubernetes", "flannel", "mirror", "tools"]
+    node = {**given, "inventory_hostname": "node-1"}
+    assert wired("host_network_modules", **node) == ["vxlan"]
+    assert list(wired("host_network_sysctls", **node)) == ["net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables"]
+    mirror = {**given, "inventory_hostname": "mirror-1"}
+    assert (wired("host_network_modules", **mirror), wired("host_network_sysctls", **mirror)) == ([], {})
+    assert wired("flannel_image", **given) == "ghcr.io/flannel:v1"
+    assert wired("flannel_running", **given) is True
+    assert wired("flannel_cni_folder", **given) == "/etc/cni/slipway.d"
+    assert wired("flannel_api_endpoint", **given) == "api.lab.internal:6443"

@@ -44,7 +44,7 @@ def test_a_node_reaches_every_pod_under_an_address_of_its_own(host: Host, probes
 
 
 def test_every_pod_resolves_services(kube: Kube, probes: Probes, page: dict[str, Any]) -> None:
-    # The role ends when Flannel is there; that DNS has come up on it is waited for by playbooks/ready.yml.
+    # The role ends when Flannel is there; that DNS has come up on it is waited for by phase ready.
     eventually(
         lambda: kube("get", "deployment", "coredns", "--namespace=kube-system")["status"].get("readyReplicas"),
         seconds=120,

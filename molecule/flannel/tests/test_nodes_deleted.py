@@ -23,7 +23,7 @@ def play(host: Host, *playbooks: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))}
     command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", host.backend.ansible_inventory]
     done = subprocess.run(
-        [*command, *(ROOT / "playbooks" / name for name in playbooks)],
+        [*command, *(ROOT / "playbooks/phases" / name for name in playbooks)],
         cwd=ROOT,
         env=environment,
         check=False,

@@ -167,7 +167,7 @@ def test_a_setting_that_istio_does_not_know_is_refused_before_anything_is_applie
         ({"values": {"global": {"proxi": {}}}}, "values.global.proxi; did you mean proxy?"),
         ({"meshConfig": {"connectTimeout": "soon"}}, 'invalid duration "soon"'),
     ):
-        run = playbook("playbooks/mesh.yml", "-e", json.dumps({"istio_values": settings}))
+        run = playbook("playbooks/phases/mesh.yml", "-e", json.dumps({"istio_values": settings}))
         assert run.returncode != 0
         assert words in run.stdout, run.stdout[-2000:]
         assert "Traceback" not in run.stdout + run.stderr

@@ -108,6 +108,17 @@ def bundle_images(manifest: Mapping[str, Any], names: Iterable[str]) -> dict[str
     return {name: f"{item.name}:{item.tag}" for name, item in _find(read(manifest), "images", names).items()}
 
 
+def bundle_packages(manifest: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    """The apt repository of each suite: ``prefix`` and its path in the bundle."""
+    return {suite: f"{prefix}{held.path}/" for suite, held in read(manifest).packages.items()}
+
+
+def image_references(images: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Each image by its tag and by its digest, as a page may name it."""
+    return [text for image in images
+            for text in (f"{image['name']}:{image['tag']}", f"{image['name']}@{image['digest']}")]  # fmt: skip
+
+
 def bundle_hosts(manifest: Mapping[str, Any]) -> list[str]:
     """The registries of upstream that the bundle's images come from."""
     return sorted({image.name.partition("/")[0] for image in read(manifest).images.values()})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..node.pod_network import USED
 from .holdups import Signs, condition
 
 Object = Mapping[str, Any]
@@ -76,8 +77,9 @@ def not_reached(pods: Iterable[Object], service: str) -> str:
     )
     return (
         f"the pods behind {service} are Ready ({places}), and the API server does not reach them: packets between the "
-        "controller and that node get lost. Likely causes: a firewall closes 8472/udp (VXLAN) between nodes; a node's "
-        "address has changed and Flannel still has the old one; another CNI plugin has given the pod its address.\n"
-        "look at: kubectl --namespace kube-flannel get pods --output wide; on both machines: sudo nft list ruleset; "
-        "ip -details link show flannel.1"
+        "controller and that node get lost. Likely causes: a firewall closes "
+        f"{USED['port']} ({USED['carrier']}) between nodes; a node's address has changed and {USED['title']} still has "
+        "the old one; another CNI plugin has given the pod its address.\n"
+        f"look at: kubectl --namespace {USED['namespace']} get pods --output wide; on both machines: sudo nft list "
+        f"ruleset; ip -details link show {USED['link']}"
     )

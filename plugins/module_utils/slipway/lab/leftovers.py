@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ..node import pod_network
+
 Object = Mapping[str, Any]
 
 CONTROLLER = "node-role.kubernetes.io/control-plane"
@@ -60,9 +62,7 @@ def _steps(name: str, controller: bool | None, machine: bool, hosts: bool) -> tu
         # That takes its member out of etcd, too.
         steps.append(f"vagrant ssh {name} --command '{reset}'")
     if controller is not None and hosts:
-        steps.append(
-            f"on that machine, where it still is: {reset}; sudo ip link delete cni0; sudo ip link delete flannel.1"
-        )
+        steps.append(f"on that machine, where it still is: {pod_network.reset()}")
     if controller is not None:
         steps.append(f"kubectl delete node {name}")
     if machine:

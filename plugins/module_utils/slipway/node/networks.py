@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .pod_network import USED
+
 Network = ipaddress.IPv4Network
 Claim = Mapping[str, Any]
 
@@ -22,7 +24,7 @@ SPECIAL = {
     "240.0.0.0/4": "reserved addresses (240.0.0.0/4)",
 }
 # What Kubernetes and its pod network make on a machine, and what never leaves it.
-OWN_DEVICES = re.compile(r"(lo|cni\d*|flannel[.\d-].*|veth.*|kube-ipvs\d*)")
+OWN_DEVICES = re.compile(rf"(lo|{USED['devices']}|veth.*|kube-ipvs\d*)")
 # Two of these are a default route that a VPN has cut in halves.
 DEFAULT_HALF = 1
 

@@ -1,6 +1,6 @@
 """Whether machines reach each other's ports, before anything listens there that belongs to the cluster.
 
-Runs on the nodes (stdlib only). A port is written ``number/protocol``, as ``8472/udp``.
+Runs on the nodes (stdlib only). A port is written ``number/protocol``, as ``10250/tcp``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
-# What nodes ask of each other: the API, kubelets, and the pods' packets in VXLAN.
-PORTS = {"controller": ("6443/tcp", "10250/tcp", "8472/udp"), "worker": ("10250/tcp", "8472/udp")}
-VXLAN = "8472/udp"
+from .pod_network import USED
+
+# That of the pods' packets.
+POD_PORT = USED["port"]
+# What nodes ask of each other: the API, kubelets, and the pods' packets.
+PORTS = {"controller": ("6443/tcp", "10250/tcp", POD_PORT), "worker": ("10250/tcp", POD_PORT)}
 # The kernel keeps the port for it, also when `kubeadm reset` has run.
-FLANNEL_LINK = "/sys/class/net/flannel.1"
+POD_LINK = f"/sys/class/net/{USED['link']}"
 # Held by whoever listens; its number stands in it.
 LISTENER = "/run/slipway-ports"
 # Seconds for one try, and how many there are.
@@ -51,8 +54,8 @@ def bind(address: str, ports: Iterable[str]) -> tuple[Open, list[str]]:
             listener.close()
             if exc.errno != errno.EADDRINUSE:
                 raise
-            # A Flannel of before has left its link, and takes that up again.
-            if port != VXLAN or not os.path.exists(FLANNEL_LINK):
+            # A pod network of before has left its link, and takes that up again.
+            if port != POD_PORT or not os.path.exists(POD_LINK):
                 taken.append(port)
         else:
             listener.setblocking(False)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .networks import claims
+from .pod_network import USED
 
 CAP_SYS_RESOURCE = 24
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
@@ -25,8 +26,7 @@ SEAL = "etc/kubernetes/encryption/config.yml"
 CA = "etc/kubernetes/pki/ca.crt"
 API_SERVER = "etc/kubernetes/manifests/kube-apiserver.yaml"
 PLACED = "var/lib/slipway/artifacts.json"
-FLANNEL = "run/flannel/subnet.env"
-FLANNEL_ADDRESS = "flannel.alpha.coreos.com/public-ip"
+LEASE = USED["lease_file"]
 HOSTS_TEMPLATE = "etc/cloud/templates/hosts.debian.tmpl"
 # What keeps a machine's time, by the name of its process (which the kernel cuts at 15 characters).
 CLOCKS = ("chronyd", "ntpd", "systemd-timesyn")
@@ -168,33 +168,33 @@ def kubelet_version(record: str) -> str:
 
 
 def pod_cidr(environment: str) -> str:
-    """Read a node's pod network out of Flannel's ``FLANNEL_SUBNET=10.244.1.1/24``; ``""`` when it names none."""
-    found = re.search(r"^FLANNEL_SUBNET=(\S+)$", environment, re.MULTILINE)
+    """Read a node's share of the pod network out of its lease, ``key=10.244.1.1/24``; ``""`` when it names none."""
+    found = re.search(rf"^{USED['lease_key']}=(\S+)$", environment, re.MULTILINE)
     try:
         return str(ipaddress.ip_network(found.group(1), strict=False)) if found else ""
     except ValueError:
         return ""
 
 
-def registration(node: Mapping[str, Any] | None, flannel: bool, address: str) -> dict[str, bool | None]:
+def registration(node: Mapping[str, Any] | None, connected: bool, address: str) -> dict[str, bool | None]:
     """Tell whether the cluster has all that a node of it needs.
 
     ``node`` is the Node object, empty when there is none, None when there is no telling (as are the answers then);
-    ``flannel`` says that Flannel has run on this machine. ``registered``: the node is there, with what its kubelet and
-    Flannel write into it when they start; ``marked``: it is marked as a controller; ``moved``: the other nodes send
-    what is for its pods to another address than ``address``, which is the machine's now.
+    ``connected`` says that the pod network has run on this machine. ``registered``: the node is there, with what its
+    kubelet and the pod network write into it when they start; ``marked``: it is marked as a
+    controller; ``moved``: the other nodes send what is for its pods to another address than ``address``, which is the
+    machine's now.
     """
     if node is None:
         return {"registered": None, "marked": None, "moved": None}
     metadata = node.get("metadata", {})
     labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
-    reached = not flannel or "flannel.alpha.coreos.com/backend-data" in annotations
+    reached = not connected or USED["announced"] in annotations
     return {
         "registered": "kubernetes.io/hostname" in labels and reached,
         "marked": "node-role.kubernetes.io/control-plane" in labels,
-        # Whoever has set another one for Flannel means it.
-        "moved": FLANNEL_ADDRESS + "-overwrite" not in annotations
-        and annotations.get(FLANNEL_ADDRESS, address) != address,
+        # Whoever has set another one means it.
+        "moved": USED["address_set"] not in annotations and annotations.get(USED["address"], address) != address,
     }
 
 
@@ -241,7 +241,7 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "node": str(record.get("node", "")) if joined else "",
         "ca": ca if joined else "",
         "version": version if joined else "",
-        "pod_cidr": pod_cidr(read(os.path.join(root, FLANNEL))) if joined else "",
+        "pod_cidr": pod_cidr(read(os.path.join(root, LEASE))) if joined else "",
         "address": advertised(read(manifest)) if controller else "",
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Each is a part of the page and a role, and needs these images of artifacts/catalog.yml.
@@ -23,6 +23,11 @@ def on(parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
     """Give those of them whose images the bundle has: these are installed."""
     left = left_out(parts, manifest)
     return [name for name in wanted(parts) if name not in left]
+
+
+def hosts(names: Iterable[str], cluster: str) -> dict[str, str]:
+    """Give the host of each console behind the gateway of ``cluster``."""
+    return {name: f"{name}.{cluster}.local" for name in names}
 
 
 def left_out(parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, str]:

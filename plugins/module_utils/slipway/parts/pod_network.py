@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict
 
 from ..cluster.holdups import condition, seconds
+from ..node.pod_network import USED
 
 Object = Mapping[str, Any]
 
@@ -21,7 +22,6 @@ ANY_PORT = 1
 # Other nodes that a node asks, and pods on each: one may end while it is asked.
 NEIGHBOURS = 8
 PODS = 2
-VXLAN_PORT = 8472
 # Seconds for which it is waited for a pod to have an address.
 STARTING = 120
 # Their pods are asked before those of users.
@@ -135,8 +135,8 @@ def strangers(pods: Iterable[Object], nodes: Iterable[Object], pod_cidr: str) ->
         f"on {node} the address of {_few([_addressed(pod) for pod in out])} is not in "
         f"{shares.get(node, pod_cidr)}, the pod network of that node, so no other node reaches it: another CNI plugin "
         "has given it, or the node joined anew since. "
-        f"Look at: ls /etc/cni/slipway.d; cat /run/flannel/subnet.env on {node}; "
-        "where both are Flannel's, delete the pod "
+        f"Look at: ls /etc/cni/slipway.d; cat /{USED['lease_file']} on {node}; "
+        f"where both are {USED['title']}'s, delete the pod "
         f"(kubectl --namespace {out[0]['metadata']['namespace']} delete pod {out[0]['metadata']['name']})"
         for node, out in sorted(found.items())
     ]
@@ -209,11 +209,17 @@ def _of_links(
         lines.append(f"from {node} no pod on {_few(others)} is reached ({named}): {why}")
     if lines:
         lines.append(
-            f"what goes between pods on two nodes is UDP port {VXLAN_PORT} (VXLAN) between the nodes' own addresses: a "
-            "firewall has to let it in on both, and forward what is in it (iptables -S FORWARD). Look at: "
-            "kubectl --namespace kube-flannel get pods --output wide; ip -d link show flannel.1 on those nodes"
+            f"what goes between pods on two nodes is {_port_of_pods()} ({USED['carrier']}) between the nodes' own "
+            "addresses: a firewall has to let it in on both, and forward what is in it (iptables -S FORWARD). Look at: "
+            f"kubectl --namespace {USED['namespace']} get pods --output wide; ip -d link show "
+            f"{USED['link']} on those nodes"
         )
     return lines
+
+
+def _port_of_pods() -> str:
+    number, _, protocol = USED["port"].partition("/")
+    return f"{protocol.upper()} port {number}"
 
 
 def _of_packets(node: str, asked: Question, said: Mapping[str, str]) -> list[str]:
@@ -222,9 +228,9 @@ def _of_packets(node: str, asked: Question, said: Mapping[str, str]) -> list[str
     small = [pod for pod in pods if not said.get(f"dns {pod['name']}", "") and said.get(f"large {pod['name']}", "")]
     return [
         f"from {node} small packets pass to {pod['name']} on {pod['node']} and large ones do not "
-        f"({said['large ' + pod['name']]}): the network between the nodes carries less than the MTU of flannel.1, "
-        "which is 50 less than that of the nodes' interface. "
-        f"Look at: ip link show flannel.1 on {node} and {pod['node']}; ping -M do -s 1472 between the nodes"
+        f"({said['large ' + pod['name']]}): the network between the nodes carries less than the MTU of {USED['link']}, "
+        f"which is {USED['overhead']} less than that of the nodes' interface. "
+        f"Look at: ip link show {USED['link']} on {node} and {pod['node']}; ping -M do -s 1472 between the nodes"
         for pod in small[:1]
     ]
 

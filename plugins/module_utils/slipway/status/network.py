@@ -1,4 +1,4 @@
-"""Ask every node over SSH whether it reaches cluster DNS and the pods of other nodes, as playbooks/reach.yml does."""
+"""Ask every node over SSH whether it reaches cluster DNS and the pods of other nodes, as phase reach does."""
 
 from __future__ import annotations
 

@@ -1,0 +1,52 @@
+"""The machines of a run: how others call them, and which of them are in the cluster.
+
+Pure: a run hands in its groups and the variables of its hosts, with the facts ``slipway_node`` and ``slipway_joined``
+of those that it has looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Groups = Mapping[str, Iterable[str]]
+Vars = Mapping[str, Mapping[str, Any]]
+
+
+def names(groups: Groups, hostvars: Vars, api_name: str) -> list[dict[str, Any]]:
+    """Give the address and the names of each machine; every controller answers to ``api_name``, too."""
+    controllers = list(groups.get("controllers", ()))
+    others = [*groups.get("workers", ()), *groups.get("mirror", ())]
+    return [
+        *({"address": hostvars[name]["node_address"], "names": [name, api_name]} for name in controllers),
+        *({"address": hostvars[name]["node_address"], "names": [name]} for name in others if name not in controllers),
+    ]
+
+
+def seen(groups: Groups, hostvars: Vars) -> list[str]:
+    """Name the nodes that this run has seen in the cluster."""
+    return [name for name in _nodes(groups) if _joined(hostvars[name])]
+
+
+def expected(groups: Groups, hostvars: Vars, ca: str) -> list[str]:
+    """Name the nodes that have to be Ready: those in the cluster whose CA is ``ca``; all, where none was looked at."""
+    everyone = _nodes(groups)
+    if not any("slipway_node" in hostvars[name] for name in everyone):
+        return everyone
+    return [
+        name for name in everyone if _joined(hostvars[name]) and (_kubernetes(hostvars[name]).get("ca", "") or ca) == ca
+    ]
+
+
+def _nodes(groups: Groups) -> list[str]:
+    return [*groups["controllers"], *groups.get("workers", ())]
+
+
+def _kubernetes(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = known.get("slipway_node", {}).get("kubernetes", {})
+    return found
+
+
+def _joined(known: Mapping[str, Any]) -> bool:
+    """Tell whether a machine is in: this run has seen it join, or found it so."""
+    return bool(known["slipway_joined"] if "slipway_joined" in known else _kubernetes(known).get("joined", False))
