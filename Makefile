@@ -52,7 +52,7 @@ validate: setup ## Check group_vars/all/cluster.yml without touching any machine
 bundle: setup ## Only get the files and images that the cluster needs
 	@$(ansible-playbook) playbooks/artifacts.yml
 
-status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong. KUBECONFIG=… KUBE_CONTEXT=… asks another
+status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong (of another: KUBECONFIG=file KUBE_CONTEXT=name)
 	@.venv/bin/python -m slipway.status $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig=$(KUBECONFIG)) $(if $(KUBE_CONTEXT),--context=$(KUBE_CONTEXT))
 
 graph: setup ## Draw the objects of a namespace and how they hang together: make graph NAMESPACE=default

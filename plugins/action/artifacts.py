@@ -9,7 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from slipway.artifacts.cache import default_root
 from slipway.artifacts.engine import run
-from slipway.artifacts.plan import Settings
+from slipway.artifacts.plan import BundleSettings
 from slipway.artifacts.process import die_with_parent, environment
 from slipway.errors import SlipwayError
 
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         die_with_parent()
         try:
             with environment(arguments.pop("environment")):
-                settings = Settings(cache=default_root(), **arguments)
+                settings = BundleSettings(cache=default_root(), **arguments)
                 outcome = run(settings, Display().display, check=self._task.check_mode)
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None

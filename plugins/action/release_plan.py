@@ -160,12 +160,12 @@ class ActionModule(ClusterAction):
     def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
         """Look at the cluster; None and an empty look where it, or its mesh, is still to be made."""
         from slipway.release.judge import Found
-        from slipway.release.look import Cluster, NoMeshError
+        from slipway.release.look import NoMeshError, ReleaseClient
 
         reached = access.given(arguments)
         if arguments["pending"] and access.is_missing(reached):
             return None, Found(name, namespace)
-        cluster = Cluster(reached)
+        cluster = ReleaseClient(reached)
         try:
             return cluster, cluster.look(name, namespace)
         except NoMeshError:

@@ -33,13 +33,13 @@ class ActionModule(ClusterAction):
         """Give the Secrets that have to be applied."""
         from slipway.page.read import dotted
         from slipway.release.judge import secret_values
-        from slipway.release.look import Cluster
+        from slipway.release.look import ReleaseClient
         from slipway.release.render import render
 
         namespace, wanted = arguments["namespace"], arguments["secrets"]
         names = [source.get("variable") for secret in wanted for source in secret["keys"].values()]
         values = {name: self._templar.template(variables[name]) for name in names if name and name in variables}
-        cluster = Cluster(access.given(arguments))
+        cluster = ReleaseClient(access.given(arguments))
         present = cluster.present_secrets(namespace, [one["name"] for one in wanted if not one["existing"]])
         whose = f"{namespace}/{arguments['release']}"
         made, faults = secret_values(wanted, present, whose, os.environ, values, arguments["revisions"])

@@ -22,7 +22,7 @@ from slipway.artifacts.catalog import Folder
 from slipway.artifacts.engine import Outcome, run
 from slipway.artifacts.jobs import Jobs
 from slipway.artifacts.lock import Lock
-from slipway.artifacts.plan import Settings
+from slipway.artifacts.plan import BundleSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,7 +147,7 @@ class Yard:
         value: dict[str, dict[str, str]] = yaml.safe_load((self.folder / "lock.yml").read_text())
         return value
 
-    def settings(self, **changes: Any) -> Settings:
+    def settings(self, **changes: Any) -> BundleSettings:
         known: dict[str, Any] = {
             "source": "upstream",
             "kubernetes_version": "1.37.0",
@@ -157,7 +157,7 @@ class Yard:
             "state": self.state,
             "cache": self.cache,
         }
-        return Settings(**(known | changes))
+        return BundleSettings(**(known | changes))
 
     def run(self, *, check: bool = False, **changes: Any) -> Outcome:
         self.lines.clear()
@@ -191,7 +191,7 @@ def share_go(yard: Yard) -> Yard:
 def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The programs registry and crane, out of the user's cache (built into it where it has none)."""
     folder = ROOT / "artifacts"
-    settings = Settings(
+    settings = BundleSettings(
         kubernetes_version="1.37.0",
         parts=[],
         suites=[],

@@ -29,8 +29,8 @@ PAUSE = {"name": "registry.k8s.io/pause", "version": "3.10.2", "tag": "{{ versio
 RUN = """
 import sys
 from slipway.artifacts.engine import run
-from slipway.artifacts.plan import Settings
-run(Settings.model_validate_json(sys.argv[1]), lambda line: print(line, flush=True))
+from slipway.artifacts.plan import BundleSettings
+run(BundleSettings.model_validate_json(sys.argv[1]), lambda line: print(line, flush=True))
 """
 
 

@@ -27,7 +27,7 @@ def have(folder: Path) -> Path:
     if named := os.environ.get("SLIPWAY_PROMTOOL"):
         return Path(named)
     artifacts = Folder(ROOT / "artifacts")
-    settings = plan.Settings(
+    settings = plan.BundleSettings(
         kubernetes_version="1.37.0", parts=[], suites=[], folder=artifacts.path, state=folder, cache=default_root()
     )
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -17,7 +17,7 @@ CATALOG = FOLDER.catalog
 DEFAULTS = yaml.safe_load((ROOT / "roles/artifacts/defaults/main.yml").read_text())
 
 
-def settings(**changes: Any) -> plan.Settings:
+def settings(**changes: Any) -> plan.BundleSettings:
     known: dict[str, Any] = {
         "kubernetes_version": DEFAULTS["artifacts_kubernetes_version"],
         "parts": CATALOG.parts(),
@@ -26,7 +26,7 @@ def settings(**changes: Any) -> plan.Settings:
         "state": Path("state"),
         "cache": Path("cache"),
     }
-    return plan.Settings(**(known | changes))
+    return plan.BundleSettings(**(known | changes))
 
 
 LOCKED = yaml.safe_load((ROOT / "artifacts/lock.yml").read_text())["files"]

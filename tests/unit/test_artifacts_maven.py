@@ -91,7 +91,7 @@ def test_without_mvn_the_image_is_left_out_and_that_is_said(
         mvn.unlink()
         monkeypatch.setattr("shutil.which", lambda _: None)
     folder = Folder(ROOT / "artifacts")
-    settings = plan.Settings(
+    settings = plan.BundleSettings(
         source="source", kubernetes_version="1.37.0", parts=["tracing"], suites=[], folder=ROOT / "artifacts",
         state=tmp_path, cache=tmp_path / "cache",
     )  # fmt: skip

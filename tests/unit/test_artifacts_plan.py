@@ -13,9 +13,9 @@ from slipway.artifacts.manifest import Manifest
 from slipway.errors import SlipwayError
 
 
-def settings(**changes: Any) -> plan.Settings:
+def settings(**changes: Any) -> plan.BundleSettings:
     known: dict[str, Any] = {"kubernetes_version": "1.37.0", "parts": [], "suites": []}
-    return plan.Settings(**(known | {"folder": Path(), "state": Path(), "cache": Path()} | changes))
+    return plan.BundleSettings(**(known | {"folder": Path(), "state": Path(), "cache": Path()} | changes))
 
 
 NEED = plan.Wanted(

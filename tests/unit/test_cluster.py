@@ -10,7 +10,7 @@ import pytest
 from slipway.cluster.client import BusyError, Cluster, UnansweredError
 from slipway.errors import SlipwayError
 from slipway.release.judge import MANAGED, OF_RELEASE, Found
-from slipway.release.look import Cluster as ReleaseCluster
+from slipway.release.look import ReleaseClient
 from slipway.release.objects import KINDS, OF_NAMESPACE
 
 from tests.support.api import ApiServer, place
@@ -132,11 +132,11 @@ def test_an_unknown_kind_is_no_kind_and_a_path_of_it_may_come(cluster: Cluster) 
 
 
 @pytest.fixture
-def release(server: ApiServer) -> ReleaseCluster:
-    return ReleaseCluster(server.kubeconfig)
+def release(server: ApiServer) -> ReleaseClient:
+    return ReleaseClient(server.kubeconfig)
 
 
-def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: ReleaseCluster) -> None:
+def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: ReleaseClient) -> None:
     server.put("/api/v1/namespaces/shop", {"metadata": {"name": "shop"}})
     server.put(place("v1", "Secret", "shop", "token"), {"metadata": metadata("token")})
     server.put("/apis/storage.k8s.io/v1/storageclasses/local", {"metadata": {"name": "local"}})
@@ -154,14 +154,14 @@ def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: R
     assert [(one["apiVersion"], one["kind"]) for one in found.own] == [("apps/v1", "Deployment")]
 
 
-def test_of_secrets_a_look_asks_for_names_alone(server: ApiServer, release: ReleaseCluster) -> None:
+def test_of_secrets_a_look_asks_for_names_alone(server: ApiServer, release: ReleaseClient) -> None:
     release.look("shop", "shop")
     secrets = [accept for _, path, accept in server.asked if "/secrets" in path]
     assert len(secrets) == 3
     assert all("PartialObjectMetadataList" in accept for accept in secrets)
 
 
-def test_a_cluster_without_the_mesh_cannot_have_a_release(server: ApiServer, release: ReleaseCluster) -> None:
+def test_a_cluster_without_the_mesh_cannot_have_a_release(server: ApiServer, release: ReleaseClient) -> None:
     server.gone |= {place(version, kind) for version, kind in KINDS if version.startswith("networking.istio")}
     with pytest.raises(SlipwayError) as caught:
         release.look("shop", "shop")
@@ -169,7 +169,7 @@ def test_a_cluster_without_the_mesh_cannot_have_a_release(server: ApiServer, rel
     assert "cluster_parts: {istio: true}" in caught.value.message
 
 
-def test_changes_are_what_the_api_server_says_would_be(server: ApiServer, release: ReleaseCluster) -> None:
+def test_changes_are_what_the_api_server_says_would_be(server: ApiServer, release: ReleaseClient) -> None:
     same, other, new = (item("v1", "ConfigMap", name, data={"a": "1"}) for name in ("same", "other", "new"))
     for one in (same, {**other, "data": {"a": "0"}}):
         server.put(place("v1", "ConfigMap", "shop", one["metadata"]["name"]), one)
@@ -186,7 +186,7 @@ def test_changes_are_what_the_api_server_says_would_be(server: ApiServer, releas
 
 
 def test_what_is_in_a_namespace_that_is_to_be_made_is_not_asked_about(
-    server: ApiServer, release: ReleaseCluster
+    server: ApiServer, release: ReleaseClient
 ) -> None:
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
     changes = release.changes(Found("shop", "shop"), [space, item("v1", "ConfigMap", "new")])
@@ -194,7 +194,7 @@ def test_what_is_in_a_namespace_that_is_to_be_made_is_not_asked_about(
     assert not [path for _, path, _ in server.asked if "configmaps" in path]
 
 
-def test_all_that_the_api_server_refuses_is_named_at_once(server: ApiServer, release: ReleaseCluster) -> None:
+def test_all_that_the_api_server_refuses_is_named_at_once(server: ApiServer, release: ReleaseClient) -> None:
     bad = [item("v1", "ConfigMap", name) for name in ("a", "b")]
     for one in bad:
         path = place("v1", "ConfigMap", "shop", one["metadata"]["name"])
@@ -211,7 +211,7 @@ def test_all_that_the_api_server_refuses_is_named_at_once(server: ApiServer, rel
     ]
 
 
-def test_secrets_that_are_there_are_given_whole(server: ApiServer, release: ReleaseCluster) -> None:
+def test_secrets_that_are_there_are_given_whole(server: ApiServer, release: ReleaseClient) -> None:
     server.put(place("v1", "Secret", "shop", "token"), {"metadata": metadata("token"), "data": {"K": "djE="}})
     found = release.present_secrets("shop", ["token", "other"])
     assert {name: one["data"] for name, one in found.items()} == {"token": {"K": "djE="}}

@@ -18,8 +18,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from slipway.artifacts.catalog import Folder
 from slipway.artifacts.manifest import FileFacts, ImageFacts, Manifest, PackageFacts
-from slipway.artifacts.plan import Settings as Wishes
-from slipway.artifacts.plan import wanted
+from slipway.artifacts.plan import BundleSettings, wanted
 from slipway.page.machines import members
 from slipway.page.model import Settings
 
@@ -106,7 +105,7 @@ def read(path: str) -> dict[str, Any]:
 def bundle() -> dict[str, Any]:
     """A bundle with everything in the catalog, and made-up sums."""
     folder = Folder(ROOT / "artifacts")
-    wishes = Wishes(
+    wishes = BundleSettings(
         kubernetes_version=Settings().cluster_kubernetes_version,
         parts=list(folder.catalog.parts()),
         suites=[],

@@ -15,7 +15,7 @@ import pytest
 from slipway.errors import SlipwayError
 from slipway.lab import inventory
 from slipway.lab.inventory import KEY_SSH_ARGS, LAB_SSH_ARGS, Ssh
-from slipway.lab.plan import Plan, make_plan
+from slipway.lab.plan import LabPlan, make_plan
 from slipway.page.examine import examine
 from slipway.page.model import Settings
 
@@ -56,7 +56,7 @@ def settings(**values: Any) -> Settings:
     return examine({"cluster_provider": "libvirt", "cluster_mirror": False, **values}).accepted()
 
 
-def plan(folder: Path, **values: Any) -> Plan:
+def plan(folder: Path, **values: Any) -> LabPlan:
     return make_plan(settings(**values), page=folder / "page.yml", state=folder, root=folder)
 
 
@@ -175,7 +175,7 @@ def test_container_nodes_share_one_key(tmp_path: Path, vagrant: Vagrant) -> None
     made(tmp_path, "ctrl", provider="docker")
     (tmp_path / "vagrant/key").write_text("key")
     vagrant.says("", status=1)
-    wanted: Plan = {**plan(tmp_path), "provider": "docker"}
+    wanted: LabPlan = {**plan(tmp_path), "provider": "docker"}
     assert inventory.ssh_settings(wanted, root=tmp_path) == {"ctrl": Ssh("vagrant", str(tmp_path / "vagrant/key"))}
 
 
@@ -246,7 +246,7 @@ def test_machines_that_exist_have_a_key(tmp_path: Path) -> None:
     assert "ansible_ssh_private_key_file" not in found.groups["workers"]["node-1"]
 
 
-def hosts_plan(folder: Path) -> Plan:
+def hosts_plan(folder: Path) -> LabPlan:
     entries = [
         {"name": "a", "address": "192.168.56.100", "role": "controller", "user": "me", "port": 2222, "key": "/k"},
         {"name": "b", "address": "192.168.56.101", "role": "worker"},

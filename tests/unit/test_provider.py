@@ -14,13 +14,13 @@ from slipway.lab.obstacles import Seen, free_network
 from slipway.node.state import name_servers
 
 if TYPE_CHECKING:
-    from slipway.lab.plan import Plan
+    from slipway.lab.plan import LabPlan
 
 OWN = "/home/me/slipway/.vagrant"
 CIDR = "192.168.57.0/24"
 
 
-def make_plan(vagrant: str = OWN) -> Plan:
+def make_plan(vagrant: str = OWN) -> LabPlan:
     names = {"mirror-1": ("mirror", 10), "ctrl": ("controller", 100), "node-1": ("worker", 101)}
     return {
         "cluster": "sun",
@@ -235,7 +235,7 @@ def test_nodes_get_name_servers_that_they_can_reach(texts: list[str], expected: 
     assert name_servers(*texts) == expected
 
 
-def arguments(machine: int = 1, plan: Plan | None = None, **host: Any) -> list[str]:
+def arguments(machine: int = 1, plan: LabPlan | None = None, **host: Any) -> list[str]:
     plan = plan or make_plan()
     known = {"bounding": 1, "server": "20.10.24", "cpus": 4, "limits_memory": True, "limits_cpus": True, **host}
     return container.run_arguments(plan, plan["machines"][machine], container.Host(**known), "ecdsa KEY")

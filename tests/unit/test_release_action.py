@@ -74,7 +74,7 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    monkeypatch.setattr(release_cluster, "Cluster", lambda _: made)
+    monkeypatch.setattr(release_cluster, "ReleaseClient", lambda _: made)
     monkeypatch.setenv("SHOP_TOKEN", "first")
     return made
 

@@ -17,7 +17,7 @@ from .catalog import Folder
 from .jobs import CRANE, Job, Jobs, Lane, duration, size_of
 from .lock import Lock
 from .manifest import FileFacts, ImageFacts, Manifest, Missing, PackageFacts
-from .plan import Kind, Settings, Wanted, Way
+from .plan import BundleSettings, Kind, Wanted, Way
 from .process import CancelledError, Say
 
 WORKERS: dict[Lane, int] = {"go": 1, "net": 4, "local": 2}  # a Go build uses all cores by itself
@@ -38,7 +38,7 @@ class Chosen(NamedTuple):
     missing: list[Missing]
 
 
-def run(settings: Settings, say: Say, *, check: bool = False) -> Outcome:
+def run(settings: BundleSettings, say: Say, *, check: bool = False) -> Outcome:
     """Get everything and make the bundle. ``say`` gets one line of progress at a time.
 
     Raises SlipwayError. In check mode nothing is written, and the outcome has no manifest when an item is still to get.

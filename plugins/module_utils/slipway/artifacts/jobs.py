@@ -18,7 +18,7 @@ from .cache import Cache, Entry, digest_of, folder_size, link_or_copy, locked, m
 from .catalog import FileBuild, Folder, Jar, Layers, Wheel
 from .download import NotThereError, download, find_sum, read_text
 from .lock import Lock
-from .plan import FileItem, ImageItem, Settings
+from .plan import BundleSettings, FileItem, ImageItem
 from .process import Say
 
 FORMAT = 1  # a higher one makes every packed item anew
@@ -45,7 +45,7 @@ class Job:
 class Jobs:
     """Makes the jobs of one run. ``say`` may be called from any thread."""
 
-    def __init__(self, folder: Folder, settings: Settings, lock: Lock, say: Say, stop: threading.Event) -> None:
+    def __init__(self, folder: Folder, settings: BundleSettings, lock: Lock, say: Say, stop: threading.Event) -> None:
         self.folder = folder
         self.settings = settings
         self.cache = Cache(settings.cache)

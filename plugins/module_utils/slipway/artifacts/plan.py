@@ -24,7 +24,7 @@ Kind = Literal["files", "images"]
 REGISTRY_HOSTS = {"docker.io": "registry-1.docker.io"}
 
 
-class Settings(BaseModel):
+class BundleSettings(BaseModel):
     """What the role asks for. ``folder`` is the checkout's artifacts/, ``state`` its .slipway/."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,7 +71,7 @@ class Wanted(NamedTuple):
     packages: list[str]
 
 
-def wanted(catalog: Catalog, settings: Settings) -> Wanted:
+def wanted(catalog: Catalog, settings: BundleSettings) -> Wanted:
     unknown = sorted(set(settings.parts) - set(catalog.parts()))
     if unknown:
         known = ", ".join(catalog.parts())
@@ -92,7 +92,7 @@ def wanted(catalog: Catalog, settings: Settings) -> Wanted:
     )
 
 
-def file_item(catalog: Catalog, name: str, settings: Settings) -> FileItem:
+def file_item(catalog: Catalog, name: str, settings: BundleSettings) -> FileItem:
     entry = catalog.files[name]
     where = f"files.{name}"
     version = fill(entry.version, where, kubernetes=settings.kubernetes_version)
@@ -104,7 +104,7 @@ def file_item(catalog: Catalog, name: str, settings: Settings) -> FileItem:
     return FileItem(name, version, address, checksum, build, entry.unbuildable)
 
 
-def image_item(name: str, entry: ImageEntry, settings: Settings) -> ImageItem:
+def image_item(name: str, entry: ImageEntry, settings: BundleSettings) -> ImageItem:
     where = f"images.{name}"
     version = entry.version
     if isinstance(version, dict):
@@ -139,7 +139,7 @@ def previous_way(manifest: Manifest | None, kind: Kind, own: Container[str] = ()
     return "upstream" if sources == {"upstream"} else None
 
 
-def probe_urls(need: Wanted, settings: Settings) -> dict[Kind, dict[str, str]]:
+def probe_urls(need: Wanted, settings: BundleSettings) -> dict[Kind, dict[str, str]]:
     """For each kind one URL per host of upstream, whose answer shows that the host can be used."""
     files: dict[str, str] = {}
     for item in need.files:

@@ -16,7 +16,7 @@ from . import computer, docker
 from .docker import CLUSTER, OWNER
 
 if TYPE_CHECKING:
-    from .plan import MachinePlan, Plan
+    from .plan import LabPlan, MachinePlan
 
 # Linux' capabilities by number.
 CAPABILITIES = (
@@ -74,22 +74,22 @@ def this_host() -> Host:
     )
 
 
-def container_name(plan: Plan, machine: str) -> str:
+def container_name(plan: LabPlan, machine: str) -> str:
     """Return the name of a machine at the provider."""
     return f"{plan['cluster']}-{machine}"
 
 
-def shared_volume(plan: Plan) -> str:
+def shared_volume(plan: LabPlan) -> str:
     """Return the name of the volume that all nodes mount at ``SHARED``."""
     return f"{plan['cluster']}-shared"
 
 
-def bundles(plan: Plan) -> Path:
+def bundles(plan: LabPlan) -> Path:
     """Return the folder that the mirror serves."""
     return Path(plan["cache"]) / "bundles"
 
 
-def run_arguments(plan: Plan, machine: MachinePlan, host: Host, key: str) -> list[str]:
+def run_arguments(plan: LabPlan, machine: MachinePlan, host: Host, key: str) -> list[str]:
     """Return what Vagrant adds to ``docker run`` for a machine, so that a container is one. It is opened by ``key``.
 
     Memory is a limit (without swap, as the kubelet counts); CPUs are one only below what the computer has, where they

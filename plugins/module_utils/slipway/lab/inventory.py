@@ -23,7 +23,7 @@ from ..page.checks import on_the_page
 from ..page.examine import examine_page
 from ..page.read import shown_path
 from ..paths import ROOT, state_folder
-from .plan import Plan, make_plan, other_lab, page_file
+from .plan import LabPlan, make_plan, other_lab, page_file
 from .vagrant import records
 
 Warn = Callable[[str], None]
@@ -71,7 +71,7 @@ def parse_ssh_config(text: str) -> dict[str, Ssh]:
     }
 
 
-def ssh_settings(plan: Plan, *, root: Path = ROOT, warn: Warn = lambda _: None) -> dict[str, Ssh]:
+def ssh_settings(plan: LabPlan, *, root: Path = ROOT, warn: Warn = lambda _: None) -> dict[str, Ssh]:
     """Find how to get into each Vagrant machine that exists.
 
     Asks Vagrant once (about 2 s) and remembers the answer in ``<state>/ssh-config.json`` until a machine is made,
@@ -139,7 +139,7 @@ def write_file(path: Path, text: str) -> None:
             raise
 
 
-def _ask_vagrant(plan: Plan, root: Path) -> tuple[dict[str, Ssh], str]:
+def _ask_vagrant(plan: LabPlan, root: Path) -> tuple[dict[str, Ssh], str]:
     """Run ``vagrant ssh-config``: what it says, and the reason when it does not say all."""
     import vagrant
 
@@ -167,7 +167,7 @@ def _ask_vagrant(plan: Plan, root: Path) -> tuple[dict[str, Ssh], str]:
     return parse_ssh_config(text), ""
 
 
-def make_inventory(plan: Plan, ssh: Mapping[str, Ssh], settings: Mapping[str, Any]) -> Inventory:
+def make_inventory(plan: LabPlan, ssh: Mapping[str, Ssh], settings: Mapping[str, Any]) -> Inventory:
     """Put the hosts of ``plan`` into their groups; ``settings`` become variables of all."""
     groups: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in GROUPS.values()}
     for machine in plan["machines"]:
@@ -197,7 +197,7 @@ def _lab_variables(address: str, ssh: Ssh | None) -> dict[str, Any]:
     return {**variables, "ansible_ssh_private_key_file": ssh.key} if ssh and ssh.key else variables
 
 
-def _all_variables(plan: Plan) -> dict[str, Any]:
+def _all_variables(plan: LabPlan) -> dict[str, Any]:
     return {
         "slipway_page": plan["page"],
         "slipway_state": plan["state"],
@@ -229,7 +229,7 @@ def read_inventory(
     return make_inventory(plan, ssh_settings(plan, root=root, warn=warn), settings.as_values())
 
 
-def render_inventory_cfg(plan: Plan, ssh: Mapping[str, Ssh]) -> str:
+def render_inventory_cfg(plan: LabPlan, ssh: Mapping[str, Ssh]) -> str:
     """Write the plan as a plain INI inventory, for ``-i inventory.cfg -u vagrant`` from any folder."""
     inventory = make_inventory(plan, ssh, {})
     common: dict[str, str] = {}
@@ -251,14 +251,14 @@ def _ini(value: Any) -> str:
     return shlex.quote(str(value))
 
 
-def active(plan: Plan) -> Plan:
+def active(plan: LabPlan) -> LabPlan:
     """Keep the machines that Vagrant has made; hosts of the user's own are always there."""
     made = {name for name, record in records(Path(plan["vagrant"])).items() if record[0] == plan["provider"]}
     machines = [machine for machine in plan["machines"] if machine["name"] in made]
     return {**plan, "machines": machines}
 
 
-def write_inventory_cfg(path: Path, plan: Plan, ssh: Mapping[str, Ssh]) -> str:
+def write_inventory_cfg(path: Path, plan: LabPlan, ssh: Mapping[str, Ssh]) -> str:
     """Write ``path`` for the machines of ``plan`` that exist; take it away when there are none. Says what was done."""
     now = path.read_text(encoding="utf-8") if path.is_file() else ""
     if now and not now.startswith(HEADER):

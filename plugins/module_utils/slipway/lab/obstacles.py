@@ -20,7 +20,7 @@ from .docker import Thing
 from .vagrant import ids
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan import LabPlan
 
 # Where a free network is looked for, in this order, and how many of them are tried in each place.
 OWN_USE = ("192.168.56.0/21", "192.168.0.0/16", "172.24.0.0/13", "10.0.0.0/8")
@@ -52,7 +52,7 @@ class Findings:
     networks: list[str] = field(default_factory=list)
 
 
-def look(plan: Plan) -> Seen:
+def look(plan: LabPlan) -> Seen:
     """Find out what there is that bears on the plan."""
     seen = Seen(records=ids(Path(plan["vagrant"]), plan["provider"]), interfaces=list(interfaces(plan["provider"])))
     if plan["provider"] == "docker":
@@ -76,7 +76,7 @@ def interfaces(provider: str) -> Iterator[tuple[str, str]]:
             yield f"the network interface {device}", target if "/" in target else f"{target}/32"
 
 
-def judge(plan: Plan, seen: Seen) -> Findings:
+def judge(plan: LabPlan, seen: Seen) -> Findings:
     """Compare the plan with what there is: what stands in the way, and what may be cleared away."""
     findings = Findings()
     for machine in plan["machines"]:
@@ -86,7 +86,7 @@ def judge(plan: Plan, seen: Seen) -> Findings:
     return findings
 
 
-def _judge_machine(plan: Plan, machine: str, seen: Seen, findings: Findings) -> None:
+def _judge_machine(plan: LabPlan, machine: str, seen: Seen, findings: Findings) -> None:
     name = container_name(plan, machine)
     volume = f"{name}-var"
     container = seen.containers.get(name)
@@ -105,7 +105,7 @@ def _judge_machine(plan: Plan, machine: str, seen: Seen, findings: Findings) -> 
             findings.refusals.append(f"The volume {volume} exists already. {whose(plan, seen.volumes[volume])}")
 
 
-def _judge_shared_volume(plan: Plan, seen: Seen, findings: Findings) -> None:
+def _judge_shared_volume(plan: LabPlan, seen: Seen, findings: Findings) -> None:
     volume = seen.volumes.get(shared_volume(plan))
     if volume is None:
         return
@@ -116,7 +116,7 @@ def _judge_shared_volume(plan: Plan, seen: Seen, findings: Findings) -> None:
         findings.volumes.append(volume.name)
 
 
-def _judge_network(plan: Plan, seen: Seen, findings: Findings) -> None:
+def _judge_network(plan: LabPlan, seen: Seen, findings: Findings) -> None:
     wanted = plan["network"]
     own = seen.networks.get(wanted["name"])
     if own is not None and own.owner != plan["vagrant"]:
@@ -146,13 +146,13 @@ def _judge_network(plan: Plan, seen: Seen, findings: Findings) -> None:
             findings.refusals.append(taken(wanted["cidr"], name, subnet, used))
 
 
-def _used(plan: Plan, seen: Seen) -> list[str]:
+def _used(plan: LabPlan, seen: Seen) -> list[str]:
     """List the networks that others have: on this computer, and on the page."""
     bridged = [subnet for network in seen.networks.values() for subnet in network.subnets]
     return [*bridged, *(subnet for _, subnet in seen.interfaces), *plan["network"]["apart"]]
 
 
-def whose(plan: Plan, thing: Thing) -> str:
+def whose(plan: LabPlan, thing: Thing) -> str:
     """Say whose a thing with a name of ours is, and what to do about it."""
     if thing.owner == plan["vagrant"]:
         return "An earlier run of this checkout left it and Vagrant no longer knows it: `make down` removes it."
@@ -177,7 +177,7 @@ def taken(cidr: str, name: str, subnet: str, used: Iterable[str]) -> str:
     )
 
 
-def answering(plan: Plan, seen: Seen) -> list[str]:
+def answering(plan: LabPlan, seen: Seen) -> list[str]:
     """Return refusals for addresses of machines that are not made yet, and at which some SSH server answers."""
     proposal = free_network(plan["network"]["cidr"], _used(plan, seen))
     new = [machine for machine in plan["machines"] if machine["name"] not in seen.records]

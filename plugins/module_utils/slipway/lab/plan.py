@@ -60,7 +60,7 @@ class HostPlan(TypedDict):
     key: str
 
 
-class Plan(TypedDict):
+class LabPlan(TypedDict):
     """All of it; paths are absolute. ``machines`` is empty for hosts; ``left``: those that only Vagrant still has."""
 
     cluster: str
@@ -93,7 +93,7 @@ def other_lab(page: Path, state: Path) -> str:
     return ""
 
 
-def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT) -> Plan:
+def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT) -> LabPlan:
     """Work out the plan of ``settings``, which stand in ``page``."""
     vagrant = vagrant_folder(state, root)
     existing = records(vagrant)
@@ -145,7 +145,7 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
     }
 
 
-def preview(plan: Plan, settings: Settings) -> list[str]:
+def preview(plan: LabPlan, settings: Settings) -> list[str]:
     """Say in lines what a run would make of ``plan`` where there is nothing yet; memory is in MiB."""
     lines = ["", "There is no cluster yet. A run would make this one:", ""]
     row = "{:<12} {:<16} {:<10} {:>3} {:>7}  {}"

@@ -28,10 +28,10 @@ from .sizes import resize, wrong_sizes
 from .vagrant import ids, make_key, running
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan import LabPlan
 
 
-def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
+def prepare(plan: LabPlan, root: Path, progress: Progress) -> dict[str, list[str]]:
     """Make all that machines need before Vagrant makes them; return the arguments of ``docker run`` per machine."""
     seen = look(plan)
     findings = judge(plan, seen)
@@ -58,7 +58,7 @@ def prepare(plan: Plan, root: Path, progress: Progress) -> dict[str, list[str]]:
     return {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
 
 
-def make_network(plan: Plan) -> None:
+def make_network(plan: LabPlan) -> None:
     """Make the node network."""
     wanted = plan["network"]
     labels = [f"--label={CLUSTER}={plan['cluster']}", f"--label={OWNER}={plan['vagrant']}"]
@@ -66,7 +66,7 @@ def make_network(plan: Plan) -> None:
     docker.run("network", "create", *addresses, *labels, wanted["name"])
 
 
-def connect(plan: Plan, seen: Seen) -> None:
+def connect(plan: LabPlan, seen: Seen) -> None:
     """Give machines their address that run without: Vagrant was killed between starting them and that."""
     up = set(docker.run("ps", "--no-trunc", "--quiet").split())
     inside = set(docker.running_in(plan["network"]["name"]))
@@ -76,7 +76,7 @@ def connect(plan: Plan, seen: Seen) -> None:
             docker.run("network", "connect", f"--ip={machine['address']}", plan["network"]["name"], found)
 
 
-def missing(plan: Plan) -> list[str]:
+def missing(plan: LabPlan) -> list[str]:
     """Return the machines of the plan that do not run in its network."""
     known = ids(Path(plan["vagrant"]), plan["provider"])
     if plan["provider"] == "docker":
@@ -89,7 +89,7 @@ def missing(plan: Plan) -> list[str]:
     return [name for name in names if name not in up]
 
 
-def fallen(plan: Plan) -> list[str]:
+def fallen(plan: LabPlan) -> list[str]:
     """Return what containers of the plan said last that were started and have ended by themselves."""
     mine, ended = f"--filter=label={OWNER}={plan['vagrant']}", "--filter=status=exited"
     names = docker.run("ps", "--all", mine, ended, "--format", "{{.Names}}").split()
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.verb == "remove" and options.cluster:
             remove(f"{CLUSTER}={options.cluster}", progress)
             return 0
-        plan: Plan = json.load(sys.stdin)
+        plan: LabPlan = json.load(sys.stdin)
         if options.verb == "prepare":
             print(json.dumps(prepare(plan, ROOT, progress)))
         elif options.verb == "missing":
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _verbs_of_docker(verb: str, plan: Plan, progress: Progress) -> None:
+def _verbs_of_docker(verb: str, plan: LabPlan, progress: Progress) -> None:
     if verb == "stop-docker":
         stop_docker(Path(plan["state"]), progress)
     elif not docker.is_there():

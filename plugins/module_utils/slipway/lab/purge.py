@@ -25,7 +25,7 @@ from .computer import as_root
 from .docker import Progress
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan import LabPlan
 
 Simulate = Callable[[Sequence[str]], set[str]]
 
@@ -38,7 +38,7 @@ CACHE_ENTRIES = (
 )
 
 
-def folders(plan: Plan) -> list[Path]:
+def folders(plan: LabPlan) -> list[Path]:
     """Return what there is of the cache and the state folder."""
     cache = Path(plan["cache"])
     of_cache = [cache / name for name in CACHE_ENTRIES] if os.environ.get("SLIPWAY_CACHE") else [cache]
@@ -52,7 +52,7 @@ def images() -> list[str]:
     return docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGES).split()
 
 
-def packages(plan: Plan, simulate: Simulate | None = None) -> list[str]:
+def packages(plan: LabPlan, simulate: Simulate | None = None) -> list[str]:
     """Return the Debian packages that setup installed and that can go without taking others along."""
     note = Path(plan["state"]) / NOTE
     wanted = sorted(set(note.read_text(encoding="utf-8").split())) if note.exists() else []
@@ -76,7 +76,7 @@ def _simulate(names: Sequence[str]) -> set[str]:
     return set(re.findall(r"^Remv (\S+)", ended.stdout, re.MULTILINE))
 
 
-def listing(plan: Plan) -> str:
+def listing(plan: LabPlan) -> str:
     """Name all of it, with sizes."""
     lines = [f"  {folder}  ({folder_size(folder) / 2**20:.0f} MiB)" for folder in folders(plan)]
     lines += [f"  the image {image}" for image in images()]
@@ -95,7 +95,7 @@ def remove_images(progress: Progress) -> None:
             progress(f"the image {image} stays: the machines of another cluster use it")
 
 
-def remove_rest(plan: Plan, progress: Progress) -> None:
+def remove_rest(plan: LabPlan, progress: Progress) -> None:
     """Remove packages, then folders; where the packages stay, so does the list of them, for the next time."""
     complaint = _remove_packages(packages(plan), progress)
     state = Path(plan["state"])
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="slipway.lab.purge", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("verb", choices=["list", "images", "rest"])
     options = parser.parse_args(argv)
-    plan: Plan = json.load(sys.stdin)
+    plan: LabPlan = json.load(sys.stdin)
 
     def progress(line: str) -> None:
         print(f"slipway: {line}", file=sys.stderr, flush=True)

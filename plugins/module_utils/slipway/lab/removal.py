@@ -22,7 +22,7 @@ from .docker import OWNER, Progress
 from .vagrant import ids
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan import LabPlan
 
 
 def clear(gone: Iterable[str], empty: Iterable[str], unused: Iterable[str], progress: Progress) -> None:
@@ -51,14 +51,14 @@ def remove(label: str, progress: Progress) -> None:
     )
 
 
-def remove_cluster(plan: Plan, progress: Progress) -> None:
+def remove_cluster(plan: LabPlan, progress: Progress) -> None:
     """Remove all that Docker holds of this cluster, known to Vagrant or forgotten, and Vagrant's records of it."""
     remove(f"{OWNER}={plan['vagrant']}", progress)
     for record in Path(plan["vagrant"]).glob("machines/*/docker"):
         shutil.rmtree(record)
 
 
-def sweep(plan: Plan, progress: Progress) -> None:
+def sweep(plan: LabPlan, progress: Progress) -> None:
     """Remove the volumes and the network that no machine of ours uses any more, after ``vagrant destroy``."""
     mine = f"--filter=label={OWNER}={plan['vagrant']}"
     left = list(docker.containers(mine))
@@ -68,7 +68,7 @@ def sweep(plan: Plan, progress: Progress) -> None:
     clear([], empty, unused, progress)
 
 
-def forget_founding(plan: Plan) -> None:
+def forget_founding(plan: LabPlan) -> None:
     """Take away what is kept of a cluster's founding once none of its controllers is left."""
     known = ids(Path(plan["vagrant"]), plan["provider"])
     if not any(machine["name"] in known for machine in plan["machines"] if machine["role"] == "controller"):

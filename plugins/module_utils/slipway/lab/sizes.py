@@ -11,7 +11,7 @@ from .leftovers import sizes_differ
 from .vagrant import ids
 
 if TYPE_CHECKING:
-    from .plan import MachinePlan, Plan
+    from .plan import LabPlan, MachinePlan
 
 # What the processes of a container hold, as it sees that itself.
 MEMORY_STAT = "/sys/fs/cgroup/memory.stat"
@@ -21,7 +21,7 @@ NANO = 10**9
 HEADROOM = 1.1
 
 
-def sizes(plan: Plan) -> dict[str, dict[str, int]]:
+def sizes(plan: LabPlan) -> dict[str, dict[str, int]]:
     """Find out what machines have: ``memory`` in MiB and ``cpus`` by their name; 0 where there is no telling."""
     known = ids(Path(plan["vagrant"]), plan["provider"])
     names = {known[machine["name"]]: machine["name"] for machine in plan["machines"] if machine["name"] in known}
@@ -37,7 +37,7 @@ def sizes(plan: Plan) -> dict[str, dict[str, int]]:
     return {name: read(identity) for identity, name in names.items()}
 
 
-def wrong_sizes(plan: Plan) -> dict[str, list[str]]:
+def wrong_sizes(plan: LabPlan) -> dict[str, list[str]]:
     """Say which machines are of another size than the page wants, in a sentence for memory and one for CPUs."""
     found = sizes(plan)
     wrong = {}
@@ -53,7 +53,7 @@ def wrong_sizes(plan: Plan) -> dict[str, list[str]]:
     return wrong
 
 
-def resize(plan: Plan) -> list[str]:
+def resize(plan: LabPlan) -> list[str]:
     """Give container nodes that run the size of the page; say what was done, and what stays as it is, and why.
 
     A virtual machine has its size from its last start on.
@@ -69,7 +69,7 @@ def resize(plan: Plan) -> list[str]:
     return [_resized(plan, machines[name], sentence) for name, said in wrong.items() for sentence in said]
 
 
-def _resized(plan: Plan, machine: MachinePlan, sentence: str) -> str:
+def _resized(plan: LabPlan, machine: MachinePlan, sentence: str) -> str:
     """Give a container node one limit, and say so; one of memory below what is in use stays."""
     name, node, memory = machine["name"], container.container_name(plan, machine["name"]), machine["memory"]
     if not sentence.startswith("memory"):

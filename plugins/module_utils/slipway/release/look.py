@@ -28,7 +28,7 @@ class RefusedError(SlipwayError):
         super().__init__("\n".join(told))
 
 
-class Cluster(cluster.Cluster):
+class ReleaseClient(cluster.Cluster):
     """A cluster that is asked about releases."""
 
     def of_kind(self, api_version: str, kind: str) -> list[Object] | None:
