@@ -2,21 +2,25 @@
 
 A kubelet with ``serverTLSBootstrap`` asks for its certificate by a CertificateSigningRequest, when it starts and before
 that certificate expires. kube-controller-manager signs what was approved, and nothing in Kubernetes approves it. Role
-control_plane keeps ``python3 -m slipway.kubelet_serving`` running for that on each controller (standard library alone).
+control_plane keeps ``python3 -m slipway.kubelet_serving`` running for that on each controller. It needs Debian's
+python3-cryptography there (role host), and nothing else of others.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import ipaddress
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import NameOID
 
 from .kubeapi import Api, ApiError
 
@@ -24,16 +28,15 @@ SIGNER = "kubernetes.io/kubelet-serving"
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 USER = "system:node:"
 GROUP = "system:nodes"
+COMMON_NAME, ORGANIZATION = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME
 # An RSA key may encipher keys as well.
 USAGES = {"digital signature", "server auth"}
 RSA_USAGES = USAGES | {"key encipherment"}
 # Seconds after which a watch is begun anew.
 WATCH = 300
 
-BOOLEAN, OCTETS, OID, SEQUENCE, SET, ATTRIBUTES, DNS, ADDRESS = 0x01, 0x04, 0x06, 0x30, 0x31, 0xA0, 0x82, 0x87
-TEXTS = {0x0C: "utf-8", 0x13: "ascii"}
-COMMON_NAME, ORGANIZATION = bytes.fromhex("550403"), bytes.fromhex("55040a")
-EXTENSION_REQUEST, ALTERNATIVE_NAMES = bytes.fromhex("2a864886f70d01090e"), bytes.fromhex("551d11")
+PEM = re.compile(r"\s*-----BEGIN CERTIFICATE REQUEST-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE REQUEST-----\s*")
+EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
 
 
 @dataclass(frozen=True)
@@ -46,106 +49,48 @@ class Wish:
     addresses: tuple[str, ...]
 
 
-def elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Split DER into its elements, as (tag, content). Raises ValueError where it is not whole."""
-    at = 0
-    while at < len(data):
-        tag, length, at = data[at], *_length(data, at + 1)
-        if at + length > len(data):
-            raise ValueError("is cut off")
-        yield tag, data[at : at + length]
-        at += length
-
-
-def _length(data: bytes, at: int) -> tuple[int, int]:
-    """Read the length of an element: how many bytes, and where they begin."""
-    if at >= len(data):
-        raise ValueError("is cut off")
-    first = data[at]
-    if first < 0x80:
-        return first, at + 1
-    count = first & 0x7F
-    if not 1 <= count <= 4 or at + count >= len(data):
-        raise ValueError("has a length that cannot be")
-    return int.from_bytes(data[at + 1 : at + 1 + count], "big"), at + 1 + count
-
-
-def inside(element: tuple[int, bytes], *tags: int) -> list[tuple[int, bytes]]:
-    """Open an element of one of the ``tags``. Raises ValueError for another one."""
-    tag, content = element
-    if tag not in tags:
-        raise ValueError(f"has an element {tag:#04x} where {' or '.join(f'{t:#04x}' for t in tags)} belongs")
-    return list(elements(content))
-
-
-def exactly(count: int, items: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """Give the items, which are ``count``. Raises ValueError otherwise."""
-    found = list(items)
-    if len(found) != count:
-        raise ValueError(f"has {len(found)} elements where {count} belong")
-    return found
-
-
 def read_request(pem: str) -> Wish:
     """Read a PKCS #10 request. Raises ValueError, saying what is wrong, for anything that a kubelet would not write."""
-    found = re.fullmatch(
-        r"\s*-----BEGIN CERTIFICATE REQUEST-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE REQUEST-----\s*", pem
-    )
-    if not found:
+    # One request and nothing beside it: others who read the text could take another one of several.
+    if not PEM.fullmatch(pem):
         raise ValueError("is no PEM of a certificate request")
-    (whole,) = exactly(1, elements(base64.b64decode("".join(found.group(1).split()), validate=True)))
-    information, _, _ = exactly(3, inside(whole, SEQUENCE))
-    parts = inside(information, SEQUENCE)
-    _, subject, _ = exactly(3, parts[:3])
-    names = list(_subject(subject))
-    others = [kind.hex() for kind, _ in names if kind not in (COMMON_NAME, ORGANIZATION)]
+    try:
+        request = x509.load_pem_x509_csr(pem.encode("ascii"))
+        subject, extensions, attributes = list(request.subject), list(request.extensions), list(request.attributes)
+        signed = request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
+        raise ValueError(f"cannot be read: {exc}") from exc
+    if not signed:
+        raise ValueError("is not signed with its own key")
+    others = [part.oid.dotted_string for part in subject if part.oid not in (COMMON_NAME, ORGANIZATION)]
     if others:
         raise ValueError(f"has a subject with more than a name and an organization ({', '.join(others)})")
-    dns, addresses = _alternative_names(parts[3:])
+    more = [one.oid.dotted_string for one in attributes if one.oid != EXTENSION_REQUEST]
+    if more:
+        raise ValueError(f"has an attribute besides extensions ({', '.join(more)})")
+    dns, addresses = _alternative_names(extensions)
     return Wish(
-        common_names=tuple(text for kind, text in names if kind == COMMON_NAME),
-        organizations=tuple(text for kind, text in names if kind == ORGANIZATION),
+        common_names=tuple(str(part.value) for part in subject if part.oid == COMMON_NAME),
+        organizations=tuple(str(part.value) for part in subject if part.oid == ORGANIZATION),
         dns=tuple(dns),
         addresses=tuple(addresses),
     )
 
 
-def _subject(subject: tuple[int, bytes]) -> Iterator[tuple[bytes, str]]:
-    for part in inside(subject, SEQUENCE):
-        for pair in inside(part, SET):
-            (kind, oid), (text, value) = exactly(2, inside(pair, SEQUENCE))
-            if kind != OID or text not in TEXTS:
-                raise ValueError("has a subject that cannot be read")
-            yield oid, value.decode(TEXTS[text])
-
-
-def _alternative_names(attributes: list[tuple[int, bytes]]) -> tuple[list[str], list[str]]:
-    """Read the DNS names and addresses out of the attributes of a request, and refuse all else in them."""
+def _alternative_names(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> tuple[list[str], list[str]]:
+    """Give the DNS names and addresses that a request is for, and refuse all else in its extensions."""
     dns, addresses = [], []
-    for extension in (ext for group in attributes for ext in _extensions(group)):
-        # An extension may say that it is critical, between its kind and its value.
-        parts = [part for part in inside(extension, SEQUENCE) if part[0] != BOOLEAN]
-        (_, oid), octets = exactly(2, parts)
-        if oid != ALTERNATIVE_NAMES:
-            raise ValueError(f"asks for an extension besides names ({oid.hex()})")
-        (names,) = exactly(1, inside(octets, OCTETS))
-        for kind, value in inside(names, SEQUENCE):
-            if kind == DNS:
-                dns.append(value.decode("ascii"))
-            elif kind == ADDRESS:
-                addresses.append(str(ipaddress.ip_address(value)))
+    for extension in extensions:
+        if not isinstance(extension.value, x509.SubjectAlternativeName):
+            raise ValueError(f"asks for an extension besides names ({extension.oid.dotted_string})")  # noqa: TRY004
+        for name in extension.value:
+            if isinstance(name, x509.DNSName):
+                dns.append(name.value)
+            elif isinstance(name, x509.IPAddress):
+                addresses.append(str(name.value))
             else:
-                raise ValueError(f"asks for a name that is neither DNS name nor address ({kind:#04x})")
+                raise ValueError(f"asks for a name that is neither DNS name nor address ({type(name).__name__})")  # noqa: TRY004
     return dns, addresses
-
-
-def _extensions(group: tuple[int, bytes]) -> Iterator[tuple[int, bytes]]:
-    for attribute in inside(group, ATTRIBUTES):
-        (_, oid), values = exactly(2, inside(attribute, SEQUENCE))
-        if oid != EXTENSION_REQUEST:
-            raise ValueError(f"has an attribute besides extensions ({oid.hex()})")
-        for extensions in inside(values, SET):
-            yield from inside(extensions, SEQUENCE)
 
 
 def is_pending(request: Mapping[str, Any]) -> bool:
