@@ -153,8 +153,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             if path != "/api/v1/namespaces/shop":
                 raise UnansweredError(f"{path} is not there")
 
-        def items(self, path: str) -> list[Any]:
-            return [one for one in SHOP if one["kind"] == "Gateway"] if "gateways" in path else []
+        def listed(self, version: str, kind: str, namespace: str) -> list[Any]:
+            assert (version, namespace) == ("networking.istio.io/v1", "shop") or kind != "Gateway"
+            return [one for one in SHOP if one["kind"] == kind == "Gateway"]
 
     monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
     monkeypatch.setattr(reader, "Reader", Api)

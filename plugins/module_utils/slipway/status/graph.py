@@ -23,27 +23,27 @@ Key = tuple[str, str]
 """Kind and name."""
 
 # What is asked for, in the order of the way that a request takes. ReplicaSets are only a step between two others.
-PATHS = {
-    "Gateway": "/apis/networking.istio.io/v1/namespaces/{}/gateways",
-    "VirtualService": "/apis/networking.istio.io/v1/namespaces/{}/virtualservices",
-    "DestinationRule": "/apis/networking.istio.io/v1/namespaces/{}/destinationrules",
-    "AuthorizationPolicy": "/apis/security.istio.io/v1/namespaces/{}/authorizationpolicies",
-    "PeerAuthentication": "/apis/security.istio.io/v1/namespaces/{}/peerauthentications",
-    "Service": "/api/v1/namespaces/{}/services",
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
-    "DaemonSet": "/apis/apps/v1/namespaces/{}/daemonsets",
-    "Job": "/apis/batch/v1/namespaces/{}/jobs",
-    "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
-    "Secret": "/api/v1/namespaces/{}/secrets",
-    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
-    "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
-    "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
-    "PrometheusRule": "/apis/monitoring.coreos.com/v1/namespaces/{}/prometheusrules",
-    "AlertmanagerConfig": "/apis/monitoring.coreos.com/v1alpha1/namespaces/{}/alertmanagerconfigs",
+VERSIONS = {
+    "Gateway": "networking.istio.io/v1",
+    "VirtualService": "networking.istio.io/v1",
+    "DestinationRule": "networking.istio.io/v1",
+    "AuthorizationPolicy": "security.istio.io/v1",
+    "PeerAuthentication": "security.istio.io/v1",
+    "Service": "v1",
+    "Deployment": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "DaemonSet": "apps/v1",
+    "Job": "batch/v1",
+    "ReplicaSet": "apps/v1",
+    "Pod": "v1",
+    "ServiceAccount": "v1",
+    "ConfigMap": "v1",
+    "Secret": "v1",
+    "PersistentVolumeClaim": "v1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "PodMonitor": "monitoring.coreos.com/v1",
+    "PrometheusRule": "monitoring.coreos.com/v1",
+    "AlertmanagerConfig": "monitoring.coreos.com/v1alpha1",
 }
 COLOURS = {
     **dict.fromkeys(("Gateway", "VirtualService", "DestinationRule"), "#cfe2ff"),
@@ -269,7 +269,7 @@ def objects(api: Any, namespace: str) -> list[Object]:
 
     try:
         api.get(f"/api/v1/namespaces/{namespace}")
-        return [{**thing, "kind": kind} for kind, path in PATHS.items() for thing in api.items(path.format(namespace))]
+        return [thing for kind, version in VERSIONS.items() for thing in api.listed(version, kind, namespace)]
     except UnansweredError as exc:
         raise SlipwayError(f"{exc}; `kubectl get namespaces` lists what there is") from exc
 
