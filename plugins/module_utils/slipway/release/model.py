@@ -30,7 +30,7 @@ class Service(Workload):
         None, "Port of the Service, if it is not the same as port.", unit="port number", example=80, ge=1, le=65535
     )
     protocol: Literal["http", "http2", "grpc"] = setting(
-        "http", "Protocol of the port. The mesh can route and limit only these.", example="http"
+        "http", "Protocol: http, http2 or grpc. The mesh can route and limit only these.", example="http"
     )
     versions: dict[Version, VersionOf] = setting(
         ...,

@@ -61,7 +61,9 @@ class Alert(Short):
         rule=LABEL_RULE,
     )  # fmt: skip
     version: Version | None = setting(None, "One of its versions.", example="v2", rule=LABEL_RULE)
-    severity: Literal["info", "warning", "critical"] = setting("warning", "Severity.", example="warning")
+    severity: Literal["info", "warning", "critical"] = setting(
+        "warning", "Severity: info, warning or critical.", example="warning"
+    )
     summary: str | None = setting(None, "What the mail says.", example="Users see errors")
 
     @model_validator(mode="after")
@@ -131,7 +133,7 @@ class Dashboard(Map):
 
     title: str | None = setting(None, "Title.", example="SMS checker: operation", max_length=100)
     shows: list[Literal["traffic", "versions", "limits"]] = setting(
-        [], "Ready-made panels, without a query.", example=["traffic", "versions"]
+        [], "Ready-made panels, without a query: traffic, versions, limits.", example=["traffic", "versions"]
     )
     panels: list[Panel] = setting(
         [], "More panels.", example=[{"title": "Cache", "query": "sum(rate(app_cache_lookups_total[1m]))"}]

@@ -127,7 +127,9 @@ class Sticky(Short):
     cookie: CookieName | None = setting(
         None, "Name of the cookie. By default <release>-version.", example="canary-user"
     )
-    set_by: Literal["mesh", "app"] = setting("mesh", "Who sets it.", example="app")
+    set_by: Literal["mesh", "app"] = setting(
+        "mesh", "Who sets the cookie: mesh (the gateway) or app (the application).", example="app"
+    )
     values: dict[Version, CookieValue] = setting(
         {},
         "Value for each version. By default the name of the version.",

@@ -62,7 +62,9 @@ class Volume(Map):
         rule=LABEL_RULE,
     )
     access: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"] = setting(
-        "ReadWriteOnce", "Access mode of the claim.", example="ReadWriteOnce"
+        "ReadWriteOnce",
+        "Access mode of the claim: ReadWriteOnce, ReadWriteMany or ReadOnlyMany.",
+        example="ReadWriteOnce",
     )
     host_path: Folder | None = setting(None, "A folder of the node.", example="/mnt/shared")
     temporary: Memory | None = setting(None, "Size of a temporary volume. It is deleted with the pod.", example="64Mi")
