@@ -7,6 +7,8 @@
 unexport PYTHONHOME PYTHONPATH ANSIBLE_INVENTORY ANSIBLE_INVENTORY_ENABLED ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED
 unexport ANSIBLE_ROLES_PATH ANSIBLE_LIBRARY ANSIBLE_MODULE_UTILS ANSIBLE_ACTION_PLUGINS ANSIBLE_FILTER_PLUGINS ANSIBLE_CALLBACK_PLUGINS
 unexport ANSIBLE_INVENTORY_PLUGINS ANSIBLE_CALLBACKS_ENABLED ANSIBLE_GATHERING ANSIBLE_PYTHON_INTERPRETER ANSIBLE_DUPLICATE_YAML_DICT_KEY
+# A cluster of somebody else is named with make release KUBECONFIG=file KUBE_CONTEXT=name; variables of the shell do not lead there.
+unexport K8S_AUTH_KUBECONFIG K8S_AUTH_CONTEXT K8S_AUTH_HOST K8S_AUTH_API_KEY K8S_AUTH_USERNAME K8S_AUTH_PASSWORD
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # A login over ssh may bring a locale along that this machine does not have, and Ansible takes none but UTF-8.
 ifneq ($(shell locale charmap 2>&1),UTF-8)
@@ -15,6 +17,9 @@ endif
 
 # A login that is older than its membership in group docker gets it by with-docker.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
+
+named = $(if $(filter command line,$(origin $(1))),$(2)=$($(1)))
+elsewhere = $(if $(call named,KUBECONFIG,x),-e $(call named,KUBECONFIG,kubeconfig)) $(if $(call named,KUBE_CONTEXT,x),-e $(call named,KUBE_CONTEXT,kube_context))
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,13 +34,13 @@ up: setup ## Take this machine to a running cluster (again: changes nothing)
 	@$(ansible-playbook) playbooks/machines.yml playbooks/site.yml
 
 release: setup ## Release an application: make release RELEASE=releases/sms-checker.yml
-	@$(ansible-playbook) finalization.yml $(if $(RELEASE),-e release=$(RELEASE))
+	@$(ansible-playbook) finalization.yml $(if $(RELEASE),-e release=$(RELEASE)) $(elsewhere)
 
 plan: setup ## Show what that would change, and touch nothing: make plan RELEASE=releases/sms-checker.yml
-	@$(ansible-playbook) playbooks/plan.yml $(if $(RELEASE),-e release=$(RELEASE))
+	@$(ansible-playbook) playbooks/plan.yml $(if $(RELEASE),-e release=$(RELEASE)) $(elsewhere)
 
 prove: setup ## Show by requests that it does what its page says: make prove RELEASE=releases/sms-checker.yml
-	@$(ansible-playbook) playbooks/prove.yml $(if $(RELEASE),-e release=$(RELEASE))
+	@$(ansible-playbook) playbooks/prove.yml $(if $(RELEASE),-e release=$(RELEASE)) $(elsewhere)
 
 mail-sink: setup-dev ## Keep the mail of alerts in the cluster, to see it arrive without a mail server (STATE=absent: take that away)
 	@$(ansible-playbook) playbooks/mail-sink.yml -e prove_sink_state=$(or $(STATE),present)
@@ -53,7 +58,7 @@ bundle: setup ## Only get the files and images that the cluster needs
 	@$(ansible-playbook) playbooks/artifacts.yml
 
 status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong (of another: KUBECONFIG=file KUBE_CONTEXT=name)
-	@.venv/bin/python -m slipway.status $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig=$(KUBECONFIG)) $(if $(KUBE_CONTEXT),--context=$(KUBE_CONTEXT))
+	@.venv/bin/python -m slipway.status $(call named,KUBECONFIG,--kubeconfig) $(call named,KUBE_CONTEXT,--context)
 
 graph: setup ## Draw the objects of a namespace and how they hang together: make graph NAMESPACE=default
 	@.venv/bin/python -m slipway.status.graph $(or $(NAMESPACE),default)

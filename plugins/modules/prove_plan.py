@@ -8,7 +8,7 @@ module: prove_plan
 short_description: Plan what to ask a release, so that it is seen to do what its page says
 description:
   - Looks at the cluster (the gateway's address and nodes, Services, other releases, monitoring, what the app obeys) and plans requests,
-    readings and what is expected of them for each claim of the release. docs/prove.md describes the claims.
+    readings and what is expected of them for each claim of the release. docs/reference/claims.md describes the claims.
   - Sends no request to the release and changes nothing. Runs on the computer that runs Ansible.
 extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:

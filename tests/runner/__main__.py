@@ -310,8 +310,8 @@ def record(rows: Sequence[Outcome], before: str) -> str:
         [
             "# The last long test run",
             "",
-            "What came of each phase of `make test-long` when it last ran, and on which commit. A run writes the",
-            "lines of the phases that it runs (`tests/run --long --only kills,bench` runs two).",
+            "The result of each phase of `make test-long`, when it last ran, and on which commit. A run writes only",
+            "the lines of the phases that it runs (`tests/run --long --only kills,bench` runs two).",
             f"Machine of the last run: {os.cpu_count()} CPUs, {system.sysname} {system.release.partition('-')[0]}.",
             "",
             "| Phase | What | Result | Passed | Failed | Skipped | Seconds | Date | Commit |",

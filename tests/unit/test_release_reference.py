@@ -8,6 +8,7 @@ import pytest
 import yaml
 from slipway.page.form import keys_of
 from slipway.release import reference
+from slipway.release.fields import FIELDS
 from slipway.release.model import Release, Service
 from slipway.release.planner import plan
 from slipway.release.spec import load
@@ -33,6 +34,12 @@ def test_every_key_is_in_a_table_once() -> None:
         own = {row[0] for row in made[kind.__name__]} - {"Key"}
         assert own | workload - {"Key"} == {f"`{key}`" for key in keys_of(kind)}
         assert not own & workload
+
+
+def test_what_a_key_becomes_is_said_of_keys_that_there_are() -> None:
+    made = reference.tables()
+    for name, becomes in FIELDS.items():
+        assert set(becomes) <= {row[0].strip("`") for row in made[name][1:]}, name
 
 
 def test_pages_in_the_document_can_be_planned(tmp_path: Path) -> None:

@@ -171,6 +171,31 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == set()
 
 
+def headings(path: Path) -> set[str]:
+    """Name the headings of a document as links name them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def test_links_to_headings_lead_somewhere() -> None:
+    broken = set()
+    for path in tracked():
+        for target, heading in re.findall(
+            r"\]\(([^)#\s]*)#([^)\s]+)\)", path.read_text() if path.suffix == ".md" else ""
+        ):
+            document = path.parent / target if target else path
+            if "://" not in target and document.suffix == ".md" and heading not in headings(document):
+                broken.add(f"{path.relative_to(ROOT)}: {target}#{heading}")
+    assert broken == set()
+
+
+def test_every_page_of_the_documentation_is_in_its_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
 def test_commands_in_documents_are_targets_of_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = {

@@ -88,7 +88,7 @@ def other_lab(page: Path, state: Path) -> str:
         if said and Path(said).resolve() != own.resolve():
             return (
                 f"{name}={said} is another lab's: the inventory of this run has {shown_path(own)}. Type unset {name}, "
-                "or name that lab's own inventory with -i (docs/operations.md, Two clusters side by side)."
+                "or name that lab's own inventory with -i (docs/how-to/two-clusters.md)."
             )
     return ""
 

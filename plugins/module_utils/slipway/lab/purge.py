@@ -34,7 +34,7 @@ NOTE = "packages"
 IMAGES = "slipway-node"
 # A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
 CACHE_ENTRIES = (
-    *("items", "tools", "go", "bundles", "bundles.lock", "apt", "roots", "downloads", "images", "images.lock"),
+    *("items", "tools", "go", "bundles", "bundles.lock", "apt", "roots", "downloads", "images", "images.lock", "kinds"),
 )
 
 

@@ -1,7 +1,7 @@
 """Sends the requests that a plan describes and says what came back; it judges nothing.
 
 One file, standard library only: it is copied to where it runs, a client pod or (as root) a node with a gateway pod.
-JSON on stdin, JSON on stdout, exit code 3 when it refuses. docs/prove.md describes both and gives the reasons.
+JSON on stdin, JSON on stdout, exit code 3 when it refuses. docs/reference/claims.md describes both.
 """
 
 from __future__ import annotations

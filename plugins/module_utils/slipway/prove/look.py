@@ -31,7 +31,8 @@ MONITORING = "monitoring"
 INGRESS = {"istio": "ingressgateway"}
 # Whose the client pods are: no release's.
 MANAGER = "slipway-prove"
-# A Service with it is a mail server of our own whose port ``http`` gives the mails that it got (see docs/prove.md).
+# A Service with it is a mail server of our own whose port ``http`` gives the mails that it got: see
+# docs/how-to/alerts-by-mail.md.
 SINK = "slipway.io/mail-sink"
 # Other releases that are asked whether a limit bites at them, too.
 MOST_NEIGHBOURS = 5

@@ -1,6 +1,6 @@
 """How many requests a random claim needs, and which counts are still what was promised. Exact binomial tails.
 
-All chances are probabilities from 0 to 1. docs/prove.md derives the rules.
+All chances are probabilities from 0 to 1. docs/explanation/how-a-proof-works.md derives the rules.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A bounded stream of ordinary clients, for as long as somebody keeps its standard input open; it judges nothing.
 
 Standard library and ``agent.py`` beside it, so that it runs in a client pod as well. The first line of stdin is the
-job; stdout is one JSON line for each answer, as docs/prove.md says. It ends with its input, its time or its requests,
-whichever comes first.
+job; stdout is one JSON line for each answer, as docs/reference/claims.md says. It ends with its input, its time or its
+requests, whichever comes first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the observations come to: a verdict for each claim. Nothing that was not seen passes.
 
-Observations: ``experiments`` (id → ``answers`` of ``agent.py``) and ``reads`` (id → as docs/prove.md says). How a claim
-is judged is in the files ``*_claims.py``, by family, beside what it asks.
+Observations: ``experiments`` (id → ``answers`` of ``agent.py``) and ``reads`` (id → as docs/reference/claims.md says).
+How a claim is judged is in the files ``*_claims.py``, by family, beside what it asks.
 """
 
 from __future__ import annotations

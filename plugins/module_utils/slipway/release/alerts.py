@@ -16,13 +16,13 @@ _SHORT = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(.+?)\s*")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
 _QUANTILES = {"p50": "0.5", "p75": "0.75", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
 _CODES = {"errors": "5..", "5xx": "5..", "refused": "4..", "4xx": "4.."}
-_GRPC = ", or by gRPC's statuses for that"
+_GRPC = ", or a gRPC status that counts as one"
 # Each measure with an example, and what it measures.
 MEASURES = {
-    **{name: (f"{name} > 5%", f"share of the requests that are answered 5xx{_GRPC}") for name in ("errors", "5xx")},
-    **{name: (f"{name} > 50%", f"share of the requests that are answered 4xx{_GRPC}") for name in ("refused", "4xx")},
-    "requests": ("requests > 15/minute", "requests"),
-    "limited": ("limited > 10/minute", "requests that the release's limits refuse"),
+    **{name: (f"{name} > 5%", f"share of the requests that get a 5xx answer{_GRPC}") for name in ("errors", "5xx")},
+    **{name: (f"{name} > 50%", f"share of the requests that get a 4xx answer{_GRPC}") for name in ("refused", "4xx")},
+    "requests": ("requests > 15/minute", "number of requests"),
+    "limited": ("limited > 10/minute", "requests that the rate limits of the release refuse"),
     **{name: (f"{name} > 500ms", f"time within which {name[1:]} of 100 requests are answered") for name in _QUANTILES},
 }
 # Series that are there in any cluster with our monitoring, by the beginnings of their names.

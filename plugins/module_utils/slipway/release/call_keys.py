@@ -20,19 +20,19 @@ class Retries(Short):
 
     short = "attempts"
 
-    attempts: int = setting(..., "Times it asks again; 0: never.", unit="times", example=2, ge=0, le=10)
-    per_try: Duration | None = setting(None, "Time that each may take.", example="2s")
+    attempts: int = setting(..., "Number of retries. 0 means none.", unit="times", example=2, ge=0, le=10)
+    per_try: Duration | None = setting(None, "Timeout of each attempt.", example="2s")
     reasons: list[Literal[HttpReason, GrpcReason]] | None = setting(
         None,
-        "What it asks again after; without it connect-failure, refused-stream and gateway-error, for grpc "
+        "Failures that cause a retry. By default connect-failure, refused-stream and gateway-error; for grpc "
         "connect-failure, refused-stream, cancelled and unavailable.",
         example=["gateway-error"],
         min_length=1,
     )
     methods: Literal["safe", "idempotent", "all"] = setting(
         "safe",
-        "Which requests it repeats after an answer or a broken connection. safe: GET, HEAD, OPTIONS, TRACE; "
-        "idempotent: PUT and DELETE too; all: others too, which may then be done twice. Else while nothing was sent.",
+        "Methods that are retried after an answer or a broken connection. safe: GET, HEAD, OPTIONS, TRACE; idempotent: "
+        "PUT and DELETE too; all: every method, so a request may be done twice. Others: only while nothing was sent.",
         example="idempotent",
     )
 
@@ -40,12 +40,18 @@ class Retries(Short):
 class CircuitBreaking(Map):
     """When the mesh stops asking a pod, or a service."""
 
-    connections: int = setting(100, "Connections to the service.", unit="connections", example=100, ge=1)
-    pending: int = setting(100, "Requests that may wait for one.", unit="requests", example=100, ge=1)
-    errors: int = setting(5, "Answers 5xx in a row that take a pod out.", unit="answers", example=5, ge=1)
-    interval: Duration = setting("10s", "Time between two looks.", example="10s")
-    out_for: Duration = setting("30s", "Time that a pod is out, times how often it was.", example="30s")
-    most_out: Percent = setting(50.0, "Share of the pods that may be out.", example="50%")
+    connections: int = setting(
+        100, "Largest number of connections to the service.", unit="connections", example=100, ge=1
+    )
+    pending: int = setting(
+        100, "Largest number of requests that wait for a connection.", unit="requests", example=100, ge=1
+    )
+    errors: int = setting(5, "Consecutive 5xx errors that eject a pod.", unit="answers", example=5, ge=1)
+    interval: Duration = setting("10s", "Time between two analyses of the outlier detection.", example="10s")
+    out_for: Duration = setting(
+        "30s", "Base ejection time. It is multiplied by the number of ejections of the pod.", example="30s"
+    )
+    most_out: Percent = setting(50.0, "Largest share of the pods that may be ejected at once.", example="50%")
 
 
 class LoadBalancing(Short):
@@ -57,7 +63,9 @@ class LoadBalancing(Short):
         None, "round-robin, least-requests or random.", example="least-requests"
     )
     hash: HashKey | None = setting(
-        None, "The same pod for the same header, cookie or address.", example={"cookie": "session", "ttl": "1h"}
+        None,
+        "Consistent hash: the same pod for the same header, cookie or address.",
+        example={"cookie": "session", "ttl": "1h"},
     )
 
     @model_validator(mode="after")
@@ -68,24 +76,24 @@ class LoadBalancing(Short):
 
 
 class Delay(Map):
-    """Requests made slow."""
+    """Delay of requests."""
 
-    time: Duration = setting(..., "By how much.", example="2s")
+    time: Duration = setting(..., "Length of the delay.", example="2s")
     share: Percent = setting(..., "Share of the requests.", example="5%")
 
 
 class Abort(Map):
-    """Requests answered with an error."""
+    """Requests that get an error as answer."""
 
-    status: int = setting(..., "Status of the answer.", unit="HTTP status", example=503, ge=400, le=599)
+    status: int = setting(..., "HTTP status of the answer.", unit="HTTP status", example=503, ge=400, le=599)
     share: Percent = setting(..., "Share of the requests.", example="1%")
 
 
 class Faults(Map):
     """Faults put in on purpose, to see what happens."""
 
-    delay: Delay | None = setting(None, "Requests made slow.", example={"time": "2s", "share": "5%"})
-    abort: Abort | None = setting(None, "Requests answered with an error.", example={"status": 503, "share": "1%"})
+    delay: Delay | None = setting(None, "Delay of requests.", example={"time": "2s", "share": "5%"})
+    abort: Abort | None = setting(None, "Requests that get an error as answer.", example={"status": 503, "share": "1%"})
 
     @model_validator(mode="after")
     def _something(self) -> Faults:

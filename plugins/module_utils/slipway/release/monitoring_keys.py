@@ -19,19 +19,24 @@ class Metrics(Short):
 
     short = "path"
 
-    path: UrlPath = setting("/metrics", "Path.", example="/metrics")
+    path: UrlPath = setting("/metrics", "Path of the metrics.", example="/metrics")
     port: int | None = setting(
-        None, "Port; without it the service's.", unit="port number", example=9090, ge=1, le=65535
+        None,
+        "Port of the metrics. By default the port of the service.",
+        unit="port number",
+        example=9090,
+        ge=1,
+        le=65535,
     )
-    interval: Duration = setting("15s", "Time between two readings.", example="15s")
+    interval: Duration = setting("15s", "Time between two scrapes.", example="15s")
     labels: dict[Variable, Text] = setting(
         {},
-        "Labels of the ServiceMonitor, for a Prometheus that asks for some.",
+        "Labels of the ServiceMonitor, for a Prometheus that selects by label.",
         example={"release": "myprom"},
         rule="must be the name of a label",
     )
     exports: list[MetricName] = setting(
-        [], "Names of its metrics. When they are listed, an alert on another one is refused.", example=["app_up"]
+        [], "Names of its metrics. If there is a list, an alert on another metric is refused.", example=["app_up"]
     )
 
 
@@ -42,17 +47,23 @@ class Alert(Short):
 
     when: str | None = setting(
         None,
-        "errors, refused, limited, requests or p50 to p99, above or below a value.",
+        "A measure (errors, refused, limited, requests, p50 to p99) above or below a value.",
         example="errors > 5%",
     )
-    promql: str | None = setting(None, "The same in PromQL.", example="sum(rate(app_requests_total[1m])) > 5")
-    lasting: Duration = setting("5m", "How long before it fires.", example="5m", alias="for")
+    promql: str | None = setting(
+        None, "The condition in PromQL, instead of when.", example="sum(rate(app_requests_total[1m])) > 5"
+    )
+    lasting: Duration = setting(
+        "5m", "How long the condition must hold before the alert fires.", example="5m", alias="for"
+    )
     service: Label | None = setting(
-        None, "A service, calls from inside included; without it what comes in at the hosts.", example="model",
+        None, "A service, with calls from inside the mesh. By default the requests at the hosts.", example="model",
         rule=LABEL_RULE,
     )  # fmt: skip
     version: Version | None = setting(None, "One of its versions.", example="v2", rule=LABEL_RULE)
-    severity: Literal["info", "warning", "critical"] = setting("warning", "How bad it is.", example="warning")
+    severity: Literal["info", "warning", "critical"] = setting(
+        "warning", "Severity: info, warning or critical.", example="warning"
+    )
     summary: str | None = setting(None, "What the mail says.", example="Users see errors")
 
     @model_validator(mode="after")
@@ -72,10 +83,10 @@ class SecretKey(Map):
 class Mail(Map):
     """Mail for the release's alerts."""
 
-    to: Mailboxes = setting(..., "Who gets it.", example="team@example.org", rule="must be a mail address")
+    to: Mailboxes = setting(..., "Receivers.", example="team@example.org", rule="must be a mail address")
     sender: Mailbox | None = setting(
         None,
-        "Who it is from; without it the first of to.",
+        "Sender. By default the first of to.",
         example="alerts@example.org",
         rule="must be a mail address",
         alias="from",
@@ -87,10 +98,12 @@ class Mail(Map):
         pattern=rf"^{LABEL}(\.{LABEL})*:[1-9][0-9]{{0,4}}$",
         rule="must be host:port",
     )
-    user: str | None = setting(None, "User there.", example="alerts@example.org", min_length=1)
-    password: SecretKey | None = setting(None, "Where the password is.", example={"secret": "smtp", "key": "password"})
-    tls: bool = setting(True, "Refuse a server without TLS?", example=True)
-    repeat: Duration = setting("4h", "Time until mail of an alert that goes on is sent again.", example="4h")
+    user: str | None = setting(None, "User name at the server.", example="alerts@example.org", min_length=1)
+    password: SecretKey | None = setting(
+        None, "Secret with the password.", example={"secret": "smtp", "key": "password"}
+    )
+    tls: bool = setting(True, "Require TLS at the server?", example=True)
+    repeat: Duration = setting("4h", "Time until the mail is sent again, if the alert still fires.", example="4h")
 
 
 class OwnAlertmanager(Short):
@@ -107,22 +120,20 @@ class OwnAlertmanager(Short):
 class Panel(Map):
     """A picture on a dashboard."""
 
-    title: str = setting(..., "What it is called.", example="Cache hits", min_length=1, max_length=100)
-    query: str = setting(
-        ..., "What it shows, in PromQL.", example="sum by (version) (rate(app_cache_lookups_total[1m]))"
-    )
+    title: str = setting(..., "Title.", example="Cache hits", min_length=1, max_length=100)
+    query: str = setting(..., "Query in PromQL.", example="sum by (version) (rate(app_cache_lookups_total[1m]))")
     unit: str = setting(
-        "short", "Grafana's name of the unit.", example="reqps", pattern=r"^\w+$", rule="must be a word"
+        "short", "Unit, by its name in Grafana.", example="reqps", pattern=r"^\w+$", rule="must be a word"
     )
-    legend: str = setting("", "Legend of a line, with labels as {{version}}.", example="{{version}}")
+    legend: str = setting("", "Legend of a line. {{version}} stands for the label version.", example="{{version}}")
 
 
 class Dashboard(Map):
     """A dashboard for Grafana."""
 
-    title: str | None = setting(None, "What it is called.", example="SMS checker: operation", max_length=100)
+    title: str | None = setting(None, "Title.", example="SMS checker: operation", max_length=100)
     shows: list[Literal["traffic", "versions", "limits"]] = setting(
-        [], "Panels that need no query.", example=["traffic", "versions"]
+        [], "Ready-made panels, without a query: traffic, versions, limits.", example=["traffic", "versions"]
     )
     panels: list[Panel] = setting(
         [], "More panels.", example=[{"title": "Cache", "query": "sum(rate(app_cache_lookups_total[1m]))"}]

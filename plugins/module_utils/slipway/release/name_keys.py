@@ -19,8 +19,8 @@ class Names(Map):
 
     deployment: str | None = _name("Deployment.", "{service}-{version}")
     service_account: str | None = _name("ServiceAccount.", "{service}-{version}")
-    config: str | None = _name("ConfigMap of config.", "{service}-{version}")
-    version_service: str | None = _name("Service of one version alone (service_per_version).", "{service}-{version}")
+    config: str | None = _name("ConfigMap of the key config.", "{service}-{version}")
+    version_service: str | None = _name("Service of one version (service_per_version).", "{service}-{version}")
     policy: str | None = _name("AuthorizationPolicy.", "{service}-{version}")
 
 
@@ -30,7 +30,7 @@ class ServiceNames(Names):
     service: str | None = _name("Service.", "{service}")
     virtual_service: str | None = _name("VirtualService for calls inside the mesh.", "{service}-vs")
     destination_rule: str | None = _name("DestinationRule.", "{service}-dr")
-    monitor: str | None = _name("ServiceMonitor; services that name the same one share it.", "{service}")
+    monitor: str | None = _name("ServiceMonitor. Services with the same name here share it.", "{service}")
 
 
 class ReleaseNames(ServiceNames):
@@ -41,13 +41,15 @@ class ReleaseNames(ServiceNames):
 
     gateway: str | None = _name("Gateway.", "{release}")
     entry: str | None = _name("VirtualService of the hosts.", "{release}-entry")
-    tool: str | None = _name("VirtualService of a tool; {tool}.", "{tool}-vs")
-    rate_limit: str | None = _name("EnvoyFilter of the limits, in the gateway's namespace.", "{unique}-rate-limit")
-    hash: str | None = _name("EnvoyFilter of hash stickiness, in the gateway's namespace.", "{unique}-hash")
+    tool: str | None = _name("VirtualService of a tool. It takes {tool}.", "{tool}-vs")
+    rate_limit: str | None = _name(
+        "EnvoyFilter of the rate limits, in the namespace of the gateway.", "{unique}-rate-limit"
+    )
+    hash: str | None = _name("EnvoyFilter of sticky: hash, in the namespace of the gateway.", "{unique}-hash")
     rules: str | None = _name("PrometheusRule.", "{release}")
     mail: str | None = _name("AlertmanagerConfig.", "{release}")
     dashboards: str | None = _name(
-        "ConfigMap of the dashboards; with {dashboard} one for each.", "{release}-dashboards"
+        "ConfigMap of the dashboards. With {dashboard} there is one for each.", "{release}-dashboards"
     )
     mtls: str | None = _name("PeerAuthentication.", "{release}")
     tracing: str | None = _name("Telemetry.", "{release}")

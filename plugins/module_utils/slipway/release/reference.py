@@ -1,4 +1,4 @@
-"""The tables of ``docs/release.md``, made from the model, so that nobody retypes them.
+"""The tables of ``docs/reference/release.md``, made from the model, so that nobody retypes them.
 
 ``python -m slipway.release.reference --write`` renews what lies between ``<!-- table: … -->`` and ``<!-- end -->``.
 """
@@ -21,11 +21,12 @@ from ..page.read import flow
 from ..paths import ROOT
 from . import call_keys, keys, model, monitoring_keys, name_keys, routing_keys, series, storage_keys, workload_keys
 from .alerts import MEASURES
+from .fields import FIELDS
 from .names import PATTERNS
 
 # Where the maps of a page are.
 _MAPS = (model, keys, workload_keys, name_keys, call_keys, routing_keys, storage_keys, monitoring_keys)
-DOCUMENT = ROOT / "docs" / "release.md"
+DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -39,26 +40,28 @@ def tables() -> dict[str, list[list[str]]]:
     }
     made = {name: list(_keys(kind)) for name, kind in maps.items() if not issubclass(kind, name_keys.Names)}
     made["Series"] = [
-        ["Series", "Labels", "Unit", "What"],
+        ["Series", "Labels", "Unit", "Meaning"],
         *([f"`{item.name}`", ", ".join(item.labels), item.unit, item.what] for item in series.ALL),
     ]
     made["Names"] = [
-        ["Key", "Object", "Name when nobody says"],
+        ["Key", "Object", "Default name"],
         *([f"`{key}`", _about(key), f"`{pattern}`"] for key, pattern in PATTERNS.items()),
     ]
     made["Measures"] = [
-        ["Measure", "What it is", "For example"],
+        ["Measure", "Meaning", "Example"],
         *([f"`{name}`", about, f"`{example}`"] for name, (example, about) in MEASURES.items()),
     ]
     return made
 
 
 def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
-    yield ["Key", "What it says", "Without it", "For example"]
+    becomes = FIELDS.get(kind.__name__, {})
+    yield ["Key", "Meaning", "Default", "Example", *(["Field that it becomes"] if becomes else [])]
     inherited = _inherited(kind)
     for key, declared in keys_of(kind).items():
         if declared.description not in inherited:
-            yield [f"`{key}`", declared.description or "", _default(declared), _example(key, declared)]
+            field = [becomes.get(key, "")] if becomes else []
+            yield [f"`{key}`", declared.description or "", _default(declared), _example(key, declared), *field]
 
 
 def _inherited(kind: type[BaseModel]) -> set[str | None]:
@@ -75,7 +78,7 @@ def _inherited(kind: type[BaseModel]) -> set[str | None]:
 def _default(declared: FieldInfo) -> str:
     default = declared.default
     if default is PydanticUndefined:
-        return "**needed**"
+        return "**required**"
     if isinstance(default, keys.Short):
         return f"`{flow(getattr(default, default.short))}`"
     if default is None or isinstance(default, BaseModel) or default in ({}, []):
@@ -110,7 +113,7 @@ def _written(rows: list[list[str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the document with fresh tables, or write it."""
     parser = argparse.ArgumentParser(
-        prog="slipway.release.reference", description="Renew the tables of docs/release.md."
+        prog="slipway.release.reference", description="Renew the tables of docs/reference/release.md."
     )
     parser.add_argument("--write", action="store_true", help="write the document")
     parser.add_argument("--document", type=Path, default=DOCUMENT, help="another document")

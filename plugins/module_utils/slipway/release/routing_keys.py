@@ -23,7 +23,7 @@ class Tls(Map):
         rule=LABEL_RULE,
         names="Secret",
     )
-    redirect: bool = setting(False, "Are clients of http sent to https?", example=True)
+    redirect: bool = setting(False, "Redirect http requests to https?", example=True)
 
 
 class Gateway(Map):
@@ -35,10 +35,10 @@ class Gateway(Map):
     selector: dict[str, Text] = setting(
         {"istio": "ingressgateway"}, "Labels of the gateway's pods.", example={"istio": "ingressgateway"}, min_length=1
     )
-    tls: Tls | None = setting(None, "HTTPS on port 443 too; {} for the gateway's own certificate.", example={})
+    tls: Tls | None = setting(None, "HTTPS on port 443 too. {} takes the certificate of the gateway.", example={})
     use: Annotated[str, Field(pattern=rf"^{LABEL}/{LABEL}$")] | None = setting(
         None,
-        "A Gateway that exists, namespace/name, instead of one of the release.",
+        "An existing Gateway (namespace/name) instead of a new one for this release.",
         example="istio-system/shared",
         rule="must be namespace/name",
     )
@@ -49,17 +49,22 @@ class Limit(Short):
 
     short = "rate"
 
-    rate: Rate = setting(..., "How many in which time.", example="10/minute")
+    rate: Rate = setting(..., "Number of requests in a time.", example="10/minute")
     burst: int | None = setting(
-        None, "How many may come at once; without it the rate's number.", unit="requests", example=20, ge=1, le=10**6
+        None,
+        "Size of the token bucket: requests that may come at once. By default the number of rate.",
+        unit="requests",
+        example=20,
+        ge=1,
+        le=10**6,
     )
 
 
 class PathLimits(Map):
     """Limits of one path."""
 
-    per_client: Limit | None = setting(None, "For each client address.", example="10/minute")
-    total: Limit | None = setting(None, "For all clients together.", example="100/second")
+    per_client: Limit | None = setting(None, "Rate limit for each client address.", example="10/minute")
+    total: Limit | None = setting(None, "Rate limit for all clients together.", example="100/second")
 
 
 class Limits(PathLimits):
@@ -67,7 +72,7 @@ class Limits(PathLimits):
 
     clients: int = setting(
         10000,
-        "Client addresses to remember; the one unseen for longest is forgotten first.",
+        "Number of client addresses to remember. The address that was not seen for longest is forgotten first.",
         unit="addresses",
         example=10000,
         ge=1,
@@ -83,11 +88,11 @@ class Route(Short):
     to: Label = setting(..., "The service.", example="frontend", rule=LABEL_RULE)
     version: Version | None = setting(
         None,
-        "Version for requests that neither override nor cookie decide; without it the weights do.",
+        "Version for requests without override and without cookie. By default the weights decide.",
         example="v1",
         rule=LABEL_RULE,
     )
-    rewrite: UrlPath | None = setting(None, "What the path becomes.", example="/")
+    rewrite: UrlPath | None = setting(None, "New path of the request.", example="/")
     limits: PathLimits = setting(PathLimits(), "Limits of this path.", example={"total": "100/second"})
 
 
@@ -97,7 +102,7 @@ class HashKey(Map):
     header: HeaderName | None = setting(None, "A header that clients send already.", example="x-user-id")
     cookie: CookieName | None = setting(None, "A cookie.", example="session")
     ttl: Duration | None = setting(
-        None, "The mesh sets the cookie, for that long, when a client has none.", example="1h"
+        None, "Life of the cookie. With ttl, the mesh sets the cookie if a client has none.", example="1h"
     )
     address: bool = setting(False, "The client's address.", example=True)
 
@@ -116,21 +121,23 @@ class Sticky(Short):
     short = "by"
 
     by: Literal["cookie", "hash", "none"] = setting(
-        "cookie", "cookie: it carries the version; hash: of something it sends already; none: each request anew.",
+        "cookie", "cookie: a cookie carries the version; hash: a hash of what the client sends; none: no stickiness.",
         example="cookie",
     )  # fmt: skip
     cookie: CookieName | None = setting(
-        None, "Name of the cookie; without it <release>-version.", example="canary-user"
+        None, "Name of the cookie. By default <release>-version.", example="canary-user"
     )
-    set_by: Literal["mesh", "app"] = setting("mesh", "Who sets it.", example="app")
+    set_by: Literal["mesh", "app"] = setting(
+        "mesh", "Who sets the cookie: mesh (the gateway) or app (the application).", example="app"
+    )
     values: dict[Version, CookieValue] = setting(
         {},
-        "Its value for each version; without it the version's name.",
+        "Value for each version. By default the name of the version.",
         example={"v1": "false", "v2": "true"},
         rule=LABEL_RULE,
     )
-    max_age: Duration = setting("1d", "How long the mesh's cookie lasts.", example="1d")
-    hash: HashKey | None = setting(None, "What is hashed, for by: hash.", example={"header": "x-user-id"})
+    max_age: Duration = setting("1d", "Life of the cookie that the mesh sets.", example="1d")
+    hash: HashKey | None = setting(None, "What is hashed, with by: hash.", example={"header": "x-user-id"})
 
     @model_validator(mode="before")
     @classmethod
@@ -153,7 +160,7 @@ class Choice(Short):
 
     name: HeaderName = setting(..., "Its name.", example="x-version")
     values: dict[Version, HeaderValue] = setting(
-        {}, "Its value for each version; without it the version's name.", example={"v2": "B"}, rule=LABEL_RULE
+        {}, "Value for each version. By default the name of the version.", example={"v2": "B"}, rule=LABEL_RULE
     )
 
 
@@ -164,7 +171,7 @@ class CookieChoice(Short):
 
     name: CookieName = setting(..., "Its name.", example="use-version")
     values: dict[Version, CookieValue] = setting(
-        {}, "Its value for each version; without it the version's name.", example={"v2": "B"}, rule=LABEL_RULE
+        {}, "Value for each version. By default the name of the version.", example={"v2": "B"}, rule=LABEL_RULE
     )
 
 
@@ -173,7 +180,7 @@ class Override(Map):
 
     hosts: dict[Host, Version] = setting(
         {},
-        "Hosts, each with the version it shows; a name without a dot stands before the first of hosts.",
+        "Hosts, each with its version. A name without a dot is put before the first of hosts.",
         example={"canary": "v2"},
     )
     header: Choice | None = setting(None, "A header.", example="x-version")
@@ -185,16 +192,18 @@ class Tool(Short):
 
     short = "host"
 
-    host: Host = setting(..., "The host; a name without a dot stands before the first of hosts.", example="grafana")
+    host: Host = setting(
+        ..., "Host name of the tool. A name without a dot is put before the first of hosts.", example="grafana"
+    )
     service: str | None = setting(
         None,
-        "Where the tool answers; without it where this cluster has it.",
+        "Service of the tool. By default the one of this cluster.",
         example="grafana.monitoring:80",
         pattern=rf"^{LABEL}\.{LABEL}:[1-9][0-9]{{0,4}}$",
         rule=_ADDRESS_RULE,
     )
     alias: ObjectName | None = setting(
-        None, "A Service of this name, in the release's namespace, that leads to it.", example="my-grafana",
+        None, "Name of a Service in the namespace of the release that leads to the tool.", example="my-grafana",
         rule=NAME_RULE,
     )  # fmt: skip
     name: Label | None = setting(None, "Name of the VirtualService.", example="grafana-vs", rule=LABEL_RULE)

@@ -28,31 +28,37 @@ class Series(NamedTuple):
 _ASKED = ("namespace", "service", "version")
 _CALL = (*_ASKED, "source", "source_version")
 
-REQUESTS_1M = Series("slipway:requests:rate1m", (*_CALL, "code"), "per second", "requests, mean of 1 minute")
-REQUESTS_5M = Series("slipway:requests:rate5m", (*_CALL, "code"), "per second", "requests, mean of 5 minutes")
+REQUESTS_1M = Series("slipway:requests:rate1m", (*_CALL, "code"), "per second", "requests, mean over 1 minute")
+REQUESTS_5M = Series("slipway:requests:rate5m", (*_CALL, "code"), "per second", "requests, mean over 5 minutes")
 ERRORS_1M = Series(
-    "slipway:errors:ratio1m", _ASKED, "0 to 1", "share answered 5xx, or by gRPC's statuses for that, of 1 minute"
+    "slipway:errors:ratio1m", _ASKED, "0 to 1", "share of 5xx answers (or gRPC statuses like that) in 1 minute"
 )
 ERRORS_5M = Series(
-    "slipway:errors:ratio5m", _ASKED, "0 to 1", "share answered 5xx, or by gRPC's statuses for that, of 5 minutes"
+    "slipway:errors:ratio5m", _ASKED, "0 to 1", "share of 5xx answers (or gRPC statuses like that) in 5 minutes"
 )
 LATENCY_BUCKETS_5M = Series(
-    "slipway:latency_ms_bucket:rate5m", (*_ASKED, "le"), "per second", "requests at most that long, for any quantile"
+    "slipway:latency_ms_bucket:rate5m", (*_ASKED, "le"), "per second", "requests that took at most le, for any quantile"
 )
 LATENCY_P50_5M = Series("slipway:latency_ms:p50_5m", _ASKED, "milliseconds", "half of the requests are faster")
 LATENCY_P95_5M = Series("slipway:latency_ms:p95_5m", _ASKED, "milliseconds", "95 of 100 requests are faster")
 LATENCY_P99_5M = Series("slipway:latency_ms:p99_5m", _ASKED, "milliseconds", "99 of 100 requests are faster")
 GATEWAY_REQUESTS_1M = Series(
-    "slipway:gateway_requests:rate1m", ("gateway", "class"), "per second", "all that came in, refused or not; 1 minute"
+    "slipway:gateway_requests:rate1m",
+    ("gateway", "class"),
+    "per second",
+    "all incoming requests, refused or not, over 1 minute",
 )
 GATEWAY_REQUESTS_5M = Series(
-    "slipway:gateway_requests:rate5m", ("gateway", "class"), "per second", "all that came in, refused or not; 5 minutes"
+    "slipway:gateway_requests:rate5m",
+    ("gateway", "class"),
+    "per second",
+    "all incoming requests, refused or not, over 5 minutes",
 )
 LIMITED_1M = Series(
-    "slipway:limited:rate1m", ("source", "limiter"), "per second", "requests that a limit refused; 1 minute"
+    "slipway:limited:rate1m", ("source", "limiter"), "per second", "requests that a rate limit refused, over 1 minute"
 )
 LIMITED_5M = Series(
-    "slipway:limited:rate5m", ("source", "limiter"), "per second", "requests that a limit refused; 5 minutes"
+    "slipway:limited:rate5m", ("source", "limiter"), "per second", "requests that a rate limit refused, over 5 minutes"
 )
 
 ALL: tuple[Series, ...] = (

@@ -20,7 +20,7 @@ class Source(Map):
     variable: Variable | None = setting(
         None, "A variable of Ansible, from a vault file (-e @secrets.yml).", example="api_token", rule="must be a name"
     )
-    random: bool = setting(False, "Where nothing gives a value: make one up, once, and keep it.", example=True)
+    random: bool = setting(False, "If there is no other value: make a random value once, and keep it.", example=True)
 
     @model_validator(mode="after")
     def _somewhere(self) -> Source:
@@ -38,7 +38,9 @@ class Secret(Map):
         {}, "Its keys, and where each value comes from.", example={"TOKEN": {"environment": "API_TOKEN"}},
         rule="must be the key of a Secret",
     )  # fmt: skip
-    existing: bool = setting(False, "Is it in the namespace already, made by somebody else?", example=True)
+    existing: bool = setting(
+        False, "Does the Secret exist in the namespace already, made by another owner?", example=True
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Secret:
@@ -50,15 +52,22 @@ class Secret(Map):
 class Volume(Map):
     """Storage that services can mount: a claim, a folder of the node, or room that goes with the pod."""
 
-    size: Memory | None = setting(None, "A claim of this size, kept when pods go.", example="1Gi")
+    size: Memory | None = setting(
+        None, "Size of a PersistentVolumeClaim. The claim stays when its pods are deleted.", example="1Gi"
+    )
     storage_class: Label | None = setting(
-        None, "StorageClass of the claim; without it the cluster's default.", example="local-path", rule=LABEL_RULE
+        None,
+        "StorageClass of the claim. By default the default StorageClass of the cluster.",
+        example="local-path",
+        rule=LABEL_RULE,
     )
     access: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"] = setting(
-        "ReadWriteOnce", "Who may mount the claim at once.", example="ReadWriteOnce"
+        "ReadWriteOnce",
+        "Access mode of the claim: ReadWriteOnce, ReadWriteMany or ReadOnlyMany.",
+        example="ReadWriteOnce",
     )
     host_path: Folder | None = setting(None, "A folder of the node.", example="/mnt/shared")
-    temporary: Memory | None = setting(None, "Room that goes with the pod.", example="64Mi")
+    temporary: Memory | None = setting(None, "Size of a temporary volume. It is deleted with the pod.", example="64Mi")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Volume:

@@ -17,38 +17,51 @@ class Probe(Short):
 
     short = "path"
 
-    path: UrlPath = setting(..., "Path that answers 200 when all is well.", example="/healthz")
+    path: UrlPath = setting(..., "Path that answers 200 if the container is healthy.", example="/healthz")
     port: int | None = setting(
-        None, "Port to ask; without it the service's.", unit="port number", example=8080, ge=1, le=65535
+        None,
+        "Port of the probe. By default it is the port of the service.",
+        unit="port number",
+        example=8080,
+        ge=1,
+        le=65535,
     )
-    period: Duration = setting("5s", "Time between two questions.", example="5s")
-    timeout: Duration = setting("2s", "Time an answer may take.", example="2s")
-    failures: int = setting(3, "Wrong answers in a row that count.", unit="answers", example=3, ge=1)
+    period: Duration = setting("5s", "Time between two probes.", example="5s")
+    timeout: Duration = setting("2s", "Longest time for an answer.", example="2s")
+    failures: int = setting(
+        3, "Failed answers in a row until the probe counts as failed.", unit="answers", example=3, ge=1
+    )
 
 
 class Probes(Map):
     """When a pod gets requests, and when it is restarted."""
 
-    ready: Probe | None = setting(None, "Requests go to the pod while this answers.", example="/readyz")
-    live: Probe | None = setting(None, "The container is restarted when this does not answer.", example="/healthz")
-    start: Probe | None = setting(None, "The other two wait until this has answered once.", example="/healthz")
+    ready: Probe | None = setting(
+        None, "Readiness probe: the pod gets requests only while this succeeds.", example="/readyz"
+    )
+    live: Probe | None = setting(
+        None, "Liveness probe: the kubelet restarts the container if this fails.", example="/healthz"
+    )
+    start: Probe | None = setting(
+        None, "Startup probe: the other two probes wait until this has succeeded once.", example="/healthz"
+    )
 
 
 class Resources(Map):
     """What a container asks for, and may use at most."""
 
-    cpu: Cpu = setting("50m", "CPUs it asks for; by itself no more than the limit.", example="50m")
-    memory: Memory = setting("64Mi", "Memory it asks for; by itself no more than the limit.", example="64Mi")
-    cpu_limit: Cpu | None = setting(None, "CPUs it may use at most.", example="500m")
-    memory_limit: Memory | None = setting(None, "Memory it may use at most.", example="256Mi")
+    cpu: Cpu = setting("50m", "CPU request. The default is never above cpu_limit.", example="50m")
+    memory: Memory = setting("64Mi", "Memory request. The default is never above memory_limit.", example="64Mi")
+    cpu_limit: Cpu | None = setting(None, "CPU limit.", example="500m")
+    memory_limit: Memory | None = setting(None, "Memory limit.", example="256Mi")
 
 
 class Autoscaling(Map):
     """As many pods as the load needs."""
 
-    min: int = setting(1, "Pods at least.", unit="pods", example=1, ge=1)
-    max: int = setting(..., "Pods at most.", unit="pods", example=5, ge=1)
-    cpu: WholePercent = setting(80.0, "Use of the CPU asked for that it aims at.", example="80%")
+    min: int = setting(1, "Smallest number of pods.", unit="pods", example=1, ge=1)
+    max: int = setting(..., "Largest number of pods.", unit="pods", example=5, ge=1)
+    cpu: WholePercent = setting(80.0, "Target use of the CPU request, in per cent.", example="80%")
 
 
 class EnvValue(Short):
@@ -56,7 +69,7 @@ class EnvValue(Short):
 
     short = "value"
 
-    value: Text | None = setting(None, "The value itself.", example="debug")
+    value: Text | None = setting(None, "The value, as text.", example="debug")
     secret: Label | None = setting(
         None, "Name of an entry of secrets.", example="api-token", rule=LABEL_RULE, names="Secret"
     )
@@ -84,23 +97,25 @@ class Workload(Map):
     """
 
     image: Image | None = setting(None, "Image of the container.", example="ghcr.io/example/frontend:1.0")
-    replicas: int | None = setting(None, "Pods, 1 when nobody says.", unit="pods", example=2, ge=0)
-    command: list[str] | None = setting(None, "Program instead of the image's.", example=["/bin/app"])
+    replicas: int | None = setting(None, "Number of pods. By default 1.", unit="pods", example=2, ge=0)
+    command: list[str] | None = setting(
+        None, "Program that runs instead of the image's entrypoint.", example=["/bin/app"]
+    )
     args: list[str] | None = setting(None, "Its arguments.", example=["--verbose"])
     env: dict[Variable, EnvValue] = setting(
         {},
-        "Environment variables: a text each, or {secret, key}, or {field}.",
+        "Environment variables. Each is a text, {secret, key} or {field}.",
         example={"LOG_LEVEL": "debug"},
         rule="must be letters, digits and underscores",
     )
     config: dict[Variable, Text] = setting(
         {},
-        "Kept in a ConfigMap, and given to the container as environment variables. A change restarts the pods.",
+        "Values of a ConfigMap. The container gets them as environment variables. A change restarts the pods.",
         example={"APP_MODE": "prod"},
         rule="must be letters, digits, underscores, dots and hyphens",
     )
     config_mount: Folder | None = setting(
-        None, "Folder in which the ConfigMap also appears as files.", example="/etc/app"
+        None, "Folder where the ConfigMap is also mounted as files.", example="/etc/app"
     )
     secrets: Texts = setting(
         [], "Entries of secrets whose keys become environment variables.", example=["api-token"], names="Secret"
@@ -113,27 +128,27 @@ class Workload(Map):
     )
     probes: Probes | None = setting(
         None,
-        "Questions of the kubelet. Without ready it asks whether the port is open.",
+        "Probes of the kubelet. Without ready, the kubelet checks that the port is open.",
         example={"ready": "/readyz", "live": "/healthz"},
     )
     resources: Resources | None = setting(
-        None, "What the container asks for, and may use.", example={"cpu": "50m", "memory": "64Mi"}
+        None, "CPU and memory: requests and limits.", example={"cpu": "50m", "memory": "64Mi"}
     )
     autoscaling: Autoscaling | None = setting(
-        None, "As many pods as the load needs, instead of replicas.", example={"min": 1, "max": 5, "cpu": "80%"}
+        None, "HorizontalPodAutoscaler, instead of replicas.", example={"min": 1, "max": 5, "cpu": "80%"}
     )
-    min_available: int | None = setting(None, "Pods that stay when nodes are drained.", unit="pods", example=1, ge=1)
-    user: int | None = setting(
-        None, "User that the container runs as, 65532 when nobody says.", unit="user ID", example=65532, ge=1
+    min_available: int | None = setting(
+        None, "Pods that must stay available during a drain of nodes.", unit="pods", example=1, ge=1
     )
+    user: int | None = setting(None, "User ID of the container. By default 65532.", unit="user ID", example=65532, ge=1)
     writable: bool | None = setting(
-        None, "May the container write everywhere? Without it: to /tmp and to what is mounted.", example=False
+        None, "May the container write to its whole file system? If false: only to /tmp and to volumes.", example=False
     )
     sidecar: bool | None = setting(
-        None, "Has the pod the mesh's proxy? Without it there is no routing, mTLS or access control.", example=True
+        None, "Does the pod have the sidecar? Without it there is no routing, mTLS or access control.", example=True
     )
     drain: Duration | None = setting(
-        None, "Time between leaving the Service and being stopped, 3s when nobody says.", example="3s"
+        None, "Time between the removal from the Service and the stop of the container. By default 3s.", example="3s"
     )
 
 
@@ -144,8 +159,8 @@ class VersionOf(Workload, Short):
 
     shadow: Percent | None = setting(
         None,
-        "Makes it a shadow: it gets a copy of that share of the requests, no user sees its answers, and its own calls "
-        "only reach services that have this version too.",
+        "Makes the version a shadow: it gets a copy of this share of the requests. No user sees its answers. Its own "
+        "calls reach only services that have this version too.",
         example="100%",
     )
     names: Names = setting(Names(), "Names of its objects.", example={"deployment": "frontend-canary"})
