@@ -11,14 +11,15 @@ import testinfra
 import yaml
 from testinfra.host import Host
 
-from tests.support.checkout import Checkout
+from tests.support.checkout import Checkout, Standing
 from tests.support.kube import Kube
 
 
 @pytest.fixture(scope="session")
 def checkout() -> Checkout:
-    """A clone of this checkout with a cluster of another name, on another network."""
-    return Checkout("e2e")
+    """A clone of this checkout with a cluster of another name, or the cluster that SLIPWAY_TEST_CLUSTER names."""
+    standing = os.environ.get("SLIPWAY_TEST_CLUSTER")
+    return Standing(Path(standing).resolve()) if standing else Checkout("e2e")
 
 
 @pytest.fixture(scope="session")

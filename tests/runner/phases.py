@@ -165,6 +165,7 @@ SHORT = (
         "a second release beside the first, both proved by requests; what is broken is named; changes lose nothing",
         1800,
         "--capture=no",
+        "tests/e2e/test_access.py",
         "tests/e2e/test_prove.py",
         "tests/e2e/test_changes.py",
         needs=("up",),
