@@ -40,7 +40,6 @@ class ActionModule(ClusterAction):
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Give the objects."""
-        from ansible_collections.kubernetes.core.plugins.module_utils.k8s.service import hide_fields
         from slipway.cluster import rollout
         from slipway.cluster.apply import Applier
         from slipway.cluster.client import Cluster
@@ -58,7 +57,7 @@ class ActionModule(ClusterAction):
 
         def look() -> list[dict[str, Any]]:
             found = map(without, applier.look(version, kind, namespace, name, *selectors))
-            return [hide_fields(one, arguments["hidden_fields"]) for one in found]
+            return [self._hidden(one, arguments["hidden_fields"]) for one in found]
 
         if not waits or fit is None:
             return {"changed": False, "resources": look()}
@@ -69,6 +68,16 @@ class ActionModule(ClusterAction):
             if fits
             else {**result, "failed": True, "msg": f"{f'{kind} {name}'.strip()}: not so within {seconds} s"}
         )
+
+    def _hidden(self, item: dict[str, Any], fields: list[str]) -> dict[str, Any]:
+        """Give an object without these fields."""
+        if not fields:
+            return item
+        # Few tasks hide something, and this loads much.
+        from ansible_collections.kubernetes.core.plugins.module_utils.k8s.service import hide_fields
+
+        shown: dict[str, Any] = hide_fields(item, fields)
+        return shown
 
     def _fit(
         self, arguments: dict[str, Any], variables: Mapping[str, Any]
