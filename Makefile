@@ -22,7 +22,7 @@ named = $(if $(filter command line,$(origin $(1))),$(2)=$($(1)))
 elsewhere = $(if $(call named,KUBECONFIG,x),-e $(call named,KUBECONFIG,kubeconfig)) $(if $(call named,KUBE_CONTEXT,x),-e $(call named,KUBE_CONTEXT,kube_context))
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what a run needs on this machine, after saying what that is
 	@scripts/setup

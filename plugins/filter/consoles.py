@@ -11,7 +11,7 @@ DOCUMENTATION = r"""
 name: consoles_on
 short_description: Name the consoles that the page wants and the bundle can give
 description:
-  - Grafana, Kiali, Headlamp and tracing are parts whose images cannot all be built from packages.
+  - Grafana, Kiali, Headlamp and tracing are parts whose images cannot all be built from source.
   - Beside it are consoles_told, which says in one line what is left out and why, and
     consoles_hosts, which gives the host of each (of their names and that of the cluster).
 options:

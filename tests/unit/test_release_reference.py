@@ -12,7 +12,8 @@ from slipway.release.fields import FIELDS
 from slipway.release.model import Release, Service
 from slipway.release.planner import plan
 from slipway.release.spec import load
-from slipway.release.workload_keys import VersionOf
+from slipway.release.workload import USUAL
+from slipway.release.workload_keys import VersionOf, Workload
 
 TEXT = reference.DOCUMENT.read_text(encoding="utf-8")
 
@@ -34,6 +35,20 @@ def test_every_key_is_in_a_table_once() -> None:
         own = {row[0] for row in made[kind.__name__]} - {"Key"}
         assert own | workload - {"Key"} == {f"`{key}`" for key in keys_of(kind)}
         assert not own & workload
+
+
+def test_defaults_are_written_as_a_page_writes_them() -> None:
+    made = reference.tables()
+    known = {
+        (name, row[0].strip("`")): row[2]
+        for name in ("Workload", "Autoscaling", "CircuitBreaking")
+        for row in made[name]
+    }
+    assert known["Autoscaling", "cpu"] == "`80%`"
+    assert known["CircuitBreaking", "most_out"] == "`50%`"
+    assert known["Workload", "writable"] == "`false`"
+    assert known["Workload", "drain"] == "`3s`"
+    assert set(USUAL) <= set(keys_of(Workload))
 
 
 def test_what_a_key_becomes_is_said_of_keys_that_there_are() -> None:

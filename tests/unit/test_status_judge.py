@@ -177,7 +177,7 @@ def test_images_say_where_they_are_from() -> None:
     held = {"app": {"name": "docker.io/app", "tag": "1", "source": "built"}}
     made = report(pods=[pod(), pod(image="docker.io/other:2")], bundle={"images": held})
     assert [(row["image"], row["from"]) for row in rows(made, "images")] == [
-        ("docker.io/app:1", "built from packages"),
+        ("docker.io/app:1", "built from source"),
         ("docker.io/other:2", "not of the bundle"),
     ]
 

@@ -60,7 +60,7 @@ def told(
 def test_it_names_the_nodes_and_what_to_type_next() -> None:
     lines = told()
     assert any(line.split()[:3] == ["ctrl", "192.0.2.100", "v1.37.0"] for line in lines)
-    assert "Cluster lab is up: Kubernetes 1.37.0, 1 of 2 images built from packages." in lines
+    assert "Cluster lab is up: Kubernetes 1.37.0, 1 of 2 images built from source." in lines
     assert "  make status" in lines
     assert len(lines) <= 12
 

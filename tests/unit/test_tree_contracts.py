@@ -116,6 +116,12 @@ def test_every_target_of_the_makefile_has_a_line_of_help() -> None:
     assert targets == set(phony.split())
 
 
+def test_every_target_of_the_makefile_is_in_the_reference_of_commands() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    rows = re.findall(r"^\| `make ([a-z-]+)` \| \S", (ROOT / "docs/reference/commands.md").read_text(), re.M)
+    assert sorted(rows) == sorted(targets)
+
+
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
 def test_a_lock_holds_what_is_asked_for(name: str) -> None:
     asked = re.findall(r"^([a-z][\w.-]*)(==\S+)?", (ROOT / f"{name}.in").read_text(), re.M)
@@ -169,6 +175,18 @@ def test_links_between_documents_lead_somewhere() -> None:
         if "://" not in target and not target.startswith("mailto:") and not (path.parent / target).exists()
     }
     assert broken == set()
+
+
+def test_documents_that_other_files_name_are_there() -> None:
+    """A document that has moved is named by comments, docstrings and messages, too, where no link is followed."""
+    named = {
+        (str(path.relative_to(ROOT)), name)
+        for path in tracked()
+        if path.suffix in {".py", ".yml", ".j2", ""}
+        for name in re.findall(r"(?<![\w/.-])docs/[\w./-]+\.md\b", text_of(path))
+    }
+    assert ("playbooks/finalization.yml", "docs/how-to/prove-a-release.md") in named
+    assert {(path, name) for path, name in named if not (ROOT / name).is_file()} == set()
 
 
 def headings(path: Path) -> set[str]:

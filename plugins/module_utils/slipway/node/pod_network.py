@@ -1,7 +1,7 @@
 """The contract of a pod network: what it gives to a node and to the cluster, and what others have to know of it.
 
 Runs on the nodes, too (stdlib only). Playbooks read the network in use as ``slipway_pod_network``. What else a second
-network takes stands in docs/architecture.md.
+network takes stands in docs/explanation/architecture.md.
 """
 
 from __future__ import annotations

@@ -332,8 +332,8 @@ class Settings(Map):
     )
     cluster_artifacts_from: Literal["auto", "upstream", "source"] = setting(
         "auto",
-        "Where programs and images come from. upstream: their publishers; source: built from source here; "
-        "auto: upstream, and built here what cannot be reached.",
+        "Where programs and images come from. upstream: their publishers; source: built from source on this machine; "
+        "auto: upstream, and built from source what cannot be reached.",
         example="auto",
     )
     cluster_accept_unverified: bool = setting(

@@ -21,8 +21,8 @@ _GRPC = ", or a gRPC status that counts as one"
 MEASURES = {
     **{name: (f"{name} > 5%", f"share of the requests that get a 5xx answer{_GRPC}") for name in ("errors", "5xx")},
     **{name: (f"{name} > 50%", f"share of the requests that get a 4xx answer{_GRPC}") for name in ("refused", "4xx")},
-    "requests": ("requests > 15/minute", "number of requests"),
-    "limited": ("limited > 10/minute", "requests that the rate limits of the release refuse"),
+    "requests": ("requests > 15/minute", "number of requests in the unit of time, by the mean rate of the last minute"),
+    "limited": ("limited > 10/minute", "requests that the rate limits of the release refuse, counted in the same way"),
     **{name: (f"{name} > 500ms", f"time within which {name[1:]} of 100 requests are answered") for name in _QUANTILES},
 }
 # Series that are there in any cluster with our monitoring, by the beginnings of their names.

@@ -31,8 +31,9 @@ class Retries(Short):
     )
     methods: Literal["safe", "idempotent", "all"] = setting(
         "safe",
-        "Methods that are retried after an answer or a broken connection. safe: GET, HEAD, OPTIONS, TRACE; idempotent: "
-        "PUT and DELETE too; all: every method, so a request may be done twice. Others: only while nothing was sent.",
+        "Methods that are retried for any of the reasons. safe: GET, HEAD, OPTIONS, TRACE; idempotent: PUT and DELETE "
+        "too; all: every method, so a request may be done twice. Requests with other methods are retried only if "
+        "nothing of the request was sent yet (connect-failure, refused-stream).",
         example="idempotent",
     )
 

@@ -105,7 +105,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "methods": "VirtualService `match.method`",
     },
     "CircuitBreaking": {
-        "connections": "DestinationRule `connectionPool.tcp.maxConnections`; plus pending: `http.http2MaxRequests`",
+        "connections": "DestinationRule `connectionPool.tcp.maxConnections`. "
+        "`http.http2MaxRequests` is `connections` + `pending`.",
         "pending": "DestinationRule `connectionPool.http.http1MaxPendingRequests`",
         "errors": "DestinationRule `outlierDetection.consecutive5xxErrors`",
         "interval": "DestinationRule `outlierDetection.interval`",

@@ -42,9 +42,9 @@ class Service(Workload):
     calls: Texts = setting([], "Services that it calls.", example=["model"])
     callers: list[Annotated[str, Field(pattern=rf"^(({LABEL}|\{{namespace\}})/({LABEL}|\*)|plain)$")]] = setting(
         [],
-        "Other callers that may call it: namespace/serviceaccount, or namespace/* for every ServiceAccount there. "
-        "{namespace} stands for the namespace of the release. plain (needs mtls: permissive) lets in every client "
-        "without a sidecar, from anywhere.",
+        "Other callers that may call it. namespace/serviceaccount: this ServiceAccount; namespace/*: every "
+        "ServiceAccount there; plain (needs mtls: permissive): every client without a sidecar, from anywhere. "
+        "{namespace} stands for the namespace of the release.",
         example=["batch/reporter"],
         rule="must be namespace/serviceaccount, namespace/*, or plain",
     )

@@ -19,10 +19,22 @@ from pydantic_core import PydanticUndefined
 from ..page.form import keys_of
 from ..page.read import flow
 from ..paths import ROOT
-from . import call_keys, keys, model, monitoring_keys, name_keys, routing_keys, series, storage_keys, workload_keys
+from . import (
+    call_keys,
+    keys,
+    model,
+    monitoring_keys,
+    name_keys,
+    routing_keys,
+    series,
+    storage_keys,
+    workload,
+    workload_keys,
+)
 from .alerts import MEASURES
 from .fields import FIELDS
 from .names import PATTERNS
+from .values import SHARE, whole
 
 # Where the maps of a page are.
 _MAPS = (model, keys, workload_keys, name_keys, call_keys, routing_keys, storage_keys, monitoring_keys)
@@ -61,7 +73,8 @@ def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
     for key, declared in keys_of(kind).items():
         if declared.description not in inherited:
             field = [becomes.get(key, "")] if becomes else []
-            yield [f"`{key}`", declared.description or "", _default(declared), _example(key, declared), *field]
+            default = _default(declared) or _usual(kind, key)
+            yield [f"`{key}`", declared.description or "", default, _example(key, declared), *field]
 
 
 def _inherited(kind: type[BaseModel]) -> set[str | None]:
@@ -85,7 +98,15 @@ def _default(declared: FieldInfo) -> str:
         return ""
     if isinstance(default, dict) and any(isinstance(item, BaseModel) for item in default.values()):
         return f"`{flow({key: item.model_dump(exclude_defaults=True) for key, item in default.items()})}`"
+    if isinstance(default, float) and SHARE in declared.metadata:
+        return f"`{whole(default)}%`"
     return f"`{flow(default)}`"
+
+
+def _usual(kind: type[BaseModel], key: str) -> str:
+    """Give what holds for a key of a workload that neither a version nor its service has."""
+    known = kind is workload_keys.Workload and key in workload.USUAL
+    return f"`{flow(workload.USUAL[key])}`" if known else ""
 
 
 def _example(key: str, declared: FieldInfo) -> str:

@@ -49,10 +49,15 @@ class Limit(Short):
 
     short = "rate"
 
-    rate: Rate = setting(..., "Number of requests in a time.", example="10/minute")
+    rate: Rate = setting(
+        ...,
+        "Requests per s, m, h or d (sec, second, min, minute, hour, day). The token bucket fills at this rate: 10/day "
+        "is 10 requests at once and then one every 2.4 hours, not 10 in each calendar day.",
+        example="10/minute",
+    )
     burst: int | None = setting(
         None,
-        "Size of the token bucket: requests that may come at once. By default the number of rate.",
+        "Size of the token bucket: requests that may come at once. By default it is the number in rate: 10 for 10/day.",
         unit="requests",
         example=20,
         ge=1,
@@ -72,7 +77,8 @@ class Limits(PathLimits):
 
     clients: int = setting(
         10000,
-        "Number of client addresses to remember. The address that was not seen for longest is forgotten first.",
+        "Number of client addresses to remember. If there are more, the address that has been silent for the longest "
+        "time is forgotten first.",
         unit="addresses",
         example=10000,
         ge=1,

@@ -15,8 +15,14 @@ from ..page.repairs import plain_part
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_RATE = re.compile(r"(\d{1,9})\s*(?:/|per )\s*(s|sec|second|m|min|minute|h|hour|d|day)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# Each way to write the time of a rate, by itself: a unit that is added here is never taken for another one.
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "second"), 1),
+    **dict.fromkeys(("m", "min", "minute"), 60),
+    **dict.fromkeys(("h", "hour"), 3600),
+    **dict.fromkeys(("d", "day"), 86400),
+}
+_RATE = re.compile(rf"(\d{{1,9}})\s*(?:/|per )\s*({'|'.join(_SECONDS)})")
 _QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 _DECIMAL = {"k": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
@@ -65,7 +71,7 @@ def rate(text: str) -> tuple[int, int]:
     match = _RATE.fullmatch(text)
     if match is None or not int(match[1]):
         raise ValueError("must be a number per second, minute, hour or day")
-    return int(match[1]), _SECONDS[match[2][0]]
+    return int(match[1]), _SECONDS[match[2]]
 
 
 def _rate(text: str) -> str:
@@ -277,14 +283,14 @@ _TEXT_SCHEMA = {"type": ["string", "integer"]}
 
 Duration = Annotated[str, AfterValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Rate = Annotated[str, AfterValidator(_rate), WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(/|per ) ?[a-z]+$"})]
-Percent = Annotated[
-    float, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_percent), WithJsonSchema(_PERCENT_SCHEMA)
-]
+# Marks a number that a page writes as a share, 5%.
+SHARE = BeforeValidator(_percent)
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), SHARE, WithJsonSchema(_PERCENT_SCHEMA)]
 WholePercent = Annotated[
     float,
     Field(ge=1, le=100, allow_inf_nan=False),
     AfterValidator(_whole_percent),
-    BeforeValidator(_percent),
+    SHARE,
     WithJsonSchema(_WHOLE_PERCENT_SCHEMA),
 ]
 Cpu = Annotated[str, AfterValidator(_cpu), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]

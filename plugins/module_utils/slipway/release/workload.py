@@ -16,8 +16,8 @@ from .workload_keys import EnvValue, Probe, Probes, Resources, VersionOf
 # On pods: the version by its name on the page, whatever their label "version" says, and the Deployment.
 VERSION = "slipway.io/version"
 WORKLOAD = "slipway.io/workload"
-USER = 65532
-DRAIN = "3s"
+# What holds where neither a version nor its service says it.
+USUAL: Mapping[str, Any] = {"replicas": 1, "user": 65532, "writable": False, "sidecar": True, "drain": "3s"}
 _PROTOCOLS = {"http": "http", "http2": "http2", "grpc": "grpc"}
 
 
@@ -49,15 +49,15 @@ def config(declared: Service, version: str) -> dict[str, str]:
 
 def has_sidecar(declared: Service, version: str) -> bool:
     """Tell whether a version's pods have the mesh's proxy."""
-    return bool(_chosen(declared, version, "sidecar", True))
+    return bool(_chosen(declared, version, "sidecar"))
 
 
-def _chosen(declared: Service, version: str, name: str, otherwise: Any) -> Any:
+def _chosen(declared: Service, version: str, name: str) -> Any:
     for place in (declared.versions[version], declared):
         value = getattr(place, name)
         if value is not None:
             return value
-    return otherwise
+    return USUAL.get(name)
 
 
 def pods(shape: Shape, service: str, version: str = "") -> dict[str, str]:
@@ -74,8 +74,8 @@ def deployment(
     declared = shape.services[service]
     own = declared.versions[version]
 
-    def chosen(name: str, otherwise: Any = None) -> Any:
-        return _chosen(declared, version, name, otherwise)
+    def chosen(name: str) -> Any:
+        return _chosen(declared, version, name)
 
     own_pods = pods(shape, service, version)
     name = naming.of("deployment", service, version)
@@ -84,7 +84,7 @@ def deployment(
     selector = {"app": service, **marks}
     data = config(declared, version)
     scaling = autoscaling(declared, version)
-    replicas = chosen("replicas", 1)
+    replicas = chosen("replicas")
     mounts, volumes = _storage(naming, declared, own, service, version)
     image = chosen("image")
     return {
@@ -106,7 +106,7 @@ def deployment(
         "spread": own_pods if scaling is not None or replicas > 1 else None,
         "service_account": naming.of("service_account", service, version),
         "image_pull_secrets": [{"name": name} for name in shape.release.image_pull_secrets],
-        "user": chosen("user", USER),
+        "user": chosen("user"),
         "container": service,
         "image": image,
         "pull": "IfNotPresent" if "@" in image or _is_tagged(image) else "Always",
@@ -116,8 +116,8 @@ def deployment(
         "env_from": list(_sources(naming, declared, own, service, version)),
         "env": [_variable(name, value) for name, value in {**declared.env, **own.env}.items()],
         "resources": _resources(chosen("resources") or Resources()),
-        "writable": chosen("writable", False),
-        "drain": -(-milliseconds(chosen("drain", DRAIN)) // 1000),
+        "writable": chosen("writable"),
+        "drain": -(-milliseconds(chosen("drain")) // 1000),
         "probes": list(_probes(chosen("probes") or Probes(), declared.port)),
         "mounts": mounts,
         "volumes": volumes,
@@ -147,12 +147,12 @@ def autoscaling(declared: Service, version: str) -> Any:
 def least_pods(declared: Service, version: str) -> int:
     """Give the number of pods that a version has at least; a parked one has none."""
     scaling = autoscaling(declared, version)
-    return int(scaling.min if scaling else _chosen(declared, version, "replicas", 1))
+    return int(scaling.min if scaling else _chosen(declared, version, "replicas"))
 
 
 def min_available(declared: Service, version: str) -> int | None:
     """Give the number of pods that stay when nodes are drained."""
-    found: int | None = _chosen(declared, version, "min_available", None)
+    found: int | None = _chosen(declared, version, "min_available")
     return found
 
 
@@ -233,7 +233,7 @@ def _storage(
     if folder:
         mounts.append({"name": "slipway-config", "mountPath": folder, "readOnly": True})
         volumes.append({"name": "slipway-config", "configMap": {"name": naming.of("config", service, version)}})
-    if not _chosen(declared, version, "writable", False) and "/tmp" not in {mount["mountPath"] for mount in mounts}:  # noqa: S108, in a container
+    if not _chosen(declared, version, "writable") and "/tmp" not in {mount["mountPath"] for mount in mounts}:  # noqa: S108, in a container
         mounts.append({"name": "slipway-tmp", "mountPath": "/tmp"})  # noqa: S108
         volumes.append({"name": "slipway-tmp", "emptyDir": {}})
     return mounts, volumes

@@ -93,7 +93,7 @@ class EnvValue(Short):
 class Workload(Map):
     """What runs. Written at a service it holds for all its versions; a version may say otherwise.
 
-    Maps (env, config, mounts) are taken together key by key, anything else is replaced.
+    Its env, config and mounts are merged with those of the service, its secrets are added, anything else is replaced.
     """
 
     image: Image | None = setting(None, "Image of the container.", example="ghcr.io/example/frontend:1.0")
@@ -148,7 +148,10 @@ class Workload(Map):
         None, "Does the pod have the sidecar? Without it there is no routing, mTLS or access control.", example=True
     )
     drain: Duration | None = setting(
-        None, "Time between the removal from the Service and the stop of the container. By default 3s.", example="3s"
+        None,
+        "Time that a pod still answers after it was removed from the Service. (Not the drain of a node.) By default "
+        "3s.",
+        example="3s",
     )
 
 

@@ -163,9 +163,7 @@ def _images(facts: Facts) -> tuple[Section, list[str]]:
         Row(
             (
                 image,
-                {"built": "built from packages", "upstream": "upstream's"}.get(
-                    known.get(image, ""), "not of the bundle"
-                ),
+                {"built": "built from source", "upstream": "upstream's"}.get(known.get(image, ""), "not of the bundle"),
             )
         )
         for image in sorted(used)
