@@ -99,7 +99,7 @@ SHORT = (
     suite(
         "unit",
         "pure functions, tables",
-        900,
+        1800,
         "tests/unit",
         *(f"--ignore={path}" for path in CONTRACTS),
         *MEASURED,
