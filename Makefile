@@ -5,10 +5,10 @@
 # Python and Ansible find what belongs to this checkout, whatever the caller's shell says (the Vagrantfile reads these names, too), and
 # also where others may write to this folder: there Ansible takes its ansible.cfg only when it is named.
 unexport PYTHONHOME PYTHONPATH ANSIBLE_INVENTORY ANSIBLE_INVENTORY_ENABLED ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED
-unexport ANSIBLE_ROLES_PATH ANSIBLE_LIBRARY ANSIBLE_MODULE_UTILS ANSIBLE_ACTION_PLUGINS ANSIBLE_FILTER_PLUGINS ANSIBLE_CALLBACK_PLUGINS
+unexport ANSIBLE_COLLECTIONS_PATH ANSIBLE_ROLES_PATH ANSIBLE_LIBRARY ANSIBLE_MODULE_UTILS ANSIBLE_ACTION_PLUGINS ANSIBLE_FILTER_PLUGINS ANSIBLE_CALLBACK_PLUGINS
 unexport ANSIBLE_INVENTORY_PLUGINS ANSIBLE_CALLBACKS_ENABLED ANSIBLE_GATHERING ANSIBLE_PYTHON_INTERPRETER ANSIBLE_DUPLICATE_YAML_DICT_KEY
 # A cluster of somebody else is named with make release KUBECONFIG=file KUBE_CONTEXT=name; variables of the shell do not lead there.
-unexport K8S_AUTH_KUBECONFIG K8S_AUTH_CONTEXT K8S_AUTH_HOST K8S_AUTH_API_KEY K8S_AUTH_USERNAME K8S_AUTH_PASSWORD
+ unexport $(filter K8S_AUTH_%,$(.VARIABLES))
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # A login over ssh may bring a locale along that this machine does not have, and Ansible takes none but UTF-8.
 ifneq ($(shell locale charmap 2>&1),UTF-8)

@@ -98,7 +98,8 @@ class ApiServer:
     """``objects`` by path. ``refusals`` are given for a path, once each; ``gone`` paths are of kinds that are unknown.
 
     ``asked`` is what came, as (method, path with query, Accept), but for questions about kinds. ``hang_up`` closes so
-    many connections unanswered, ``silent`` all of them. ``prefix`` is what its paths begin with. ``headers`` are those
+    many connections unanswered, ``silent`` all of them. ``drop`` does so also where kinds are asked for.
+    ``prefix`` is what its paths begin with. ``headers`` are those
     of the last question.
     """
 
@@ -110,6 +111,7 @@ class ApiServer:
         self.hang_up = 0
         self.raw = ""
         self.silent = False
+        self.drop = 0
         self.prefix = ""
         self.headers: Message = Message()
         self._lock = threading.Lock()
@@ -129,6 +131,10 @@ class ApiServer:
                 self.path = self.path.removeprefix(outer.prefix)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if outer.silent:
+                    self.close_connection = True
+                    return
+                if outer.drop:
+                    outer.drop -= 1
                     self.close_connection = True
                     return
                 known = discovery(urlsplit(self.path).path)

@@ -10,6 +10,7 @@ import ssl
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,83 @@ def test_options_and_variables_have_the_collections_names(server: ApiServer, mon
     Cluster({"host": f"{address}/", "api_key": "alone"}).items(PODS)
     assert server.headers["Authorization"] == "Bearer alone"
     Cluster({"kubeconfig": json.loads(written(server, user={"token": "in-a-map"}) and server.kubeconfig.read_text())})
+
+
+def test_what_is_named_beside_a_kubeconfig_counts_also_where_that_has_a_token(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = json.loads(server.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    path = written(server, user={"token": "of-the-kubeconfig"}, cluster={"server": NOWHERE})
+    Cluster({"kubeconfig": path, "host": address}).items(PODS)
+    assert server.headers["Authorization"] == "Bearer of-the-kubeconfig"
+    Cluster({"kubeconfig": path, "host": address, "api_key": "given"}).items(PODS)
+    assert server.headers["Authorization"] == "Bearer given"
+    monkeypatch.setenv("K8S_AUTH_HOST", address)
+    monkeypatch.setenv("K8S_AUTH_API_KEY", "of-the-shell")
+    monkeypatch.setenv("K8S_AUTH_IMPERSONATE_USER", "jane")
+    monkeypatch.setenv("K8S_AUTH_IMPERSONATE_GROUPS", "a,b")
+    Cluster(path).items(PODS)
+    said = server.headers
+    assert (said["Authorization"], said["Impersonate-User"]) == ("Bearer of-the-shell", "jane")
+    assert said.get_all("Impersonate-Group") == ["a", "b"]
+    with pytest.raises(SlipwayError, match="not api_key, host, impersonate_groups, impersonate_user"):
+        access.of_kubectl({"kubeconfig": path})
+
+
+def test_a_name_and_a_password_are_shown(server: ApiServer) -> None:
+    address = json.loads(server.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    Cluster({"host": address, "username": "jane", "password": "secret"}).items(PODS)
+    assert server.headers["Authorization"] == f"Basic {base64.b64encode(b'jane:secret').decode()}"
+
+
+def test_where_no_cluster_is_named_none_is_taken(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig))
+    with pytest.raises(SlipwayError, match="no cluster is named: give a kubeconfig, or host and api_key"):
+        Cluster({})
+    for nothing in (":", "~nobody-has-this-name/kubeconfig"):
+        with pytest.raises(SlipwayError):
+            Cluster({"kubeconfig": nothing})
+    with pytest.raises(SlipwayError, match="its proxy"):
+        Cluster({"kubeconfig": written(server, cluster={"proxy-url": "gopher://127.0.0.1:9"})})
+
+
+def test_the_own_cluster_is_known_by_its_folder_however_that_is_written(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "kubeconfig").write_text(server.kubeconfig.read_text())
+    (tmp_path / "link").symlink_to(lab)
+    monkeypatch.setenv("K8S_AUTH_HOST", "http://127.0.0.1:9")
+    other = {"kubeconfig": str(tmp_path / "link" / "kubeconfig")}
+    assert not access.is_own(other)
+    monkeypatch.setattr(access, "_OWN", set())
+    access.work_for(lab / ".." / "lab")
+    assert access.is_own(other)
+    assert Cluster(other).items(PODS) == []
+
+
+def test_one_bad_answer_does_not_spoil_what_is_known_of_kinds(server: ApiServer) -> None:
+    cluster = Cluster(server.kubeconfig)
+    assert cluster.kind("apps/v1", "Deployment")
+    server.refusals["/version"] = [(503, "not now")]
+    with pytest.raises(BusyError):
+        cluster.kind("test.io/v1", "Pool")
+    # The answer holds for a moment, for all who asked the same.
+    with pytest.raises(BusyError):
+        cluster.kind("networking.istio.io/v1", "Gateway")
+    time.sleep(1.1)
+    assert cluster.kind("networking.istio.io/v1", "Gateway")
+    cluster.forget()
+    assert cluster.kind("networking.istio.io/v1", "Gateway")
+
+
+def test_a_broken_connection_is_made_anew_for_kinds_too(server: ApiServer) -> None:
+    server.drop = 1
+    assert Cluster(server.kubeconfig).kind("apps/v1", "Deployment")
+    server.drop = 1
+    with pytest.raises(BusyError):
+        Cluster(server.kubeconfig, tries=1).kind("storage.k8s.io/v1", "StorageClass")
 
 
 def test_what_the_shell_says_does_not_lead_away_from_the_checkouts_own_cluster(

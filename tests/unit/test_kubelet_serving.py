@@ -77,6 +77,16 @@ def test_a_kubelet_gets_what_is_its_own(request_: dict[str, Any]) -> None:
     assert serving.refusal(request_, NODES) == ""
 
 
+def test_bytes_that_nobody_expects_end_nothing() -> None:
+    der = x509.load_pem_x509_csr(pem()).public_bytes(serialization.Encoding.DER)
+    for at in range(len(der)):
+        for value in (0, 1, 0x7F, 0xFF):
+            changed = wrapped(der[:at] + bytes([value]) + der[at + 1 :])
+            # Some bytes say the same another way; what is asked for is the same then.
+            if not serving.refusal(asked(changed), NODES):
+                assert serving.read_request(changed.decode()) == serving.read_request(pem().decode())
+
+
 def ip(text: str) -> x509.GeneralName:
     return x509.IPAddress(ipaddress.ip_address(text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
@@ -28,12 +29,15 @@ class ClusterAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Give what ``work`` gives; what is wrong is told in its own words."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        state = (task_vars or {}).get("slipway_state")
+        if isinstance(state, str) and "{{" not in state:
+            access.work_for(Path(state))
         _, arguments = self.validate_argument_spec(argument_spec={**access.arguments(), **self.SPEC}, **self.RULES)
         try:
             result.update(self.work(arguments, task_vars or {}))
         except UnansweredError as exc:
-            more = "" if "make status" in exc.message else "; see `make status`"
-            raise AnsibleActionFail(exc.message + more) from None
+            alone = exc.status == 0 and "\n" not in exc.message and "make status" not in exc.message
+            raise AnsibleActionFail(exc.message + ("; see `make status`" if alone else "")) from None
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
         return result

@@ -10,7 +10,7 @@ import hashlib
 import os
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,10 +20,18 @@ from ..artifacts.cache import default_root
 from ..errors import SlipwayError
 from ..paths import state_folder
 
-# Seconds to connect, and to wait for each part of an answer.
-TIMEOUT = (5.0, 30.0)
+# Seconds to connect and shake hands, and to wait for each part of an answer.
+TIMEOUT = (15.0, 30.0)
 # The client library keeps the files that it writes in a global.
 _LOCK = threading.Lock()
+_IMPERSONATION = ("impersonate_user", "impersonate_groups")
+# How the text of a variable is read, by the type of the option.
+_READ: dict[str | None, Callable[[str], Any]] = {
+    "bool": lambda text: text.lower() not in ("0", "false", "no"),
+    "list": lambda text: [part for part in text.split(",") if part],
+}
+# Kubeconfigs of labs that this process works for, besides the one that the environment tells.
+_OWN: set[Path] = set()
 
 
 class UnansweredError(SlipwayError):
@@ -60,26 +68,44 @@ def given(task: Mapping[str, Any]) -> dict[str, Any]:
     """Give those of a task's arguments that say how a cluster is reached, without the empty ones."""
     found = {name: task[name] for name in arguments() if task.get(name) not in (None, "")}
     path = found.get("kubeconfig")
-    return {**found, "kubeconfig": str(Path(path).expanduser())} if isinstance(path, str | Path) else found
+    return {**found, "kubeconfig": _expanded(str(path))} if isinstance(path, str | Path) else found
+
+
+def _expanded(paths: str) -> str:
+    """Put homes in the place of ``~`` in paths that stand in one text."""
+    return os.pathsep.join(os.path.expanduser(path) for path in paths.split(os.pathsep))
+
+
+def work_for(state: Path) -> None:
+    """Know the kubeconfig in the state folder of a lab as the own one, whatever the environment says."""
+    _OWN.add((state / "kubeconfig").resolve())
 
 
 def is_own(options: Mapping[str, Any]) -> bool:
     """Tell whether these options mean the cluster of this checkout."""
     path = options.get("kubeconfig")
-    return isinstance(path, str) and Path(path).expanduser().absolute() == state_folder() / "kubeconfig"
+    own = {*_OWN, (state_folder() / "kubeconfig").resolve()}
+    return isinstance(path, str) and Path(_expanded(path)).resolve() in own
 
 
 def settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Give what kubernetes.core would be told: the ``options``, and variables in the place of what they leave open."""
-    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_MAP, AUTH_ARG_SPEC
+    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import (
+        AUTH_ARG_MAP,
+        AUTH_ARG_SPEC,
+        AUTH_PROXY_HEADERS_SPEC,
+    )
 
+    shell: Mapping[str, str] = {} if is_own(options) else os.environ
     found: dict[str, Any] = {}
-    for attribute, option in AUTH_ARG_MAP.items():
+    for attribute, option in {**AUTH_ARG_MAP, **{name: name for name in _IMPERSONATION}}.items():
         value = options.get(option)
-        if value is None and not is_own(options) and option != "proxy_headers":
-            value = os.environ.get(f"K8S_AUTH_{option.upper()}") or os.environ.get(f"K8S_AUTH_{attribute.upper()}")
-            if value is not None and AUTH_ARG_SPEC[option].get("type") == "bool":
-                value = value.lower() not in ("0", "false", "no")
+        if value is None and option == "proxy_headers":
+            told = {name: shell.get(f"K8S_AUTH_PROXY_HEADERS_{name.upper()}") for name in AUTH_PROXY_HEADERS_SPEC}
+            value = told if any(told.values()) else None
+        elif value is None:
+            said = shell.get(f"K8S_AUTH_{option.upper()}") or shell.get(f"K8S_AUTH_{attribute.upper()}")
+            value = said and _READ.get(AUTH_ARG_SPEC[option].get("type"), str)(said)
         if value is not None:
             found[attribute] = value
     return found
@@ -88,7 +114,7 @@ def settings(options: Mapping[str, Any]) -> dict[str, Any]:
 def is_missing(options: Mapping[str, Any]) -> bool:
     """Tell whether the kubeconfig that these options name is not there, as before the first `make up`."""
     path = options.get("kubeconfig")
-    return isinstance(path, str) and not any(Path(one).expanduser().is_file() for one in path.split(os.pathsep))
+    return isinstance(path, str) and not any(Path(one).is_file() for one in _expanded(path).split(os.pathsep) if one)
 
 
 def of_kubectl(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,32 +129,49 @@ def of_kubectl(task: Mapping[str, Any]) -> dict[str, Any]:
             f"a proof runs kubectl, which takes a kubeconfig and a context only, not {', '.join(strange) or 'none'}\n"
             "  works: -e kubeconfig=~/.kube/config -e kube_context=name"
         )
-    path = str(Path(told["kubeconfig"]).expanduser())
+    path = _expanded(told["kubeconfig"])
     return {"kubeconfig": path, "context": told.get("context", ""), "proxied": not is_own(given(task))}
 
 
-def connect(options: Mapping[str, Any]) -> Any:
-    """Make the client (``kubernetes.client.ApiClient``). Nothing is asked. Raises SlipwayError for unusable options."""
+def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, tries: int = 2) -> Any:
+    """Make the client (``kubernetes.client.ApiClient``). Nothing is asked. Raises SlipwayError for unusable options.
+
+    What is asked is asked so many times where no answer comes, as the server may have closed a connection that lay
+    idle; all that is asked of it can be asked twice.
+    """
     import urllib3
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, ApiException
     from kubernetes.config import kube_config
 
     class Client(ApiClient):
-        """One that gives up on a server that says nothing."""
+        """One that gives up on a server that says nothing, and whose answers are read."""
 
         def call_api(self, *arguments: Any, _request_timeout: Any = None, **more: Any) -> Any:
-            return super().call_api(*arguments, _request_timeout=_request_timeout or TIMEOUT, **more)
+            for left in reversed(range(tries)):
+                try:
+                    answer = super().call_api(*arguments, _request_timeout=_request_timeout or timeout, **more)
+                    answer.read()
+                except (urllib3.exceptions.HTTPError, ApiException):
+                    if not left:
+                        raise
+                else:
+                    return answer
+            raise AssertionError
 
     with _LOCK:
         try:
             client = Client(_configuration(options))
             _hold_certificates(client.rest_client.pool_manager.connection_pool_kw)
-        except (ssl.SSLError, OSError, ValueError, urllib3.exceptions.HTTPError) as exc:
+        except ImportError as exc:
+            raise SlipwayError(f"{_named(options)}: its proxy needs the Python package {exc.name}") from exc
+        except urllib3.exceptions.ProxySchemeUnknown as exc:
+            raise SlipwayError(f"{_named(options)}: its proxy cannot be used: {exc}") from exc
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as exc:
             raise SlipwayError(f"{_named(options)}: its certificates cannot be used: {exc}") from exc
         finally:
             # Ansible's workers end without the handler that removes these files, and they hold keys.
             kube_config._cleanup_temp_files()  # noqa: SLF001
-    _impersonate(client, options)
+    _impersonate(client, settings(options))
     return client
 
 
@@ -159,11 +202,11 @@ def asking(server: str) -> Iterator[None]:
         raise silent(server, exc) from exc
 
 
-def _impersonate(client: Any, options: Mapping[str, Any]) -> None:
-    """Ask in somebody else's name, where the options say so."""
-    if options.get("impersonate_user"):
-        client.set_default_header("Impersonate-User", options["impersonate_user"])
-    groups = options.get("impersonate_groups") or []
+def _impersonate(client: Any, told: Mapping[str, Any]) -> None:
+    """Ask in somebody else's name, where that is said."""
+    if told.get("impersonate_user"):
+        client.set_default_header("Impersonate-User", told["impersonate_user"])
+    groups = told.get("impersonate_groups") or []
     if groups:
         from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import unique_string
     for group in groups:
@@ -192,7 +235,7 @@ def _configuration(options: Mapping[str, Any]) -> Any:
     import yaml
     from kubernetes import client, config
 
-    told = settings(options)
+    told = {name: value for name, value in settings(options).items() if name not in _IMPERSONATION}
     made = client.Configuration()
     # Each question is asked anew by whoever can tell what may be asked twice.
     made.retries = False
@@ -205,39 +248,73 @@ def _configuration(options: Mapping[str, Any]) -> Any:
         told.get("api_key") or (told.get("username") and told.get("password")) or told.get("cert_file")
     )
     try:
-        if isinstance(kubeconfig, Mapping):
+        if by_options:
+            # As kubernetes.core: no certificate of a kubeconfig goes to a host that is named beside it.
+            pass
+        elif isinstance(kubeconfig, Mapping):
             config.load_kube_config_from_dict(dict(kubeconfig), context, made)
-        elif kubeconfig or not by_options:
+        elif not kubeconfig:
+            raise SlipwayError("no cluster is named: give a kubeconfig, or host and api_key")
+        elif is_own(options):
+            # It names no other files, and the reader in C takes a tenth of the time.
+            content = yaml.load(_there(kubeconfig), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+            config.load_kube_config_from_dict(content, context, made)
+        else:
             _there(kubeconfig)
-            if is_own(options):
-                # It names no other files, and the reader in C takes a tenth of the time.
-                with open(kubeconfig, encoding="utf-8") as file:
-                    content = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-                config.load_kube_config_from_dict(content, context, made)
-            else:
-                config.load_kube_config(kubeconfig, context, made, **persist)
+            config.load_kube_config(kubeconfig, context, made, **persist)
     except (config.ConfigException, yaml.YAMLError, ValueError, TypeError, AttributeError) as exc:
         said = str(exc).removeprefix("Invalid kube-config file. ")
         raise SlipwayError(f"{_named(options)} is no kubeconfig that can be used: {said}") from exc
-    for attribute, value in told.items():
-        if attribute == "api_key":
-            made.api_key = {"authorization": f"Bearer {value}"}
-        else:
-            setattr(made, attribute, value.rstrip("/") if attribute == "host" else value)
+    _put_over(made, _attributes(told))
     return made
 
 
-def _there(kubeconfig: str | None) -> None:
-    """Refuse a kubeconfig that cannot be read, with the words of the system. Several may stand in one text."""
-    for path in (kubeconfig or "").split(os.pathsep):
+def _attributes(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is told beside the kubeconfig as attributes of a configuration."""
+    import urllib3
+
+    found = dict(told)
+    if "host" in found:
+        found["host"] = found["host"].rstrip("/")
+    if "proxy_headers" in found:
+        headers = {name: value for name, value in found["proxy_headers"].items() if value}
+        found["proxy_headers"] = urllib3.util.make_headers(**headers)
+    if "api_key" in found:
+        found["api_key"] = {"BearerToken": f"Bearer {found['api_key']}"}
+    elif found.get("username") and found.get("password"):
+        basic = urllib3.util.make_headers(basic_auth=f"{found['username']}:{found['password']}")
+        found["api_key"] = {"BearerToken": basic["authorization"]}
+    return found
+
+
+def _put_over(made: Any, attributes: Mapping[str, Any]) -> None:
+    """Set attributes, and again after the library has renewed a token: it writes all of the kubeconfig anew then."""
+
+    def over(configuration: Any) -> None:
+        for name, value in attributes.items():
+            setattr(configuration, name, value)
+
+    over(made)
+    renew = made.refresh_api_key_hook
+    if attributes and renew:
+
+        def renewed(configuration: Any) -> None:
+            renew(configuration)
+            over(configuration)
+
+        made.refresh_api_key_hook = None if "api_key" in attributes else renewed
+
+
+def _there(kubeconfig: str) -> str:
+    """Read a kubeconfig, the first that is there of several in one text. Refuse it with the words of the system."""
+    problem = SlipwayError(f"{kubeconfig}: names no file")
+    for path in _expanded(kubeconfig).split(os.pathsep):
         if path:
             try:
-                with Path(path).expanduser().open("rb"):
-                    return
+                return Path(path).read_text(encoding="utf-8")
             except OSError as exc:
                 problem = SlipwayError(f"{path}: {exc.strerror}: `make up` makes the cluster and this file")
-    if kubeconfig:
-        raise problem
+    raise problem
 
 
 def _hold_certificates(pool: dict[str, Any]) -> None:

@@ -22,7 +22,9 @@ from .client import MANAGER, BusyError, Cluster, Object, stripped
 from .objects import holds, identity, marked, stages, without_status
 
 # A webhook whose pods start, a kind that the API server has just been told of, and an etcd that elects its leader.
-_NOT_YET = re.compile(r"failed calling webhook|the server could not find the requested resource|etcdserver: ")
+_NOT_YET = re.compile(
+    r"failed calling webhook|the server could not find the requested resource|404 page not found|etcdserver: "
+)
 _FOLLOWED = ("Deployment", "DaemonSet", "Pod")
 
 T = TypeVar("T")
@@ -191,6 +193,8 @@ class Applier:
         query = f"?fieldManager={self.manager}&force=true" + ("&dryRun=All" if self.dry_run else "")
         status, after = self.cluster.ask(path + query, method="PATCH", body=item)
         if status not in (200, 201):
+            if status == 404:
+                self.cluster.forget()
             raise _refusal(identity(item), status, after)
         return Applied(identity(item), stripped(before) if before else None, stripped(after), after)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ __all__ = ["BusyError", "Cluster", "Kind", "Object", "UnansweredError", "strippe
 
 MANAGER = "slipway"
 _AT_ONCE = 6
+# Seconds for which nobody asks again which kinds there are, where that was not answered.
+_SAME = 1.0
 # Names and labels alone: what a Secret holds stays where it is.
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 # What the API server writes into an object's metadata.
@@ -51,13 +54,14 @@ class Kind:
 class Cluster:
     """An API server. ``given``: a kubeconfig, or options by the names that kubernetes.core has for them.
 
-    Raises SlipwayError where these cannot be used; nothing is asked yet.
+    Raises SlipwayError where these cannot be used; nothing is asked yet. ``patience``: of :func:`.access.connect`.
     """
 
-    def __init__(self, given: Path | str | Mapping[str, Any]) -> None:
+    def __init__(self, given: Path | str | Mapping[str, Any], **patience: Any) -> None:
         self.given = dict(given) if isinstance(given, Mapping) else {"kubeconfig": str(given)}
         self._lock = threading.RLock()
-        self._client = access.connect(self.given)
+        self._client = access.connect(self.given, **patience)
+        self._failed: tuple[float, UnansweredError] | None = None
         self._known: Any = None
         self._kinds: dict[tuple[str, str], Kind] = {}
 
@@ -67,7 +71,7 @@ class Cluster:
         return str(self._client.configuration.host)
 
     def kind(self, version: str, name: str) -> Kind | None:
-        """Find a kind; None: this cluster does not know it. Raises SlipwayError."""
+        """Find a kind; None: this cluster does not know it. Raises UnansweredError."""
         with self._lock:
             if (version, name) not in self._kinds:
                 found = self._discovered(version, name)
@@ -79,16 +83,31 @@ class Cluster:
     def _discovered(self, version: str, name: str) -> Kind | None:
         from kubernetes.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
 
+        if self._failed and time.monotonic() - self._failed[0] < _SAME:
+            # The others that wait for the same answer need not find out one after the other that none comes.
+            raise self._failed[1]
         group, _, own = version.rpartition("/")
-        with access.asking(self.server):
-            self._known = self._known or access.discover(self._client)
-            try:
-                found = self._known.resources.get(
-                    prefix="apis" if group else "api", group=group, api_version=own, kind=name
-                )
-            except (ResourceNotFoundError, ResourceNotUniqueError):
-                return None
+        try:
+            with access.asking(self.server):
+                self._known = self._known or access.discover(self._client)
+                try:
+                    found = self._known.resources.get(
+                        prefix="apis" if group else "api", group=group, api_version=own, kind=name
+                    )
+                except (ResourceNotFoundError, ResourceNotUniqueError):
+                    return None
+        except UnansweredError as exc:
+            # What it knew may be half emptied.
+            self._known, self._failed = None, (time.monotonic(), exc)
+            raise
         return Kind(version, name, str(found.name), bool(found.namespaced))
+
+    def forget(self) -> None:
+        """Ask anew which kinds there are: one that was known is not served. Raises UnansweredError."""
+        with self._lock, access.asking(self.server):
+            self._kinds.clear()
+            if self._known:
+                self._known.resources.invalidate_cache()
 
     def path(self, item: Mapping[str, Any]) -> str:
         """Give the path of an object in the API. Raises BusyError where its kind is not known, or not yet."""
@@ -117,24 +136,17 @@ class Cluster:
         import urllib3
         from kubernetes.client import ApiException
 
-        client = self._client
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
-        for again in (True, False):
-            headers = {"Accept": accept or "application/json", "Content-Type": kind}
-            text = json.dumps(body) if method == "PATCH" else body
-            request = client.param_serialize(
+        headers = {"Accept": accept or "application/json", "Content-Type": kind}
+        text = json.dumps(body) if method == "PATCH" else body
+        try:
+            request = self._client.param_serialize(
                 method, path, query_params=[], header_params=headers, body=text, auth_settings=["BearerToken"]
             )
-            try:
-                answer = client.call_api(*request)
-                said = answer.read()
-            except (urllib3.exceptions.HTTPError, ApiException, ValueError) as exc:
-                # The server may have closed a connection that lay idle; all that is asked can be asked twice.
-                if not again:
-                    raise access.silent(self.server, exc) from exc
-            else:
-                return answer.status, said
-        raise AssertionError
+            answer = self._client.call_api(*request)
+        except (urllib3.exceptions.HTTPError, ApiException, ValueError) as exc:
+            raise access.silent(self.server, exc) from exc
+        return answer.status, answer.read()
 
     def many(self, what: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Do something for each item, several at once, and give the results in their order."""

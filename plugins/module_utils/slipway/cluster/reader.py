@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
-from .access import TIMEOUT, UnansweredError, is_missing
+from .access import UnansweredError, is_missing
 from .client import Cluster, Object
+
+# Seconds to connect, and to wait for each part of an answer: somebody waits for the page.
+TIMEOUT = (5.0, 20.0)
 
 
 class Reader:
@@ -22,7 +25,7 @@ class Reader:
         options = given if isinstance(given, Mapping) else {"kubeconfig": str(given)}
         if is_missing(options):
             raise SlipwayError(f"there is no cluster here: {options['kubeconfig']} does not exist; `make up` makes one")
-        self.cluster = Cluster(options)
+        self.cluster = Cluster(options, timeout=TIMEOUT, tries=1)
 
     @property
     def server(self) -> str:

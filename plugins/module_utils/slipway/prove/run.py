@@ -222,7 +222,9 @@ class Kubectl:
 
     def _exec(self, namespace: str, pod: str, container: str, *command: str) -> list[str]:
         where = [f"--namespace={namespace}", pod, f"--container={container}"]
-        cluster = [f"--kubeconfig={self.kubeconfig}", *([f"--context={self.context}"] if self.context else [])]
+        # Several kubeconfigs in one text are for the variable alone (``environment``).
+        named = [] if os.pathsep in self.kubeconfig else [f"--kubeconfig={self.kubeconfig}"]
+        cluster = [*named, *([f"--context={self.context}"] if self.context else [])]
         return [str(self.program), *cluster, "exec", *where, "--", *command]
 
     def held(self, by: str) -> list[str]:
@@ -235,9 +237,10 @@ class Kubectl:
     def environment(self) -> dict[str, str]:
         """Give what programs that ask the cluster run with."""
         # A cluster of this checkout is on the node network, whatever proxy this machine's user goes through.
-        return {
+        kept = {
             name: value for name, value in os.environ.items() if self.proxied or not name.lower().endswith("_proxy")
         }
+        return {**kept, "KUBECONFIG": self.kubeconfig}
 
     def send(self, by: str, given: Json, stop: threading.Event) -> Json:
         """Hand a job to the agent of a client pod; ``here``: to one on this machine."""
