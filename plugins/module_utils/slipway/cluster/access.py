@@ -158,9 +158,10 @@ def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, 
                     return answer
             raise AssertionError
 
+    told = settings(options)
     with _LOCK:
         try:
-            client = Client(_configuration(options))
+            client = Client(_configuration(options, told))
             _hold_certificates(client.rest_client.pool_manager.connection_pool_kw)
         except ImportError as exc:
             raise SlipwayError(f"{_named(options)}: its proxy needs the Python package {exc.name}") from exc
@@ -171,7 +172,7 @@ def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, 
         finally:
             # Ansible's workers end without the handler that removes these files, and they hold keys.
             kube_config._cleanup_temp_files()  # noqa: SLF001
-    _impersonate(client, settings(options))
+    _impersonate(client, told)
     return client
 
 
@@ -230,16 +231,17 @@ def _named(options: Mapping[str, Any]) -> str:
     return str(path) if isinstance(path, str | Path) else "the kubeconfig"
 
 
-def _configuration(options: Mapping[str, Any]) -> Any:
-    """Read the kubeconfig that is meant, and put the other settings over it."""
+def _configuration(options: Mapping[str, Any], said: Mapping[str, Any]) -> Any:
+    """Read the kubeconfig that is meant, and put the other settings over it; ``said`` is all that is told."""
     import yaml
     from kubernetes import client, config
 
-    told = {name: value for name, value in settings(options).items() if name not in _IMPERSONATION}
+    told = {name: value for name, value in said.items() if name not in _IMPERSONATION}
+    own = is_own(options)
     made = client.Configuration()
     # Each question is asked anew by whoever can tell what may be asked twice.
     made.retries = False
-    if is_own(options):
+    if own:
         # It is on the node network, whatever proxy this machine's user goes through.
         made.proxy = None
     kubeconfig, context = told.pop("kubeconfig", None), told.pop("context", None)
@@ -255,7 +257,7 @@ def _configuration(options: Mapping[str, Any]) -> Any:
             config.load_kube_config_from_dict(dict(kubeconfig), context, made)
         elif not kubeconfig:
             raise SlipwayError("no cluster is named: give a kubeconfig, or host and api_key")
-        elif is_own(options):
+        elif own:
             # It names no other files, and the reader in C takes a tenth of the time.
             content = yaml.load(_there(kubeconfig), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
             config.load_kube_config_from_dict(content, context, made)
@@ -263,8 +265,8 @@ def _configuration(options: Mapping[str, Any]) -> Any:
             _there(kubeconfig)
             config.load_kube_config(kubeconfig, context, made, **persist)
     except (config.ConfigException, yaml.YAMLError, ValueError, TypeError, AttributeError) as exc:
-        said = str(exc).removeprefix("Invalid kube-config file. ")
-        raise SlipwayError(f"{_named(options)} is no kubeconfig that can be used: {said}") from exc
+        why = str(exc).removeprefix("Invalid kube-config file. ")
+        raise SlipwayError(f"{_named(options)} is no kubeconfig that can be used: {why}") from exc
     _put_over(made, _attributes(told))
     return made
 

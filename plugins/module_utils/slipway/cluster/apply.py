@@ -131,7 +131,7 @@ class Applier:
         if self.cluster.kind(item["apiVersion"], item["kind"]) is None:
             # Of a kind that nobody knows there is nothing.
             return Removed(name, None)
-        path = self.path(item)
+        path = self.cluster.path(item)
         before = self.cluster.get(path)
         if before is None or before["metadata"].get("deletionTimestamp"):
             return Removed(name, None)
@@ -157,7 +157,7 @@ class Applier:
     def left(self, objects: Iterable[Object]) -> list[Object]:
         """Give those of the objects that are there."""
         known = [item for item in objects if self.cluster.kind(item["apiVersion"], item["kind"])]
-        return [one for one in self.cluster.many(lambda item: self.cluster.get(self.path(item)), known) if one]
+        return [one for one in self.cluster.many(lambda item: self.cluster.get(self.cluster.path(item)), known) if one]
 
     def _each(self, what: Callable[[Object], T], stage: list[Object]) -> list[T]:
         """Do something with each object, several at once; all that was refused is one error."""
@@ -185,7 +185,7 @@ class Applier:
         return item["metadata"].get("namespace", "") in new or item["apiVersion"].partition("/")[0] in new
 
     def _one(self, item: Object) -> Applied:
-        path = self.path(item)
+        path = self.cluster.path(item)
         item = marked(item)
         before = self.cluster.get(path)
         if before and item["kind"] == "CustomResourceDefinition" and holds(before, without_status(item)):
@@ -197,10 +197,6 @@ class Applier:
                 self.cluster.forget()
             raise _refusal(identity(item), status, after)
         return Applied(identity(item), stripped(before) if before else None, stripped(after), after)
-
-    def path(self, item: Mapping[str, Any]) -> str:
-        """Give the path of an object in the API. Raises BusyError where its kind is not known, or not yet."""
-        return self.cluster.path(item)
 
     def look(
         self,
@@ -235,7 +231,7 @@ class Applier:
             if time.monotonic() >= until:
                 raise SlipwayError(f"the API server does not serve {', '.join(map(identity, waiting))} yet")
             time.sleep(0.1)
-            found = self.cluster.many(lambda item: self.cluster.get(self.path(item)) or item, waiting)
+            found = self.cluster.many(lambda item: self.cluster.get(self.cluster.path(item)) or item, waiting)
             waiting = [item for item in found if not _established(item)]
 
     def wait(self, applied: Iterable[Applied], seconds: float) -> None:
