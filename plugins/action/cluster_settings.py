@@ -25,9 +25,10 @@ class ActionModule(ActionBase):
         try:
             from slipway.errors import SlipwayError
             from slipway.lab.plan import make_plan, other_lab, page_file, preview
+            from slipway.page.environment import changes, read_settings
             from slipway.page.form import plain
             from slipway.page.model import PREFIX
-            from slipway.page.read import holds_a_secret, read_page, texts
+            from slipway.page.read import holds_a_secret, texts
             from slipway.page.validation import examine_variables
             from slipway.paths import ROOT, state_folder
         except ImportError as exc:
@@ -51,9 +52,9 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(foreign)
         try:
             # What the page says is no template, or is refused as one; it is never worked out.
-            said = read_page(Path(page)).values
+            said = read_settings(Path(page))
             variables = {
-                key: known[key] if plain(known[key]) == plain(said.get(key)) else self._value(key, known[key])
+                key: known[key] if plain(known[key]) == plain(said.values.get(key)) else self._value(key, known[key])
                 for key in names
             }
             report = examine_variables(variables, Path(page), Path(state))
@@ -61,9 +62,11 @@ class ActionModule(ActionBase):
         except SlipwayError as exc:
             raise AnsibleActionFail(exc.message) from None
         result.update(changed=False, settings=settings)
+        lines = changes(said)
         if self._task.check_mode and self._value("slipway_stands", known.get("slipway_stands")) is False:
             plan = make_plan(report.accepted(), page=Path(page), state=Path(state))
-            lines = preview(plan, report.accepted())
+            lines += preview(plan, report.accepted())
+        if lines:
             result["ansible_stats"] = {"data": {"slipway": lines}, "per_host": False, "aggregate": False}
         if report.warnings:
             result["warnings"] = [str(warning) for warning in report.warnings]

@@ -12,6 +12,8 @@ description:
   - SSH settings of Vagrant machines come from one call of C(vagrant ssh-config), remembered until a machine changes.
   - The settings of the page, with their defaults, are variables of all hosts, and so are C(slipway_page),
     C(slipway_state) and C(slipway_provider).
+  - A list of addresses in the place of a file (C(-i 192.168.56.100,)) names the cluster of the checkout when they are
+    all of its machines. The whole cluster is the inventory then, under the names of the page, with C(group_vars).
 options:
   plugin:
     description: Marks the file as one for this plugin.
@@ -35,6 +37,8 @@ EXAMPLES = r"""
 plugin: slipway
 page: ../group_vars/all/cluster.yml
 state: ../.slipway
+
+# Without a file, from the checkout: ansible-playbook -u vagrant -i 192.168.56.100, finalization.yml
 """
 
 import os
@@ -56,40 +60,76 @@ class InventoryModule(BaseInventoryPlugin):
     trusted_by_default = True
 
     def verify_file(self, path: str) -> bool:
-        """Take files that end in slipway.yml."""
+        """Take files that end in slipway.yml, and lists of addresses of the machines that the page has."""
+        if _is_a_list(path):
+            return self._are_ours({part.strip() for part in path.split(",")} - {""})
         return super().verify_file(path) and path.endswith(("slipway.yml", "slipway.yaml"))
+
+    def _are_ours(self, asked: set[str]) -> bool:
+        # What is wrong with the library or the page is said where files are read.
+        try:
+            from slipway.errors import SlipwayError
+            from slipway.lab.inventory import addresses
+        except ImportError:
+            return True
+        try:
+            return bool(asked) and asked <= addresses()
+        except SlipwayError:
+            return True
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Read the page and add its machines."""
         super().parse(inventory, loader, path, cache)
-        self._read_config_data(path)
         try:
             from slipway.errors import SlipwayError
             from slipway.lab.inventory import read_inventory
+            from slipway.lab.plan import page_file
+            from slipway.paths import ROOT, state_folder
         except ImportError as exc:
             raise AnsibleParserError(
                 f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
             ) from exc
-        folder = Path(os.path.abspath(path)).parent
+        folder = None if _is_a_list(path) else Path(os.path.abspath(path)).parent
+        if folder:
+            self._read_config_data(path)
+            page, state = (Path(os.path.normpath(folder / self.get_option(name))) for name in ("page", "state"))
+        else:
+            page, state = page_file(), state_folder()
         try:
-            found = read_inventory(
-                Path(os.path.normpath(folder / self.get_option("page"))),
-                Path(os.path.normpath(folder / self.get_option("state"))),
-                folder=folder,
-                warn=self.display.warning,
-            )
+            found = read_inventory(page, state, folder=folder, warn=self.display.warning)
         except SlipwayError as exc:
             # An AnsibleParserError would be buried: Ansible then tries the file as YAML and INI and reports that too.
             self.display.error(exc.message, wrap_text=False)
             raise SystemExit(PARSER_ERROR) from exc
-        for group, hosts in found.groups.items():
-            inventory.add_group(group)
-            for host, variables in hosts.items():
-                inventory.add_host(host, group=group)
-                for key, value in variables.items():
-                    inventory.set_variable(host, key, value)
-        inventory.add_group("nodes")
-        for group in ("controllers", "workers"):
-            inventory.add_child("nodes", group)
-        for key, value in found.variables.items():
-            inventory.set_variable("all", key, value)
+        _fill(inventory, found)
+        if not folder:
+            _add_group_vars(inventory, loader, ROOT / "group_vars")
+
+
+def _fill(inventory: Any, found: Any) -> None:
+    for group, hosts in found.groups.items():
+        inventory.add_group(group)
+        for host, variables in hosts.items():
+            inventory.add_host(host, group=group)
+            for key, value in variables.items():
+                inventory.set_variable(host, key, value)
+    inventory.add_group("nodes")
+    for group in ("controllers", "workers"):
+        inventory.add_child("nodes", group)
+    for key, value in found.variables.items():
+        inventory.set_variable("all", key, value)
+
+
+def _add_group_vars(inventory: Any, loader: Any, folder: Path) -> None:
+    """Add what Ansible reads beside an inventory that is a file, but for the page: ``slipway_settings`` has that."""
+    for group in inventory.groups:
+        files = [*folder.glob(f"{group}.yml"), *(folder / group).glob("*.yml")]
+        for file in sorted(files):
+            if file != folder / "all" / "cluster.yml":
+                for key, value in (loader.load_from_file(str(file), trusted_as_template=True) or {}).items():
+                    inventory.set_variable(group, key, value)
+
+
+def _is_a_list(path: str) -> bool:
+    """Tell whether what -i names is a list of hosts."""
+    return "," in path and not os.path.exists(path)

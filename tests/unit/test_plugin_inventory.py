@@ -118,3 +118,60 @@ def test_another_inventory_file_names_another_page(tmp_path: Path) -> None:
     assert found["controllers"]["hosts"] == ["one"]
     # Plain texts, not wrapped as unsafe: testinfra reads them.
     assert found["_meta"]["hostvars"]["one"]["ansible_host"] == "192.168.56.9"
+
+
+def playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
+    ansible = Path(sys.executable).with_name("ansible-playbook")
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_", "VAGRANT_"))
+    }
+    return subprocess.run([str(ansible), *arguments], cwd=ROOT, capture_output=True, text=True, check=False, env=clean)
+
+
+@pytest.mark.parametrize("listed", ["192.168.56.100,", "192.168.56.101,192.168.56.100", " 192.168.56.10 ,"])
+def test_addresses_of_its_machines_name_the_cluster(listed: str) -> None:
+    """``-u vagrant -i 192.168.56.100,`` is all that many users type."""
+    found, own = (json.loads(graph("-i", name, "--list").stdout) for name in (listed, "inventory"))
+    assert found["controllers"]["hosts"] == ["ctrl"]
+    for host, variables in own["_meta"]["hostvars"].items():
+        assert found["_meta"]["hostvars"][host] == variables
+
+
+@pytest.mark.parametrize("listed", ["192.168.56.77,", "192.168.56.100,192.168.56.77", ","])
+def test_other_addresses_are_hosts_of_their_own(listed: str) -> None:
+    found = json.loads(graph("-i", listed, "--list").stdout)
+    assert "controllers" not in found
+
+
+@pytest.mark.parametrize("name", ["finalization.yml", "playbooks/plan.yml", "playbooks/prove.yml"])
+def test_a_run_without_a_machine_of_ours_says_which_inventory_to_take(name: str) -> None:
+    done = playbook("-i", "192.168.56.77,", name)
+    assert done.returncode == 2
+    assert "Take the checkout's own (-i inventory), or the address of one of its machines" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_a_list_of_addresses_is_read_from_a_page_that_is_wrong(
+    plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.yml"
+    page.write_text("cluster_name: A\n")
+    monkeypatch.setenv("SLIPWAY_PAGE", str(page))
+    assert plugin.verify_file("192.168.56.100,")
+    with pytest.raises(SystemExit):
+        plugin.parse(InventoryData(), DataLoader(), "192.168.56.100,")
+    assert f"{page}:1: cluster_name: A\n" in capsys.readouterr().err
+
+
+def test_settings_of_the_environment_reach_every_host_and_this_computer() -> None:
+    done = graph("-i", "inventory", "--list")
+    assert json.loads(done.stdout)["workers"]["hosts"] == ["node-1", "node-2"]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "SLIPWAY_", "VAGRANT_"))}
+    ansible = str(Path(sys.executable).with_name("ansible"))
+    for host in ("localhost", "ctrl"):
+        shown = subprocess.run(
+            [ansible, host, "-i", "inventory", "-m", "ansible.builtin.debug", "-a", "msg={{ cluster_workers }}", "-o"],
+            cwd=ROOT, capture_output=True, text=True, check=True, env={**clean, "SLIPWAY_WORKERS": "3"},
+        ).stdout  # fmt: skip
+        assert "'count': 3" in shown.replace('"', "'")

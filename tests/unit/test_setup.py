@@ -170,6 +170,14 @@ def test_setup_decides_on_the_provider_of_the_plan(
         assert decide.decide_provider(settings, records(vagrant)) == expected
 
 
+def test_a_setting_of_the_environment_comes_before_the_page(setup: Setup) -> None:
+    setup.page.write_text("cluster_provider: hosts\ncluster_artifacts_from: upstream\n")
+    assert setup.run("provider", SLIPWAY_PROVIDER="libvirt").stdout == "libvirt\n"
+    assert setup.run("provider", SLIPWAY_PROVIDER="").stdout == "hosts\n"
+    assert setup.run("builds").returncode == 1
+    assert setup.run("builds", SLIPWAY_ARTIFACTS_FROM="source").returncode == 0
+
+
 @pytest.mark.parametrize("name", ["libvirt-sock", "virtqemud-sock"])
 def test_libvirt_is_there_in_one_daemon_or_in_several(name: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     setup.program("vagrant", "echo 'vagrant-libvirt (0.11.2, system)'")

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from ..errors import SlipwayError
 from ..page.checks import on_the_page
+from ..page.environment import settings_of
 from ..page.examine import examine_page
 from ..page.read import shown_path
 from ..paths import ROOT, state_folder
@@ -207,26 +208,34 @@ def _all_variables(plan: LabPlan) -> dict[str, Any]:
 
 
 def read_inventory(
-    page: Path, state: Path, *, folder: Path, root: Path = ROOT, warn: Warn = lambda _: None
+    page: Path, state: Path, *, folder: Path | None, root: Path = ROOT, warn: Warn = lambda _: None
 ) -> Inventory:
-    """Make the inventory of ``page``; ``folder`` is the one of the inventory file.
+    """Make the inventory of ``page``; ``folder`` is the one of the inventory file, if there is one.
 
     Raises ``SlipwayError`` when the page is wrong, when the environment names another lab, or when Ansible would read
     another page beside the inventory file.
     """
     if foreign := other_lab(page, state):
         raise SlipwayError(foreign)
-    beside = folder / "group_vars" / "all" / "cluster.yml"
-    if beside.exists() and page.exists() and not beside.samefile(page):
+    beside = (folder or page.parent) / "group_vars" / "all" / "cluster.yml"
+    if folder and beside.exists() and page.exists() and not beside.samefile(page):
         raise SlipwayError(
             f"{shown_path(folder)}: this inventory names the page {shown_path(page)}, but Ansible also reads "
             f"{shown_path(beside)}, which wins. Put the inventory file into a folder of its own, "
             f"for example beside {page.name}."
         )
-    report = examine_page(page, check=on_the_page)
-    settings = report.accepted()
+    settings = examine_page(page, check=on_the_page).accepted()
+    # Kept for the variables of the run, in the process that all of its workers come from.
+    settings_of(page)
     plan = make_plan(settings, page=page, state=state, root=root)
     return make_inventory(plan, ssh_settings(plan, root=root, warn=warn), settings.as_values())
+
+
+def addresses() -> set[str]:
+    """Give the addresses of all machines and hosts of the page of this checkout, or of $SLIPWAY_PAGE."""
+    page = page_file()
+    plan = make_plan(examine_page(page, check=on_the_page).accepted(), page=page, state=state_folder())
+    return {machine["address"] for machine in (*plan["machines"], *plan["hosts"])}
 
 
 def render_inventory_cfg(plan: LabPlan, ssh: Mapping[str, Ssh]) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from .addresses import fitting
+from .environment import read_settings
 from .form import Fault, plain
 from .model import FORM, Settings, works
-from .read import SETTINGS, Key, Page, Problem, SettingsError, holds_a_secret, read_page, texts
+from .read import SETTINGS, Key, Page, Problem, SettingsError, holds_a_secret, texts
 
 _TEMPLATE = re.compile(r"\{[{%#]")
 
@@ -74,8 +75,8 @@ def examine(
 
 
 def examine_page(path: Path, *, check: Check | None = None, provider: str | None = None) -> Report:
-    """Read the page at ``path`` and examine it; ``provider`` overrules what it says."""
-    page = read_page(path)
+    """Read the page at ``path`` and examine it with what the environment says; ``provider`` overrules both."""
+    page = read_settings(path)
     return examine(
         page.values if provider is None else {**page.values, "cluster_provider": provider}, page, check=check
     )

@@ -111,7 +111,8 @@ class SettingsError(SlipwayError):
 class Page:
     """A page as read: plain ``values``, the ``lines`` (from 1) of its keys, and what is wrong with it as a file.
 
-    ``written`` is the text of each value that is neither a map nor a list, as the page has it.
+    ``written`` is the text of each value that is neither a map nor a list, as the page has it. ``origins`` names where
+    a key comes from that is not what the file says (a variable of the environment).
     """
 
     path: Path
@@ -119,16 +120,22 @@ class Page:
     lines: dict[Key, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     written: dict[Key, str] = field(default_factory=dict)
+    origins: dict[Key, str] = field(default_factory=dict)
 
     def line(self, key: Key) -> int:
-        """Find the line of ``key``, else of the nearest key above it; 0 when the page has neither."""
+        """Find the line of ``key``, else of the nearest key above it; 0 when the file has neither."""
         for length in range(len(key), -1, -1):
+            if key[:length] in self.origins:
+                return 0
             if key[:length] in self.lines:
                 return self.lines[key[:length]]
         return 0
 
     def where(self, key: Key) -> str:
-        """Write ``file:line`` of ``key``; the file alone when the key is not on the page."""
+        """Write ``file:line`` of ``key``; the file alone when the key is not in it; else where the key comes from."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.origins:
+                return self.origins[key[:length]]
         line = self.line(key)
         return f"{shown_path(self.path)}:{line}" if line else shown_path(self.path)
 

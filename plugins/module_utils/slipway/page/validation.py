@@ -10,10 +10,11 @@ from typing import Any
 from ..lab.surroundings import look_around
 from ..paths import ROOT
 from .checks import on_this_computer
+from .environment import read_settings
 from .examine import Report, examine
 from .form import ELSEWHERE, plain
 from .model import PREFIX, Settings
-from .read import Problem, dotted, read_page, shown
+from .read import Problem, dotted, shown
 
 # The machines are made from the page alone, so another value of these does not reach them.
 OF_THE_MACHINES = (
@@ -30,7 +31,7 @@ OF_THE_MACHINES = (
 
 def examine_variables(variables: Mapping[str, Any], page_path: Path, state: Path, *, root: Path = ROOT) -> Report:
     """Examine the ``cluster_*`` variables of a run, with the keys of the page that are no such variables."""
-    page = read_page(page_path)
+    page = read_settings(page_path)
     effective = {key: value for key, value in variables.items() if key.startswith(PREFIX)}
     foreign = {key: value for key, value in page.values.items() if not str(key).startswith(PREFIX)}
     report = examine(
