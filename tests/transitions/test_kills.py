@@ -15,7 +15,7 @@ from tests.support.transitions import KILLED, Row, going
 # Seconds after a task's first line: it is in the middle of it, or between two of its objects.
 AT_A_TASK = 0.4
 # Comes when all is done, and has nothing to do where a release stays: too late to be killed in.
-LAST = "Take it away"
+LAST = "Remove the release"
 # Shares of the time that a run takes which is not killed, for what one task does in several steps.
 SHARES = (0.35, 0.5, 0.65, 0.8, 0.95)
 # Runs that may be over before that share of an earlier one's time has gone by.
