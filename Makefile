@@ -2,20 +2,20 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev up release plan prove mail-sink load-image hosts validate bundle status graph remove-parts down purge test test-long mutate lint bench lock
 
-# Python and Ansible find what belongs to this checkout, whatever the caller's shell says (the Vagrantfile reads these names, too), and
-# also where others may write to this folder: there Ansible takes its ansible.cfg only when it is named.
+# Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
+# ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
 unexport PYTHONHOME PYTHONPATH ANSIBLE_INVENTORY ANSIBLE_INVENTORY_ENABLED ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED
 unexport ANSIBLE_COLLECTIONS_PATH ANSIBLE_ROLES_PATH ANSIBLE_LIBRARY ANSIBLE_MODULE_UTILS ANSIBLE_ACTION_PLUGINS ANSIBLE_FILTER_PLUGINS ANSIBLE_CALLBACK_PLUGINS
 unexport ANSIBLE_INVENTORY_PLUGINS ANSIBLE_CALLBACKS_ENABLED ANSIBLE_GATHERING ANSIBLE_PYTHON_INTERPRETER ANSIBLE_DUPLICATE_YAML_DICT_KEY
-# A cluster of somebody else is named with make release KUBECONFIG=file KUBE_CONTEXT=name; variables of the shell do not lead there.
+# For another cluster: make release KUBECONFIG=file KUBE_CONTEXT=name. Variables of the shell do not count.
  unexport $(filter K8S_AUTH_%,$(.VARIABLES))
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# A login over ssh may bring a locale along that this machine does not have, and Ansible takes none but UTF-8.
+# A login over ssh may set a locale that this machine does not have, and Ansible needs a UTF-8 locale.
 ifneq ($(shell locale charmap 2>&1),UTF-8)
 export LC_ALL := C.UTF-8
 endif
 
-# A login that is older than its membership in group docker gets it by with-docker.
+# with-docker adds the group docker, if the user became its member after the login.
 ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
 
 named = $(if $(filter command line,$(origin $(1))),$(2)=$($(1)))
@@ -24,68 +24,68 @@ elsewhere = $(if $(call named,KUBECONFIG,x),-e $(call named,KUBECONFIG,kubeconfi
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install what a run needs on this machine, after saying what that is
+setup: ## Install what a run needs on this machine; it says first what that is
 	@scripts/setup
 
-setup-dev: setup ## The same for the tests and the lint
+setup-dev: setup ## The same, and what the tests and the lint need
 	@scripts/setup-dev
 
-up: setup ## Take this machine to a running cluster (again: changes nothing)
+up: setup ## Take this machine to a running cluster (a second run changes nothing)
 	@$(ansible-playbook) playbooks/machines.yml playbooks/site.yml
 
 release: setup ## Release an application: make release RELEASE=releases/sms-checker.yml
 	@$(ansible-playbook) finalization.yml $(if $(RELEASE),-e release=$(RELEASE)) $(elsewhere)
 
-plan: setup ## Show what that would change, and touch nothing: make plan RELEASE=releases/sms-checker.yml
+plan: setup ## Show what a release would change, and change nothing: make plan RELEASE=releases/sms-checker.yml
 	@$(ansible-playbook) playbooks/plan.yml $(if $(RELEASE),-e release=$(RELEASE)) $(elsewhere)
 
-prove: setup ## Show by requests that it does what its page says: make prove RELEASE=releases/sms-checker.yml
+prove: setup ## Prove with requests that a release does what its page says: make prove RELEASE=releases/sms-checker.yml
 	@$(ansible-playbook) playbooks/prove.yml $(if $(RELEASE),-e release=$(RELEASE)) $(elsewhere)
 
-mail-sink: setup-dev ## Keep the mail of alerts in the cluster, to see it arrive without a mail server (STATE=absent: take that away)
+mail-sink: setup-dev ## Start a mail server in the cluster that keeps mails of alerts (STATE=absent removes it)
 	@$(ansible-playbook) playbooks/mail-sink.yml -e prove_sink_state=$(or $(STATE),present)
 
-load-image: setup ## Put an image that you have built onto the mirror: make load-image IMAGE=shop/web:dev (or ./web.tar)
+load-image: setup ## Put an image that you built onto the mirror: make load-image IMAGE=shop/web:dev (or ./web.tar)
 	@$(ansible-playbook) playbooks/load-image.yml -e "load_image=$(IMAGE)"
 
-hosts: setup ## Put the release's names into /etc/hosts of this machine (STATE=absent: take them out)
+hosts: setup ## Write the host names of the releases into /etc/hosts of this machine (STATE=absent removes them)
 	@$(ansible-playbook) playbooks/hosts.yml -e hosts_state=$(or $(STATE),present)
 
-validate: setup ## Check group_vars/all/cluster.yml without touching any machine
+validate: setup ## Check group_vars/all/cluster.yml, and touch no machine
 	@$(ansible-playbook) playbooks/validate.yml
 
 bundle: setup ## Only get the files and images that the cluster needs
 	@$(ansible-playbook) playbooks/artifacts.yml
 
-status: setup ## How the cluster is: nodes, pods, targets, alerts, certificates; fails when something is wrong (of another: KUBECONFIG=file KUBE_CONTEXT=name)
+status: setup ## Show nodes, pods, targets, alerts and certificates; fail if something is wrong (another cluster: KUBECONFIG=file KUBE_CONTEXT=name)
 	@.venv/bin/python -m slipway.status $(call named,KUBECONFIG,--kubeconfig) $(call named,KUBE_CONTEXT,--context)
 
-graph: setup ## Draw the objects of a namespace and how they hang together: make graph NAMESPACE=default
+graph: setup ## Draw the objects of a namespace and their connections: make graph NAMESPACE=default
 	@.venv/bin/python -m slipway.status.graph $(or $(NAMESPACE),default)
 
-remove-parts: setup ## Take away the parts that the page has off (cluster_parts) and the cluster still has
+remove-parts: setup ## Remove the parts that are off in cluster_parts and still in the cluster
 	@$(ansible-playbook) playbooks/remove-parts.yml
 
 down: setup ## Remove machines, networks, volumes and the kubeconfig
 	@$(ansible-playbook) playbooks/down.yml
 
-purge: setup ## Remove what down keeps, too: packages, cache, reports, CA (names them first)
+purge: setup ## Remove also what down keeps: packages, cache, reports, CA (names them first)
 	@$(ansible-playbook) playbooks/purge.yml
 
 test: setup-dev ## Lint, unit tests, one cluster from nothing, a scenario per role (FAST=1: quick lint and unit tests, in a minute)
 	@scripts/with-docker tests/run $(if $(FAST),--fast)
 
-test-long: setup-dev ## What takes longer: every fault, all releases, mutations, the bench (RESUME=1: without what has passed)
+test-long: setup-dev ## Tests that take longer: every fault, all releases, mutations, the bench (RESUME=1: leave out what has passed)
 	@scripts/setup-dev long
 	@scripts/with-docker tests/run --long $(if $(RESUME),--resume)
 
-mutate: setup-dev ## Put a defect into each role and see its scenario turn red
+mutate: setup-dev ## Put a defect into each role, and show that its scenario fails
 	@scripts/with-docker .venv/bin/python -m tests.mutations
 
 lint: setup-dev ## Ruff, mypy, yamllint, ansible-lint at production, shellcheck
 	@tests/lint
 
-bench: setup-dev ## Times of make up against a bare shell script, in one run
+bench: setup-dev ## Times of make up, against a shell script
 	@scripts/with-docker bench/run
 
 lock: setup-dev ## Renew requirements.txt and requirements-dev.txt from the .in files
