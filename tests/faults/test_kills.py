@@ -12,7 +12,7 @@ from tests.support.kube import ready
 from tests.support.lab import rewrite_page, shipped
 from tests.support.releases import SMS
 
-# Play of site.yml, and how many seconds into it the kill comes: while its longest step is at work for the first time.
+# Play of site.yml, and the seconds from its start to the kill: its longest step runs then for the first time.
 PLAYS = [
     ("Machines", 4.0),
     ("Artifacts", 0.2),
@@ -46,7 +46,7 @@ def killed(clone: Checkout) -> Iterator[Checkout]:
 
 @pytest.mark.parametrize(("play", "after"), PLAYS, ids=str)
 def test_the_next_run_goes_on_from_there(killed: Checkout, play: str, after: float) -> None:
-    """It gets to the place of its own kill, and what stands stays."""
+    """It gets to the place of its own kill, and everything made before stays."""
     before = identity(killed)
     killed.kill_in(play, after=after)
     assert before in ("", identity(killed)), "this run made another cluster"

@@ -15,7 +15,7 @@ from tests.support.mesh import Echo, Watch
 from tests.support.outside import card
 from tests.support.survivor import Survivor
 
-# Seconds until requests are answered for good. istiod is in nobody's way: these are for a machine that is busy.
+# Seconds until all requests are answered again. istiod blocks nothing; the time is for a busy machine.
 ISTIOD_BACK = 3
 GATEWAY_BACK = 10
 # MetalLB announces the address elsewhere within 10 s, and a request takes its own time on top. For good takes longer:
@@ -85,7 +85,7 @@ def all_ready(echo: Echo, name: str, count: int) -> bool:
 
 
 def restarts(echo: Echo, name: str) -> int:
-    """How often containers of ``name`` were started anew."""
+    """How often containers of ``name`` were restarted."""
     statuses = [status for pod in echo.pods(name, "istio-system") for status in pod["status"]["containerStatuses"]]
     return sum(int(status["restartCount"]) for status in statuses)
 

@@ -10,7 +10,7 @@ from tests.support.survivor import Survivor
 
 
 def leave(checkout: Checkout, machine: str) -> None:
-    """Let nobody into a container node any more; connections that an earlier run has kept open end as well.
+    """Refuse SSH logins to a container node; connections that an earlier run has kept open end as well.
 
     Debian 13 has them in processes of another name.
     """
@@ -44,7 +44,7 @@ def test_a_mirror_that_stops_half_way_is_named(survivor: Survivor) -> None:
 
 
 def test_the_others_finish_and_the_run_names_the_one(survivor: Survivor) -> None:
-    """The mirror is back with the machines: nobody has to see to it."""
+    """The mirror starts with the machines, without any action."""
     clone = survivor.checkout
     clone.playbook("playbooks/machines.yml").expect()
     leave(clone, "node-2")

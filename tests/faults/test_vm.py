@@ -137,7 +137,7 @@ def test_a_second_run_changes_nothing(guest: Guest) -> None:
 
 
 def back(guest: Guest, boot: str) -> None:
-    """Wait until the machine has booted anew, and assert that it works as before without any help."""
+    """Wait until the machine has rebooted, and assert that it works as before without any help."""
 
     def anew() -> bool:
         return guest.says("cat /proc/sys/kernel/random/boot_id") != boot

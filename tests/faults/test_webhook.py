@@ -1,4 +1,4 @@
-"""What breaks behind MetalLB is told as itself, and soon, in place of its webhook that does not answer."""
+"""If MetalLB breaks, the run soon names the cause, and not only its webhook that does not answer."""
 
 from __future__ import annotations
 

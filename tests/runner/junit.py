@@ -48,7 +48,7 @@ def read(path: Path) -> Count:
 
 
 def write(path: Path, name: str, seconds: float, failure: str = "") -> None:
-    """Write a JUnit file with one test, for a command that has none of its own."""
+    """Write a JUnit file with one test, for a command that writes none."""
     suite = ET.Element("testsuite", name=name, tests="1", failures=str(int(bool(failure))), time=f"{seconds:.3f}")
     case = ET.SubElement(suite, "testcase", classname=name, name=name, time=f"{seconds:.3f}")
     if failure:

@@ -12,7 +12,7 @@ from .phases import Phase, suite
 
 
 def files(folder: str, *names: str) -> tuple[str, ...]:
-    """Test files of a folder, in an order in which each goes on from what the one before has left."""
+    """Test files of a folder, in their order: each continues from the state that the one before left."""
     return ("--capture=no", *(f"tests/{folder}/test_{name}.py" for name in names))
 
 

@@ -45,11 +45,11 @@ class Phase:
     what: str
     command: tuple[str, ...]
     limit: int
-    """Seconds after which the phase hangs, whatever else the machine does: it is stopped and has failed."""
+    """Timeout in seconds: after it, the phase is stopped and has failed, however busy the machine is."""
     needs: tuple[str, ...] = ()
     """Phases without whose success this one could only fail."""
     after: tuple[str, ...] = ()
-    """Phases that leave something for this one to take away: it runs when any of them has run at all."""
+    """Phases whose leftovers this phase removes: it runs if any of them has run."""
     reports: tuple[str, ...] = ()
     """JUnit files that the command leaves in ``REPORT``; without any, the phase counts as one test."""
     skip: str = ""
@@ -90,7 +90,7 @@ def suite(
     return Phase(name, what, pytest(name, *arguments), limit, needs, after, (f"{name}.xml",), beside=beside)
 
 
-# Measured here, judged by the phase coverage: neither of the two alone runs all that there is.
+# Measured here, judged by the phase coverage: each of the two phases runs only a part of the code.
 MEASURED = ("--cov", "--cov-report=", "--cov-fail-under=0")
 CONTRACTS = ("tests/unit/test_role_contracts.py", "tests/unit/test_tree_contracts.py")
 

@@ -167,7 +167,7 @@ class ApiServer:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
         self.kubeconfig = folder / "kubeconfig"
-        # What TLS does has tests of its own; here it would only hide what is said.
+        # TLS has its own tests; here it would only hide the messages.
         self.kubeconfig.write_text(kubeconfig(f"http://127.0.0.1:{self._server.server_port}"))
         monkeypatch.setenv("SLIPWAY_CACHE", str(folder / "cache"))
         for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -203,7 +203,7 @@ class ApiServer:
         return 200 if before else 201, made
 
     def stop(self) -> None:
-        """Answer nobody any more, and close what its clients keep open."""
+        """Stop answering, and close the connections that clients keep open."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -166,7 +166,7 @@ class Place:
         return {f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found}
 
     def take_away(self) -> None:
-        """Take it away faster than a run would: how that goes is not what these tests look at."""
+        """Remove it faster than a run would: these tests do not test the removal."""
         of = f"--selector=slipway.io/release={self.name}"
         self.kube.text("delete", "namespace", self.name, "--ignore-not-found", "--wait=false")
         self.kube.text("delete", "envoyfilters,virtualservices,gateways", f"--namespace={GATEWAYS}", of)

@@ -28,7 +28,7 @@ OnLine = Callable[[str, subprocess.Popen[str]], None]
 
 
 def ignored(_line: str, _process: subprocess.Popen[str]) -> None:
-    """What becomes of lines that nobody waits for: they are in the log."""
+    """Ignore a line: it is in the log."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Checkout:
         """What every play of it is given."""
 
     def fresh(self, **settings: Any) -> None:
-        """Clone anew what is in the tree now (uncommitted changes as well) and give it a page of its own."""
+        """Clone again what is in the tree now (uncommitted changes as well) and give it a page of its own."""
         self.remove()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(self.path)], check=True)
@@ -98,7 +98,7 @@ class Checkout:
         self.untracked = set(listed("--others", folder=self.path))
 
     def remove(self) -> None:
-        """Take away machines and clone, whatever state they are in."""
+        """Remove machines and clone, in any state."""
         clean(self.name)
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -180,7 +180,7 @@ class Checkout:
 
 
 class Standing(Checkout):
-    """This very tree, and a cluster that somebody's ``make up`` has made; neither is made nor taken away here."""
+    """This tree, and a cluster of an earlier ``make up``. The tests neither make nor remove them."""
 
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
         super().__init__("standing", root)

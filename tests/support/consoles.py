@@ -98,7 +98,7 @@ def refused(kube: Kube, objects: list[dict[str, Any]]) -> str:
 
 @contextmanager
 def applied(kube: Kube, objects: list[dict[str, Any]]) -> Iterator[None]:
-    """Have these objects; those that were not there before are taken away again."""
+    """Apply these objects; those that did not exist before are removed at the end."""
     there = {identity(one) for one in objects if _there(kube, one)}
     new = [one for one in objects if identity(one) not in there]
     try:

@@ -48,7 +48,7 @@ def _patch(name: str) -> Object:
 
 
 def inert() -> Object:
-    """The filter that role istio puts into the gateway's chain, and that does nothing by itself."""
+    """The filter that role istio puts into the gateway's chain. It limits nothing without a release."""
     return _patch("slipway-local-ratelimit")
 
 
@@ -111,7 +111,7 @@ def _answering(port: int, host: str) -> Object:
 
 
 def listener(port: int, filters: list[Object], host: Object) -> Object:
-    """One way in, as istiod makes that of a gateway as far as limits are concerned; it answers by itself."""
+    """One listener, like istiod's for a gateway as far as limits are concerned; Envoy itself answers."""
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ok"}}}
     virtual = {"name": "host", "domains": ["*"], "routes": [answer], **host}
     manager = {
@@ -130,7 +130,7 @@ def listener(port: int, filters: list[Object], host: Object) -> Object:
 
 
 def free() -> int:
-    """A port that nobody has."""
+    """A free port."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])

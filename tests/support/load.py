@@ -77,7 +77,7 @@ class Client:
         self.connection: http.client.HTTPConnection | None = None
 
     def ask(self, at: float) -> Answer:
-        """Ask once; a kept connection that turns out to be closed is made anew, once."""
+        """Ask once; a kept connection that is closed by now is opened again, once."""
         held, began = self.jar.get(self.door.cookie, ""), time.monotonic()
         again = False
         try:
@@ -219,7 +219,7 @@ def failed(answers: Iterable[Answer]) -> list[Answer]:
 
 
 def strangers(answers: Iterable[Answer], users: frozenset[str]) -> list[Answer]:
-    """Requests of users that met a version which nobody may get, whatever it said."""
+    """Requests of users that got a version which no user may get, with any answer."""
     return [each for each in answers if each.chain and each.version not in users]
 
 
@@ -229,7 +229,7 @@ def crossed(answers: Iterable[Answer], calls: frozenset[tuple[Hop, Hop]]) -> lis
 
 
 def thrown(answers: Iterable[Answer], leaves: frozenset[str]) -> list[Answer]:
-    """Requests that asked for a version by cookie and met another, though theirs does not go."""
+    """Requests that asked for a version by cookie and got another one, although their version stays."""
     good = (each for each in answers if each.status == "200")
     return [each for each in good if each.held not in ("", each.version) and each.held not in leaves]
 

@@ -222,7 +222,7 @@ class Change:
         """See that a destination has pods that are Ready, of its own version alone."""
         service, _, subset = to.partition(":")
         selected = [pod for pod in pods if _in_subset(moment, service, subset, pod.labels)]
-        # Of a Deployment that is rolled out both templates have to be selected: one of them may be there alone.
+        # During a rollout the selector must match both templates, because pods of only one of them may exist.
         names = {pod.name for pod in selected if pod.sure}
         rolling = {pod.name for pod in pods if not pod.sure}
         for name in rolling:

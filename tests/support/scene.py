@@ -20,7 +20,7 @@ LINES = "400"
 
 @dataclass(frozen=True)
 class Lab:
-    """Machines of this checkout, and the state folder of whoever made them."""
+    """Machines of this checkout, and the state folder that they belong to."""
 
     name: str
     state: Path

@@ -104,7 +104,7 @@ def _calls(made: Json, weights: Json) -> Iterator[tuple[Hop, Hop]]:
             for version in users(declared):
                 reached = theirs
                 if len(theirs) > 1:
-                    # The caller's own version; a caller that has one alone passes on what the request carries.
+                    # The caller's own version; a caller with one version forwards the version in the request.
                     split = len(users(declared)) > 1
                     reached = [version] if split else [other for other in theirs if weights.get(other, 0)]
                 yield from (((caller, version), (called, other)) for other in reached)
@@ -137,7 +137,7 @@ def shadowed(name: str, share: str) -> Json:
     shadow = {"env": {"APP_VERSION": f"{name}-v9"}, "shadow": share}
     services[name]["versions"]["v9"] = shadow
     if name == "web":
-        # What the shadow calls is a shadow too, which nobody else gets to.
+        # The shadow calls a shadow, and only the shadow calls it.
         services["api"]["versions"]["v9"] = {"env": {"APP_VERSION": "api-v9"}, "shadow": "0%"}
     return made
 

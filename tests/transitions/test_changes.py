@@ -1,4 +1,4 @@
-"""While one page becomes another, every request of every user is answered, by versions that are theirs."""
+"""While one page replaces another, every request of every user is answered, by a version that the user may get."""
 
 from __future__ import annotations
 

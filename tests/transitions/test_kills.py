@@ -1,4 +1,4 @@
-"""A run that is killed, at any step, costs nobody anything; the same command then ends where it would have ended."""
+"""A run that is killed at any step loses no request. The same command then ends where that run would have ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.support.transitions import KILLED, Row, going
 
 # Seconds after a task's first line: it is in the middle of it, or between two of its objects.
 AT_A_TASK = 0.4
-# Comes when all is done, and has nothing to do where a release stays: too late to be killed in.
+# The last task. It has nothing to do if a release stays, so a kill there would be too late.
 LAST = "Remove the release"
-# Shares of the time that a run takes which is not killed, for what one task does in several steps.
+# Shares of the duration of a run without a kill, for kills in the middle of a task.
 SHARES = (0.35, 0.5, 0.65, 0.8, 0.95)
 # Runs that may be over before that share of an earlier one's time has gone by.
 TRIES = 3
@@ -30,7 +30,7 @@ BACK = replace(
 
 @dataclass
 class Whole:
-    """What a change comes to that is not killed."""
+    """A change that is not killed, and its result."""
 
     row: Row
     run: Run
@@ -39,7 +39,7 @@ class Whole:
 
 @dataclass
 class There:
-    """A release that is changed to and fro, so that what one test ends with is what the next begins with."""
+    """A release that changes in both directions: a test begins with the page that the last one ended with."""
 
     place: Place
     next: list[Whole]
