@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink load-image hosts validate bundle status graph remove-parts down purge test test-long mutate lint bench lock
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts down purge test test-long mutate lint bench lock
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -44,6 +44,10 @@ prove: setup ## Prove with requests that a release does what its page says: make
 
 mail-sink: setup-dev ## Start a mail server in the cluster that keeps mails of alerts (STATE=absent removes it)
 	@$(ansible-playbook) playbooks/mail-sink.yml -e prove_sink_state=$(or $(STATE),present)
+
+box: ## Make a Vagrant box from Debian packages: make box SYSTEM=debian-13 PROVIDER=virtualbox (debian-12, libvirt)
+	@scripts/setup box
+	@.venv/bin/python -m slipway.lab.box $(if $(SYSTEM),--system $(SYSTEM)) $(if $(PROVIDER),--provider $(PROVIDER))
 
 load-image: setup ## Put an image that you built onto the mirror: make load-image IMAGE=shop/web:dev (or ./web.tar)
 	@$(ansible-playbook) playbooks/load-image.yml -e "load_image=$(IMAGE)"

@@ -3,6 +3,11 @@
 require "json"
 require "ostruct"
 
+# A provider's settings; what is said more than once is kept by its first word.
+class Provider < OpenStruct
+  def memorybacking(what, **options) = (self[:backing] ||= {})[what] = options
+end
+
 # One machine, or what holds for all of them.
 class Vm < OpenStruct
   attr_reader :machines, :seen
@@ -17,7 +22,7 @@ class Vm < OpenStruct
 
   def synced_folder(from, to, **options) = @seen[:folders] << { from: from, to: to, **options }
 
-  def provider(name) = yield(@seen[:providers][name] ||= OpenStruct.new)
+  def provider(name) = yield(@seen[:providers][name] ||= Provider.new)
 
   def provision(name, **options)
     yield(@seen[:provisioners][name] ||= OpenStruct.new(options))

@@ -791,14 +791,28 @@ def test_a_pipe_is_no_key_and_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "what"),
-    [("docker", ""), ("libvirt", "that of cluster_box"), ("virtualbox", "that of cluster_box"), ("hosts", "its own")],
+    ("provider", "box", "system", "key", "works"),
+    [
+        ("docker", "auto", "debian-13", "", ""),
+        ("hosts", "built", "debian-13", "cluster_systems", "cluster_systems: {}"),
+        ("libvirt", "auto", "debian-13", "cluster_systems", "cluster_systems: {}, or cluster_box: built"),
+        (
+            "virtualbox",
+            "debian/bookworm64",
+            "debian-13",
+            "cluster_systems",
+            "cluster_systems: {}, or cluster_box: built",
+        ),
+        ("libvirt", "built", "debian-13", "", ""),
+        ("libvirt", "built", "ubuntu-24.04", "cluster_systems.node-2", "node-2: debian-13"),
+    ],
 )
-def test_only_a_container_node_has_a_system_of_the_page(provider: str, what: str) -> None:
-    values = {"cluster_systems": {"node-2": "debian-13"}}
-    problems = here({**values, "cluster_provider": "docker"}, provider=provider).problems
-    assert [problem.works for problem in problems] == ["cluster_systems: {}"] * bool(what)
-    assert all(what in problem.what for problem in problems)
+def test_only_what_is_built_here_has_a_system_of_the_page(
+    provider: str, box: str, system: str, key: str, works: str
+) -> None:
+    values = {"cluster_systems": {"node-2": system}, "cluster_box": box, "cluster_provider": "docker"}
+    problems = here(values, provider=provider).problems
+    assert [(problem.key, problem.works) for problem in problems] == ([(key, works)] if key else [])
 
 
 def version(text: str, source: str = "auto") -> dict[str, Any]:

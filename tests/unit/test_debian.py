@@ -152,8 +152,11 @@ END
 def lay_out(root: Path) -> Path:
     """The part of a checkout that container nodes are made of."""
     folder = root / "machines/container"
+    common = root / "machines/common"
     (folder / "root/etc").mkdir(parents=True)
-    (folder / "packages").write_text("# a comment\nsystemd dbus   # boots\n\nsudo\n")
+    common.mkdir()
+    (common / "packages").write_text("# a comment\nsystemd dbus   # boots\n\nsudo\n")
+    (common / "customize").write_text("#!/bin/sh\n")
     (folder / "customize").write_text("#!/bin/sh\n")
     (folder / "root/etc/a.conf").write_text("a\n")
     (folder / "root/run").write_text("b\n")
@@ -170,8 +173,12 @@ def test_the_node_image_is_named_by_all_that_decides_it(tmp_path: Path) -> None:
     names.append(debian.node_image_tag(tmp_path))
     (folder / "customize").write_text("#!/bin/sh\ntrue\n")
     names.append(debian.node_image_tag(tmp_path))
+    (tmp_path / "machines/common/customize").write_text("#!/bin/sh\nfalse\n")
+    names.append(debian.node_image_tag(tmp_path))
+    (folder / "packages").write_text("udev\n")
+    names.append(debian.node_image_tag(tmp_path))
     names.append(debian.node_image_tag(tmp_path, "debian-13"))
-    assert len(set(names)) == 4
+    assert len(set(names)) == 6
     assert all(name.startswith("slipway-node:") and len(name) == 25 for name in names)
 
 

@@ -171,7 +171,8 @@ def test_whether_upstream_answers_is_asked_once(
 ) -> None:
     asked: list[str] = []
 
-    def answers(proxy: str) -> bool:
+    def answers(proxy: str, url: str) -> bool:
+        assert url == decide.UPSTREAM
         asked.append(proxy)
         return reachable
 
@@ -227,7 +228,7 @@ def test_silence_a_refusal_or_nonsense_is_no_answer(server: str, monkeypatch: py
 def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decide, "detect_provider", lambda: "docker")
     plan = machines.make_plan(settings(), page=tmp_path / "page.yml", state=tmp_path / "state", root=ROOT)
-    runs = {"system": "debian-12", "image": debian.node_image_tag(ROOT)}
+    runs = {"system": "debian-12", "image": debian.node_image_tag(ROOT), "box": "", "box_file": ""}
     assert plan == {
         "cluster": "slipway",
         "provider": "docker",
@@ -245,7 +246,6 @@ def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.Mon
         ],
         "left": [],
         "hosts": [],
-        "box": "bento/ubuntu-24.04",
         "cache": str(tmp_path / "cache"),
         "page": str(tmp_path / "page.yml"),
         "state": str(tmp_path / "state"),
@@ -286,10 +286,56 @@ def test_what_would_be_made_of_hosts_is_said_by_their_names(tmp_path: Path) -> N
 
 
 def test_only_docker_has_a_node_image(tmp_path: Path) -> None:
-    values = {"cluster_provider": "virtualbox", "cluster_mirror": False}
+    values = {"cluster_provider": "virtualbox", "cluster_mirror": False, "cluster_box": "debian/bookworm64"}
     plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=tmp_path)
     assert [machine["name"] for machine in plan["machines"]] == ["ctrl", "node-1", "node-2"]
-    assert {(machine["system"], machine["image"]) for machine in plan["machines"]} == {("", "")}
+    runs = {(machine["system"], machine["image"], machine["box"], machine["box_file"]) for machine in plan["machines"]}
+    assert runs == {("", "", "debian/bookworm64", "")}
+
+
+@pytest.mark.parametrize("provider", ["libvirt", "virtualbox"])
+def test_a_box_that_is_built_is_named_by_all_that_decides_it(tmp_path: Path, provider: str) -> None:
+    values = {
+        "cluster_provider": provider,
+        "cluster_mirror": False,
+        "cluster_box": "built",
+        "cluster_systems": {"node-2": "debian-13"},
+    }
+    plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=ROOT)
+    made = {machine["name"]: machine for machine in plan["machines"]}
+    assert made["ctrl"]["box"] == made["node-1"]["box"] != made["node-2"]["box"]
+    assert {machine["system"] for machine in made.values()} == {"debian-12", "debian-13"}
+    for machine in made.values():
+        file = Path(machine["box_file"])
+        assert (file.parent, machine["box"]) == (tmp_path / "cache/boxes", f"slipway-{file.stem}")
+        assert file.name.startswith(f"{machine['system']}-{provider}-")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_without_a_box_of_the_page_one_is_built_where_upstreams_is_not_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    asked: list[str] = []
+
+    def answer(_proxy: str, url: str) -> bool:
+        asked.append(url)
+        return answers
+
+    monkeypatch.setattr(decide, "upstream_answers", answer)
+    values = {"cluster_provider": "libvirt", "cluster_mirror": False}
+    state = tmp_path / "state"
+
+    def box() -> str:
+        return machines.make_plan(settings(**values), page=tmp_path, state=state, root=ROOT)["machines"][0]["box"]
+
+    first = box()
+    assert first.startswith("bento/" if answers else "slipway-debian-12-libvirt-")
+    assert asked == [decide.BOXES]
+    # What was found out for the first machine holds for as long as there is one.
+    made(state / "vagrant", "ctrl", "libvirt")
+    answers = not answers
+    assert box() == first
+    assert len(asked) == 1
 
 
 def test_a_machine_may_have_another_system(tmp_path: Path) -> None:

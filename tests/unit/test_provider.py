@@ -35,12 +35,13 @@ def make_plan(vagrant: str = OWN) -> LabPlan:
                 "memory": 1024,
                 "system": "debian-12",
                 "image": "slipway-node:0",
+                "box": "",
+                "box_file": "",
             }
             for name, (role, number) in names.items()
         ],
         "left": [],
         "hosts": [],
-        "box": "",
         "cache": "/cache",
         "page": "",
         "state": "",

@@ -19,6 +19,7 @@ import pytest
 from slipway.errors import SlipwayError
 from slipway.lab import computer, container, docker, obstacles, provider, purge, removal, sizes
 from slipway.lab.docker import Thing
+from slipway.lab.libvirt import EMULATED, Driver
 from slipway.lab.obstacles import Findings, Seen
 
 from tests.unit.test_provider import Docker, make_plan, record
@@ -186,7 +187,7 @@ def test_preparing_makes_the_network_and_gives_each_machine_its_arguments(
 ) -> None:
     plan, docker, _ = ready
     assert verb("prepare", plan, monkeypatch) == 0
-    made = json.loads(capsys.readouterr().out)
+    made = json.loads(capsys.readouterr().out)["arguments"]
     assert list(made) == [machine["name"] for machine in plan["machines"]]
     assert all(isinstance(word, str) for words in made.values() for word in words)
     (created,) = [words for words in docker.asked if words.startswith("network create")]
@@ -229,10 +230,31 @@ def test_what_stands_in_the_way_ends_it_before_anything_is_made(
     assert docker.asked == []
 
 
-def test_virtual_machines_need_no_preparing(ready: tuple[Any, Docker, Seen]) -> None:
+def test_virtual_machines_need_nothing_of_docker(ready: tuple[Any, Docker, Seen]) -> None:
     plan, docker, _ = ready
-    assert provider.prepare(of(plan, "virtualbox"), Path(), lambda _: None) == {}
+    assert provider.prepare(of(plan, "virtualbox"), Path(), lambda _: None) == {"arguments": {}, "libvirt": None}
     assert docker.asked == []
+
+
+def test_boxes_that_are_built_are_made_and_one_is_booted_for_libvirt(
+    ready: tuple[Any, Docker, Seen], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = of(ready[0], "libvirt")
+    made: list[Any] = []
+    booted: list[Any] = []
+    monkeypatch.setattr(provider, "ensure_box", lambda _root, _cache, *which: made.append(which[:2]))
+
+    def driver(_state: Path, _say: object, kernel: Path | None) -> Driver:
+        booted.append(kernel)
+        return EMULATED
+
+    monkeypatch.setattr(provider, "driver", driver)
+    assert provider.prepare(plan, Path(), lambda _: None)["libvirt"] == EMULATED
+    for machine, system in zip(plan["machines"], ("debian-12", "debian-13", "debian-12"), strict=False):
+        machine |= {"system": system, "box_file": f"{tmp_path}/{system}.box"}
+    assert provider.prepare(plan, Path(), lambda _: None)["libvirt"] == EMULATED
+    assert made == [("debian-12", "libvirt"), ("debian-13", "libvirt")]
+    assert booted == [None, tmp_path / "debian-12.kernel"]
 
 
 # --- the other verbs ----------------------------------------------------------------------------------------

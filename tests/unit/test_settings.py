@@ -540,7 +540,7 @@ def test_a_check_sees_defaults_where_a_value_is_wrong() -> None:
     report = examine({"cluster_name": "NO"}, check=check)
     assert seen == [("slipway", frozenset({"cluster_name"}))]
     assert [(p.key, p.value) for p in report.problems] == [
-        ("cluster_box", "bento/ubuntu-24.04"),
+        ("cluster_box", "auto"),
         ("cluster_name", '"NO"'),
     ]
     assert [(p.key, p.value) for p in report.warnings] == [("cluster_hosts[4].name", "")]

@@ -218,3 +218,67 @@ def test_what_copies_a_bundle_is_needed_where_none_is_mounted(kind: str, setup: 
     bare = 'have() { [ "$1" != rsync ]; }\nbuilds() { false; }\n'
     ended = setup.run(f'{bare}find_missing {kind}\necho "${{packages[@]}}"')
     assert ("rsync" in ended.stdout.split()) is (kind != "docker"), ended.stderr
+
+
+def needed(setup: Setup, kind: str, *there: str, before: str = "") -> list[str]:
+    """The packages that setup wants where of all programs only ``there`` are found."""
+    found = " | ".join(["python3", "ssh", *there])
+    have = f'have() {{ case "$1" in {found}) return 0 ;; esac; return 1; }}\nbuilds() {{ false; }}\n'
+    ended = setup.run(f'{have}{before}\nfind_missing {kind}\necho "${{packages[@]}}"')
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
+
+
+def test_libvirt_is_installed_with_what_it_runs_machines_with(setup: Setup) -> None:
+    wanted = {
+        "libvirt-daemon-system",
+        "libvirt-clients",
+        "qemu-system-x86",
+        "qemu-utils",
+        "dnsmasq-base",
+        "vagrant-libvirt",
+    }
+    assert wanted <= set(needed(setup, "libvirt"))
+    assert not wanted & set(needed(setup, "docker"))
+    setup.program("vagrant", "echo 'vagrant-libvirt (0.11.2, system)'")
+    there = ("libvirtd", "virsh", "qemu-system-x86_64", "qemu-img", "dnsmasq", "vagrant")
+    assert not wanted & set(needed(setup, "libvirt", *there))
+
+
+@pytest.mark.parametrize("kind", ["libvirt", "docker", "hosts"])
+def test_what_makes_a_box_is_installed_when_one_is_made(kind: str, setup: Setup) -> None:
+    tools = {"fdisk", "dosfstools", "mtools", "qemu-utils", "mmdebstrap", "e2fsprogs"}
+    assert tools <= set(needed(setup, kind, before="with_box=yes"))
+    assert not {"fdisk", "dosfstools", "mtools"} & set(needed(setup, kind))
+
+
+LIBVIRTD = """case $0 in *virtlogd) exit ;; esac
+echo "libvirtd $*" >> "$FAKE/asked"
+touch "$FAKE/up"
+"""
+
+
+def test_libvirt_is_started_where_no_systemd_does_it(setup: Setup) -> None:
+    setup.program("virsh", '[ -e "$FAKE/up" ]')
+    for name in ("virtlogd", "libvirtd"):
+        setup.program(name, LIBVIRTD)
+    ended = setup.run('as_root() { "$@"; }\nsee_to_libvirt')
+    assert ended.returncode == 0, ended.stderr
+    assert "starting libvirt: virtlogd and libvirtd in the background" in ended.stdout
+    assert setup.asked().count("libvirtd") == 1
+    again = setup.run("see_to_libvirt")
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_a_user_outside_of_group_libvirt_is_put_into_it(setup: Setup) -> None:
+    """It runs, and answers root alone."""
+    setup.program("virsh", '[ -n "${AS_ROOT:-}" ] || [ -e "$FAKE/member" ]')
+    setup.program("usermod", 'echo "$*" > "$FAKE/usermod"; touch "$FAKE/member"')
+    setup.program("sg", 'shift 2; exec sh -c "$1"')
+    ended = setup.run('as_root() { AS_ROOT=1 "$@"; }\nsee_to_libvirt')
+    assert ended.returncode == 0, ended.stderr
+    assert (setup.folder / "usermod").read_text().startswith("--append --groups libvirt ")
+    assert "sg libvirt -c 'vagrant up'" in ended.stdout
+    refused = setup.run('rm "$FAKE/member"\nas_root() { [ "$1" = virsh ]; }\nsee_to_libvirt')
+    assert refused.returncode == 1
+    assert "Ask an administrator for:  usermod -aG libvirt" in refused.stderr

@@ -76,7 +76,7 @@ def virtual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_virtual_machines_have_their_sizes_and_addresses(virtual: tuple[str, Any]) -> None:
     provider, told = virtual
     machines = told["machines"]
-    assert told["all"]["box"] == "debian/bookworm64"
+    assert {(machine["box"], machine.get("box_url")) for machine in machines.values()} == {("debian/bookworm64", None)}
     assert {name: machine["hostname"] for name, machine in machines.items()} == {name: name for name in ADDRESSES}
     made = {name: machine["providers"][provider] for name, machine in machines.items()}
     assert {name: (one["cpus"], one["memory"]) for name, one in made.items()} == SIZES
@@ -158,3 +158,41 @@ def test_hosts_and_a_wrong_page_end_vagrant_with_a_sentence(tmp_path: Path) -> N
     hosts = "cluster_hosts: [{name: ctrl, address: 192.168.58.100, role: controller}]"
     assert "there is nothing for Vagrant to make" in evaluated(tmp_path, "hosts", hosts, status=1)
     assert "cluster_dns_domain" in evaluated(tmp_path, "virtualbox", "cluster_dns_domain: -", status=2)
+
+
+@pytest.mark.parametrize("provider", ["virtualbox", "libvirt"])
+def test_a_box_that_is_built_is_a_file(tmp_path: Path, provider: str) -> None:
+    (tmp_path / "page.yml").touch()
+    page = PAGE.replace("cluster_box: debian/bookworm64", "cluster_box: built\ncluster_systems: {{node-2: debian-13}}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.PAGE", page)
+        machines = evaluated(tmp_path, provider)["machines"]
+    for name, system in {"ctrl": "debian-12", "node-1": "debian-12", "node-2": "debian-13"}.items():
+        box = machines[name]["box"]
+        assert box.startswith(f"slipway-{system}-{provider}-")
+        assert machines[name]["box_url"] == f"file://{tmp_path}/cache/boxes/{box.removeprefix('slipway-')}.box"
+
+
+def test_machines_of_libvirt_share_a_folder_without_a_password(tmp_path: Path) -> None:
+    told = evaluated(tmp_path, "libvirt")["machines"]
+    for machine in told.values():
+        (folder,) = machine["folders"]
+        assert (folder["to"], folder["type"], folder["create"]) == ("/mnt/shared", "virtiofs", True)
+        backing = machine["providers"]["libvirt"]["backing"]
+        assert backing == {"access": {"mode": "shared"}, "source": {"type": "memfd"}}
+
+
+@pytest.mark.parametrize("found", ["kvm", "qemu"])
+def test_machines_of_libvirt_are_emulated_where_nothing_boots_under_kvm(tmp_path: Path, found: str) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "libvirt.json").write_text(json.dumps({"driver": found}))
+    told = evaluated(tmp_path, "libvirt", verb="up", more="cluster_mtls: strict")
+    names = ("driver", "machine_type", "cpu_mode", "cpu_model")
+    made = {tuple(m["providers"]["libvirt"].get(name) for name in names) for m in told["machines"].values()}
+    if found == "kvm":
+        assert made == {(None, None, None, None)}
+        assert "boot_timeout" not in told["all"]
+    else:
+        assert made == {("qemu", "q35", "custom", "Haswell-noTSX")}
+        assert told["all"]["boot_timeout"] == 1800

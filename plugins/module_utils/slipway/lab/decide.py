@@ -1,4 +1,4 @@
-"""What a page with ``auto`` leaves open: which provider makes the machines, and whether there is a mirror.
+"""What a page with ``auto`` leaves open: which provider makes the machines, their box, and whether there is a mirror.
 
 The plan asks here, and so do the checks of this computer. Nothing here starts a program.
 """
@@ -17,6 +17,9 @@ from ..page.model import Settings
 # What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
 UPSTREAM = "https://dl.k8s.io/"
 UPSTREAM_SECONDS = 3.0
+# The box of ``auto``, and who gives it out.
+UPSTREAM_BOX = "bento/ubuntu-24.04"
+BOXES = "https://vagrantcloud.com/"
 DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
 
 
@@ -58,16 +61,27 @@ def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[s
         return True
     if settings.cluster_artifacts_from != "auto":
         return settings.cluster_artifacts_from == "source"
-    note = state / "upstream.json"
+    return not _reachable(state / "upstream.json", UPSTREAM, settings.cluster_proxy.https, existing)
+
+
+def decide_box(settings: Settings, existing: dict[str, tuple[str, str]], state: Path) -> str:
+    """Name the Vagrant box of virtual machines; empty: one is built. What was found out holds while machines exist."""
+    if settings.cluster_box != "auto":
+        return "" if settings.cluster_box == "built" else settings.cluster_box
+    return UPSTREAM_BOX if _reachable(state / "box.json", BOXES, settings.cluster_proxy.https, existing) else ""
+
+
+def _reachable(note: Path, address: str, proxy: str, existing: dict[str, tuple[str, str]]) -> bool:
+    """Tell whether ``address`` answers, or did before the first machine was made (``note``)."""
     if existing:
         try:
-            return json.loads(note.read_text(encoding="utf-8"))["reachable"] is False
+            return json.loads(note.read_text(encoding="utf-8"))["reachable"] is not False
         except (OSError, ValueError, KeyError, TypeError):
-            return False
-    reachable = upstream_answers(settings.cluster_proxy.https)
+            return True
+    reachable = upstream_answers(proxy, address)
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"reachable": reachable}) + "\n", encoding="utf-8")
-    return not reachable
+    return reachable
 
 
 def _releases_need_one(settings: Settings) -> bool:

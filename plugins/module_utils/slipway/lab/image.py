@@ -246,9 +246,15 @@ def alone(path: Path, progress: Progress) -> AbstractContextManager[None]:
 
 
 def node_recipe(root: Path, system: str = NODE_SYSTEM) -> Recipe:
-    """Return the recipe of container nodes with ``system`` out of ``machines/container`` of the checkout ``root``."""
-    folder = root / "machines" / "container"
-    listed = (line.partition("#")[0].split() for line in (folder / "packages").read_text().splitlines())
+    """Return the recipe of container nodes with ``system``."""
+    return machine_recipe(root, "container", system)
+
+
+def machine_recipe(root: Path, kind: str, system: str) -> Recipe:
+    """Return the recipe of a machine out of ``machines/common`` and ``machines/<kind>`` of the checkout ``root``."""
+    folders = [root / "machines" / name for name in ("common", kind)]
+    lists = [folder / "packages" for folder in folders if (folder / "packages").exists()]
+    listed = (line.partition("#")[0].split() for file in lists for line in file.read_text().splitlines())
     packages = {package for line in listed for package in line}
     if SUITES[system] in UBUNTU:
         packages = packages - {"debian-archive-keyring"} | {"ubuntu-keyring"}
@@ -256,17 +262,18 @@ def node_recipe(root: Path, system: str = NODE_SYSTEM) -> Recipe:
         suite=SUITES[system],
         packages=tuple(sorted(packages)),
         variant="minbase",
-        overlay=overlay(folder / "root"),
-        script=(folder / "customize").read_text(),
+        overlay=overlay(*(folder / "root" for folder in folders)),
+        script="".join((folder / "customize").read_text() for folder in folders),
     )
 
 
-def overlay(folder: Path) -> bytes:
-    """Pack ``folder`` as a tar of root's: the same bytes for any user, umask and time."""
+def overlay(*folders: Path) -> bytes:
+    """Pack ``folders`` as one tar of root's: the same bytes for any user, umask and time."""
     packed = io.BytesIO()
+    found = {str(path.relative_to(folder)): path for folder in folders for path in folder.rglob("*")}
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(folder.rglob("*")):
-            entry = tar.gettarinfo(path, arcname=str(path.relative_to(folder)))
+        for name, path in sorted(found.items()):
+            entry = tar.gettarinfo(path, arcname=name)
             entry.uid = entry.gid = 0
             entry.uname = entry.gname = "root"
             entry.mtime = 0

@@ -24,8 +24,10 @@ from ..page.machines import GATEWAY_NUMBER, members
 from ..page.model import PAGE, Settings
 from ..page.read import shown_path
 from ..paths import ROOT, state_folder, user_path
-from .decide import decide_mirror, decide_provider
+from .decide import decide_box, decide_mirror, decide_provider
 from .vagrant import records, vagrant_folder
+
+VIRTUAL = ("libvirt", "virtualbox")
 
 
 class NetworkPlan(TypedDict):
@@ -38,7 +40,11 @@ class NetworkPlan(TypedDict):
 
 
 class MachinePlan(TypedDict):
-    """A machine to make; ``memory`` in MiB; ``system`` and ``image`` are empty but for docker."""
+    """A machine to make; ``memory`` in MiB.
+
+    ``image`` is a container's, ``box`` a virtual machine's, with its file when it is built here; each is else empty.
+    ``system`` is empty where a box that is not built here decides it.
+    """
 
     name: str
     role: str
@@ -47,6 +53,8 @@ class MachinePlan(TypedDict):
     memory: int
     system: str
     image: str
+    box: str
+    box_file: str
 
 
 class HostPlan(TypedDict):
@@ -69,7 +77,6 @@ class LabPlan(TypedDict):
     machines: list[MachinePlan]
     left: list[str]
     hosts: list[HostPlan]
-    box: str
     cache: str
     page: str
     state: str
@@ -103,6 +110,8 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
         [] if provider == "hosts" else members(settings, with_mirror=decide_mirror(settings, provider, existing, state))
     )
     hosts = settings.cluster_hosts if provider == "hosts" else []
+    box = decide_box(settings, existing, state) if provider in VIRTUAL else ""
+    runs = partial(_runs, provider=provider, box=box, root=root)
     return {
         "cluster": settings.cluster_name,
         "provider": provider,
@@ -119,7 +128,7 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
                 "address": m.address,
                 "cpus": m.cpus,
                 "memory": m.memory,
-                **_runs(settings.cluster_systems.get(m.name, ""), provider, root),
+                **runs(settings.cluster_systems.get(m.name, "")),
             }
             for m in made
         ],
@@ -137,7 +146,6 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
             }
             for host in hosts
         ],
-        "box": settings.cluster_box,
         "cache": str(default_root()),
         "page": str(page),
         "state": str(state),
@@ -152,7 +160,7 @@ def preview(plan: LabPlan, settings: Settings) -> list[str]:
     if plan["machines"]:
         lines.append(row.format("node", "address", "role", "CPU", "MiB", "system"))
     lines += [
-        row.format(m["name"], m["address"], m["role"], m["cpus"], m["memory"], m["system"] or plan["box"])
+        row.format(m["name"], m["address"], m["role"], m["cpus"], m["memory"], m["system"] or m["box"])
         for m in plan["machines"]
     ]
     lines += [f"{host['name']:<12} {host['address']:<16} {host['role']}" for host in plan["hosts"]]
@@ -166,16 +174,23 @@ def preview(plan: LabPlan, settings: Settings) -> list[str]:
 class _Runs(TypedDict):
     system: str
     image: str
+    box: str
+    box_file: str
 
 
-def _runs(system: str, provider: str, root: Path) -> _Runs:
-    """Name the system of a container node and the image that holds it; what a virtual machine runs is its box's."""
-    if provider != "docker":
-        return {"system": "", "image": ""}
+def _runs(system: str, *, provider: str, box: str, root: Path) -> _Runs:
+    """Name the system of a machine, and the image or the box that holds it."""
+    if box or provider == "hosts":
+        return {"system": "", "image": "", "box": box, "box_file": ""}
     from .image import NODE_SYSTEM, node_image_tag
 
     system = system or NODE_SYSTEM
-    return {"system": system, "image": node_image_tag(root, system)}
+    if provider == "docker":
+        return {"system": system, "image": node_image_tag(root, system), "box": "", "box_file": ""}
+    from .box import box_of
+
+    built = box_of(root, default_root(), system, provider)
+    return {"system": system, "image": "", "box": built.name, "box_file": str(built.file)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

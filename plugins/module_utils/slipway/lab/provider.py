@@ -14,14 +14,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import SlipwayError
 from ..paths import ROOT
 from . import docker
+from .box import ensure_box, kernel_of
 from .container import bundles, container_name, run_arguments, this_host
 from .docker import CLUSTER, OWNER, Progress
 from .image import ensure_node_image
+from .libvirt import Driver, driver
 from .obstacles import Seen, answering, judge, look
 from .removal import clear, forget_founding, remove, remove_cluster, stop_docker, sweep
 from .sizes import resize, wrong_sizes
@@ -31,8 +33,15 @@ if TYPE_CHECKING:
     from .plan import LabPlan
 
 
-def prepare(plan: LabPlan, root: Path, progress: Progress) -> dict[str, list[str]]:
-    """Make all that machines need before Vagrant makes them; return the arguments of ``docker run`` per machine."""
+class Prepared(TypedDict):
+    """What machines are made with: the arguments of ``docker run`` per machine, and how libvirt runs them."""
+
+    arguments: dict[str, list[str]]
+    libvirt: Driver | None
+
+
+def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
+    """Make all that machines need before Vagrant makes them."""
     seen = look(plan)
     findings = judge(plan, seen)
     if plan["network"]["name"] not in seen.networks:
@@ -40,9 +49,11 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> dict[str, list[str
     if findings.refusals:
         raise SlipwayError("\n".join(findings.refusals))
     if plan["provider"] != "docker":
+        for system in sorted({machine["system"] for machine in plan["machines"] if machine["box_file"]}):
+            ensure_box(root, Path(plan["cache"]), system, plan["provider"], progress)
         for sentence in resize(plan):
             progress(sentence)
-        return {}
+        return {"arguments": {}, "libvirt": _driver(plan, progress) if plan["provider"] == "libvirt" else None}
     host = this_host()
     bundles(plan).mkdir(parents=True, exist_ok=True)
     for system in sorted({machine["system"] for machine in plan["machines"]}):
@@ -55,7 +66,13 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> dict[str, list[str
     for sentence in resize(plan):
         progress(sentence)
     key = make_key(Path(plan["vagrant"]))
-    return {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
+    arguments = {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
+    return {"arguments": arguments, "libvirt": None}
+
+
+def _driver(plan: LabPlan, progress: Progress) -> Driver:
+    files = [Path(machine["box_file"]) for machine in plan["machines"] if machine["box_file"]]
+    return driver(Path(plan["state"]), progress, kernel_of(files[0]) if files else None)
 
 
 def make_network(plan: LabPlan) -> None:

@@ -35,7 +35,7 @@ LOCAL_RULES: tuple[LocalRule, ...] = (
     part_rules.releases_can_be_made,
     endpoint_rules.endpoint_is_found,
     computer_rules.ssh_keys_are_public_keys,
-    computer_rules.only_containers_have_systems,
+    computer_rules.systems_are_of_what_is_made,
     computer_rules.host_keys_exist,
     computer_rules.kubernetes_is_known,
     kept_rules.kubernetes_stays,

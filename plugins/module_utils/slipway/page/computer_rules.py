@@ -31,13 +31,24 @@ def ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterat
             yield Fault(("cluster_ssh_keys", index), problem, works(("cluster_ssh_keys",)))
 
 
-@local_rule("cluster_provider", "cluster_systems")
-def only_containers_have_systems(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+# What a box is built with.
+BOX_SYSTEMS = ("debian-12", "debian-13")
+
+
+@local_rule("cluster_provider", "cluster_systems", "cluster_box")
+def systems_are_of_what_is_made(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     if not settings.cluster_systems or around.provider == "docker":
         return
-    what = f"is for nodes in containers; with provider {around.provider} a machine's system is "
-    what += "its own" if around.provider == "hosts" else "that of cluster_box"
-    yield Fault(("cluster_systems",), what, "cluster_systems: {}")
+    if around.provider == "hosts":
+        what = "is for machines that are made; with provider hosts a machine's system is its own"
+        yield Fault(("cluster_systems",), what, "cluster_systems: {}")
+    elif settings.cluster_box != "built":
+        what = f"a machine's system is that of cluster_box, which is {settings.cluster_box}"
+        yield Fault(("cluster_systems",), what, "cluster_systems: {}, or cluster_box: built")
+    for name, system in settings.cluster_systems.items() if settings.cluster_box == "built" else ():
+        if around.provider != "hosts" and system not in BOX_SYSTEMS:
+            what = f"no box is built with it; there are {', '.join(BOX_SYSTEMS)}"
+            yield Fault(("cluster_systems", name), what, f"{name}: {BOX_SYSTEMS[-1]}")
 
 
 @local_rule("cluster_provider", "cluster_hosts")

@@ -347,15 +347,17 @@ class Settings(Map):
         example="auto",
     )
     cluster_box: str = setting(
-        "bento/ubuntu-24.04",
-        "Vagrant box of the VMs (virtualbox, libvirt).",
+        "auto",
+        "Vagrant box of the VMs (virtualbox, libvirt). built: made here from Debian packages (make box); auto: "
+        "bento/ubuntu-24.04, and built where that cannot be reached.",
         example="bento/ubuntu-24.04",
         pattern=r"^[^\s{}]+$",
         rule="must be the name of a Vagrant box",
     )
     cluster_systems: dict[str, System] = setting(
         {},
-        "Systems of container nodes by the name of the machine, where they are not Debian 12.",
+        "Systems of machines by their names, where they are not Debian 12: of containers, and of VMs of a box that is "
+        "built.",
         example={"node-2": "debian-13"},
     )
     cluster_proxy: Proxy = setting(

@@ -1,0 +1,141 @@
+"""Vagrant boxes: what is on the disk and where, what is beside it, and that a box is made once."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from slipway.errors import SlipwayError
+from slipway.lab import box
+from slipway.lab.image import Recipe, machine_recipe
+from slipway.paths import ROOT
+
+PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"
+MISSING = sorted({package for tool, package in box.TOOLS.items() if not shutil.which(tool, path=PLACES)})
+needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {' '.join(MISSING)}")
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes | None = None, uid: int = 0) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.uid = entry.gid = uid
+    if content is None:
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(entry)
+    else:
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A root with a boot loader in the place of Debian's; names of the recipes that were asked for."""
+    root = tmp_path / "root.tar"
+    with tarfile.open(root, "w") as tar:
+        for folder in ("boot", "boot/box", "boot/box/EFI", "boot/box/EFI/BOOT", "etc", "srv"):
+            add(tar, folder)
+        add(tar, "boot/box/boot.img", b"B" * 512)
+        add(tar, "boot/box/core.img", b"C" * 3000)
+        add(tar, "boot/box/EFI/BOOT/BOOTX64.EFI", b"E" * 5000)
+        add(tar, "boot/vmlinuz-6.1", b"K" * 10)
+        add(tar, "etc/resolv.conf", b"")
+        add(tar, "srv/mine", b"m", uid=1000)
+    asked: list[str] = []
+
+    def make(recipe: Recipe, _cache: Path, _progress: object) -> Path:
+        asked.append(recipe.suite)
+        return root
+
+    monkeypatch.setattr(box, "make", make)
+    monkeypatch.setattr(box, "DISK", 64)
+    return asked
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@needs_tools
+def test_a_disk_boots_with_bios_and_uefi_and_holds_the_root(tmp_path: Path, made: list[str]) -> None:
+    done = box.ensure_box(ROOT, tmp_path / "cache", "debian-13", "libvirt", lambda _: None)
+    assert made == ["trixie"]
+    run("tar", "-xf", str(done.file), "-C", str(tmp_path))
+    assert json.loads((tmp_path / "metadata.json").read_text())["provider"] == "libvirt"
+    disk = tmp_path / "disk.raw"
+    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(tmp_path / "box.img"), str(disk))
+    table = json.loads(run("/sbin/sfdisk", "--json", str(disk)))["partitiontable"]
+    assert table["label"] == "dos"
+    first, second = table["partitions"]
+    assert (first["start"], first["size"], first["type"]) == (2048, 16 * 2048, "ef")
+    assert (second["start"], second["type"], second["bootable"]) == (17 * 2048, "83", True)
+    data = disk.read_bytes()
+    # The boot sector up to the partition table, and the rest of the boot loader right behind it.
+    assert data[:440] == b"B" * 440
+    assert data[510:512] == b"\x55\xaa"
+    assert data[512 : 512 + 3000] == b"C" * 3000
+    assert "BOOTX64" in run("mdir", "-i", f"{disk}@@{first['start'] * 512}", "::/EFI/BOOT")
+    root = tmp_path / "root.ext4"
+    root.write_bytes(data[second["start"] * 512 :])
+    run("/sbin/e2fsck", "-fn", str(root))
+    assert "Filesystem volume name:   slipway" in run("/sbin/dumpe2fs", "-h", str(root))
+    assert "User:  1000" in run("/sbin/debugfs", "-R", "stat /srv/mine", str(root))
+    assert box.RESOLVER in run("/sbin/debugfs", "-R", "stat /etc/resolv.conf", str(root))
+    assert box.kernel_of(done.file).read_bytes() == b"K" * 10
+
+
+@needs_tools
+@pytest.mark.parametrize("provider", ["libvirt", "virtualbox"])
+def test_a_box_has_what_vagrant_wants_and_is_made_once(tmp_path: Path, made: list[str], provider: str) -> None:
+    said: list[str] = []
+    first = box.ensure_box(ROOT, tmp_path, "debian-12", provider, said.append)
+    with tarfile.open(first.file) as tar:
+        names = tar.getnames()
+        if provider == "virtualbox":
+            text = tar.extractfile("box.ovf")
+            assert text is not None
+            ovf = text.read().decode()
+            assert f'ovf:size="{tar.getmember("disk.vmdk").size}"' in ovf
+            assert f'ovf:capacity="{64 * 2**20}"' in ovf
+            assert f'ovf:id="{first.name}"' in ovf
+            assert "@" not in ovf
+    assert names[0] == "metadata.json"
+    disks = {"libvirt": {"box.img"}, "virtualbox": {"box.ovf", "disk.vmdk"}}
+    assert set(names) == {"metadata.json", "Vagrantfile", *disks[provider]}
+    assert box.ensure_box(ROOT, tmp_path, "debian-12", provider, said.append) == first
+    assert made == ["bookworm"]
+    assert [file.name for file in first.file.parent.iterdir() if file.name.startswith(".")] == []
+
+
+@needs_tools
+def test_what_is_half_made_is_taken_away(tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = box.box_of(ROOT, tmp_path, "debian-12", "libvirt")
+    killed = wanted.file.parent / f".{wanted.file.name}.abc"
+    killed.mkdir(parents=True)
+    monkeypatch.setattr(box, "CODE_SIZE", 100)
+    with pytest.raises(SlipwayError, match="boot loader has 3000 bytes"):
+        box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None)
+    assert made == ["bookworm"]
+    assert [file.name for file in wanted.file.parent.iterdir()] == [f"{wanted.file.name}.lock"]
+
+
+def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(box, "TOOLS", {"mke2fs": "e2fsprogs", "no-such-program": "some-package"})
+    with pytest.raises(SlipwayError, match=r"sudo apt-get install .*some-package"):
+        box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None)
+
+
+def test_a_box_is_named_by_all_that_decides_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {box.box_of(ROOT, tmp_path, system, provider).name for system in box.SYSTEMS for provider in box.PROVIDERS}
+    monkeypatch.setattr(box, "DISK", 1)
+    names.add(box.box_of(ROOT, tmp_path, "debian-12", "libvirt").name)
+    assert len(names) == 5
+
+
+def test_a_box_holds_nothing_of_the_cluster() -> None:
+    recipe = machine_recipe(ROOT, "box", "debian-12")
+    assert {"linux-image-amd64", "openssh-server", "python3", "sudo"} <= set(recipe.packages)
+    assert not {"containerd", "runc", "docker.io", "kubernetes-client", "nginx"} & set(recipe.packages)
