@@ -9,6 +9,8 @@ import pytest
 from slipway.lab import libvirt
 from slipway.lab.libvirt import EMULATED, KVM
 
+from tests.unit.test_provider import make_plan
+
 PANIC = "echo '[1.0] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)'"
 
 
@@ -84,3 +86,57 @@ def test_what_was_found_out_holds_for_all_machines(computer: Path) -> None:
     qemu(computer, PANIC)
     assert libvirt.driver(state, pytest.fail) == EMULATED
     assert "does not boot" in json.loads((state / "libvirt.json").read_text())["why"]
+
+
+# --- what stands in the way
+
+VIRSH = """case "$3 $4" in
+  "list --all") printf 'other\\n\\n%s' '{domains}' ;;
+  "net-list --all") printf '%s\\n' default {networks} ;;
+  "net-dumpxml default") echo "<network><ip address='192.168.122.1' netmask='255.255.255.0'><dhcp/></ip></network>" ;;
+  "net-dumpxml v6") echo "<network><ip family='ipv6' address='fd00::1' prefix='64'/></network>" ;;
+  net-dumpxml*) echo "<network connections='1'>"; echo "<ip family='ipv4' address='192.168.57.1' prefix='{prefix}'/>" ;;
+esac
+"""
+
+
+def virsh(computer: Path, domains: str = "", networks: str = "", prefix: int = 24) -> None:
+    program = computer / "bin/virsh"
+    program.write_text("#!/bin/sh\n" + VIRSH.format(domains=domains, networks=networks, prefix=prefix))
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize("networks", ["", "sun", "v6"])
+def test_what_others_have_elsewhere_is_no_matter(computer: Path, networks: str) -> None:
+    virsh(computer, "moon-ctrl", networks)
+    assert libvirt.in_the_way(make_plan(), {}) == []
+
+
+def test_a_libvirt_that_does_not_answer_is_told(computer: Path) -> None:
+    (refusal,) = libvirt.in_the_way(make_plan(), {})
+    assert "make setup" in refusal
+    (computer / "bin/virsh").write_text("#!/bin/sh\nexit 1\n")
+    (computer / "bin/virsh").chmod(0o755)
+    (refusal,) = libvirt.in_the_way(make_plan(), {})
+    assert "group libvirt" in refusal
+
+
+def test_a_domain_of_our_name_is_not_taken_over(computer: Path) -> None:
+    virsh(computer, "sun-ctrl")
+    (refusal,) = libvirt.in_the_way(make_plan(), {})
+    assert "The libvirt domain sun-ctrl exists already" in refusal
+    assert "virsh --connect qemu:///system undefine sun-ctrl --remove-all-storage" in refusal
+    assert libvirt.in_the_way(make_plan(), {"ctrl": "1234"}) == []
+
+
+@pytest.mark.parametrize(
+    ("network", "prefix", "said"),
+    [
+        ("sun", 25, "The libvirt network sun exists already with 192.168.57.0/25"),
+        ("moon", 25, "cluster_node_cidr 192.168.57.0/24 is taken: the libvirt network moon has 192.168.57.0/25"),
+    ],
+)
+def test_networks_of_our_name_or_addresses_are_told(computer: Path, network: str, prefix: int, said: str) -> None:
+    virsh(computer, networks=network, prefix=prefix)
+    (refusal,) = libvirt.in_the_way(make_plan(), {})
+    assert said in refusal

@@ -249,6 +249,7 @@ def test_boxes_that_are_built_are_made_and_one_is_booted_for_libvirt(
         return EMULATED
 
     monkeypatch.setattr(provider, "driver", driver)
+    monkeypatch.setattr(provider, "in_the_way", lambda *_: [])
     assert provider.prepare(plan, Path(), lambda _: None)["libvirt"] == EMULATED
     for machine, system in zip(plan["machines"], ("debian-12", "debian-13", "debian-12"), strict=False):
         machine |= {"system": system, "box_file": f"{tmp_path}/{system}.box"}

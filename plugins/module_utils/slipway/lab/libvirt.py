@@ -1,19 +1,27 @@
-"""libvirt: whether its machines run on the processor (KVM) or are emulated, found out by booting a kernel.
+"""libvirt: what stands in the way of machines, and whether they run on the processor (KVM) or are emulated.
 
-A look is not enough: there are computers where /dev/kvm is there and gives out virtual machines, and no ordinary guest
-gets past its first lines. So a kernel is booted without a disk, and has to get as far as missing it.
+The latter is found out by booting a kernel. A look is not enough: there are computers where /dev/kvm is there and gives
+out virtual machines, and no ordinary guest gets past its first lines. So a kernel is booted without a disk, and has to
+get as far as missing it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from .docker import Progress
+from .obstacles import overlap, taken
+
+if TYPE_CHECKING:
+    from .plan import LabPlan
 
 DEVICE = Path("/dev/kvm")
 QEMU = "qemu-system-x86_64"
@@ -25,6 +33,72 @@ BOOT_SECONDS = 20
 REACHED = "Unable to mount root"
 # A processor that every emulator of today has; without KVM the host's own model is none that QEMU could make.
 EMULATED_MODEL = "Haswell-noTSX"
+
+
+SYSTEM = "qemu:///system"
+
+
+def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[str]:
+    """Return refusals: libvirt does not answer, or somebody else has the names or addresses of the plan there.
+
+    ``records`` are the machines that Vagrant knows, name to id.
+    """
+    answer = _virsh("list", "--all", "--name")
+    if answer is None:
+        return [_NO_ANSWER]
+    refusals = []
+    for machine in plan["machines"]:
+        name = f"{plan['cluster']}-{machine['name']}"
+        if name in answer and machine["name"] not in records:
+            refusals.append(
+                f"The libvirt domain {name} exists already, and Vagrant does not know it here. If nobody needs it, "
+                f"remove it: virsh --connect {SYSTEM} destroy {name}; virsh --connect {SYSTEM} undefine {name} "
+                "--remove-all-storage. Or set another cluster_name."
+            )
+    wanted = plan["network"]
+    for name, cidr in _networks().items():
+        if name == wanted["name"] and cidr == wanted["cidr"]:
+            continue
+        if name == wanted["name"]:
+            refusals.append(
+                f"The libvirt network {name} exists already with {cidr or 'no addresses'}, and cluster_node_cidr is "
+                f"{wanted['cidr']}. If no machine is on it, remove it: virsh --connect {SYSTEM} net-destroy {name}; "
+                f"virsh --connect {SYSTEM} net-undefine {name}. Or set another cluster_name."
+            )
+        elif cidr and overlap(cidr, wanted["cidr"]):
+            used = [*(other for other in _networks().values() if other), *wanted["apart"]]
+            refusals.append(taken(wanted["cidr"], f"the libvirt network {name}", cidr, used))
+    return refusals
+
+
+_NO_ANSWER = (
+    f"libvirt does not answer (virsh --connect {SYSTEM} list). Type `make setup`, which installs and starts it, with "
+    "cluster_provider: libvirt on the page. If it runs, you are not in group libvirt: sudo usermod -aG libvirt $USER, "
+    "and log in again."
+)
+
+
+def _networks() -> dict[str, str]:
+    """List libvirt's networks with their IPv4 network, which is empty for one without."""
+    found = {}
+    for name in _virsh("net-list", "--all", "--name") or ():
+        described = "\n".join(_virsh("net-dumpxml", name) or ())
+        found[name] = ""
+        for address, mask, prefix in _ADDRESS.findall(described):
+            found[name] = str(ipaddress.ip_network(f"{address}/{mask or prefix}", strict=False))
+    return found
+
+
+_ADDRESS = re.compile(r"<ip\b[^>]*?\baddress='([0-9.]+)'[^>]*?(?:\bnetmask='([0-9.]+)'|\bprefix='(\d+)')")
+
+
+def _virsh(*words: str) -> list[str] | None:
+    """Ask libvirt: the lines of its answer that say something; None when there is none."""
+    try:
+        done = subprocess.run(["virsh", "--connect", SYSTEM, *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else None
 
 
 class Driver(TypedDict):

@@ -23,7 +23,7 @@ from .box import ensure_box, kernel_of
 from .container import bundles, container_name, run_arguments, this_host
 from .docker import CLUSTER, OWNER, Progress
 from .image import ensure_node_image
-from .libvirt import Driver, driver
+from .libvirt import Driver, driver, in_the_way
 from .obstacles import Seen, answering, judge, look
 from .removal import clear, forget_founding, remove, remove_cluster, stop_docker, sweep
 from .sizes import resize, wrong_sizes
@@ -44,6 +44,8 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
     """Make all that machines need before Vagrant makes them."""
     seen = look(plan)
     findings = judge(plan, seen)
+    if plan["provider"] == "libvirt":
+        findings.refusals += in_the_way(plan, seen.records)
     if plan["network"]["name"] not in seen.networks:
         findings.refusals += answering(plan, seen)
     if findings.refusals:
