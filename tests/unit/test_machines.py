@@ -245,6 +245,7 @@ def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.Mon
             {"name": "node-2", "role": "worker", "address": "192.168.56.102", "cpus": 2, "memory": 6144, **runs},
         ],
         "left": [],
+        "checkout": False,
         "hosts": [],
         "cache": str(tmp_path / "cache"),
         "page": str(tmp_path / "page.yml"),

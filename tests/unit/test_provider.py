@@ -41,6 +41,7 @@ def make_plan(vagrant: str = OWN) -> LabPlan:
             for name, (role, number) in names.items()
         ],
         "left": [],
+        "checkout": False,
         "hosts": [],
         "cache": "/cache",
         "page": "",

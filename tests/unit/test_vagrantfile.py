@@ -187,7 +187,11 @@ def test_machines_of_libvirt_are_emulated_where_nothing_boots_under_kvm(tmp_path
     state = tmp_path / "state"
     state.mkdir()
     (state / "libvirt.json").write_text(json.dumps({"driver": found}))
-    told = evaluated(tmp_path, "libvirt", verb="up", more="cluster_mtls: strict")
+    # A libvirt that has nothing yet.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/virsh").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/virsh").chmod(0o755)
+    told = evaluated(tmp_path, "libvirt", verb="up", said={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
     names = ("driver", "machine_type", "cpu_mode", "cpu_model")
     made = {tuple(m["providers"]["libvirt"].get(name) for name in names) for m in told["machines"].values()}
     if found == "kvm":
@@ -196,3 +200,12 @@ def test_machines_of_libvirt_are_emulated_where_nothing_boots_under_kvm(tmp_path
     else:
         assert made == {("qemu", "q35", "custom", "Haswell-noTSX")}
         assert told["all"]["boot_timeout"] == 1800
+
+
+@pytest.mark.parametrize("provider", ["docker", "libvirt", "virtualbox"])
+def test_the_checkout_is_at_vagrant_where_that_is_wanted(tmp_path: Path, provider: str) -> None:
+    (without,) = evaluated(tmp_path, provider)["all"]["folders"]
+    assert without == {"from": ".", "to": "/vagrant", "disabled": True}
+    (wanted,) = evaluated(tmp_path, provider, "cluster_vagrant_folder: true")["all"]["folders"]
+    kind = {"type": "virtiofs"} if provider == "libvirt" else {}
+    assert wanted == {"from": ".", "to": "/vagrant", **kind}

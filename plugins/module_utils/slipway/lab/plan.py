@@ -69,7 +69,10 @@ class HostPlan(TypedDict):
 
 
 class LabPlan(TypedDict):
-    """All of it; paths are absolute. ``machines`` is empty for hosts; ``left``: those that only Vagrant still has."""
+    """All of it; paths are absolute. ``machines`` is empty for hosts; ``left``: those that only Vagrant still has.
+
+    ``checkout``: whether machines have this checkout at /vagrant.
+    """
 
     cluster: str
     provider: str
@@ -77,6 +80,7 @@ class LabPlan(TypedDict):
     machines: list[MachinePlan]
     left: list[str]
     hosts: list[HostPlan]
+    checkout: bool
     cache: str
     page: str
     state: str
@@ -146,6 +150,7 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
             }
             for host in hosts
         ],
+        "checkout": settings.cluster_vagrant_folder,
         "cache": str(default_root()),
         "page": str(page),
         "state": str(state),

@@ -354,6 +354,9 @@ class Settings(Map):
         pattern=r"^[^\s{}]+$",
         rule="must be the name of a Vagrant box",
     )
+    cluster_vagrant_folder: bool = setting(
+        False, "Whether machines that Vagrant makes have this checkout at /vagrant.", example=False
+    )
     cluster_systems: dict[str, System] = setting(
         {},
         "Systems of machines by their names, where they are not Debian 12: of containers, and of VMs of a box that is "
