@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from slipway.artifacts.cache import default_root
@@ -12,6 +11,7 @@ from slipway.artifacts.engine import run
 from slipway.artifacts.plan import BundleSettings
 from slipway.artifacts.process import die_with_parent, environment
 from slipway.errors import SlipwayError
+from slipway.plugin import failed
 
 ARGUMENTS = {
     "source": {"type": "str", "choices": ["auto", "upstream", "source"], "default": "auto"},
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
                 settings = BundleSettings(cache=default_root(), **arguments)
                 outcome = run(settings, Display().display, check=self._task.check_mode)
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
+            raise failed(exc) from None
         result["changed"] = outcome.changed
         if outcome.manifest:
             result["manifest"] = outcome.manifest.as_json()

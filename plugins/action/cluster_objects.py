@@ -14,7 +14,8 @@ try:
     from slipway.plugin import ClusterAction
 except ImportError as exc:
     raise AnsibleActionFail(
-        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+        "[library-missing]"
     ) from None
 
 
@@ -91,4 +92,4 @@ class ActionModule(ClusterAction):
         try:
             return read(Path(path).read_text(encoding="utf-8"))
         except SlipwayError as exc:
-            raise SlipwayError(f"{path}: {exc.message}") from exc
+            raise SlipwayError(exc.id, f"{path}: {exc.text}") from exc

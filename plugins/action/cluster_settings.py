@@ -31,9 +31,11 @@ class ActionModule(ActionBase):
             from slipway.page.read import holds_a_secret, texts
             from slipway.page.validation import examine_variables
             from slipway.paths import ROOT, state_folder
+            from slipway.plugin import failed
         except ImportError as exc:
             raise AnsibleActionFail(
-                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+                "[library-missing]"
             ) from None
         known = task_vars or {}
         names = [key for key in known if key.startswith(PREFIX)]
@@ -41,15 +43,16 @@ class ActionModule(ActionBase):
             # Each of them would be missed by its name.
             sources = ", ".join(context.CLIARGS.get("inventory") or ()) or "of Ansible's own settings"
             own = shlex.quote(str(ROOT / "inventory"))
-            raise AnsibleActionFail(
+            what = (
                 f"None of the settings is known: this run reads the inventory {sources}, which is not one of this "
                 f"checkout. Take its own with -i {own}, and unset ANSIBLE_INVENTORY and ANSIBLE_CONFIG; "
                 "make does all of that."
             )
+            raise failed(SlipwayError("settings-unknown", what))
         page = arguments["page"] or self._value("slipway_page", known.get("slipway_page")) or page_file()
         state = arguments["state"] or self._value("slipway_state", known.get("slipway_state")) or state_folder()
         if foreign := other_lab(Path(page), Path(state)):
-            raise AnsibleActionFail(foreign)
+            raise failed(SlipwayError("other-lab", foreign))
         try:
             # What the page says is no template, or is refused as one; it is never worked out.
             said = read_settings(Path(page))
@@ -60,7 +63,7 @@ class ActionModule(ActionBase):
             report = examine_variables(variables, Path(page), Path(state))
             settings = report.accepted().as_values()
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
+            raise failed(exc) from None
         result.update(changed=False, settings=settings)
         lines = changes(said)
         if self._task.check_mode and self._value("slipway_stands", known.get("slipway_stands")) is False:
@@ -76,7 +79,11 @@ class ActionModule(ActionBase):
 
     def _value(self, name: str, value: Any) -> Any:
         """Work out a variable's templates."""
+        from slipway.errors import SlipwayError
+        from slipway.plugin import failed
+
         try:
             return self._templar.template(value)
         except AnsibleError as exc:
-            raise AnsibleActionFail(f"{name}: its template cannot be worked out: {exc}") from exc
+            what = f"{name}: its template cannot be worked out: {exc}"
+            raise failed(SlipwayError("template-fails", what)) from exc

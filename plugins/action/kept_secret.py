@@ -13,7 +13,8 @@ try:
     from slipway.plugin import ClusterAction
 except ImportError as exc:
     raise AnsibleActionFail(
-        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+        "[library-missing]"
     ) from None
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 
@@ -29,6 +28,7 @@ class ActionModule(ActionBase):
         from slipway.artifacts import local
         from slipway.artifacts.cache import default_root
         from slipway.errors import SlipwayError
+        from slipway.plugin import failed
 
         try:
             image, changed = local.load(
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
                 write=not self._task.check_mode,
             )
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
+            raise failed(exc) from None
         result.update(changed=changed, name=image.name, tag=image.tag, digest=image.digest, pinned=image.pinned)
         result["registry"] = image.name.partition("/")[0]
         return result

@@ -15,7 +15,8 @@ try:
     from slipway.plugin import ClusterAction
 except ImportError as exc:
     raise AnsibleActionFail(
-        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+        "[library-missing]"
     ) from None
 
 PENDING = "there is no cluster with a mesh yet that this could be held against: all of it would be made"

@@ -14,7 +14,8 @@ try:
     from slipway.plugin import ClusterAction
 except ImportError as exc:
     raise AnsibleActionFail(
-        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+        "[library-missing]"
     ) from None
 
 
@@ -31,6 +32,7 @@ class ActionModule(ClusterAction):
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Give the Secrets that have to be applied."""
+        from slipway.errors import marked
         from slipway.page.read import dotted
         from slipway.release.judge import secret_values
         from slipway.release.look import ReleaseClient
@@ -44,7 +46,8 @@ class ActionModule(ClusterAction):
         whose = f"{namespace}/{arguments['release']}"
         made, faults = secret_values(wanted, present, whose, os.environ, values, arguments["revisions"])
         if faults:
-            raise AnsibleActionFail("\n".join(f"{dotted(fault.key)}: {fault.what}" for fault in faults))
+            told = [marked(f"{dotted(fault.key)}: {fault.what}", fault.id) for fault in faults]
+            raise AnsibleActionFail("\n".join(told), result={"error_id": faults[0].id})
         given = {"namespace": namespace, "labels": arguments["labels"]}
         objects = [
             item

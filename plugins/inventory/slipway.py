@@ -87,7 +87,8 @@ class InventoryModule(BaseInventoryPlugin):
             from slipway.paths import ROOT, state_folder
         except ImportError as exc:
             raise AnsibleParserError(
-                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook."
+                f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+                "[library-missing]"
             ) from exc
         folder = None if _is_a_list(path) else Path(os.path.abspath(path)).parent
         if folder:

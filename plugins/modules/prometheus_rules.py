@@ -52,7 +52,7 @@ def main() -> None:
     try:
         found = faults(Path(module.params["promtool"]), module.params["rules"])
     except SlipwayError as exc:
-        module.fail_json(msg=exc.message)
+        module.fail_json(msg=exc.message, error_id=exc.id)
     if found:
         module.fail_json(msg="Prometheus could not read these rules:\n" + "\n".join(found))
     module.exit_json(changed=False)

@@ -31,7 +31,7 @@ class FakeCluster:
     def get(self, path: str) -> Any:
         self.asked.append(path)
         if path not in self.answers:
-            raise UnansweredError(f"there is no {path}", 404)
+            raise UnansweredError("api-refuses", f"there is no {path}", 404)
         found = self.answers[path]
         return found() if callable(found) else found
 

@@ -240,7 +240,7 @@ def test_kubectl_gets_a_kubeconfig_and_a_context_and_no_token(server: ApiServer)
         "context": "lab",
         "proxied": True,
     }
-    with pytest.raises(SlipwayError, match=r"not api_key\n  works: -e kubeconfig="):
+    with pytest.raises(SlipwayError, match=r"not api_key \[kubeconfig-only\]\n  works: -e kubeconfig="):
         access.of_kubectl({"kubeconfig": path, "api_key": "secret"})
 
 

@@ -194,7 +194,7 @@ def test_a_roll_out_that_takes_too_long_is_named_with_what_to_look_at(rollout: A
     with pytest.raises(AnsibleActionFail) as caught:
         wait(rollout)
     said = str(caught.value)
-    assert "not rolled out within 0 s:\nDeployment/shop/web-v1: " in said
+    assert "not rolled out within 0 s: [not-rolled-out]\nDeployment/shop/web-v1: " in said
     assert "what served before serves on" in said
     assert "kubectl --namespace shop get pods" in said
 
@@ -441,7 +441,7 @@ def test_artifacts_that_cannot_be_had_are_told_in_a_sentence(
     plugin, arguments = artifacts
 
     def run(*_arguments: Any, **_more: Any) -> Any:
-        raise SlipwayError("kubelet: upstream does not answer")
+        raise SlipwayError("download-failed", "kubelet: upstream does not answer")
 
     monkeypatch.setattr(plugin, "run", run)
     with pytest.raises(AnsibleActionFail, match="kubelet: upstream does not answer"):
@@ -665,7 +665,9 @@ def test_a_cluster_that_cannot_be_looked_at_is_told(kind: str, said: str, monkey
     from slipway.cluster.access import UnansweredError
 
     def look(*_arguments: Any, **_more: Any) -> Any:
-        raise UnansweredError("no answer") if kind == "unanswered" else SlipwayError("no gateway")
+        raise (
+            UnansweredError("api-silent", "no answer") if kind == "unanswered" else SlipwayError("a-rule", "no gateway")
+        )
 
     monkeypatch.setattr("slipway.cluster.reader.Reader", lambda _path: None)
     monkeypatch.setattr("slipway.prove.look.look", look)

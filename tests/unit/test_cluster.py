@@ -205,7 +205,7 @@ def test_all_that_the_api_server_refuses_is_named_at_once(server: ApiServer, rel
     found = Found("shop", "shop", applied=bad, namespaces=[{"metadata": {"name": "shop"}}])
     with pytest.raises(SlipwayError) as caught:
         release.changes(found, bad)
-    assert caught.value.message.splitlines() == [
+    assert caught.value.text.splitlines() == [
         "ConfigMap/shop/a: the API server refuses it (422): a is invalid",
         "ConfigMap/shop/b: the API server refuses it (422): b is invalid",
     ]

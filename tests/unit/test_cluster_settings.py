@@ -123,8 +123,8 @@ def test_all_that_is_wrong_is_one_text(tmp_path: Path) -> None:
         run({"page": page(tmp_path), "state": str(tmp_path)}, wrong)
     text = str(caught.value)
     assert text.startswith("These settings cannot work (3 problems):\n")
-    assert "(from -e or inventory): cluster_name: A\n" in text
-    assert "(from -e or inventory): cluster_pod_cidr: 192.168.0.0/16\n" in text
+    assert "(from -e or inventory): cluster_name: A [wrong-form]\n" in text
+    assert "(from -e or inventory): cluster_pod_cidr: 192.168.0.0/16 [network-overlap]\n" in text
 
 
 def test_templates_are_worked_out(tmp_path: Path) -> None:

@@ -114,18 +114,18 @@ def test_what_others_have_elsewhere_is_no_matter(computer: Path, networks: str) 
 
 def test_a_libvirt_that_does_not_answer_is_told(computer: Path) -> None:
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert "make setup" in refusal
+    assert "make setup" in refusal.text
     (computer / "bin/virsh").write_text("#!/bin/sh\nexit 1\n")
     (computer / "bin/virsh").chmod(0o755)
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert "group libvirt" in refusal
+    assert "group libvirt" in refusal.text
 
 
 def test_a_domain_of_our_name_is_not_taken_over(computer: Path) -> None:
     virsh(computer, "sun-ctrl")
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert "The libvirt domain sun-ctrl exists already" in refusal
-    assert "virsh --connect qemu:///system undefine sun-ctrl --remove-all-storage" in refusal
+    assert "The libvirt domain sun-ctrl exists already" in refusal.text
+    assert "virsh --connect qemu:///system undefine sun-ctrl --remove-all-storage" in refusal.text
     assert libvirt.in_the_way(make_plan(), {"ctrl": "1234"}) == []
 
 
@@ -139,4 +139,4 @@ def test_a_domain_of_our_name_is_not_taken_over(computer: Path) -> None:
 def test_networks_of_our_name_or_addresses_are_told(computer: Path, network: str, prefix: int, said: str) -> None:
     virsh(computer, networks=network, prefix=prefix)
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert said in refusal
+    assert said in refusal.text

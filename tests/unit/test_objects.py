@@ -86,7 +86,7 @@ class FakeCluster(Cluster):
         assert not accept
         self.asked.append(("GET", path))
         if path.partition("?")[0] not in self.logs:
-            raise SlipwayError("not found")
+            raise SlipwayError("api-refuses", "not found")
         return self.logs[path.partition("?")[0]]
 
     def _made(self, where: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def test_all_that_is_refused_is_named_at_once(cluster: FakeCluster) -> None:
     cluster.refusals = {f"{base}/a": [(422, "a is wrong")], f"{base}/b": [(403, "b is forbidden")]}
     with pytest.raises(SlipwayError) as refused:
         Applier(cluster, patience=60).apply([item("ConfigMap", name) for name in "abc"])
-    assert refused.value.message == (
+    assert refused.value.text == (
         "ConfigMap/apps/a: the API server refuses it (422): a is wrong\n"
         "ConfigMap/apps/b: the API server refuses it (403): b is forbidden"
     )
@@ -261,7 +261,7 @@ def test_rollouts_are_waited_for_and_reasons_given(cluster: FakeCluster, monkeyp
     cluster.store["pods"] = {"items": [pod]}
     with pytest.raises(SlipwayError) as late:
         applier.wait(applied, 0.1)
-    assert late.value.message == "not rolled out within 0.1 s:\nDaemonSet/apps/b: b-x runs and is not ready"
+    assert late.value.text == "not rolled out within 0.1 s:\nDaemonSet/apps/b: b-x runs and is not ready"
     states["daemonsets/b"]["numberAvailable"] = 2
     applier.wait(applied, 5)
 
@@ -284,7 +284,7 @@ def test_pods_that_will_never_start_end_the_wait_early(cluster: FakeCluster, mon
     said = "Deployment/apps/a cannot start: pod a-1-x, image shop/a:2: ImagePullBackOff: no such image"
     with pytest.raises(NotRolledOutError) as hopeless:
         rollout.wait(cluster, [applied.live], 60, patience=0.05)
-    assert hopeless.value.message == said
+    assert hopeless.value.text == said
     state["waiting"]["reason"] = "InvalidImageName"
     with pytest.raises(NotRolledOutError, match="InvalidImageName"):
         applier.wait([applied], 60)
@@ -319,7 +319,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(cluster: FakeCluster, patience: float | None = 0.05, seconds: float = 20) -> str:
     with pytest.raises(NotRolledOutError) as caught:
         rollout.wait(cluster, [item("Deployment", "web", "apps/v1")], seconds, patience)
-    return caught.value.message
+    return caught.value.text
 
 
 CREATING = [{"name": "web", "state": {"waiting": {"reason": "PodInitializing"}}}]
@@ -541,7 +541,7 @@ def test_what_does_not_go_is_named_with_what_keeps_it(cluster: FakeCluster, monk
     assert applier.remove([item("Namespace", "apps")])[0].changed
     with pytest.raises(SlipwayError) as kept:
         applier.gone([item("Namespace", "apps")], 0.05)
-    assert kept.value.message == "Namespace/apps is still there: some content remains"
+    assert kept.value.text == "Namespace/apps is still there: some content remains"
     # It is going already: that is no change of ours.
     cluster.store[path]["metadata"]["deletionTimestamp"] = "now"
     assert not applier.remove([item("Namespace", "apps")])[0].changed

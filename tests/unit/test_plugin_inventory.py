@@ -82,7 +82,7 @@ def test_a_wrong_page_is_said_once_and_ends_the_run(
     assert caught.value.code == 4
     err = capsys.readouterr().err
     assert err.startswith("[ERROR]: These settings cannot work (2 problems):\n")
-    assert f"{tmp_path}/page.yml:1: cluster_name: A\n" in err
+    assert f"{tmp_path}/page.yml:1: cluster_name: A [wrong-form]\n" in err
     assert err.count("cannot work") == 1
 
 
@@ -161,7 +161,7 @@ def test_a_list_of_addresses_is_read_from_a_page_that_is_wrong(
     assert plugin.verify_file("192.168.56.100,")
     with pytest.raises(SystemExit):
         plugin.parse(InventoryData(), DataLoader(), "192.168.56.100,")
-    assert f"{page}:1: cluster_name: A\n" in capsys.readouterr().err
+    assert f"{page}:1: cluster_name: A [wrong-form]\n" in capsys.readouterr().err
 
 
 def test_settings_of_the_environment_reach_every_host_and_this_computer() -> None:

@@ -38,7 +38,7 @@ class Applying:
         done = []
         for item in objects:
             if item["kind"] == self.refuse:
-                raise SlipwayError(f"no {item['kind']}")
+                raise SlipwayError("refused-by-api", f"no {item['kind']}")
             live = copy.deepcopy({**item, "metadata": {**item["metadata"], "uid": "u-1"}})
             self.held[item["kind"]] = live
             done.append(SimpleNamespace(live=live))

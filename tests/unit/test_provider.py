@@ -157,7 +157,7 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
 def test_what_stands_in_the_way_is_named_and_not_touched(around: Seen, said: list[str]) -> None:
     findings = obstacles.judge(make_plan(), around)
     assert len(findings.refusals) == 1
-    assert [text for text in said if text not in findings.refusals[0]] == []
+    assert [text for text in said if text not in findings.refusals[0].message] == []
     assert (findings.containers, findings.volumes, findings.networks) == ([], [], [])
 
 
@@ -416,7 +416,7 @@ def test_an_address_that_answers_is_somebodys(monkeypatch: pytest.MonkeyPatch) -
     assert obstacles.answering(make_plan(), Seen(records={"ctrl": "c1"})) == []
     refusals = obstacles.answering(make_plan(), Seen())
     assert len(refusals) == 1
-    assert refusals[0].startswith("192.168.57.100, the address for ctrl, answers already")
+    assert refusals[0].text.startswith("192.168.57.100, the address for ctrl, answers already")
 
 
 @pytest.mark.parametrize(

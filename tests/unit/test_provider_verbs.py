@@ -117,7 +117,7 @@ def test_docker_is_there_when_its_server_answers(
 ) -> None:
     def run(*_: str) -> str:
         if said is None:
-            raise SlipwayError("Docker's client is not installed; run `make setup`.")
+            raise SlipwayError("program-missing", "Docker's client is not installed; run `make setup`.")
         return said
 
     monkeypatch.setattr(docker, "run", run)
@@ -223,10 +223,14 @@ def test_what_stands_in_the_way_ends_it_before_anything_is_made(
     ready: tuple[Any, Docker, Seen], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, docker, _ = ready
-    monkeypatch.setattr(provider, "judge", lambda *_: Findings(refusals=["192.168.57.0/24 is taken"]))
-    monkeypatch.setattr(provider, "answering", lambda *_: ["192.168.57.100 answers already"])
+    taken = SlipwayError("network-in-use", "192.168.57.0/24 is taken")
+    answers = SlipwayError("address-answers", "192.168.57.100 answers already")
+    monkeypatch.setattr(provider, "judge", lambda *_: Findings(refusals=[taken]))
+    monkeypatch.setattr(provider, "answering", lambda *_: [answers])
     assert verb("prepare", plan, monkeypatch) == 1
-    assert capsys.readouterr().err == "192.168.57.0/24 is taken\n192.168.57.100 answers already\n"
+    assert capsys.readouterr().err == (
+        "192.168.57.0/24 is taken [network-in-use]\n192.168.57.100 answers already [address-answers]\n"
+    )
     assert docker.asked == []
 
 
@@ -466,7 +470,9 @@ def test_a_docker_that_sudo_may_not_stop_is_told_with_the_command_for_it(
     asked = sudo_asks(monkeypatch)
     assert verb("stop-docker", plan, monkeypatch) == 1
     said = capsys.readouterr().err
-    assert said.endswith(f"a password is required. Stop it yourself, then run this again: {typed(dockerd.pid)}\n")
+    assert said.endswith(
+        f"a password is required [not-removed]\nStop it yourself, then run this again: {typed(dockerd.pid)}\n"
+    )
     assert asked == [["sudo", "--non-interactive", "sh", "-c", f"kill {dockerd.pid}"]]
     assert Path(plan["state"], "dockerd.pid").exists()
 
@@ -503,7 +509,7 @@ def test_a_docker_that_does_not_stop_is_told_and_stays_noted(
     monkeypatch.setattr(os, "kill", lambda *_: None)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     assert verb("stop-docker", plan, monkeypatch) == 1
-    assert capsys.readouterr().err.endswith("Docker (process 77) did not stop within 15 s.\n")
+    assert capsys.readouterr().err.endswith("Docker (process 77) did not stop within 15 s. [not-removed]\n")
     assert Path(plan["state"], "dockerd.pid").exists()
 
 
@@ -559,7 +565,7 @@ def test_an_image_that_another_clusters_machines_use_stays(
 ) -> None:
     def run(*arguments: str) -> str:
         if arguments == ("rmi", "slipway-node:2"):
-            raise SlipwayError("image is being used")
+            raise SlipwayError("program-failed", "image is being used")
         return "slipway-node:1\nslipway-node:2\n"
 
     monkeypatch.setattr(docker, "is_there", lambda: True)
@@ -591,7 +597,7 @@ def test_packages_that_cannot_go_keep_the_list_of_them(
 ) -> None:
     programs(monkeypatch, code=100)
     assert purging("rest", left, monkeypatch) == 1
-    assert "failed:\nE: dpkg was interrupted" in capsys.readouterr().err
+    assert "failed: [not-removed]\nE: dpkg was interrupted" in capsys.readouterr().err
     assert Path(left["state"], "packages").exists()
 
 

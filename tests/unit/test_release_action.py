@@ -169,7 +169,9 @@ def test_a_cluster_without_a_mesh_is_one_that_is_still_to_be_made(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(*_: str) -> Found:
-        raise release_cluster.NoMeshError("this cluster does not know VirtualService: a release needs the mesh")
+        raise release_cluster.NoMeshError(
+            "no-mesh", "this cluster does not know VirtualService: a release needs the mesh"
+        )
 
     monkeypatch.setattr(cluster, "look", look)
     (tmp_path / "kubeconfig").write_text("")

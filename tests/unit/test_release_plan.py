@@ -370,7 +370,7 @@ def test_a_secret_for_pulls_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_warnings_have_file_and_line(tmp_path: Path) -> None:
     release = made(tmp_path, volumes={"disk": {"size": "1Gi"}})
-    assert release.warnings[0].endswith("volumes.disk is used by nobody")
+    assert release.warnings[0].endswith("volumes.disk is used by nobody [unused-entry]")
     assert "page.yml:" in release.warnings[0]
 
 

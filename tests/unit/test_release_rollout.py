@@ -74,7 +74,7 @@ class Cluster:
     def text(self, _: str) -> str:
         told = self.metrics.pop(0) if len(self.metrics) > 1 else self.metrics[0]
         if told is None:
-            raise SlipwayError("istiod cannot be asked")
+            raise SlipwayError("api-silent", "istiod cannot be asked")
         return told
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+from slipway.page.form import Fault
 from slipway.release import listed as releases
 from slipway.release.listed import Listed
 from slipway.release.values import repository
@@ -41,7 +42,7 @@ def written(folder: Path, name: str, **values: Any) -> str:
     return str(path)
 
 
-def found(*pages: str, root: Path = ROOT, mirror: bool = True, **on: Any) -> list[tuple[int | None, str, str, bool]]:
+def found(*pages: str, root: Path = ROOT, mirror: bool = True, **on: Any) -> list[Fault]:
     parts = {"istio": True, "monitoring": True, **on}
     return list(releases.faults(pages, root, parts_on=parts, with_mirror=mirror))
 
@@ -104,40 +105,37 @@ def test_every_shipped_release_can_be_listed() -> None:
 def test_a_page_that_is_not_there_or_wrong_is_named_with_what_would_work(tmp_path: Path) -> None:
     wrong = written(tmp_path, "wrong", weights={"v1": 90})
     missing, broken = found("releases/none.yml", wrong)
-    assert missing[0] == 0
-    assert "no file" in missing[1]
-    assert missing[2].startswith("cluster_releases: [releases/")
-    assert broken[0] == 1
-    assert f"{wrong}:" in broken[1]
-    assert "100" in broken[1]
-    assert not broken[3]
+    assert (missing.id, missing.key) == ("file-missing", ("cluster_releases", 0))
+    assert missing.works.startswith("cluster_releases: [releases/")
+    assert (broken.id, broken.key, broken.warning) == ("release-page-wrong", ("cluster_releases", 1), False)
+    assert f"{wrong}:" in broken.what
+    assert broken.what.endswith("[weights-sum]")
 
 
 def test_a_release_is_listed_once_and_shares_no_host(tmp_path: Path) -> None:
     one = written(tmp_path, "one")
-    assert [(index, what) for index, what, _, _ in found(one, one)] == [
-        (1, "is release one/one, as entry 1 of the list is")
-    ]
+    (twice,) = found(one, one)
+    assert (twice.id, twice.key) == ("duplicate-value", ("cluster_releases", 1))
+    assert "one/one, as entry 1" in twice.what
     two = written(tmp_path, "two", hosts=["one.local"])
-    ((index, what, _, warning),) = found(one, two)
-    assert (index, warning) == (1, False)
-    assert "one.local, as one/one does" in what
+    (shared,) = found(one, two)
+    assert (shared.id, shared.key, shared.warning) == ("duplicate-host", ("cluster_releases", 1), False)
+    assert "one.local, as one/one does" in shared.what
 
 
 @pytest.mark.parametrize(
-    ("around", "index", "said", "fix", "warning"),
+    ("around", "error_id", "key", "fix", "warning"),
     [
-        ({"mirror": False}, 0, "can only get from a mirror", "cluster_mirror: true, or cluster_releases: []", False),
-        ({"istio": False}, None, "needs the mesh", "cluster_parts: {istio: true}", False),
-        ({"monitoring": False}, 0, "alerts", "monitoring: true", True),
+        ({"mirror": False}, "image-needs-mirror", (0,), "cluster_mirror: true, or cluster_releases: []", False),
+        ({"istio": False}, "no-mesh", (), "cluster_parts: {istio: true}", False),
+        ({"monitoring": False}, "alerts-left-out", (0,), "monitoring: true", True),
     ],
 )
 def test_what_a_release_needs_is_there(
-    around: dict[str, Any], index: int | None, said: str, fix: str, warning: bool
+    around: dict[str, Any], error_id: str, key: tuple[int, ...], fix: str, warning: bool
 ) -> None:
-    ((where, what, works, mild),) = found(SMS, **around)
-    assert (where, works, mild) == (index, fix, warning)
-    assert said in what
+    (fault,) = found(SMS, **around)
+    assert (fault.id, fault.key, fault.works, fault.warning) == (error_id, ("cluster_releases", *key), fix, warning)
 
 
 def test_without_a_list_nothing_is_asked(tmp_path: Path) -> None:

@@ -388,9 +388,9 @@ def test_everything_wrong_is_said_at_once_in_the_order_of_the_page(tmp_path: Pat
     assert caught.value.problems == report.problems
     assert caught.value.message.startswith("These settings cannot work (7 problems):\n")
     assert (
-        f"{path}:1: cluster_box: 1\n    must be a text, in quotes\n    would work: cluster_box: bento/ubuntu-24.04"
-        in str(caught.value)
-    )
+        f"{path}:1: cluster_box: 1 [needs-quotes]\n    must be a text, in quotes\n"
+        "    would work: cluster_box: bento/ubuntu-24.04"
+    ) in str(caught.value)
 
 
 def test_one_problem_is_counted_as_one() -> None:
@@ -533,9 +533,9 @@ def test_a_check_sees_defaults_where_a_value_is_wrong() -> None:
 
     def check(settings: Settings, wrong: frozenset[str]) -> Iterator[Fault]:
         seen.append((settings.cluster_name, wrong))
-        yield Fault(("cluster_box",), "one", "x")
-        yield Fault(("cluster_box",), "one", "x")
-        yield Fault(("cluster_hosts", 4, "name"), "two", "y", warning=True)
+        yield Fault("a-rule", ("cluster_box",), "one", "x")
+        yield Fault("a-rule", ("cluster_box",), "one", "x")
+        yield Fault("a-rule", ("cluster_hosts", 4, "name"), "two", "y", warning=True)
 
     report = examine({"cluster_name": "NO"}, check=check)
     assert seen == [("slipway", frozenset({"cluster_name"}))]

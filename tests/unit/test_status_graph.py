@@ -151,7 +151,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
         def get(self, path: str) -> Any:
             if path != "/api/v1/namespaces/shop":
-                raise UnansweredError(f"{path} is not there")
+                raise UnansweredError("api-refuses", f"{path} is not there")
 
         def listed(self, version: str, kind: str, namespace: str) -> list[Any]:
             assert (version, namespace) == ("networking.istio.io/v1", "shop") or kind != "Gateway"

@@ -14,6 +14,11 @@ from .cluster.access import UnansweredError
 from .errors import SlipwayError
 
 
+def failed(error: SlipwayError) -> AnsibleActionFail:
+    """Fail a task in the error's own words, with its id in the result."""
+    return AnsibleActionFail(error.message, result={"error_id": error.id})
+
+
 class ClusterAction(ActionBase):
     """Works in Ansible's own process: to start another one, and to load a library there, costs more than all the rest.
 
@@ -36,10 +41,10 @@ class ClusterAction(ActionBase):
         try:
             result.update(self.work(arguments, task_vars or {}))
         except UnansweredError as exc:
-            alone = exc.status == 0 and "\n" not in exc.message and "make status" not in exc.message
-            raise AnsibleActionFail(exc.message + ("; see `make status`" if alone else "")) from None
+            alone = exc.status == 0 and "\n" not in exc.text and "make status" not in exc.text
+            raise failed(SlipwayError(exc.id, f"{exc.text}; see `make status`") if alone else exc) from None
         except SlipwayError as exc:
-            raise AnsibleActionFail(exc.message) from None
+            raise failed(exc) from None
         return result
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,10 @@ class Suite:
     def packages(self, names: Sequence[str], say: Say = lambda _line: None) -> list[Path]:
         """The .deb files of ``names`` and of all they depend on, down to the C library; fetched where needed."""
         if not available():
-            raise SlipwayError(f"apt-get is not on this machine, so {self.name}'s Debian packages cannot be fetched.")
+            raise SlipwayError(
+                "program-missing",
+                f"apt-get is not on this machine, so {self.name}'s Debian packages cannot be fetched.",
+            )
         waiting = f"{self.name}: another run is using its package lists, waiting for that"
         with self._guard, locked(self.root / "lock", lambda: say(waiting)):
             if not self._updated:
@@ -90,8 +93,9 @@ class Suite:
         for source in self.suite.sources:
             if not Path(source.keyring).exists():
                 raise SlipwayError(
+                    "keyring-missing",
                     f"{source.keyring} is missing, so {source.uri} cannot be trusted; "
-                    f"install it with `sudo apt-get install {Path(source.keyring).stem}`."
+                    f"install it with `sudo apt-get install {Path(source.keyring).stem}`.",
                 )
             what = f"deb [signed-by={source.keyring}] {source.uri}"
             lines += [f"{what} {suite} {' '.join(source.components)}" for suite in source.suites]
@@ -106,8 +110,9 @@ class Suite:
         except ProgramError as exc:
             mirrors = ", ".join(source.uri for source in self.suite.sources)
             raise SlipwayError(
+                "download-failed",
                 f"apt-get {arguments[0]} for {self.name} failed:\n{exc.tail}\n"
-                f"Are its mirrors reachable ({mirrors}, see artifacts/catalog.yml)? Log: {self.log}"
+                f"Are its mirrors reachable ({mirrors}, see artifacts/catalog.yml)? Log: {self.log}",
             ) from exc
 
     def _wanted(self, names: Sequence[str]) -> list[str]:

@@ -74,11 +74,16 @@ def add_image(storage: Path, image: ImageFacts, layout: Path) -> None:
     """Lay an image out as the distribution registry keeps it: blobs hard-linked, tag and digests in files `link`."""
     digest, blobs = blobs_of(layout)
     if digest != image.digest:
-        raise SlipwayError(f"{layout} holds {digest}, not {image.digest}. Remove the folder and run again.")
+        raise SlipwayError(
+            "cache-damaged", f"{layout} holds {digest}, not {image.digest}. Remove the folder and run again."
+        )
     repository = storage / "repositories" / image.name
     tag = repository / "_manifests" / "tags" / image.tag
     if tag.exists():
-        raise SlipwayError(f"two items of the bundle are called {image.name}:{image.tag}; see artifacts/catalog.yml.")
+        raise SlipwayError(
+            "wrong-artifact-file",
+            f"two items of the bundle are called {image.name}:{image.tag}; see artifacts/catalog.yml.",
+        )
     for blob in [digest, *blobs]:
         data = storage / "blobs" / "sha256" / _hex(blob)[:2] / _hex(blob) / "data"
         if not data.exists():

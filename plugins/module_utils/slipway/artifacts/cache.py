@@ -120,7 +120,9 @@ class Cache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as exc:
-            raise SlipwayError(f"{folder}/{FACTS} cannot be read ({exc}). Remove {folder} and run again.") from exc
+            raise SlipwayError(
+                "cache-damaged", f"{folder}/{FACTS} cannot be read ({exc}). Remove {folder} and run again."
+            ) from exc
         return Entry(folder, facts)
 
     def make(
@@ -186,7 +188,7 @@ def require_space(root: Path, name: str, needs: int) -> None:
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
     if free < needs:
-        raise SlipwayError(disk_full_message(root, name, free, needs))
+        raise SlipwayError("disk-full", disk_full_message(root, name, free, needs))
 
 
 def disk_full_message(root: Path, name: str, free: int, needs: int) -> str:
@@ -206,4 +208,4 @@ def disk_full_explained(root: Path, name: str, needs: int) -> Iterator[None]:
     except OSError as exc:
         if exc.errno not in DISK_FULL:
             raise
-        raise SlipwayError(disk_full_message(root, name, shutil.disk_usage(root).free, needs)) from exc
+        raise SlipwayError("disk-full", disk_full_message(root, name, shutil.disk_usage(root).free, needs)) from exc

@@ -205,13 +205,16 @@ class Folder:
         found = self.recipes.get(program)
         if found is None:
             known = ", ".join(sorted(self.recipes))
-            raise SlipwayError(f"{wanted_by}: {self.path}/go/recipes.yml has no {program}; it has {known}.")
+            raise SlipwayError(
+                "not-buildable", f"{wanted_by}: {self.path}/go/recipes.yml has no {program}; it has {known}."
+            )
         if version and found.version != version:
             raise SlipwayError(
+                "not-buildable",
                 f"{wanted_by} {version} cannot be built: {self.path}/go/recipes.yml builds {program} "
                 f"{found.version} only. "
                 f"Take that version (for Kubernetes: cluster_kubernetes_version in group_vars/all/cluster.yml), "
-                f"or get it from upstream with cluster_artifacts_from: upstream."
+                f"or get it from upstream with cluster_artifacts_from: upstream.",
             )
         return found
 
@@ -221,9 +224,9 @@ def read_yaml(path: Path) -> Any:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
         return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  both are safe loaders
     except FileNotFoundError as exc:
-        raise SlipwayError(f"{path} is missing; restore it with `git checkout {path}`.") from exc
+        raise SlipwayError("file-missing", f"{path} is missing; restore it with `git checkout {path}`.") from exc
     except yaml.YAMLError as exc:
-        raise SlipwayError(f"{path} is not valid YAML: {exc}") from exc
+        raise SlipwayError("yaml-syntax", f"{path} is not valid YAML: {exc}") from exc
 
 
 def read_model(path: Path, model: type[AnyModel]) -> AnyModel:
@@ -235,13 +238,13 @@ def validated(path: Path, model: type[AnyModel], value: object) -> AnyModel:
         return model.model_validate(value)
     except ValidationError as exc:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r:.80}" for e in exc.errors()]
-        raise SlipwayError(f"{path}: {'; '.join(problems)}") from exc
+        raise SlipwayError("wrong-artifact-file", f"{path}: {'; '.join(problems)}") from exc
 
 
 def read_recipes(path: Path) -> dict[str, Recipe]:
     value = read_yaml(path)
     if not isinstance(value, dict):
-        raise SlipwayError(f"{path} holds no recipes: expected a mapping of program folders.")
+        raise SlipwayError("wrong-artifact-file", f"{path} holds no recipes: expected a mapping of program folders.")
     return {name: validated(path, Recipe, {**(entry or {})}) for name, entry in value.items()}
 
 
@@ -255,4 +258,6 @@ def fill(text: str, where: str, **values: str) -> str:
     try:
         return _environment().from_string(text).render(**values)
     except jinja2.TemplateError as exc:
-        raise SlipwayError(f"catalog.yml: {where}: {text!r}: {exc}; known here: {', '.join(sorted(values))}.") from exc
+        raise SlipwayError(
+            "unknown-placeholder", f"catalog.yml: {where}: {text!r}: {exc}; known here: {', '.join(sorted(values))}."
+        ) from exc

@@ -42,13 +42,15 @@ def download(url: str, folder: Path, stop: threading.Event) -> Path:
             with exc:
                 problem = exc
                 if exc.code in {404, 410}:
-                    raise NotThereError(missing_message(url)) from exc
+                    raise NotThereError("not-on-server", missing_message(url)) from exc
                 if exc.code == 416:
                     if exc.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
                         return part
                     part.unlink(missing_ok=True)
                 elif exc.code < 500 and exc.code != 429:
-                    raise SlipwayError(f"{url} is refused by its server: HTTP {exc.code} {exc.reason}.") from exc
+                    raise SlipwayError(
+                        "download-failed", f"{url} is refused by its server: HTTP {exc.code} {exc.reason}."
+                    ) from exc
         except (TruncatedError, http.client.HTTPException, OSError) as exc:
             if isinstance(exc, OSError) and exc.errno in DISK_FULL:
                 part.unlink(missing_ok=True)
@@ -56,7 +58,7 @@ def download(url: str, folder: Path, stop: threading.Event) -> Path:
             problem = exc
         else:
             return part
-    raise SlipwayError(gone_message(url, part, problem))
+    raise SlipwayError("download-failed", gone_message(url, part, problem))
 
 
 def pause_before(attempt: int, stop: threading.Event) -> None:
@@ -113,10 +115,10 @@ def read_text(url: str, stop: threading.Event) -> str:
             with exc:
                 problem = exc
                 if exc.code < 500 and exc.code != 429:
-                    raise NotThereError(missing_message(url)) from exc
+                    raise NotThereError("not-on-server", missing_message(url)) from exc
         except (http.client.HTTPException, OSError) as exc:
             problem = exc
-    raise SlipwayError(gone_message(url, Path(), problem))
+    raise SlipwayError("download-failed", gone_message(url, Path(), problem))
 
 
 def find_sum(text: str, name: str) -> str:

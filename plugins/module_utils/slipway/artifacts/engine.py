@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
-from ..errors import SlipwayError
+from ..errors import SlipwayError, together
 from . import apt, bundle, plan
 from .cache import Entry, write_atomically
 from .catalog import Folder
@@ -72,7 +72,7 @@ def choose(jobs: Jobs, need: Wanted, previous: Manifest | None, say: Say) -> Cho
     ways = choose_ways(jobs, need, previous, say)
     # Before the half hour that building takes: every node would refuse the publisher's bytes for their sum.
     if not jobs.settings.mirror and (problem := plan.built_for_nobody(need, ways)):
-        raise SlipwayError(problem)
+        raise SlipwayError("source-needs-mirror", problem)
     missing: list[Missing] = []
     files = list(file_jobs(jobs, need, ways["files"], missing))
     images = list(image_jobs(jobs, need, ways, missing))
@@ -219,10 +219,8 @@ class Progress:
 
     def _failure(self) -> BaseException:
         real = [exc for exc in self.failures if not isinstance(exc, CancelledError)]
-        others = [str(exc) for exc in real[1:] if isinstance(exc, SlipwayError)]
-        if others and isinstance(real[0], SlipwayError):
-            return SlipwayError("\n".join([str(real[0]), *others]))
-        return real[0]
+        told = [exc for exc in real if isinstance(exc, SlipwayError)]
+        return together(told) if isinstance(real[0], SlipwayError) else real[0]
 
     def _work(self, pools: dict[Lane, ThreadPoolExecutor]) -> None:
         last = time.monotonic()
@@ -275,7 +273,7 @@ def explained(problem: BaseException, job: Job) -> BaseException:
     """Any other exception as one for the user, who at least learns which item it was."""
     if isinstance(problem, SlipwayError | CancelledError) or not isinstance(problem, Exception):
         return problem
-    message = SlipwayError(f"{job.title}: {type(problem).__name__}: {problem}")
+    message = SlipwayError("job-failed", f"{job.title}: {type(problem).__name__}: {problem}")
     message.__cause__ = problem
     return message
 

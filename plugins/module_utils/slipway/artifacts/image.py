@@ -148,7 +148,9 @@ def blobs_of(layout: Path) -> tuple[str, list[str]]:
     index = json.loads((layout / "index.json").read_text(encoding="utf-8"))
     digests = [entry["digest"] for entry in index["manifests"]]
     if len(digests) != 1:
-        raise SlipwayError(f"{layout} holds {len(digests)} images, expected one. Remove the folder and run again.")
+        raise SlipwayError(
+            "cache-damaged", f"{layout} holds {len(digests)} images, expected one. Remove the folder and run again."
+        )
     manifest = json.loads(blob_path(layout, digests[0]).read_text(encoding="utf-8"))
     return digests[0], [manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
 
@@ -176,9 +178,13 @@ class Crane:
         try:
             answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
         except subprocess.TimeoutExpired as exc:
-            raise SlipwayError(self._refused(reference, [f"no answer within {ANSWER_SECONDS} s"])) from exc
+            raise SlipwayError(
+                "download-failed", self._refused(reference, [f"no answer within {ANSWER_SECONDS} s"])
+            ) from exc
         if answer.returncode:
-            raise SlipwayError(self._refused(reference, answer.stderr.strip().splitlines()[-1:] or ["no answer"]))
+            raise SlipwayError(
+                "download-failed", self._refused(reference, answer.stderr.strip().splitlines()[-1:] or ["no answer"])
+            )
         return answer.stdout.strip()
 
     def _refused(self, reference: str, tail: Sequence[str]) -> str:
@@ -195,7 +201,9 @@ class Crane:
             run(command, log=log, stop=self.stop, env=os.environ)
         except ProgramError as exc:
             tail = exc.tail.splitlines()[-1:] or [f"see {log}"]
-            raise SlipwayError(self._refused(reference, tail)) from exc
+            raise SlipwayError("download-failed", self._refused(reference, tail)) from exc
         got, _blobs = blobs_of(target)
         if got != digest:
-            raise SlipwayError(f"image {self.host}{reference}: asked for {digest}, got {got}. Run again.")
+            raise SlipwayError(
+                "checksum-differs", f"image {self.host}{reference}: asked for {digest}, got {got}. Run again."
+            )

@@ -105,7 +105,7 @@ class Jobs:
     def built_file(self, item: FileItem) -> Job:
         how = item.build
         if how is None:
-            raise SlipwayError(f"{item.name} cannot be built: {item.unbuildable}")
+            raise SlipwayError("not-buildable", f"{item.name} cannot be built: {item.unbuildable}")
         version = how.version or item.version
         self.folder.recipe(how.program, version, item.name)
         if how.source:
@@ -201,9 +201,10 @@ class Jobs:
             if not continued:
                 break
         raise SlipwayError(
+            "checksum-differs",
             f"{item.name}: {url} has sha256 {actual}, but {source} says {expected}. Nothing was kept. "
             f"Either the file was changed on its way or upstream replaced it; when you know that it was upstream, "
-            f"remove the entry of {item.address} from artifacts/lock.yml and run again."
+            f"remove the entry of {item.address} from artifacts/lock.yml and run again.",
         )
 
     def _expected_sum(self, item: FileItem) -> tuple[str, str]:
@@ -225,9 +226,10 @@ class Jobs:
         if self.settings.accept_unverified:
             return "", ""
         raise SlipwayError(
+            "no-checksum",
             f"{item.name}: {item.address} cannot be verified: {problem}, and artifacts/lock.yml has no entry for it. "
             f"Write its sha256 there under files:, or set cluster_accept_unverified: true in "
-            f"group_vars/all/cluster.yml to take what the server sends this once; its sum is then kept there, too."
+            f"group_vars/all/cluster.yml to take what the server sends this once; its sum is then kept there, too.",
         )
 
     # Images
@@ -258,10 +260,11 @@ class Jobs:
     def layers(self, name: str) -> Layers:
         layers = self.folder.layers(name)
         if layers is None:
-            raise SlipwayError(f"{self.folder.path}/images/{name}/layers.yml is missing.")
+            raise SlipwayError("file-missing", f"{self.folder.path}/images/{name}/layers.yml is missing.")
         if layers.packages and layers.suite not in self.folder.catalog.packages.suites:
             raise SlipwayError(
-                f"{self.folder.path}/images/{name}/layers.yml: suite {layers.suite!r} is not in artifacts/catalog.yml."
+                "not-in-catalog",
+                f"{self.folder.path}/images/{name}/layers.yml: suite {layers.suite!r} is not in artifacts/catalog.yml.",
             )
         return layers
 
@@ -270,7 +273,9 @@ class Jobs:
         names: list[str] = []
         while name:
             if name in names:
-                raise SlipwayError(f"artifacts/images: {' → '.join([*names, name])} stand on each other.")
+                raise SlipwayError(
+                    "wrong-artifact-file", f"artifacts/images: {' → '.join([*names, name])} stand on each other."
+                )
             names.append(name)
             name = self.layers(name).base
         return names[::-1]
@@ -381,9 +386,10 @@ class Jobs:
             digest = tool.digest(item.reference)
             if known and digest != known:
                 raise SlipwayError(
+                    "checksum-differs",
                     f"image {item.reference} is {digest} upstream, but artifacts/lock.yml says {known} "
                     f"(images: {item.reference}). Nothing was kept. When you know that upstream moved the tag, remove "
-                    f"that entry and run again."
+                    f"that entry and run again.",
                 )
 
             def pull(target: Path) -> dict[str, Any]:
@@ -414,7 +420,7 @@ class Jobs:
             with tarfile.open(archive) as tar, (target / CRANE).open("wb") as out:
                 program = tar.extractfile(CRANE)
                 if program is None:
-                    raise SlipwayError(f"{archive} holds no program {CRANE}.")
+                    raise SlipwayError("wrong-archive", f"{archive} holds no program {CRANE}.")
                 shutil.copyfileobj(program, out)
             (target / CRANE).chmod(0o755)
             return {"version": entry.facts["version"]}

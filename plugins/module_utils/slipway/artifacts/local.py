@@ -68,7 +68,7 @@ def reference(text: str) -> tuple[str, str]:
     elif first == HOST and "/" not in rest:
         name = f"{HOST}/{LIBRARY}{rest}"
     if not _NAME.fullmatch(name) or not _TAG.fullmatch(tag):
-        raise SlipwayError(f"{text} is no name of an image; one that works: shop/web:dev")
+        raise SlipwayError("not-an-image", f"{text} is no name of an image; one that works: shop/web:dev")
     return name, tag
 
 
@@ -85,12 +85,13 @@ def load(
     ``bundled``: images of the bundle as name:tag, which the mirror would give in the place of this one.
     """
     if not text:
-        raise SlipwayError("say which image: make load-image IMAGE=shop/web:dev, or IMAGE=./web.tar")
+        raise SlipwayError("not-an-image", "say which image: make load-image IMAGE=shop/web:dev, or IMAGE=./web.tar")
     image = take(text, root)
     if image.reference in bundled:
         raise SlipwayError(
+            "image-in-bundle",
             f"{image.reference} is in the bundle, which goes first; give yours another tag: "
-            f"docker tag {image.reference} {image.name}:dev"
+            f"docker tag {image.reference} {image.name}:dev",
         )
     return image, record(state, image, write=write)
 
@@ -104,7 +105,7 @@ def take(text: str, root: Path) -> LocalImage:
         if is_file(text):
             file = Path(text).expanduser()
             if not file.is_file():
-                raise SlipwayError(f"there is no file {file}; {_SAVE} makes one.")
+                raise SlipwayError("file-missing", f"there is no file {file}; {_SAVE} makes one.")
             return convert(file, root)
         name, tag = reference(text)
         with _scratch(root) as folder:
@@ -121,11 +122,14 @@ def save(text: str, target: Path) -> None:
         )
     except FileNotFoundError as exc:
         raise SlipwayError(
-            f"there is no docker on this machine; take a file: make load-image IMAGE=./image.tar, made by {_SAVE}."
+            "program-missing",
+            f"there is no docker on this machine; take a file: make load-image IMAGE=./image.tar, made by {_SAVE}.",
         ) from exc
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise SlipwayError(f"docker has no image {text} to save: {said}. `docker images` lists what there is.")
+        raise SlipwayError(
+            "docker-lacks-image", f"docker has no image {text} to save: {said}. `docker images` lists what there is."
+        )
 
 
 def convert(tar: Path, root: Path, wanted: str = "") -> LocalImage:
@@ -148,7 +152,9 @@ def convert(tar: Path, root: Path, wanted: str = "") -> LocalImage:
                 folder.rename(place)
             return LocalImage(name=name, tag=tag, digest=f"sha256:{digest}", blobs=list(blobs))
     except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError) as exc:
-        raise SlipwayError(f"{tar} is not what docker save writes ({exc}); {_SAVE} makes one.") from exc
+        raise SlipwayError(
+            "wrong-archive", f"{tar} is not what docker save writes ({exc}); {_SAVE} makes one."
+        ) from exc
 
 
 def _chosen(archive: tarfile.TarFile, tar: Path, wanted: str) -> tuple[dict[str, Any], str, str]:
@@ -157,7 +163,8 @@ def _chosen(archive: tarfile.TarFile, tar: Path, wanted: str) -> tuple[dict[str,
         listed = json.loads(_open(archive, "manifest.json").read())
     except KeyError as exc:
         raise SlipwayError(
-            f"{tar} holds no manifest.json; make it with {_SAVE} (podman save --format docker-archive)."
+            "wrong-archive",
+            f"{tar} holds no manifest.json; make it with {_SAVE} (podman save --format docker-archive).",
         ) from exc
     found = {"{}:{}".format(*reference(tag)): entry for entry in listed for tag in entry.get("RepoTags") or []}
     if wanted and wanted in found:
@@ -165,7 +172,7 @@ def _chosen(archive: tarfile.TarFile, tar: Path, wanted: str) -> tuple[dict[str,
         return found[wanted], name, tag
     if wanted or len(found) != 1:
         what = f"holds {', '.join(sorted(found))}" if found else "holds an image without a name"
-        raise SlipwayError(f"{tar} {what}; expected {wanted or 'one image with one name'}: {_SAVE}.")
+        raise SlipwayError("wrong-archive", f"{tar} {what}; expected {wanted or 'one image with one name'}: {_SAVE}.")
     ((only, entry),) = found.items()
     name, tag = reference(only)
     return entry, name, tag
@@ -202,8 +209,9 @@ def _check(config: dict[str, Any], layers: Sequence[tuple[str, int, str]], named
     for what, ours in PLATFORM.items():
         if config.get(what) != ours:
             raise SlipwayError(
+                "wrong-platform",
                 f"{named} is for {config.get('os')}/{config.get('architecture')}, and nodes run linux/amd64: "
-                f"docker build --platform linux/amd64."
+                f"docker build --platform linux/amd64.",
             )
     inside = config["rootfs"]["diff_ids"]
     plain = {f"sha256:{digest}": media for digest, _, media in layers}
@@ -242,7 +250,9 @@ def recorded(state: Path) -> list[LocalImage]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as exc:
-        raise SlipwayError(f"{file} cannot be read ({exc}). Remove it, and load the images again.") from exc
+        raise SlipwayError(
+            "cache-damaged", f"{file} cannot be read ({exc}). Remove it, and load the images again."
+        ) from exc
 
 
 def record(state: Path, image: LocalImage, *, write: bool = True) -> bool:
@@ -269,8 +279,9 @@ def on_the_mirror(state: Path, root: Path) -> list[dict[str, Any]]:
         names = [blob.partition(":")[2] for blob in (image.digest, *image.blobs)]
         if not all((folder / name).is_file() for name in names):
             raise SlipwayError(
+                "loaded-image-gone",
                 f"{image.reference} was loaded onto the mirror, and is gone from {folder}. Load it again "
-                f"(make load-image IMAGE={image.reference}), or take it out of {state / RECORD}."
+                f"(make load-image IMAGE={image.reference}), or take it out of {state / RECORD}.",
             )
         blobs = [{"name": name, "path": str(folder / name)} for name in names]
         found.append({"name": image.name, "tag": image.tag, "digest": image.digest, "blobs": blobs})

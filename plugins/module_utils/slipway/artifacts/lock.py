@@ -45,8 +45,9 @@ class Lock:
             return LockFile()
         except (yaml.YAMLError, ValidationError) as exc:
             raise SlipwayError(
+                "wrong-artifact-file",
                 f"{self.path} is not a lock file: {exc}. It holds `files:` and `images:`, each `address: sum`; "
-                f"restore it with `git checkout {self.path.name}`."
+                f"restore it with `git checkout {self.path.name}`.",
             ) from exc
 
     def get(self, kind: Kind, address: str) -> str:

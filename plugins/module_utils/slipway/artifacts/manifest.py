@@ -66,8 +66,9 @@ def read(value: Mapping[str, Any]) -> Manifest:
         return Manifest.model_validate(value)
     except ValidationError as exc:
         raise SlipwayError(
+            "not-a-bundle",
             f"this is not a bundle's manifest ({exc.error_count()} problems, first {exc.errors()[0]['loc']}: "
-            f"{exc.errors()[0]['msg']}); make one with `make bundle`."
+            f"{exc.errors()[0]['msg']}); make one with `make bundle`.",
         ) from exc
 
 
@@ -79,11 +80,15 @@ def _find(manifest: Manifest, kind: Literal["files", "images"], names: Iterable[
         if name in held:
             found[name] = held[name]
         elif name in reasons:
-            raise SlipwayError(f"{name} is not in the bundle: {reasons[name]}. Switch off the part that needs it.")
+            raise SlipwayError(
+                "not-in-bundle",
+                f"{name} is not in the bundle: {reasons[name]}. Switch off the part that needs it.",
+            )
         else:
             raise SlipwayError(
+                "not-in-bundle",
                 f"the bundle has no {kind[:-1]} {name!r}; it has {', '.join(sorted(held)) or 'none'}. "
-                f"Is its part in artifacts_parts?"
+                f"Is its part in artifacts_parts?",
             )
     return found
 

@@ -34,15 +34,17 @@ def fetch(name: str, jar: Jar, target: Path, *, log: Path, stop: threading.Event
         run([*command, f"-Dartifact={coordinates}", "-Dtransitive=false"], log=log, stop=stop, cwd=target)
     except ProgramError as exc:
         raise SlipwayError(
+            "download-failed",
             f"{name} {jar.version} could not be had from Maven Central (mvn, exit code {exc.code}):\n{exc.tail}\n"
-            f"Does the repository answer that mvn uses (`mvn help:effective-settings`)? Log: {log}"
+            f"Does the repository answer that mvn uses (`mvn help:effective-settings`)? Log: {log}",
         ) from exc
     found = sorted((repository / group.replace(".", "/") / artifact / jar.version).glob("*.jar"))
     sums = [sha256_of(path) for path in found]
     if sums != [jar.sha256]:
         got = f"has sha256 {sums[0]}" if len(sums) == 1 else f"gave {len(sums)} files"
         raise SlipwayError(
-            f"{name} {jar.version}: mvn's repository {got}, but artifacts/images says {jar.sha256}. Nothing was kept."
+            "checksum-differs",
+            f"{name} {jar.version}: mvn's repository {got}, but artifacts/images says {jar.sha256}. Nothing was kept.",
         )
     result = target / found[0].name
     found[0].replace(result)

@@ -75,11 +75,14 @@ def wanted(catalog: Catalog, settings: BundleSettings) -> Wanted:
     unknown = sorted(set(settings.parts) - set(catalog.parts()))
     if unknown:
         known = ", ".join(catalog.parts())
-        raise SlipwayError(f"artifacts_parts: no such part: {', '.join(unknown)}; there are {known}.")
+        raise SlipwayError("not-in-catalog", f"artifacts_parts: no such part: {', '.join(unknown)}; there are {known}.")
     absent = sorted(set(settings.suites) - set(catalog.packages.suites))
     if absent:
         known = ", ".join(catalog.packages.suites)
-        raise SlipwayError(f"artifacts_suites: no such suite: {', '.join(absent)}; artifacts/catalog.yml has {known}.")
+        raise SlipwayError(
+            "not-in-catalog",
+            f"artifacts_suites: no such suite: {', '.join(absent)}; artifacts/catalog.yml has {known}.",
+        )
 
     def on(parts: Iterable[str]) -> bool:
         return bool(set(parts) & set(settings.parts))
@@ -112,9 +115,10 @@ def image_item(name: str, entry: ImageEntry, settings: BundleSettings) -> ImageI
         if minor not in version:
             known = ", ".join(sorted(version))
             raise SlipwayError(
+                "kubernetes-unknown",
                 f"artifacts/catalog.yml: {where} has no version for Kubernetes {settings.kubernetes_version}; "
                 f"it knows {known}. "
-                f"Set cluster_kubernetes_version to one of these, or add the version that its kubeadm asks for."
+                f"Set cluster_kubernetes_version to one of these, or add the version that its kubeadm asks for.",
             )
         version = version[minor]
     version = fill(version, where, kubernetes=settings.kubernetes_version)

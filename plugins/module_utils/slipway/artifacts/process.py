@@ -93,7 +93,7 @@ def run(
                 preexec_fn=die_with_parent,  # noqa: PLW1509  only a prctl, safe next to threads
             )
         except FileNotFoundError as exc:
-            raise SlipwayError(f"{command[0]} is not installed on this machine.") from exc
+            raise SlipwayError("program-missing", f"{command[0]} is not installed on this machine.") from exc
         code = _wait(process, stop)
     if code:
         said = log.read_bytes()[start:].decode(errors="replace")

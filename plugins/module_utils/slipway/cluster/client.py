@@ -114,7 +114,9 @@ class Cluster:
         version, kind, metadata = item["apiVersion"], item["kind"], item["metadata"]
         known = self.kind(version, kind)
         if known is None:
-            raise BusyError(f"{identity(item)}: this cluster does not know the kind {kind} of {version}")
+            raise BusyError(
+                "unknown-kind", f"{identity(item)}: this cluster does not know the kind {kind} of {version}"
+            )
         return known.path(metadata.get("namespace") or "default", metadata["name"])
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None, accept: str = "") -> tuple[int, dict[str, Any]]:
@@ -187,7 +189,7 @@ class Cluster:
 def _unanswered(doing: str, path: str, status: int, found: Object) -> UnansweredError:
     error = BusyError if status == 429 or status >= 500 else UnansweredError
     said = str(found.get("message") or f"HTTP status {status}")
-    return error(f"{doing} {path} is answered with {status}: {found.get('message', '')}", status, said)
+    return error("api-refuses", f"{doing} {path} is answered with {status}: {found.get('message', '')}", status, said)
 
 
 def _object(status: int, text: bytes) -> Object:

@@ -38,7 +38,7 @@ def read(given: Any) -> list[Object]:
         # Ansible's text is a kind of its own, which the reader in C does not know.
         return list(flat(yaml.load_all(str(given), Loader=Loader)))
     except yaml.YAMLError as exc:
-        raise SlipwayError(f"not YAML: {exc}") from exc
+        raise SlipwayError("yaml-syntax", f"not YAML: {exc}") from exc
 
 
 def flat(given: Any) -> Iterator[Object]:
@@ -49,12 +49,14 @@ def flat(given: Any) -> Iterator[Object]:
         elif given.get("kind") and given.get("apiVersion") and (given.get("metadata") or {}).get("name"):
             yield dict(given)
         else:
-            raise SlipwayError(f"not an object with apiVersion, kind and metadata.name: {str(dict(given))[:200]}")
+            raise SlipwayError(
+                "not-an-object", f"not an object with apiVersion, kind and metadata.name: {str(dict(given))[:200]}"
+            )
     elif isinstance(given, Iterable) and not isinstance(given, str):
         for item in given:
             yield from flat(item)
     elif given is not None:
-        raise SlipwayError(f"not an object: {str(given)[:200]}")
+        raise SlipwayError("not-an-object", f"not an object: {str(given)[:200]}")
 
 
 def stages(objects: Iterable[Object]) -> list[list[Object]]:

@@ -147,7 +147,7 @@ def kinds(cluster: Cluster) -> list[tuple[str, str, str, bool]]:
     """
     status, groups = cluster.ask("/apis")
     if status != 200:
-        raise SlipwayError(f"the API server does not say which kinds it knows ({status})")
+        raise SlipwayError("api-refuses", f"the API server does not say which kinds it knows ({status})")
     roots = {"v1": "/api/v1"}
     for group in groups["groups"]:
         for one in (group["preferredVersion"], *group["versions"]):

@@ -24,7 +24,10 @@ class Reader:
     def __init__(self, given: Path | str | Mapping[str, Any]) -> None:
         options = given if isinstance(given, Mapping) else {"kubeconfig": str(given)}
         if is_missing(options):
-            raise SlipwayError(f"there is no cluster here: {options['kubeconfig']} does not exist; `make up` makes one")
+            raise SlipwayError(
+                "kubeconfig-missing",
+                f"there is no cluster here: {options['kubeconfig']} does not exist; `make up` makes one",
+            )
         self.cluster = Cluster(options, timeout=TIMEOUT, tries=1)
 
     @property
@@ -63,7 +66,7 @@ class Reader:
         try:
             return ssl.get_server_certificate((str(where.hostname), where.port or 443), timeout=TIMEOUT[0])
         except OSError as exc:
-            raise UnansweredError(f"{self.server} shows no certificate ({exc})") from exc
+            raise UnansweredError("api-silent", f"{self.server} shows no certificate ({exc})") from exc
 
 
 @contextmanager
@@ -72,4 +75,4 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except UnansweredError as exc:
-        raise UnansweredError(exc.said, exc.status) from exc
+        raise UnansweredError(exc.id, exc.said, exc.status) from exc

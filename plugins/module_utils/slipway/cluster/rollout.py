@@ -58,14 +58,14 @@ def wait(
             for space in _spaces([item])
         }
         if faults := followed.hopeless(now, held):
-            raise NotRolledOutError("\n".join(_with_last_words(cluster, faults, waiting, found)))
+            raise NotRolledOutError("pods-cannot-start", "\n".join(_with_last_words(cluster, faults, waiting, found)))
         if late:
             faults = [
                 f"{identity(item)}: {held.get(identity(item), '').removeprefix('!') or _reason(item, found, told)}"
                 for item in waiting
             ]
             faults = _with_last_words(cluster, faults, waiting, found)
-            raise NotRolledOutError("\n".join([f"not rolled out within {seconds:g} s:", *faults]))
+            raise NotRolledOutError("not-rolled-out", "\n".join([f"not rolled out within {seconds:g} s:", *faults]))
         time.sleep(PAUSE)
 
 

@@ -140,7 +140,9 @@ def _check_tools() -> None:
     if os.geteuid() and not shutil.which("fakeroot"):
         missing.append("fakeroot")
     if missing:
-        raise SlipwayError(f"These packages make a box, and are missing: sudo apt-get install {' '.join(missing)}")
+        raise SlipwayError(
+            "program-missing", f"These packages make a box, and are missing: sudo apt-get install {' '.join(missing)}"
+        )
 
 
 def _run(*command: str, stdin: str = "") -> None:
@@ -152,7 +154,7 @@ def _run(*command: str, stdin: str = "") -> None:
         tail = "\n".join((ended.stderr or ended.stdout).strip().splitlines()[-10:])
         full = "\nThe disk is full: free some space, or let SLIPWAY_CACHE name a folder on another disk."
         hint = full if "No space left" in tail else ""
-        raise SlipwayError(f"{' '.join(command[:6])} failed while a box was made:\n{tail}{hint}")
+        raise SlipwayError("build-failed", f"{' '.join(command[:6])} failed while a box was made:\n{tail}{hint}")
 
 
 def _write_disk(tar: Path, disk: Path, work: Path) -> None:
@@ -180,7 +182,8 @@ def _write_disk(tar: Path, disk: Path, work: Path) -> None:
         code = (loader / "core.img").read_bytes()
         if len(code) > CODE_SIZE:
             raise SlipwayError(
-                f"The boot loader has {len(code)} bytes, and {CODE_SIZE} are free before the partitions."
+                "build-failed",
+                f"The boot loader has {len(code)} bytes, and {CODE_SIZE} are free before the partitions.",
             )
         _write(file, CODE_AT, code)
         _write(file, FIRST * MIB, esp.read_bytes())

@@ -61,7 +61,7 @@ def this_host() -> Host:
     """Find out what this computer and its Docker can do."""
     info = json.loads(docker.run("info", "--format", "{{json .}}"))
     if info.get("ServerErrors"):
-        raise SlipwayError(f"Docker does not answer ({info['ServerErrors'][0]}); run `make setup`.")
+        raise SlipwayError("docker-silent", f"Docker does not answer ({info['ServerErrors'][0]}); run `make setup`.")
     status = Path("/proc/1/status").read_text(encoding="ascii")
     return Host(
         bounding=int(status.split("CapBnd:")[1].split()[0], 16),

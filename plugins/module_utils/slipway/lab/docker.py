@@ -36,9 +36,9 @@ def run(*arguments: str) -> str:
     try:
         ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as exc:
-        raise SlipwayError("Docker's client is not installed; run `make setup`.") from exc
+        raise SlipwayError("program-missing", "Docker's client is not installed; run `make setup`.") from exc
     if ended.returncode != 0:
-        raise SlipwayError(f"`docker {' '.join(arguments[:2])}` failed: {ended.stderr.strip()}")
+        raise SlipwayError("program-failed", f"`docker {' '.join(arguments[:2])}` failed: {ended.stderr.strip()}")
     return ended.stdout
 
 

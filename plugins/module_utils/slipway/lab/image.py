@@ -154,7 +154,9 @@ def run_mmdebstrap(recipe: Recipe, made: Path, work: Path) -> None:
     """Write the root of ``recipe`` to ``made``; ``work`` is a folder of ours on the same disk."""
     program = shutil.which("mmdebstrap")
     if program is None:
-        raise SlipwayError("mmdebstrap is not installed; run `make setup` or `sudo apt-get install mmdebstrap`.")
+        raise SlipwayError(
+            "program-missing", "mmdebstrap is not installed; run `make setup` or `sudo apt-get install mmdebstrap`."
+        )
     env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "SLIPWAY_SOURCES": archive(recipe.suite).format(suite=recipe.suite)}
     if os.geteuid() == 0:
         # Where a kill leaves no half root in /tmp. Without root the files belong to a user who may not enter ours.
@@ -177,7 +179,10 @@ def run_mmdebstrap(recipe: Recipe, made: Path, work: Path) -> None:
     ended = subprocess.run(command, env=env, cwd=work, capture_output=True, text=True, errors="replace", check=False)
     if ended.returncode != 0:
         tail = "\n".join(ended.stderr.strip().splitlines()[-15:])
-        raise SlipwayError(f"mmdebstrap could not make a Debian {recipe.suite} root:\n{tail}{remedy(ended.stderr)}")
+        raise SlipwayError(
+            "build-failed",
+            f"mmdebstrap could not make a Debian {recipe.suite} root:\n{tail}{remedy(ended.stderr)}",
+        )
 
 
 def remedy(log: str) -> str:
@@ -201,8 +206,9 @@ def sources(suite: str) -> list[str]:
     if suite in UBUNTU:
         if not UBUNTU_KEYRING.exists():
             raise SlipwayError(
+                "keyring-missing",
                 f"{UBUNTU_KEYRING} is missing, so Ubuntu's packages cannot be trusted; "
-                "install it with `sudo apt-get install ubuntu-archive-keyring`."
+                "install it with `sudo apt-get install ubuntu-archive-keyring`.",
             )
         start = f"deb [signed-by={UBUNTU_KEYRING}] http://archive.ubuntu.com/ubuntu {suite}"
         return [f"{start}{part} main universe" for part in ("", "-updates", "-security")]

@@ -216,13 +216,14 @@ def read_inventory(
     another page beside the inventory file.
     """
     if foreign := other_lab(page, state):
-        raise SlipwayError(foreign)
+        raise SlipwayError("other-lab", foreign)
     beside = (folder or page.parent) / "group_vars" / "all" / "cluster.yml"
     if folder and beside.exists() and page.exists() and not beside.samefile(page):
         raise SlipwayError(
+            "two-pages",
             f"{shown_path(folder)}: this inventory names the page {shown_path(page)}, but Ansible also reads "
             f"{shown_path(beside)}, which wins. Put the inventory file into a folder of its own, "
-            f"for example beside {page.name}."
+            f"for example beside {page.name}.",
         )
     settings = examine_page(page, check=on_the_page).accepted()
     # Kept for the variables of the run, in the process that all of its workers come from.
@@ -272,8 +273,9 @@ def write_inventory_cfg(path: Path, plan: LabPlan, ssh: Mapping[str, Ssh]) -> st
     now = path.read_text(encoding="utf-8") if path.is_file() else ""
     if now and not now.startswith(HEADER):
         raise SlipwayError(
+            "not-our-file",
             f"{shown_path(path)}: this file is not one of Slipway's and stays as it is; "
-            "name another one, for example: python -m slipway.lab.inventory --write inventory.cfg"
+            "name another one, for example: python -m slipway.lab.inventory --write inventory.cfg",
         )
     here = active(plan)
     if not here["machines"] and not here["hosts"]:

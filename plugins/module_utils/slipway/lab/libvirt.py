@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from ..errors import SlipwayError
 from .docker import Progress
 from .obstacles import overlap, taken
 
@@ -38,33 +39,35 @@ EMULATED_MODEL = "Haswell-noTSX"
 SYSTEM = "qemu:///system"
 
 
-def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[str]:
+def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
     """Return refusals: libvirt does not answer, or somebody else has the names or addresses of the plan there.
 
     ``records`` are the machines that Vagrant knows, name to id.
     """
     answer = _virsh("list", "--all", "--name")
     if answer is None:
-        return [_NO_ANSWER]
+        return [SlipwayError("libvirt-silent", _NO_ANSWER)]
     refusals = []
     for machine in plan["machines"]:
         name = f"{plan['cluster']}-{machine['name']}"
         if name in answer and machine["name"] not in records:
-            refusals.append(
+            what = (
                 f"The libvirt domain {name} exists already, and Vagrant does not know it here. If nobody needs it, "
                 f"remove it: virsh --connect {SYSTEM} destroy {name}; virsh --connect {SYSTEM} undefine {name} "
                 "--remove-all-storage. Or set another cluster_name."
             )
+            refusals.append(SlipwayError("name-taken", what))
     wanted = plan["network"]
     for name, cidr in _networks().items():
         if name == wanted["name"] and cidr == wanted["cidr"]:
             continue
         if name == wanted["name"]:
-            refusals.append(
+            what = (
                 f"The libvirt network {name} exists already with {cidr or 'no addresses'}, and cluster_node_cidr is "
                 f"{wanted['cidr']}. If no machine is on it, remove it: virsh --connect {SYSTEM} net-destroy {name}; "
                 f"virsh --connect {SYSTEM} net-undefine {name}. Or set another cluster_name."
             )
+            refusals.append(SlipwayError("name-taken", what))
         elif cidr and overlap(cidr, wanted["cidr"]):
             used = [*(other for other in _networks().values() if other), *wanted["apart"]]
             refusals.append(taken(wanted["cidr"], f"the libvirt network {name}", cidr, used))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import SlipwayError
 from . import computer, docker
 from .container import container_name, shared_volume
 from .docker import Thing
@@ -44,9 +45,9 @@ class Seen:
 
 @dataclass
 class Findings:
-    """``refusals`` are messages for the user; the rest are names of what a killed run of ours left half made."""
+    """``refusals`` are errors for the user; the rest are names of what a killed run of ours left half made."""
 
-    refusals: list[str] = field(default_factory=list)
+    refusals: list[SlipwayError] = field(default_factory=list)
     containers: list[str] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
     networks: list[str] = field(default_factory=list)
@@ -97,12 +98,16 @@ def _judge_machine(plan: LabPlan, machine: str, seen: Seen, findings: Findings) 
             findings.containers.append(name)
             findings.volumes += [volume] if volume in seen.volumes else []
         else:
-            findings.refusals.append(f"The container {name} exists already. {whose(plan, container)}")
+            findings.refusals.append(
+                SlipwayError("name-taken", f"The container {name} exists already. {whose(plan, container)}")
+            )
     elif container is None and volume in seen.volumes:
         if seen.volumes[volume].owner == plan["vagrant"]:
             findings.volumes.append(volume)
         else:
-            findings.refusals.append(f"The volume {volume} exists already. {whose(plan, seen.volumes[volume])}")
+            findings.refusals.append(
+                SlipwayError("name-taken", f"The volume {volume} exists already. {whose(plan, seen.volumes[volume])}")
+            )
 
 
 def _judge_shared_volume(plan: LabPlan, seen: Seen, findings: Findings) -> None:
@@ -110,7 +115,9 @@ def _judge_shared_volume(plan: LabPlan, seen: Seen, findings: Findings) -> None:
     if volume is None:
         return
     if volume.owner != plan["vagrant"]:
-        findings.refusals.append(f"The volume {volume.name} exists already. {whose(plan, volume)}")
+        findings.refusals.append(
+            SlipwayError("name-taken", f"The volume {volume.name} exists already. {whose(plan, volume)}")
+        )
     elif not any(container.owner == plan["vagrant"] for container in seen.containers.values()):
         # No machine is left that could have written to it: a new cluster starts with an empty folder.
         findings.volumes.append(volume.name)
@@ -120,16 +127,19 @@ def _judge_network(plan: LabPlan, seen: Seen, findings: Findings) -> None:
     wanted = plan["network"]
     own = seen.networks.get(wanted["name"])
     if own is not None and own.owner != plan["vagrant"]:
-        findings.refusals.append(f"The Docker network {own.name} exists already. {whose(plan, own)}")
+        findings.refusals.append(
+            SlipwayError("name-taken", f"The Docker network {own.name} exists already. {whose(plan, own)}")
+        )
         return
     if own is not None and own.subnets == (wanted["cidr"],):
         return
     if own is not None:
         if own.attached:
-            findings.refusals.append(
+            what = (
                 f"The machines stand in the network {', '.join(own.subnets)}, and cluster_node_cidr is now "
                 f"{wanted['cidr']}: run `make down` first, or set it back."
             )
+            findings.refusals.append(SlipwayError("node-cidr-changed", what))
             return
         findings.networks.append(own.name)
     used = _used(plan, seen)
@@ -169,23 +179,27 @@ def whose(plan: LabPlan, thing: Thing) -> str:
     )
 
 
-def taken(cidr: str, name: str, subnet: str, used: Iterable[str]) -> str:
+def taken(cidr: str, name: str, subnet: str, used: Iterable[str]) -> SlipwayError:
     """Say that the node network is not free; ``used`` are all networks that others have, here and on the page."""
-    return (
+    return SlipwayError(
+        "network-in-use",
         f"cluster_node_cidr {cidr} is taken: {name} has {subnet}. Set one that is free, such as "
-        f"{free_network(cidr, used)}, with cluster_metallb_addresses and the address of cluster_gateway inside it."
+        f"{free_network(cidr, used)}, with cluster_metallb_addresses and the address of cluster_gateway inside it.",
     )
 
 
-def answering(plan: LabPlan, seen: Seen) -> list[str]:
+def answering(plan: LabPlan, seen: Seen) -> list[SlipwayError]:
     """Return refusals for addresses of machines that are not made yet, and at which some SSH server answers."""
     proposal = free_network(plan["network"]["cidr"], _used(plan, seen))
     new = [machine for machine in plan["machines"] if machine["name"] not in seen.records]
     with ThreadPoolExecutor(max_workers=max(len(new), 1)) as pool:
         answers = list(pool.map(lambda machine: _answers(machine["address"]), new))
     return [
-        f"{machine['address']}, the address for {machine['name']}, answers already: a machine that is not of this "
-        f"cluster has it. Shut that one down, or set another cluster_node_cidr, such as {proposal}."
+        SlipwayError(
+            "address-answers",
+            f"{machine['address']}, the address for {machine['name']}, answers already: a machine that is not of this "
+            f"cluster has it. Shut that one down, or set another cluster_node_cidr, such as {proposal}.",
+        )
         for machine, answer in zip(new, answers, strict=True)
         if answer
     ]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from ..errors import SlipwayError
+from ..errors import SlipwayError, together
 from ..paths import ROOT
 from . import docker
 from .box import ensure_box, kernel_of
@@ -49,7 +49,7 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
     if plan["network"]["name"] not in seen.networks:
         findings.refusals += answering(plan, seen)
     if findings.refusals:
-        raise SlipwayError("\n".join(findings.refusals))
+        raise together(findings.refusals)
     if plan["provider"] != "docker":
         for system in sorted({machine["system"] for machine in plan["machines"] if machine["box_file"]}):
             ensure_box(root, Path(plan["cache"]), system, plan["provider"], progress)

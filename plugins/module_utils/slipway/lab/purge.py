@@ -106,7 +106,7 @@ def remove_rest(plan: LabPlan, progress: Progress) -> None:
             _remove(entry)
     if complaint:
         left = shlex.quote(str(state))
-        raise SlipwayError(f"{complaint}\nThen remove the list of them, all that is left: rm -r {left}")
+        raise SlipwayError("not-removed", f"{complaint}\nThen remove the list of them, all that is left: rm -r {left}")
 
 
 def _remove_packages(names: list[str], progress: Progress) -> str:

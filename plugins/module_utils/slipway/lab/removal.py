@@ -90,15 +90,16 @@ def stop_docker(state: Path, progress: Progress) -> None:
             complaint = computer.as_root(["sh", "-c", f"kill {int(pid)}"])
             if complaint and _is_dockerd(pid):
                 raise SlipwayError(
-                    f"Docker (process {pid}), which `make setup` started, cannot be stopped: {complaint}. "
-                    f"Stop it yourself, then run this again: sudo sh -c 'kill {int(pid)}'"
+                    "not-removed",
+                    f"Docker (process {pid}), which `make setup` started, cannot be stopped: {complaint}\n"
+                    f"Stop it yourself, then run this again: sudo sh -c 'kill {int(pid)}'",
                 )
         for _ in range(150):
             if not _is_dockerd(pid):
                 break
             time.sleep(0.1)
         else:
-            raise SlipwayError(f"Docker (process {pid}) did not stop within 15 s.")
+            raise SlipwayError("not-removed", f"Docker (process {pid}) did not stop within 15 s.")
     note.unlink(missing_ok=True)
 
 

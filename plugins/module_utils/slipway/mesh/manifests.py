@@ -64,7 +64,7 @@ def service_ports(ports: Sequence[int]) -> list[dict[str, Any]]:
     made = []
     for index, port in enumerate(ports):
         if fault := port_fault(port, ports[:index]):
-            raise SlipwayError(f"port {port} of the gateway {fault}; leave it out, or take another.")
+            raise SlipwayError("port-taken", f"port {port} of the gateway {fault}; leave it out, or take another.")
         name = f"{'https' if port in TLS_PORTS else 'http'}-{port}"
         made.append({"name": name, "port": port, "protocol": "TCP", "targetPort": _target(port)})
     return made

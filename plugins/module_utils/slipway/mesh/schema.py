@@ -61,12 +61,15 @@ def read(program: Path) -> dict[str, Message]:
             for name in FILES:
                 found |= described(data, name)
     except (OSError, ValueError) as exc:
-        raise SlipwayError(f"{program} cannot be read ({exc}); install it with playbooks/tools.yml.") from exc
+        raise SlipwayError(
+            "program-missing", f"{program} cannot be read ({exc}); install it with playbooks/tools.yml."
+        ) from exc
     for short, full in ROOTS.items():
         if full not in found:
             raise SlipwayError(
+                "program-failed",
                 f"{program} does not say which settings of {short} it knows, so istio_values cannot be checked; "
-                "take the istioctl of the bundle."
+                "take the istioctl of the bundle.",
             )
         found[short] = found[full]
     return found

@@ -28,7 +28,7 @@ def ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterat
         if not problem and not ssh_keys.is_line(text):
             problem = ssh_keys.public_file_problem(user_path(around.root, text))
         if problem:
-            yield Fault(("cluster_ssh_keys", index), problem, works(("cluster_ssh_keys",)))
+            yield Fault(problem[0], ("cluster_ssh_keys", index), problem[1], works(("cluster_ssh_keys",)))
 
 
 # What a box is built with.
@@ -41,14 +41,14 @@ def systems_are_of_what_is_made(settings: Settings, around: Surroundings) -> Ite
         return
     if around.provider == "hosts":
         what = "is for machines that are made; with provider hosts a machine's system is its own"
-        yield Fault(("cluster_systems",), what, "cluster_systems: {}")
+        yield Fault("system-not-of-page", ("cluster_systems",), what, "cluster_systems: {}")
     elif settings.cluster_box != "built":
         what = f"a machine's system is that of cluster_box, which is {settings.cluster_box}"
-        yield Fault(("cluster_systems",), what, "cluster_systems: {}, or cluster_box: built")
+        yield Fault("system-not-of-page", ("cluster_systems",), what, "cluster_systems: {}, or cluster_box: built")
     for name, system in settings.cluster_systems.items() if settings.cluster_box == "built" else ():
         if around.provider != "hosts" and system not in BOX_SYSTEMS:
             what = f"no box is built with it; there are {', '.join(BOX_SYSTEMS)}"
-            yield Fault(("cluster_systems", name), what, f"{name}: {BOX_SYSTEMS[-1]}")
+            yield Fault("no-box-of-system", ("cluster_systems", name), what, f"{name}: {BOX_SYSTEMS[-1]}")
 
 
 @local_rule("cluster_provider", "cluster_hosts")
@@ -56,9 +56,9 @@ def host_keys_exist(settings: Settings, around: Surroundings) -> Iterator[Fault]
     for index, host in enumerate(settings.cluster_hosts if settings.cluster_provider == "hosts" else []):
         if not host.key:
             continue
-        what, works_too = ssh_keys.private_file_problem(user_path(around.root, host.key))
-        if what:
-            yield Fault(("cluster_hosts", index, "key"), what, works_too)
+        if problem := ssh_keys.private_file_problem(user_path(around.root, host.key)):
+            error_id, what, works_too = problem
+            yield Fault(error_id, ("cluster_hosts", index, "key"), what, works_too)
 
 
 @local_rule("cluster_kubernetes_version", "cluster_artifacts_from")
@@ -68,10 +68,15 @@ def kubernetes_is_known(settings: Settings, around: Surroundings) -> Iterator[Fa
     example = f'cluster_kubernetes_version: "{built or Settings().cluster_kubernetes_version}"'
     minors = around.kubernetes_minors
     if minors and version.rpartition(".")[0] not in minors:
-        yield Fault(key, f"artifacts/catalog.yml knows Kubernetes {', '.join(sorted(minors))} only", example)
+        yield Fault(
+            "kubernetes-unknown",
+            key,
+            f"artifacts/catalog.yml knows Kubernetes {', '.join(sorted(minors))} only",
+            example,
+        )
     elif built and version != built and settings.cluster_artifacts_from != "upstream":
         what = f"artifacts/go/recipes.yml builds {built}; another release can only come from upstream"
-        yield Fault(key, what, example, warning=settings.cluster_artifacts_from == "auto")
+        yield Fault("kubernetes-not-built", key, what, example, warning=settings.cluster_artifacts_from == "auto")
 
 
 @local_rule("cluster_node_cidr", *OF_PODS_AND_SERVICES)
@@ -91,7 +96,7 @@ def networks_are_free_here(settings: Settings, around: Surroundings) -> Iterator
         if found:
             others = _claimed({"cluster_node_cidr", *OF_PODS_AND_SERVICES} - {key}, settings)
             what = f"shares addresses with {', '.join(found[:3])}, which this computer uses"
-            yield Fault((key,), what, works((key,), free_network(key, [*claimed, *others])))
+            yield Fault("network-in-use", (key,), what, works((key,), free_network(key, [*claimed, *others])))
 
 
 def _claimed(keys: Iterable[str], settings: Settings) -> list[networks.Claim]:
@@ -106,7 +111,7 @@ def virtualbox_allows_the_network(settings: Settings, around: Surroundings) -> I
     if around.provider == "virtualbox" and allowed and not any(network.subnet_of(other) for other in allowed):
         what = f"VirtualBox allows host-only networks inside {', '.join(map(str, allowed))} only"
         better = f'cluster_node_cidr: {next(iter(_small(allowed[0])))}, or a line "* {network}" in {VIRTUALBOX_CONF}'
-        yield Fault(("cluster_node_cidr",), what, better)
+        yield Fault("virtualbox-network", ("cluster_node_cidr",), what, better)
 
 
 def _small(network: Network) -> Iterable[Network]:
@@ -126,16 +131,23 @@ def memory_is_there(settings: Settings, around: Surroundings) -> Iterator[Fault]
         for role, name in (("controller", "cluster_controllers"), ("worker", "cluster_workers")):
             if any(machine.memory > total for machine in machines if machine.role == role):
                 what = f"one machine cannot have more than the {total} MiB of this computer"
-                yield Fault((name, "memory"), what, f"memory: {_memory_each(machines, total)}")
+                yield Fault(
+                    "machines-exceed-memory", (name, "memory"), what, f"memory: {_memory_each(machines, total)}"
+                )
     elif least > available:
         what = f"{len(new)} machines need at least {least} MiB, but only {available} MiB are free here"
-        yield Fault((key[0], "count"), what, f"fewer machines, or {least - available} MiB more of free memory")
+        yield Fault(
+            "not-enough-memory",
+            (key[0], "count"),
+            what,
+            f"fewer machines, or {least - available} MiB more of free memory",
+        )
     elif around.provider != "docker" and sum(machine.memory for machine in machines) > total:
         what = f"all machines together get {sum(machine.memory for machine in machines)} MiB; this computer has {total}"
-        yield Fault(key, what, f"memory: {_memory_each(machines, total)}")
+        yield Fault("machines-exceed-memory", key, what, f"memory: {_memory_each(machines, total)}")
     elif asked > available:
         what = f"the machines may use {asked} MiB together, but {available} MiB are free here now"
-        yield Fault(key, what, f"memory: {_memory_each(new, available)}", warning=True)
+        yield Fault("memory-not-free", key, what, f"memory: {_memory_each(new, available)}", warning=True)
 
 
 def _memory_each(machines: list[Member], available: int) -> int:
@@ -161,4 +173,6 @@ def disk_is_there(settings: Settings, around: Surroundings) -> Iterator[Fault]:
         f"{needed / GB:.1f} GB there"
     )
     works_too = f"SLIPWAY_CACHE=/a/folder/with/{needed / GB:.0f}GB/free in the environment"
-    yield Fault(("cluster_artifacts_from",), what, works_too, warning=free >= max(least, LATER_RUN_GB * GB))
+    yield Fault(
+        "not-enough-disk", ("cluster_artifacts_from",), what, works_too, warning=free >= max(least, LATER_RUN_GB * GB)
+    )

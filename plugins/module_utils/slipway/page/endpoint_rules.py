@@ -22,7 +22,7 @@ def endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
     key = ("cluster_api_endpoint",)
     host, _, port = settings.cluster_api_endpoint.partition(":")
     if port and int(port) > 65535:
-        yield Fault(key, "has a port above 65535", f"cluster_api_endpoint: {host}:6443")
+        yield Fault("endpoint-port", key, "has a port above 65535", f"cluster_api_endpoint: {host}:6443")
     if not host:
         return
     everyone = members(settings, with_mirror=settings.cluster_mirror is not False)
@@ -30,26 +30,29 @@ def endpoint_reaches_controllers(settings: Settings) -> Iterator[Fault]:
     if not re.fullmatch(r"[\d.]+", host):
         if len(host) > LONGEST_NAME:
             what = f"has {len(host)} characters, and a name of DNS has {LONGEST_NAME} at most"
-            yield Fault(key, what, example)
+            yield Fault("too-long", key, what, example)
         elif LOCAL_NAME.fullmatch(host):
             yield Fault(
-                key, f"{host} is each machine itself, and every node is to reach the controllers by it", example
+                "endpoint-no-controller",
+                key,
+                f"{host} is each machine itself, and every node is to reach the controllers by it",
+                example,
             )
         return
     try:
         address = Address(host)
     except ValueError:
-        yield Fault(key, f"{host} is not an IPv4 address", example)
+        yield Fault("not-an-address", key, f"{host} is not an IPv4 address", example)
         return
     if means := networks.special(host):
-        yield Fault(key, f"is {means}, and every node is to reach the controllers by it", example)
+        yield Fault("special-address", key, f"is {means}, and every node is to reach the controllers by it", example)
         return
     other = [member.name for member in everyone if member.role != "controller" and member.address == host]
     inside = _handed_out(settings, address)
     if other:
-        yield Fault(key, f"is the address of {other[0]}, which is no controller", example)
+        yield Fault("endpoint-no-controller", key, f"is the address of {other[0]}, which is no controller", example)
     elif inside:
-        yield Fault(key, f"lies in {inside[0]}, which is the cluster's to hand out", example)
+        yield Fault("endpoint-handed-out", key, f"lies in {inside[0]}, which is the cluster's to hand out", example)
 
 
 @local_rule(*NETWORK_USERS)
@@ -63,18 +66,23 @@ def endpoint_is_found(settings: Settings, around: Surroundings) -> Iterator[Faul
         return
     example = f"{_endpoint_that_works(settings)}, or an entry for {host} in DNS or in /etc/hosts here and on every node"
     found = around.resolve(host)
-    wrong = [(address, f"is {networks.special(address)}") for address in found if networks.special(address)]
+    wrong = [
+        ("special-address", address, f"is {networks.special(address)}")
+        for address in found
+        if networks.special(address)
+    ]
     for address in found:
         wrong += [
-            (address, f"lies in {text}, which is the cluster's to hand out")
+            ("endpoint-handed-out", address, f"lies in {text}, which is the cluster's to hand out")
             for text in _handed_out(settings, Address(address))
         ]
     if not found:
         what = f"this computer finds no IPv4 address for {host}, and the cluster is reached by it"
-        yield Fault((ENDPOINT,), what, example)
-    elif {address for address, _ in wrong} == set(found):
-        what = f"this computer finds {wrong[0][0]} for {host}, which {wrong[0][1]}"
-        yield Fault((ENDPOINT,), what, example)
+        yield Fault("endpoint-not-found", (ENDPOINT,), what, example)
+    elif {address for _, address, _ in wrong} == set(found):
+        error_id, address, why = wrong[0]
+        what = f"this computer finds {address} for {host}, which {why}"
+        yield Fault(error_id, (ENDPOINT,), what, example)
 
 
 def _endpoint_that_works(settings: Settings) -> str:

@@ -96,7 +96,7 @@ def _put(page: Page, key: Key, variable: str, text: str) -> None:
         value = _value(text, declared)
     except yaml.YAMLError:
         works = f"{variable}='{flow(declared.examples[0]) if declared and declared.examples else ''}'"
-        page.problems.append(Problem(variable, dotted(key), shown(text), "is not valid YAML", works))
+        page.problems.append(Problem("yaml-syntax", variable, dotted(key), shown(text), "is not valid YAML", works))
         return
     if value is None:
         return
@@ -148,4 +148,6 @@ def _map(declared: FieldInfo | None) -> type[BaseModel] | None:
 def _unknown(name: str, text: str, known: Mapping[str, Key]) -> Problem:
     near = difflib.get_close_matches(name, [*known, *OTHERS], n=1)
     works = f"{VARIABLE}{near[0]}" if near else f"unset {VARIABLE}{name}"
-    return Problem(f"{VARIABLE}{name}", "the environment", shown(text), "is a variable of no setting", works)
+    return Problem(
+        "unknown-variable", f"{VARIABLE}{name}", "the environment", shown(text), "is a variable of no setting", works
+    )

@@ -66,7 +66,7 @@ def examine(
         faults += _templates(given, page, faults)
     if complete:
         missing = [key for key in Settings.model_fields if key not in given]
-        faults += [Fault((key,), "is set nowhere", works((key,))) for key in missing]
+        faults += [Fault("missing-key", (key,), "is set nowhere", works((key,))) for key in missing]
     if check:
         faults += check(settings, frozenset(wrong))
     problems = [*(page.problems if page else []), *FORM.placed(faults, given, page)]
@@ -87,7 +87,9 @@ def _secrets(values: dict[str, Any], page: Page | None) -> Iterator[Fault]:
         return
     for key, text in texts(page.values, ()):
         if holds_a_secret(text) and values.get(str(key[0])) == plain(page.values.get(str(key[0]))):
-            yield Fault(key, "a secret does not belong on the page, which is committed", _without(key))
+            yield Fault(
+                "secret-on-page", key, "a secret does not belong on the page, which is committed", _without(key)
+            )
 
 
 def _fitted(fault: Fault, value: Any, settings: Settings) -> Fault:
@@ -102,7 +104,7 @@ def _templates(values: dict[str, Any], page: Page, faults: list[Fault]) -> Itera
     for key, text in texts(page.values, ()):
         top = str(key[0])
         if _TEMPLATE.search(text) and key not in known and values.get(top) == plain(page.values.get(top)):
-            yield Fault(key, SETTINGS.no_template, works(key))
+            yield Fault("template-on-page", key, SETTINGS.no_template, works(key))
 
 
 def _without(key: Key) -> str:

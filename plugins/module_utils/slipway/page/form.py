@@ -23,6 +23,19 @@ ELSEWHERE = "(from -e or inventory)"
 _ABSENT = object()
 # There is nothing on the page that the value could be made of, or it is the whole map that is wrong.
 _NOTHING_OWN = ("missing", "list_type", "dict_type", "model_type", "too_short", "too_long", "string_too_short")
+# The ids of what pydantic itself finds.
+_IDS = {
+    "missing": "missing-key",
+    "extra_forbidden": "unknown-key",
+    "literal_error": "not-one-of",
+    "greater_than_equal": "too-small",
+    "less_than_equal": "too-large",
+    "too_short": "empty-value",
+    "string_too_short": "empty-value",
+    "too_long": "too-long",
+    "string_too_long": "too-long",
+    "string_pattern_mismatch": "wrong-form",
+}
 _SPELT = {"true": True, "yes": True, "True": True, "false": False, "no": False, "False": False}
 
 
@@ -40,6 +53,18 @@ def setting(
     return Field(default, description=description, examples=[example], json_schema_extra=extra, **limits)
 
 
+class WrongError(ValueError):
+    """What a validator of a model says: the id of its rule, the rule in words, and a value that would work."""
+
+    works: Any
+
+    def __init__(self, error_id: str, what: str, works: Any = None) -> None:
+        super().__init__(what)
+        self.id = error_id
+        if works is not None:
+            self.works = works
+
+
 class Map(BaseModel):
     """A map of settings: typed as written (no text for a number), and nothing unknown in it."""
 
@@ -48,11 +73,12 @@ class Map(BaseModel):
 
 @dataclass(frozen=True)
 class Fault:
-    """What a check found: the key, the rule that is broken, a value that would work.
+    """What a check found: the id of the rule that is broken, the key, the rule in words, a value that would work.
 
     ``override`` says the same for -e, where key=value gives nothing but texts.
     """
 
+    id: str
     key: Key
     what: str
     works: str
@@ -186,7 +212,7 @@ class Form:
             place = key[:-1] if isinstance(key[-1], int) else key
             fix = None if repairs.is_wrong(self.model, changed, key) else repairs.value_at(changed, place)
             base = "numbers with a colon in base 60" if ":" in number.text else "one with a 0 before it in base 8"
-            yield Fault(key, f"is read as {int(number)}: YAML takes {base}", self.works(place, fix))
+            yield Fault("misread-number", key, f"is read as {int(number)}: YAML takes {base}", self.works(place, fix))
 
     def _own(self, key: Key, error: Any, given: Mapping[str, Any], written: Mapping[Key, str]) -> str:
         """Make a line that would work, or a name, of what is there; empty where nothing comes of it."""
@@ -214,16 +240,18 @@ class Form:
         if key and key[-1] == "[key]":
             return self._wrong_name(key[:-1], error)
         declared, example = self._find(key)
-        what = self._said(declared, error)
+        error_id, what = _id(error), self._said(declared, error)
         value = error["input"]
         if not isinstance(value, str):
-            return Fault(key, what, self._fix(key, error, example))
+            return Fault(error_id, key, what, self._fix(key, error, example))
         spelt = _SPELT.get(value)
         if error["type"] == "literal_error" and spelt is not None and spelt in choices(declared):
-            return Fault(key, f"{what}, without quotes", self.works(key, spelt), override=_as_json(key[0], spelt))
+            return Fault(
+                error_id, key, f"{what}, without quotes", self.works(key, spelt), override=_as_json(key[0], spelt)
+            )
         if error["type"] in ("int_type", "bool_type", "list_type", "dict_type", "model_type"):
-            return Fault(key, what, self.works(key), override=_as_json(key[0], self._find(key[:1])[1]))
-        return Fault(key, what, self._fix(key, error, example))
+            return Fault(error_id, key, what, self.works(key), override=_as_json(key[0], self._find(key[:1])[1]))
+        return Fault(error_id, key, what, self._fix(key, error, example))
 
     def _fix(self, key: Key, error: Any, example: Any) -> str:
         """A validator of the model may name a value that fits better than the example."""
@@ -237,7 +265,8 @@ class Form:
         example = self._find(key[:-1])[1]
         name = next(iter(example)) if isinstance(example, dict) and example else "name"
         what = str(extra.get("patternErrorMessage", "")) or str(error.get("ctx", {}).get("error") or error["msg"])
-        return Fault(key, f"the name {what}", flow(name))
+        error_id = _id(error) if error["type"] == "value_error" else "wrong-name"
+        return Fault(error_id, key, f"the name {what}", flow(name))
 
     def _said(self, declared: FieldInfo | None, error: Any) -> str:
         extra = declared.json_schema_extra if declared and isinstance(declared.json_schema_extra, dict) else {}
@@ -286,12 +315,14 @@ class Form:
         *above, name = key
         if names_a_secret(name):
             what = "is no setting; and a secret does not belong on this page"
-            return Fault(key, what, "a vault file: -e @secrets.yml")
+            return Fault("secret-on-page", key, what, "a vault file: -e @secrets.yml")
         if nearest := self._nearest(key):
-            return Fault(key, f"is no setting; the nearest one is {nearest}", self.works((*above, nearest)))
+            return Fault(
+                "unknown-key", key, f"is no setting; the nearest one is {nearest}", self.works((*above, nearest))
+            )
         if self.home and not above and str(name).removeprefix(self.prefix) == name:
-            return Fault(key, "is no setting, and this page holds nothing else", self.home)
-        return Fault(key, "is no setting", f"one of {', '.join(self._known(key))}")
+            return Fault("unknown-key", key, "is no setting, and this page holds nothing else", self.home)
+        return Fault("unknown-key", key, "is no setting", f"one of {', '.join(self._known(key))}")
 
     def placed(
         self, faults: Iterable[Fault], given: dict[str, Any], page: Page | None, *, warning: bool = False
@@ -329,8 +360,15 @@ class Form:
         # By their text, because a number that is none is not equal to itself.
         if page is not None and (top not in given or repr(plain(given[top])) == repr(on_page)):
             where, line = page.where(fault.key), page.line(fault.key)
-            return Problem(where, dotted(fault.key), text, fault.what, fault.works, line)
-        return Problem(self.elsewhere, dotted(fault.key), text, fault.what, fault.override or fault.works)
+            return Problem(fault.id, where, dotted(fault.key), text, fault.what, fault.works, line)
+        return Problem(fault.id, self.elsewhere, dotted(fault.key), text, fault.what, fault.override or fault.works)
+
+
+def _id(error: Any) -> str:
+    """Name the rule that pydantic, or a validator of a model, found broken."""
+    if error["type"] == "string_type" and isinstance(error["input"], (int, float)):
+        return "needs-quotes"
+    return str(getattr(error.get("ctx", {}).get("error"), "id", "")) or _IDS.get(error["type"], "wrong-type")
 
 
 def _respelt(value: Any, key: Key) -> Iterator[tuple[Key, Respelt]]:

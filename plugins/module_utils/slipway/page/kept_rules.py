@@ -16,7 +16,9 @@ def kubernetes_stays(settings: Settings, around: Surroundings) -> Iterator[Fault
     running = around.kubernetes_running
     if running and running != settings.cluster_kubernetes_version:
         what = f"the cluster runs {running}; another release would be an upgrade, for which there is no playbook yet"
-        yield Fault(("cluster_kubernetes_version",), what, f'cluster_kubernetes_version: "{running}"')
+        yield Fault(
+            "kubernetes-upgrade", ("cluster_kubernetes_version",), what, f'cluster_kubernetes_version: "{running}"'
+        )
 
 
 @local_rule("cluster_name", "cluster_api_endpoint", "cluster_pod_cidr", "cluster_service_cidr", "cluster_dns_domain")
@@ -29,7 +31,7 @@ def founding_stays(settings: Settings, around: Surroundings) -> Iterator[Fault]:
             asked = f"{asked}:6443" if asked and ":" not in asked else asked
         if asked != kept:
             what = f"a cluster keeps what it was founded with, and this one has {kept or 'none of its own'}"
-            yield Fault((key,), what, f"{works((key,), kept)}, {_made_anew(around)}")
+            yield Fault("founding-changed", (key,), what, f"{works((key,), kept)}, {_made_anew(around)}")
 
 
 @local_rule(*MACHINES)
@@ -44,12 +46,12 @@ def controllers_keep_their_addresses(settings: Settings, around: Surroundings) -
         what = f"{member.name} is a controller at {known}, which etcd and the certificates of the cluster hold"
         if settings.cluster_provider == "hosts":
             key: tuple[str | int, ...] = ("cluster_hosts", names.index(member.name), "address")
-            yield Fault(key, what, f"address: {known}, {_made_anew(around)}")
+            yield Fault("controller-address-changed", key, what, f"address: {known}, {_made_anew(around)}")
         else:
             # The number of a made machine follows from its name, so one says it of all.
             before = Network((known, Network(settings.cluster_node_cidr).prefixlen), strict=False)
             works_too = f"{works(('cluster_node_cidr',), str(before))}, {_made_anew(around)}"
-            yield Fault(("cluster_node_cidr",), what, works_too)
+            yield Fault("controller-address-changed", ("cluster_node_cidr",), what, works_too)
             return
 
 

@@ -20,9 +20,19 @@ def controllers_are_odd(settings: Settings) -> Iterator[Fault]:
     if settings.cluster_provider == "hosts":
         count = sum(host.role == "controller" for host in settings.cluster_hosts)
         if count and count % 2 == 0:
-            yield Fault(("cluster_hosts",), f"{count} controllers: {what}", f"{count - 1} hosts with role: controller")
+            yield Fault(
+                "even-controllers",
+                ("cluster_hosts",),
+                f"{count} controllers: {what}",
+                f"{count - 1} hosts with role: controller",
+            )
     elif settings.cluster_controllers.count % 2 == 0:
-        yield Fault(("cluster_controllers", "count"), what, f"count: {settings.cluster_controllers.count + 1}")
+        yield Fault(
+            "even-controllers",
+            ("cluster_controllers", "count"),
+            what,
+            f"count: {settings.cluster_controllers.count + 1}",
+        )
 
 
 @rule("cluster_provider", "cluster_hosts")
@@ -30,10 +40,10 @@ def hosts_are_there(settings: Settings) -> Iterator[Fault]:
     hosts = settings.cluster_hosts
     if settings.cluster_provider == "auto" and hosts:
         what = "cluster_hosts names machines, but auto would make others"
-        yield Fault(("cluster_provider",), what, "cluster_provider: hosts")
+        yield Fault("hosts-not-used", ("cluster_provider",), what, "cluster_provider: hosts")
     if settings.cluster_provider == "hosts" and not any(host.role == "controller" for host in hosts):
         what = "provider hosts needs at least one host with role controller"
-        yield Fault(("cluster_hosts",), what, works(("cluster_hosts",)))
+        yield Fault("no-controller", ("cluster_hosts",), what, works(("cluster_hosts",)))
 
 
 @rule("cluster_provider", "cluster_hosts")
@@ -45,10 +55,12 @@ def hosts_are_distinct(settings: Settings) -> Iterator[Fault]:
         if host.name in names[:index]:
             free = next(name for number in count(1) if (name := f"node-{number}") not in names)
             what = f"is the name of cluster_hosts[{names.index(host.name)}] too"
-            yield Fault(("cluster_hosts", index, "name"), what, f"name: {free}")
+            yield Fault("duplicate-value", ("cluster_hosts", index, "name"), what, f"name: {free}")
         if host.address in addresses[:index]:
             what = f"is the address of cluster_hosts[{addresses.index(host.address)}] too"
-            yield Fault(("cluster_hosts", index, "address"), what, "address: the one that this host has")
+            yield Fault(
+                "duplicate-value", ("cluster_hosts", index, "address"), what, "address: the one that this host has"
+            )
 
 
 @rule("cluster_provider", "cluster_hosts", "cluster_node_cidr")
@@ -63,10 +75,10 @@ def hosts_are_on_the_node_network(settings: Settings) -> Iterator[Fault]:
             others = [other for other in PLACES if other != "cluster_node_cidr"]
             in_the_way = [other for other in others if around.overlaps(Network(getattr(settings, other)))]
             fix = [f"cluster_node_cidr: {around}", *(f"{other}: {network_apart(other, moved)}" for other in in_the_way)]
-            yield Fault(key, f"is outside cluster_node_cidr {network}", ", and ".join(fix))
+            yield Fault("address-not-in-node-cidr", key, f"is outside cluster_node_cidr {network}", ", and ".join(fix))
         elif address in (network[0], network[-1]):
             what = f"is the network or broadcast address of cluster_node_cidr {network}"
-            yield Fault(key, what, "address: the one that this host has")
+            yield Fault("reserved-address", key, what, "address: the one that this host has")
 
 
 @rule("cluster_provider", "cluster_hosts", "cluster_mirror")
@@ -75,12 +87,19 @@ def mirror_has_a_host(settings: Settings) -> Iterator[Fault]:
         return
     mirrors = [index for index, host in enumerate(settings.cluster_hosts) if host.role == "mirror"]
     for index in mirrors[1:]:
-        yield Fault(("cluster_hosts", index, "role"), "is a second mirror; one is used", "role: worker")
+        yield Fault(
+            "second-mirror", ("cluster_hosts", index, "role"), "is a second mirror; one is used", "role: worker"
+        )
     if settings.cluster_mirror is True and not mirrors:
-        yield Fault(("cluster_mirror",), "needs one host with role mirror in cluster_hosts", "cluster_mirror: auto")
+        yield Fault(
+            "no-mirror-host",
+            ("cluster_mirror",),
+            "needs one host with role mirror in cluster_hosts",
+            "cluster_mirror: auto",
+        )
     if settings.cluster_mirror is False and mirrors:
         what = f"{settings.cluster_hosts[mirrors[0]].name} has the role mirror, but no mirror is wanted"
-        yield Fault(("cluster_mirror",), what, "cluster_mirror: auto")
+        yield Fault("mirror-not-wanted", ("cluster_mirror",), what, "cluster_mirror: auto")
 
 
 @rule("cluster_provider", "cluster_hosts", "cluster_mirror", "cluster_artifacts_from")
@@ -96,7 +115,9 @@ def what_is_built_has_a_mirror(settings: Settings) -> Iterator[Fault]:
         mirror = "one of cluster_hosts with role: mirror" + ("" if wanted else " and cluster_mirror: auto")
     if lacking:
         what = "needs a mirror: nobody else has what is built here, and what publishers have has other sums"
-        yield Fault(("cluster_artifacts_from",), what, f"{mirror}, or cluster_artifacts_from: upstream")
+        yield Fault(
+            "source-needs-mirror", ("cluster_artifacts_from",), what, f"{mirror}, or cluster_artifacts_from: upstream"
+        )
 
 
 @rule(*MACHINES, "cluster_systems")
@@ -105,4 +126,4 @@ def systems_are_of_machines(settings: Settings) -> Iterator[Fault]:
     for name in settings.cluster_systems:
         if name not in names:
             what = f"there is no machine {name}; there are {', '.join(names)}"
-            yield Fault(("cluster_systems", name), what, f"{names[-1]}: debian-13")
+            yield Fault("unknown-machine", ("cluster_systems", name), what, f"{names[-1]}: debian-13")

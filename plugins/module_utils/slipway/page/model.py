@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..node.networks import special
 from ..paths import ROOT
-from .form import Form, Map, setting
+from .form import Form, Map, WrongError, setting
 
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
 PREFIX = "cluster_"
@@ -35,7 +35,7 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME = rf"{_LABEL}(\.{_LABEL})*"
 
 
-class _UnclearError(ValueError):
+class _UnclearError(WrongError):
     """Addresses that Python reads and that are refused all the same; the message says why."""
 
 
@@ -46,25 +46,26 @@ def _network(text: str) -> str:
         try:
             meant = ipaddress.IPv4Network(text, strict=False)
         except ValueError:
-            raise ValueError("must be an IPv4 network in CIDR form") from exc
-        raise ValueError(f"has bits set beyond its length; that network is {meant}") from exc
+            raise WrongError("not-a-network", "must be an IPv4 network in CIDR form") from exc
+        raise WrongError("host-bits-set", f"has bits set beyond its length; that network is {meant}") from exc
     if ipaddress.IPv4Network(text).prefixlen < LARGEST and "/" in text:
-        raise ValueError(f"must be no larger than /{LARGEST}, the size of 10.0.0.0/{LARGEST}")
+        raise WrongError("network-too-large", f"must be no larger than /{LARGEST}, the size of 10.0.0.0/{LARGEST}")
     if "/" not in text:
-        raise ValueError("must say how large the network is, as in 192.168.56.0/24")
+        raise WrongError("not-a-network", "must say how large the network is, as in 192.168.56.0/24")
     return _ordinary(_with_a_length(text))
 
 
 def _ordinary(text: str) -> str:
     if means := special(text):
-        raise ValueError(f"has addresses that no machine can have: they are {means}")
+        raise WrongError("special-address", f"has addresses that no machine can have: they are {means}")
     return text
 
 
 def _with_a_length(text: str) -> str:
     # Python also takes a mask or no length at all, which neither kubeadm nor MetalLB can read.
     if not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", text):
-        raise _UnclearError(f"must be written with the length of its prefix, as in {ipaddress.IPv4Network(text)}")
+        meant = ipaddress.IPv4Network(text)
+        raise _UnclearError("not-a-network", f"must be written with the length of its prefix, as in {meant}")
     return text
 
 
@@ -72,7 +73,7 @@ def _address(text: str) -> str:
     try:
         ipaddress.IPv4Address(text)
     except ValueError as exc:
-        raise ValueError("must be an IPv4 address") from exc
+        raise WrongError("not-an-address", "must be an IPv4 address") from exc
     return _ordinary(text)
 
 
@@ -88,7 +89,7 @@ def address_range(text: str) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Addre
         return network[0], network[-1]
     start, end = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
     if start > end:
-        raise _UnclearError(f"starts at {start}, which comes after its end {end}")
+        raise _UnclearError("not-a-range", f"starts at {start}, which comes after its end {end}")
     return start, end
 
 
@@ -98,28 +99,21 @@ def _range(text: str) -> str:
     except _UnclearError:
         raise
     except ValueError as exc:
-        raise ValueError("must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
+        raise WrongError("not-a-range", "must be a range first-last of IPv4 addresses, or an IPv4 network") from exc
     return text
-
-
-class _TakenError(ValueError):
-    """A name that is taken; ``works`` is one that is not."""
-
-    works = ""
 
 
 def _free_name(text: str) -> str:
     if text in _TAKEN:
-        error = _TakenError("is a name that Ansible, or a group of its inventory, has already")
-        error.works = f"{text}-1"
-        raise error
+        what = "is a name that Ansible, or a group of its inventory, has already"
+        raise WrongError("reserved-name", what, f"{text}-1")
     return text
 
 
 def _no_number(value: Any) -> Any:
     # 1 is equal to true, and would pass for it.
     if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError("must be one of auto, true, false")  # noqa: TRY004, a TypeError would not become a message
+        raise WrongError("not-one-of", "must be one of auto, true, false")
     return value
 
 

@@ -23,7 +23,7 @@ def networks_are_apart(settings: Settings) -> Iterator[Fault]:
     for first, second in combinations(keys, 2):
         if networks[first].overlaps(networks[second]):
             what = f"shares addresses with {first} {networks[first]}"
-            yield Fault((second,), what, works((second,), network_apart(second, settings)))
+            yield Fault("network-overlap", (second,), what, works((second,), network_apart(second, settings)))
 
 
 @rule("cluster_service_cidr")
@@ -34,6 +34,7 @@ def services_have_a_size(settings: Settings) -> Iterator[Fault]:
         prefix = min(max(network.prefixlen, shortest), longest)
         better = Network((network.network_address, prefix), strict=False)
         yield Fault(
+            "service-cidr-size",
             ("cluster_service_cidr",),
             f"must be between /{shortest} and /{longest}: the API server takes no larger one, and DNS has address .10",
             works(("cluster_service_cidr",), network_apart("cluster_service_cidr", settings, better)),
@@ -49,17 +50,17 @@ def nodes_have_addresses(settings: Settings) -> Iterator[Fault]:
     most = BALANCER_NUMBER - 1 - MIRROR_NUMBER
     if controllers > most:
         what = f"the numbers that controllers may have are for {most} of them"
-        yield Fault(("cluster_controllers", "count"), what, f"count: {most}")
+        yield Fault("too-many-controllers", ("cluster_controllers", "count"), what, f"count: {most}")
     room = max(0, network.num_addresses - 1 - FIRST_NUMBER)
     if 1 + workers <= room:
         return
     what = f"has room for {room} machines from number {FIRST_NUMBER} up, but {1 + workers} (ctrl and workers) need one"
     if room > 0:
-        yield Fault(("cluster_workers", "count"), f"{network} {what}", f"count: {room - 1}")
+        yield Fault("node-cidr-too-small", ("cluster_workers", "count"), f"{network} {what}", f"count: {room - 1}")
         return
     larger = Network((network.network_address, node_prefix(settings)), strict=False)
     better = network_apart("cluster_node_cidr", settings, larger)
-    yield Fault(("cluster_node_cidr",), what, works(("cluster_node_cidr",), better))
+    yield Fault("node-cidr-too-small", ("cluster_node_cidr",), what, works(("cluster_node_cidr",), better))
 
 
 @rule(*MACHINES, "cluster_pod_cidr")
@@ -70,6 +71,7 @@ def pods_have_addresses(settings: Settings) -> Iterator[Fault]:
     if nodes > room:
         larger = Network((network.network_address, pod_prefix(settings)), strict=False)
         yield Fault(
+            "pod-cidr-too-small",
             ("cluster_pod_cidr",),
             f"has a /{NODE_POD_PREFIX} for {room} nodes, but there are {nodes}",
             works(("cluster_pod_cidr",), network_apart("cluster_pod_cidr", settings, larger)),
@@ -90,13 +92,17 @@ def balancer_addresses_are_free(settings: Settings) -> Iterator[Fault]:
         others = {key: address_range(getattr(settings, key)) for key in ("cluster_pod_cidr", "cluster_service_cidr")}
         foreign = [key for key, other in others.items() if overlap(other, (first, last))]
         if foreign:
+            error_id = "network-overlap"
             what = f"shares addresses with {foreign[0]} {getattr(settings, foreign[0])}"
         elif first not in network or last not in network:
+            error_id = "address-not-in-node-cidr"
             what = f"is not inside cluster_node_cidr {network}: layer 2 answers only for addresses of the node network"
         elif inside:
+            error_id = "address-taken"
             what = f"includes the address of {', '.join(inside[:3])}"
         elif earlier:
+            error_id = "network-overlap"
             what = f"shares addresses with {earlier[0]}"
         else:
             continue
-        yield Fault(("cluster_metallb_addresses", index), what, example)
+        yield Fault(error_id, ("cluster_metallb_addresses", index), what, example)

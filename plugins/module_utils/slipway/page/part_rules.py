@@ -23,11 +23,14 @@ _PARTS_OF_OTHERS = (
 def parts_have_what_they_need(settings: Settings) -> Iterator[Fault]:
     if settings.cluster_parts.istio and not settings.cluster_parts.metallb:
         yield Fault(
-            ("cluster_parts", "istio"), "the gateway gets its address from MetalLB, which is off", "metallb: true"
+            "part-needs-part",
+            ("cluster_parts", "istio"),
+            "the gateway gets its address from MetalLB, which is off",
+            "metallb: true",
         )
     for part, needed, why in _PARTS_OF_OTHERS:
         if getattr(settings.cluster_parts, part) and not getattr(settings.cluster_parts, needed):
-            yield Fault(("cluster_parts", part), f"{why}, which is off", f"{needed}: true")
+            yield Fault("part-needs-part", ("cluster_parts", part), f"{why}, which is off", f"{needed}: true")
 
 
 @rule(*NETWORK_USERS, "cluster_gateway", "cluster_parts")
@@ -36,10 +39,20 @@ def gateway_can_answer(settings: Settings) -> Iterator[Fault]:
     for index, port in enumerate(gateway.ports):
         if port in gateway.ports[:index]:
             ports = list(dict.fromkeys(gateway.ports))
-            yield Fault(("cluster_gateway", "ports"), f"has {port} twice", works(("cluster_gateway", "ports"), ports))
+            yield Fault(
+                "duplicate-value",
+                ("cluster_gateway", "ports"),
+                f"has {port} twice",
+                works(("cluster_gateway", "ports"), ports),
+            )
         elif fault := port_fault(port, gateway.ports[:index]):
             rest = [other for other in gateway.ports if other != port] or [80]
-            yield Fault(("cluster_gateway", "ports", index), fault, works(("cluster_gateway", "ports"), rest))
+            yield Fault(
+                "port-taken",
+                ("cluster_gateway", "ports", index),
+                fault,
+                works(("cluster_gateway", "ports"), rest),
+            )
     if not gateway.address or not settings.cluster_parts.istio:
         return
     address = Address(gateway.address)
@@ -47,6 +60,7 @@ def gateway_can_answer(settings: Settings) -> Iterator[Fault]:
     if not any(overlap(each, (address, address)) for each in ranges):
         said = ", ".join(balancer_addresses(settings))
         yield Fault(
+            "gateway-not-in-metallb",
             ("cluster_gateway", "address"),
             f"is none of cluster_metallb_addresses {said}",
             works(("cluster_gateway", "address"), address_inside(settings)),
@@ -62,6 +76,4 @@ def releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[F
     from ..release import listed as releases
 
     on = settings.cluster_parts.model_dump()
-    for index, what, fix, warning in releases.faults(pages, around.root, parts_on=on, with_mirror=around.with_mirror):
-        key: tuple[str | int, ...] = ("cluster_releases",) if index is None else ("cluster_releases", index)
-        yield Fault(key, what, fix, warning=warning)
+    yield from releases.faults(pages, around.root, parts_on=on, with_mirror=around.with_mirror)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import SlipwayError
+from ..errors import SlipwayError, marked
 
 Key = tuple[str | int, ...]
 
@@ -30,6 +30,10 @@ _MOST_KEYS = 200_000
 _MERGE = "tag:yaml.org,2002:merge"
 # Where the parser notices that these do not end is of no use; they began on the line of the mistake.
 _BEGAN_BEFORE = ("while scanning a simple key", "while scanning a quoted scalar")
+
+
+class _TooManyError(yaml.MarkedYAMLError):
+    """A page with more keys than any page has."""
 
 
 class Respelt(int):
@@ -83,8 +87,12 @@ SETTINGS = Sort(
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: place, dotted key, value as shown, the rule that it breaks, and what would work."""
+    """One thing that is wrong: place, dotted key, value as shown, the rule that it breaks, and what would work.
 
+    ``id`` names the rule, ``what`` says it.
+    """
+
+    id: str
     where: str
     key: str
     value: str
@@ -94,17 +102,30 @@ class Problem:
 
     def __str__(self) -> str:
         subject = ": ".join(part for part in (self.key, self.value) if part)
-        return f"{self.where}: {subject}\n    {self.what}\n    would work: {self.works}"
+        return f"{marked(f'{self.where}: {subject}', self.id)}\n    {self.what}\n    would work: {self.works}"
+
+    @property
+    def sentence(self) -> str:
+        """Say it on one line, without the value and what would work."""
+        return marked(f"{self.where}: {self.key} {self.what}", self.id)
 
 
 class SettingsError(SlipwayError):
-    """Everything that is wrong with the settings, or another ``subject``, at once (``problems``)."""
+    """Everything that is wrong with the settings, or another ``subject``, at once (``problems``).
+
+    Each problem has its own id; the error has that of the first.
+    """
 
     def __init__(self, problems: list[Problem], subject: str = "These settings") -> None:
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "\n".join(str(problem) for problem in problems)
-        super().__init__(f"{subject} cannot work ({count}):\n{lines}")
+        super().__init__(problems[0].id, f"{subject} cannot work ({count}):\n{lines}")
+
+    @property
+    def message(self) -> str:
+        """What is printed: every problem says its own id."""
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -244,8 +265,9 @@ def read_page(path: Path, sort: Sort = SETTINGS) -> Page:
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise SlipwayError(
+            "unreadable-page",
             f"{shown_path(path)}: {sort.called} cannot be read ({reason}); "
-            f"name a file that exists, for example {sort.named}"
+            f"name a file that exists, for example {sort.named}",
         ) from exc
     page = Page(path)
     try:
@@ -258,7 +280,7 @@ def read_page(path: Path, sort: Sort = SETTINGS) -> Page:
         page.problems.append(_yaml_problem(page, exc, sort, text))
     except RecursionError:
         what = "values lie too deep in each other"
-        page.problems.append(Problem(f"{shown_path(path)}:1", "the page", "", what, sort.entry, 1))
+        page.problems.append(Problem("too-deep", f"{shown_path(path)}:1", "the page", "", what, sort.entry, 1))
     return page
 
 
@@ -277,18 +299,21 @@ def _yaml_problem(page: Page, exc: yaml.YAMLError, sort: Sort, text: str) -> Pro
     before = text[: getattr(exc, "position", 0)]
     line = mark.line + 1 if mark else before.count("\n") + 1
     what = getattr(exc, "problem", None) or " ".join(str(exc).split())
+    error_id = "yaml-alias" if isinstance(exc, _TooManyError) else "yaml-syntax"
     if "!vault" in what:
-        return _problem(page, (), line, "a secret does not belong on the page", "a vault file: -e @secrets.yml")
+        return _problem(
+            "secret-on-page", page, (), line, "a secret does not belong on the page", "a vault file: -e @secrets.yml"
+        )
     if "unhashable" in what:
-        what = sort.no_template
+        error_id, what = "template-on-page", sort.no_template
     # A name with one is read as a part of the text before it, so it may stand on any line from there on.
     first = min(line, getattr(getattr(exc, "context_mark", None), "line", line) + 1, max(1, line - 1))
     for number in range(first, line + 1):
         if odd := odd_blank(_at(text, number).partition(" #")[0]):
             what = f"has {odd}, which is no blank to YAML"
-            return _problem(page, (), number, what, "plain blanks in its place", _line_of(text, number))
+            return _problem("odd-blank", page, (), number, what, "plain blanks in its place", _line_of(text, number))
     works = 'one "key: value" per line, texts with odd characters in quotes'
-    return _problem(page, (), line, f"not valid YAML: {what}", works, _line_of(text, line))
+    return _problem(error_id, page, (), line, f"not valid YAML: {what}", works, _line_of(text, line))
 
 
 def _at(text: str, line: int) -> str:
@@ -303,9 +328,9 @@ def _line_of(text: str, line: int) -> str:
     return "" if _LOOKS_SECRET.search(found) else found[:_SHOWN_LENGTH]
 
 
-def _problem(page: Page, key: Key, line: int, what: str, works: str, value: str = "") -> Problem:
+def _problem(error_id: str, page: Page, key: Key, line: int, what: str, works: str, value: str = "") -> Problem:
     where = f"{shown_path(page.path)}:{line}" if line else shown_path(page.path)
-    return Problem(where, dotted(key) or "the page", value, what, works, line)
+    return Problem(error_id, where, dotted(key) or "the page", value, what, works, line)
 
 
 @dataclass(frozen=True)
@@ -316,18 +341,18 @@ class _Walk:
     sort: Sort
     loader: Any
 
-    def refuse(self, node: Any, key: Key, what: str, works: str, value: str = "") -> bool:
+    def refuse(self, error_id: str, node: Any, key: Key, what: str, works: str, value: str = "") -> bool:
         """Note what is wrong with ``node``; the answer is that its values cannot be used."""
-        self.page.problems.append(_problem(self.page, key, node.start_mark.line + 1, what, works, value))
+        self.page.problems.append(_problem(error_id, self.page, key, node.start_mark.line + 1, what, works, value))
         return False
 
 
 def _walk(node: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
     """Note the line of every key below ``node``; False when the values cannot be used."""
     if id(node) in above:
-        return walk.refuse(node, key, "a YAML alias refers to itself", "the value written out")
+        return walk.refuse("yaml-alias", node, key, "a YAML alias refers to itself", "the value written out")
     if len(walk.page.lines) > _MOST_KEYS:
-        raise yaml.MarkedYAMLError(problem=f"more than {_MOST_KEYS} values", problem_mark=node.start_mark)
+        raise _TooManyError(problem=f"more than {_MOST_KEYS} values", problem_mark=node.start_mark)
     above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
         fine = _walk_merged(node, key, walk)
@@ -336,7 +361,7 @@ def _walk(node: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
         return fine
     if not key:
         what = 'must be a map of settings, one "key: value" per line'
-        return walk.refuse(node, key, what, walk.sort.entry)
+        return walk.refuse("not-a-map", node, key, what, walk.sort.entry)
     if isinstance(node, yaml.SequenceNode):
         fine = True
         for index, item in enumerate(node.value):
@@ -349,7 +374,7 @@ def _walk(node: Any, key: Key, walk: _Walk, above: frozenset[int]) -> bool:
     except (ValueError, ArithmeticError, AttributeError, LookupError) as exc:
         value = "(not shown)" if names_a_secret(key[-1]) else shown(node.value)
         what = f"cannot be read as the value that it looks like: {str(exc)[:60]}"
-        return walk.refuse(node, key, what, "a text in quotes", value)
+        return walk.refuse("unreadable-value", node, key, what, "a text in quotes", value)
     return True
 
 
@@ -371,12 +396,14 @@ def _walk_merged(node: Any, key: Key, walk: _Walk) -> bool:
     seen: dict[str, Any] = {}
     for number, (text, name) in enumerate(_merged(node)):
         if number > _MOST_KEYS:
-            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_KEYS} values", problem_mark=node.start_mark)
+            raise _TooManyError(problem=f"more than {_MOST_KEYS} values", problem_mark=node.start_mark)
         if walk.sort.of_ansible and text in seen and _MERGE in (seen[text].tag, name.tag):
             own = name if seen[text].tag == _MERGE else seen[text]
             what = "comes with << twice" if own.tag == _MERGE else "is written here and comes with << as well"
             works = "this map written out, without <<"
-            return walk.refuse(own, (*key, text), f"{what}, which Ansible takes for written twice", works)
+            return walk.refuse(
+                "duplicate-key", own, (*key, text), f"{what}, which Ansible takes for written twice", works
+            )
         seen.setdefault(text, name)
     return True
 
@@ -391,9 +418,9 @@ def _walk_pair(name: Any, item: Any, key: Key, walk: _Walk, above: frozenset[int
         what = f"written twice; the first one is on line {lines[inner]}"
         secret = not isinstance(item, yaml.ScalarNode) or names_a_secret(name.value) or holds_a_secret(item.value)
         value = "" if secret else item.value[:_SHOWN_LENGTH]
-        walk.refuse(name, inner, what, "one of the two lines, the other deleted", value)
+        walk.refuse("duplicate-key", name, inner, what, "one of the two lines, the other deleted", value)
     lines[inner] = name.start_mark.line + 1
     if odd := odd_blank(name.value):
         what = f"its name has {odd}, which is no blank to YAML"
-        return walk.refuse(name, inner, what, "plain blanks in its place", shown(name.value))
+        return walk.refuse("odd-blank", name, inner, what, "plain blanks in its place", shown(name.value))
     return _walk(item, inner, walk, above)

@@ -50,6 +50,7 @@ def examine_variables(variables: Mapping[str, Any], page_path: Path, state: Path
 def _without_effect(effective: Mapping[str, Any], on_page: Mapping[str, Any], place: str) -> list[Problem]:
     return [
         Problem(
+            "no-effect",
             ELSEWHERE,
             dotted((key,)),
             shown(plain(effective[key])),

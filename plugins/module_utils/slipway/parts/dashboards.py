@@ -237,7 +237,10 @@ def read(paths: Iterable[str]) -> dict[str, str]:
             wrong.append(f"{path}: {why}")
         found[path.name] = text
     if wrong:
-        raise SlipwayError("\n".join([*wrong, "works: files that Grafana exported (Export, as JSON), e.g. disks.json"]))
+        raise SlipwayError(
+            "wrong-dashboard",
+            "\n".join([*wrong, "works: files that Grafana exported (Export, as JSON), e.g. disks.json"]),
+        )
     return found
 
 

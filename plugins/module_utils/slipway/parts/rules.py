@@ -50,8 +50,9 @@ def faults(promtool: Path, rules: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
                 )
             except OSError as exc:
                 raise SlipwayError(
+                    "program-missing",
                     f"promtool cannot be run ({promtool}: {exc.strerror}); the bundle has it as the file promtool, "
-                    "and `make up` puts it into .slipway/bin"
+                    "and `make up` puts it into .slipway/bin",
                 ) from exc
             if done.returncode:
                 lines = explained(f"{done.stdout}\n{done.stderr}", folder, name)

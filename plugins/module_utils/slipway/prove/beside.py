@@ -70,7 +70,9 @@ def looked(
         }
         made["stale"] = namespace in labels
         if made["stale"] and labels[namespace].get(MANAGED) != MANAGER:
-            raise SlipwayError(f"namespace {namespace} is somebody else's; a stream needs that name for its clients")
+            raise SlipwayError(
+                "namespace-taken", f"namespace {namespace} is somebody else's; a stream needs that name for its clients"
+            )
     return made
 
 
@@ -125,8 +127,9 @@ def begin(
     if refusal:
         (folder / hold.END).touch()
         raise SlipwayError(
+            "clients-refused",
             f"no clients could use {plan['release']} while it changes, so nothing was changed: {refusal}\n"
-            "  works: -e prove=changed, which asks only when the change is done"
+            "  works: -e prove=changed, which asks only when the change is done",
         )
     mark = time.time()
     keep(folder, change={"plan": plan, "mark": mark})

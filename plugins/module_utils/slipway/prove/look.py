@@ -91,7 +91,9 @@ def look(
     Raises SlipwayError where a proof cannot even begin, UnansweredError where the API does not answer.
     """
     if unknown := sorted(set(skip) - set(KINDS)):
-        raise SlipwayError(f"prove_skip: {unknown[0]} is no kind of claim; there are {', '.join(KINDS)}")
+        raise SlipwayError(
+            "unknown-claim", f"prove_skip: {unknown[0]} is no kind of claim; there are {', '.join(KINDS)}"
+        )
     services = {_named(item): item for item in api.items("/api/v1/services")}
     deployments = {
         item["metadata"]["name"]: item
@@ -120,7 +122,9 @@ def look(
     }
     own = client_namespace(facts["release"], facts["namespace"])
     if own in namespaces and (namespaces[own].get("labels") or {}).get(MANAGED) != MANAGER:
-        raise SlipwayError(f"namespace {own} is somebody else's; proofs need that name for their clients")
+        raise SlipwayError(
+            "namespace-taken", f"namespace {own} is somebody else's; proofs need that name for their clients"
+        )
     return Look(
         environment=environment,
         targets={"gateway": address, **service_addresses(facts, services)},
@@ -155,8 +159,9 @@ def gateway_address(service: Mapping[str, Any] | None) -> str:
     address = address_of(service or {})
     if not address:
         raise SlipwayError(
+            "gateway-not-ready",
             "the gateway has no address, so nothing can be asked of any release\n"
-            f"look at: kubectl --namespace {GATEWAY_NAMESPACE} get service {GATEWAY}; `make status`"
+            f"look at: kubectl --namespace {GATEWAY_NAMESPACE} get service {GATEWAY}; `make status`",
         )
     return address
 
@@ -170,8 +175,9 @@ def gateway_node(pods: Iterable[Mapping[str, Any]]) -> str:
     )
     if not nodes:
         raise SlipwayError(
+            "gateway-not-ready",
             "no pod of the gateway is Ready, so nothing can be asked of any release\n"
-            f"look at: kubectl --namespace {GATEWAY_NAMESPACE} get pods"
+            f"look at: kubectl --namespace {GATEWAY_NAMESPACE} get pods",
         )
     return nodes[0]
 
@@ -191,8 +197,9 @@ def service_addresses(facts: Json, services: Mapping[tuple[str, str], Mapping[st
             found[service["host"]] = str(ipaddress.ip_address(address))
         except ValueError:
             raise SlipwayError(
+                "release-not-there",
                 f"release {facts['release']} is not on this cluster: namespace {namespace} has no Service {name}\n"
-                "  works: make release RELEASE=releases/<name>.yml"
+                "  works: make release RELEASE=releases/<name>.yml",
             ) from None
     return found
 

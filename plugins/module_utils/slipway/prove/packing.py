@@ -23,7 +23,10 @@ def packages(name: str) -> str:
         for module in PACKAGES[name]:
             spec = find_spec(module)
             if spec is None or spec.origin is None:
-                raise SlipwayError(f"the Python package {module} is not installed here; `make setup-dev` installs it")
+                raise SlipwayError(
+                    "package-missing",
+                    f"the Python package {module} is not installed here; `make setup-dev` installs it",
+                )
             folder = Path(spec.origin).parent
             for path in sorted(folder.rglob("*.py")):
                 if "tests" not in path.parts:

@@ -128,7 +128,8 @@ class Past:
                 return
             if self.now() > until:
                 raise SlipwayError(
+                    "gateway-not-ready",
                     f"the gateway's pods {what} within {SECONDS:.0f} s\n"
-                    "look at: kubectl -n istio-system get envoyfilter; istiod's log; `make status`"
+                    "look at: kubectl -n istio-system get envoyfilter; istiod's log; `make status`",
                 )
             self.sleep(PAUSE)

@@ -84,7 +84,7 @@ class Reads:
         pods = self.api.items(f"/api/v1/namespaces/{self.plan['namespace']}/pods")
         found = sorted(str(pod["metadata"]["name"]) for pod in pods_of(pods, deployment))
         if not found:
-            raise UnansweredError(f"no pod of Deployment {deployment} is Ready")
+            raise UnansweredError("not-measurable", f"no pod of Deployment {deployment} is Ready")
         return found
 
     def gateways(self, text: str) -> list[bool]:
@@ -161,7 +161,9 @@ class Reads:
             metrics = service["metrics"]
             counted = envoy.counted(self.api.text(f"{at}{metrics['port']}/proxy{metrics['path']}")) if metrics else None
             if counted is None:
-                raise UnansweredError(f"neither a proxy nor the app of {read['deployment']} counts requests")
+                raise UnansweredError(
+                    "not-measurable", f"neither a proxy nor the app of {read['deployment']} counts requests"
+                )
             total += counted
         return total, "proxy" if guarded else "app"
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from ..page.form import Map, setting
+from ..page.form import Map, WrongError, setting
 from .keys import Short
 from .routing_keys import HashKey
 from .values import Duration, Percent
@@ -72,7 +72,7 @@ class LoadBalancing(Short):
     @model_validator(mode="after")
     def _one_way(self) -> LoadBalancing:
         if (self.algorithm is None) == (self.hash is None):
-            raise ValueError("must have either an algorithm or a hash")
+            raise WrongError("needs-one-of", "must have either an algorithm or a hash")
         return self
 
 
@@ -99,5 +99,5 @@ class Faults(Map):
     @model_validator(mode="after")
     def _something(self) -> Faults:
         if self.delay is None and self.abort is None:
-            raise ValueError("must have a delay, an abort, or both")
+            raise WrongError("needs-one-of", "must have a delay, an abort, or both")
         return self

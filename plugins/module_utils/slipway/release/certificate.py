@@ -65,7 +65,7 @@ def faults(shape: Shape, environment: Environment, hosts: Hosts) -> Iterator[Fau
         what += f" (it is for {', '.join(names) or 'no name'}): browsers refuse it"
         own = f"a certificate for it in {environment.gateway_namespace}, and gateway: {{tls: {{secret: its-name}}}}"
         fitting = _fitting(host, shape, names)
-        yield Fault(key, what, f"{fitting}, or {own}" if fitting else own)
+        yield Fault("certificate-not-for-host", key, what, f"{fitting}, or {own}" if fitting else own)
 
 
 def _fitting(host: str, shape: Shape, names: Iterable[str]) -> str:

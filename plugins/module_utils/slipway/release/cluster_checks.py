@@ -22,19 +22,23 @@ def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
         ours = release.adopt and set(environment.host_holders.get(host, [""])) <= set(places)
         if owner and owner != maker.group and not ours:
             fix = "another host, or -e release_hosts=another.local"
-            yield Fault(key, f"is {host}, which release {owner} answers on", fix)
+            yield Fault("host-taken", key, f"is {host}, which release {owner} answers on", fix)
     yield from _gateway_ports(maker)
     yield from certificate.faults(maker.shape, environment, maker.hosts())
     for name, secret in release.secrets.items():
         if secret.existing and environment.secrets is not None and name not in environment.secrets:
             known = f"{near(name, sorted(environment.secrets))}, or " if environment.secrets else ""
             fix = f"{known}{name}: {{keys: {{TOKEN: {{environment: API_TOKEN}}}}}}"
-            yield Fault(("secrets", name), f"does not exist in namespace {maker.namespace}", fix)
+            yield Fault(
+                "secret-not-in-cluster", ("secrets", name), f"does not exist in namespace {maker.namespace}", fix
+            )
     for name, volume in release.volumes.items():
         classes, wanted = environment.storage_classes, volume.storage_class
         if classes is not None and wanted is not None and wanted not in classes:
             fix = f"storage_class: {near(wanted, sorted(classes))}" if classes else "cluster_parts: {storage: true}"
-            yield Fault(("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix)
+            yield Fault(
+                "unknown-storage-class", ("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix
+            )
     yield from _images(maker)
     yield from _taken(maker, places)
 
@@ -48,10 +52,12 @@ def _gateway_ports(maker: Maker) -> Iterator[Fault]:
     for index, port in enumerate(gateway.ports):
         if port not in there:
             fix = works(("gateway", "ports"), [plain]) if plain else _opened(there, port)
-            yield Fault(("gateway", "ports", index), f"is no port of the gateway, which has {known}", fix)
+            yield Fault(
+                "gateway-port-closed", ("gateway", "ports", index), f"is no port of the gateway, which has {known}", fix
+            )
     if gateway.tls and not gateway.use and 443 not in there:
         what = f"needs port 443 of the gateway, which has {known}"
-        yield Fault(("gateway", "tls"), what, f"no tls, or {_opened(there, 443)}")
+        yield Fault("gateway-port-closed", ("gateway", "tls"), what, f"no tls, or {_opened(there, 443)}")
 
 
 def _images(maker: Maker) -> Iterator[Fault]:
@@ -68,7 +74,9 @@ def _images(maker: Maker) -> Iterator[Fault]:
         named = f"{repository(image)}@{digest}" if digest else image
         if image.startswith(OWN_REGISTRY) and named not in known:
             fix = f"image: {near(image, mirrored)}" if mirrored else "cluster_releases: [this page], then `make up`"
-            yield Fault(key, "is not on the mirror of this cluster, and nowhere else either", fix)
+            yield Fault(
+                "image-not-on-mirror", key, "is not on the mirror of this cluster, and nowhere else either", fix
+            )
 
 
 def _taken(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
@@ -78,7 +86,7 @@ def _taken(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
         owner = maker.environment.objects_taken.get(name)
         if owner and owner != maker.group:
             fix = "-e release_namespace=another, or another name in names; adopt: true takes it over"
-            yield Fault(key, f"would make {name}, which is {owner}'s", fix)
+            yield Fault("object-taken", key, f"would make {name}, which is {owner}'s", fix)
 
 
 def warnings(maker: Maker) -> Iterator[str]:

@@ -88,12 +88,12 @@ def strangers(
         what = f"would change {name}, which is there already and is {claim.who}"
         key = places.get(name, ("name",))
         if not claim.yields:
-            faults.append(Fault(key, what, "another name in names, or -e release_namespace=another"))
+            faults.append(Fault("object-taken", key, what, "another name in names, or -e release_namespace=another"))
         elif adopt:
             adopted.append(f"{name} is {claim.who}: this release takes it over")
         else:
             fix = "another name in names, or adopt: true (-e release_adopt=true), which takes it over"
-            faults.append(Fault(key, what, fix))
+            faults.append(Fault("object-taken", key, what, fix))
     return faults, adopted
 
 
@@ -321,7 +321,9 @@ def secret_values(
         name, present = secret["name"], found.get(secret["name"])
         if present is not None and owner(present) != whose:
             what = f"is there already, and is {claimant(present).who}"
-            faults.append(Fault(("secrets", name), what, f"{name}: {{existing: true}}, or another name"))
+            faults.append(
+                Fault("object-taken", ("secrets", name), what, f"{name}: {{existing: true}}, or another name")
+            )
             continue
         before = dict((present or {}).get("data") or {})
         data: dict[str, str] = {}
@@ -367,6 +369,16 @@ def _unset(name: str, key: str, source: Mapping[str, Any]) -> Fault:
     place: tuple[str | int, ...] = ("secrets", name, "keys", key)
     if source.get("environment"):
         variable = source["environment"]
-        return Fault(place, f"the environment variable {variable} is not set", f"export {variable}=…, then run again")
+        return Fault(
+            "value-not-set",
+            place,
+            f"the environment variable {variable} is not set",
+            f"export {variable}=…, then run again",
+        )
     variable = source["variable"]
-    return Fault(place, f"the variable {variable} is not set", f"-e @secrets.yml, a vault file that sets {variable}")
+    return Fault(
+        "value-not-set",
+        place,
+        f"the variable {variable} is not set",
+        f"-e @secrets.yml, a vault file that sets {variable}",
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
+from ..page.form import Fault
 from ..page.read import SettingsError
 from ..paths import ROOT, user_path
 from .shape import Shape
@@ -97,41 +98,43 @@ def _catalog(root: Path) -> Mapping[str, Any]:
 
 # What would work where an image has no publisher. (With hosts: one of them with role: mirror.)
 NEEDS_MIRROR = "cluster_mirror: true, or cluster_releases: []"
+LIST = "cluster_releases"
 
 
-def faults(
-    pages: Iterable[str], root: Path, *, parts_on: Mapping[str, bool], with_mirror: bool
-) -> Iterator[tuple[int | None, str, str, bool]]:
-    """Find what keeps the listed releases from being released: index in the list, what, what would work, warning."""
+def faults(pages: Iterable[str], root: Path, *, parts_on: Mapping[str, bool], with_mirror: bool) -> Iterator[Fault]:
+    """Find what keeps the listed releases from being released."""
     seen: dict[str, int] = {}
     taken: dict[str, str] = {}
     catalog = _catalog(root)
     for index, page in enumerate(pages):
-        example = "releases/sms-checker.yml"
+        key = (LIST, index)
         if not page_of(page, root).is_file():
-            yield index, "is no file of the checkout", f"cluster_releases: [{example}]", False
+            yield Fault("file-missing", key, "is no file of the checkout", f"{LIST}: [releases/sms-checker.yml]")
             continue
         try:
             listed = read(page, root)
         except SettingsError as exc:
             first, more = exc.problems[0], len(exc.problems) - 1
-            what = f"cannot work: {first.where}: {first.key} {first.what}" + (f"; and {more} more" if more else "")
-            yield index, what, first.works, False
+            what = f"cannot work: {first.sentence}" + (f"; and {more} more" if more else "")
+            yield Fault("release-page-wrong", key, what, first.works)
             continue
         whose = f"{listed.namespace}/{listed.name}"
         if whose in seen:
             what = f"is release {whose}, as entry {seen[whose] + 1} of the list is"
-            yield index, what, "each release once; another name or namespace on its page", False
+            yield Fault("duplicate-value", key, what, "each release once; another name or namespace on its page")
             continue
         seen[whose] = index
         for host in listed.hosts:
             if host in taken:
-                yield index, f"answers on {host}, as {taken[host]} does", "another host on one of the two pages", False
+                what = f"answers on {host}, as {taken[host]} does"
+                yield Fault("duplicate-host", key, what, "another host on one of the two pages")
             taken.setdefault(host, whose)
         own = sorted(own_images(listed, catalog))
         if own and not with_mirror:
-            yield index, f"runs {own[0]}, which nodes can only get from a mirror", NEEDS_MIRROR, False
+            what = f"runs {own[0]}, which nodes can only get from a mirror"
+            yield Fault("image-needs-mirror", key, what, NEEDS_MIRROR)
         if listed.alerts and not parts_on["monitoring"]:
-            yield index, "asks for alerts, which without monitoring are left out", "monitoring: true", True
+            what = "asks for alerts, which without monitoring are left out"
+            yield Fault("alerts-left-out", key, what, "monitoring: true", warning=True)
     if seen and not parts_on["istio"]:
-        yield None, "a release needs the mesh, which is off", "cluster_parts: {istio: true}", False
+        yield Fault("no-mesh", (LIST,), "a release needs the mesh, which is off", "cluster_parts: {istio: true}")

@@ -25,7 +25,7 @@ class RefusedError(SlipwayError):
     def __init__(self, refused: dict[str, tuple[int, str]]) -> None:
         self.refused = refused
         told = (f"{name}: the API server refuses it ({status}): {said}" for name, (status, said) in refused.items())
-        super().__init__("\n".join(told))
+        super().__init__("refused-by-api", "\n".join(told))
 
 
 class ReleaseClient(cluster.Cluster):
@@ -57,8 +57,9 @@ class ReleaseClient(cluster.Cluster):
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
         if strange:
             raise NoMeshError(
+                "no-mesh",
                 f"this cluster does not know {', '.join(strange)}: a release needs the mesh\n"
-                "  works: cluster_parts: {istio: true} in group_vars/all/cluster.yml, then `make up`"
+                "  works: cluster_parts: {istio: true} in group_vars/all/cluster.yml, then `make up`",
             )
         return Found(
             name=name,

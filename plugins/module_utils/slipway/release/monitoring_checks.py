@@ -28,7 +28,7 @@ def monitors_agree(shape: Shape) -> Iterator[Fault]:
         other = first.setdefault(name, service)
         if read[other] != how:
             what = f"makes ServiceMonitor {name} for {other} too, whose path, port or interval is another"
-            yield Fault(key, what, f"monitor: {name}-{service}")
+            yield Fault("monitor-differs", key, what, f"monitor: {name}-{service}")
 
 
 def _read(metrics: Metrics, service: Service) -> tuple[object, ...]:
@@ -46,7 +46,9 @@ def alerts_can_fire(shape: Shape) -> Iterator[Fault]:
     for name, alert in release.alerts.items():
         key: Key = ("alerts", name)
         if alert.service is not None and alert.service not in shape.services:
-            yield Fault((*key, "service"), "is no service", f"service: {near(alert.service, shape.services)}")
+            yield Fault(
+                "unknown-service", (*key, "service"), "is no service", f"service: {near(alert.service, shape.services)}"
+            )
             continue
         if alert.version is not None:
             yield from _alert_version(shape, key, alert)
@@ -54,20 +56,20 @@ def alerts_can_fire(shape: Shape) -> Iterator[Fault]:
             if alert.when is not None:
                 alerts.condition(alert.when)
             elif reason := alerts.unknown_series(str(alert.promql), exported, bool(scraped)):
-                yield Fault((*key, "promql"), reason, "when: errors > 5%")
+                yield Fault("unknown-series", (*key, "promql"), reason, "when: errors > 5%")
         except promql.PromqlError as exc:
-            yield Fault((*key, "promql"), f"is not PromQL: {exc}", f"promql: {_rate(shape)} > 5")
+            yield Fault("promql-syntax", (*key, "promql"), f"is not PromQL: {exc}", f"promql: {_rate(shape)} > 5")
         except ValueError as exc:
-            yield Fault((*key, "when"), str(exc), f"when: {alerts.example(str(alert.when))}")
+            yield Fault("alert-condition", (*key, "when"), str(exc), f"when: {alerts.example(str(alert.when))}")
     for dashboard, declared in release.dashboards.items():
         for index, panel in enumerate(declared.panels):
             try:
-                reason = alerts.unknown_series(panel.query, exported, bool(scraped))
+                error_id, reason = "unknown-series", alerts.unknown_series(panel.query, exported, bool(scraped))
             except promql.PromqlError as exc:
-                reason = f"is not PromQL: {exc}"
+                error_id, reason = "promql-syntax", f"is not PromQL: {exc}"
             if reason:
                 where = ("dashboards", dashboard, "panels", index, "query")
-                yield Fault(where, reason, f"query: {_rate(shape)}")
+                yield Fault(error_id, where, reason, f"query: {_rate(shape)}")
 
 
 def _rate(shape: Shape) -> str:
@@ -83,10 +85,10 @@ def _alert_version(shape: Shape, key: Key, alert: Any) -> Iterator[Fault]:
     if alert.service is None:
         having = [service for service, declared in shape.services.items() if alert.version in declared.versions]
         fix = f"service: {(having or list(shape.services))[0]}"
-        yield Fault((*key, "version"), "belongs to a service, and none is named", fix)
+        yield Fault("needs-key", (*key, "version"), "belongs to a service, and none is named", fix)
     elif alert.version not in shape.services[alert.service].versions:
         fix = f"version: {near(alert.version, shape.services[alert.service].versions)}"
-        yield Fault((*key, "version"), f"is no version of {alert.service}", fix)
+        yield Fault("unknown-version", (*key, "version"), f"is no version of {alert.service}", fix)
 
 
 def mail_can_go(shape: Shape) -> Iterator[Fault]:
@@ -95,10 +97,15 @@ def mail_can_go(shape: Shape) -> Iterator[Fault]:
     mail = release.mail
     if release.alertmanager and not mail:
         what = "would send nothing: there is no mail"
-        yield Fault(("alertmanager",), what, "mail: {to: team@example.org, server: smtp.example.org:587}")
+        yield Fault(
+            "needs-key",
+            ("alertmanager",),
+            what,
+            "mail: {to: team@example.org, server: smtp.example.org:587}",
+        )
     if mail and not release.alerts:
         what = "has nothing to tell: there are no alerts"
-        yield Fault(("mail",), what, "alerts: {Errors: errors > 5%}", warning=True)
+        yield Fault("needs-key", ("mail",), what, "alerts: {Errors: errors > 5%}", warning=True)
     if not mail:
         return
     if mail.password:
@@ -108,4 +115,6 @@ def mail_can_go(shape: Shape) -> Iterator[Fault]:
             yield from key_is_there(("mail", "password", "key"), mail.password.secret, mail.password.key, release)
     if (mail.user is None) != (mail.password is None):
         missing = "password" if mail.user else "user"
-        yield Fault(("mail", missing), "is missing: a server asks for both or none", works(("mail", missing)))
+        yield Fault(
+            "needs-key", ("mail", missing), "is missing: a server asks for both or none", works(("mail", missing))
+        )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..page.form import Map, setting
+from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable, Version
 from .values import LABEL, Duration, Mailboxes, Text, UrlPath
 
@@ -69,7 +69,7 @@ class Alert(Short):
     @model_validator(mode="after")
     def _one_rule(self) -> Alert:
         if (self.when is None) == (self.promql is None):
-            raise ValueError("must have either when or promql")
+            raise WrongError("needs-one-of", "must have either when or promql")
         return self
 
 
@@ -142,5 +142,5 @@ class Dashboard(Map):
     @model_validator(mode="after")
     def _something(self) -> Dashboard:
         if not self.shows and not self.panels:
-            raise ValueError("must have something to show: shows, panels, or both")
+            raise WrongError("needs-one-of", "must have something to show: shows, panels, or both")
         return self

@@ -132,16 +132,27 @@ def faults(naming: Naming) -> Iterator[Fault]:
     seen: dict[tuple[str, str], Key] = {}
     for kind, what, name, key in naming.all():
         if "{" in name or "}" in name:
-            yield Fault(key, f"has a placeholder that {what} does not have", f'{what}: "{PATTERNS[what]}"')
+            yield Fault(
+                "unknown-placeholder",
+                key,
+                f"has a placeholder that {what} does not have",
+                f'{what}: "{PATTERNS[what]}"',
+            )
         elif len(name) > LONGEST:
             shorter = f"a name that is {len(name) - LONGEST} letters shorter, or {what} in names"
-            yield Fault(key, f"makes {kind} {name}, and Kubernetes takes at most {LONGEST} letters", shorter)
+            yield Fault(
+                "name-too-long", key, f"makes {kind} {name}, and Kubernetes takes at most {LONGEST} letters", shorter
+            )
         elif not (_SERVICE if kind == "Service" else _ANY).fullmatch(name):
-            yield Fault(key, f"makes {kind} {name!r}, which is no name for one", f"{what}: {_repaired(name)}")
+            yield Fault(
+                "wrong-name", key, f"makes {kind} {name!r}, which is no name for one", f"{what}: {_repaired(name)}"
+            )
         elif (kind, name) in seen and kind != "ServiceMonitor":
             other = ".".join(map(str, seen[kind, name]))
             pattern = PATTERNS.get(what, name)
-            yield Fault(key, f"makes {kind} {name}, which {other} makes too", f'{what}: "{pattern}-2"')
+            yield Fault(
+                "duplicate-object", key, f"makes {kind} {name}, which {other} makes too", f'{what}: "{pattern}-2"'
+            )
         seen.setdefault((kind, name), key)
 
 

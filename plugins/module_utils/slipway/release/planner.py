@@ -94,7 +94,7 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
         selector=maker.selector,
         facts=facts.facts(maker.rules, maker.access, found),
         warnings=[
-            *(f"{problem.where}: {problem.key} {problem.what}" for problem in spec.warnings),
+            *(problem.sentence for problem in spec.warnings),
             *cluster_checks.warnings(maker),
         ],
         labels=maker.labels,

@@ -39,7 +39,7 @@ def faults(refused: Mapping[str, tuple[int, str]], places: Mapping[str, Key], sp
         if name in places:
             key = _key(name, said, places[name], spec)
             what = f"makes {name}, which the API server refuses ({status}): {' '.join(said.split())}"
-            found.append(Fault(key, what, _works(name, said, key, spec)))
+            found.append(Fault("refused-by-api", key, what, _works(name, said, key, spec)))
     return found
 
 

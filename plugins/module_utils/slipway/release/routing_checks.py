@@ -16,15 +16,23 @@ def routes_lead_somewhere(shape: Shape) -> Iterator[Fault]:
     for path, route in shape.release.routes.items():
         tidy = path.rstrip("/") or "/"
         if tidy in seen:
-            yield Fault(("routes", path), f"is the same path as {seen[tidy]}", f"one of the two: {tidy}: {route.to}")
+            yield Fault(
+                "duplicate-value",
+                ("routes", path),
+                f"is the same path as {seen[tidy]}",
+                f"one of the two: {tidy}: {route.to}",
+            )
         seen[tidy] = path
         if route.to not in shape.services:
             what = "is no service of this release"
-            yield Fault(("routes", path, "to"), what, f"{path}: {near(route.to, shape.services)}")
+            yield Fault("unknown-service", ("routes", path, "to"), what, f"{path}: {near(route.to, shape.services)}")
         elif route.version and route.version not in shape.users(route.to):
             shadow = route.version in shape.shadows(route.to)
+            error_id = "shadow-gets-no-users" if shadow else "unknown-version"
             what = f"is {'a shadow of' if shadow else 'no version of'} {route.to}"
-            yield Fault(("routes", path, "version"), what, f"version: {near(route.version, shape.users(route.to))}")
+            yield Fault(
+                error_id, ("routes", path, "version"), what, f"version: {near(route.version, shape.users(route.to))}"
+            )
 
 
 def sticky_can_tell(shape: Shape) -> Iterator[Fault]:
@@ -32,11 +40,16 @@ def sticky_can_tell(shape: Shape) -> Iterator[Fault]:
     sticky = shape.release.sticky
     yield from _values_fit(shape, ("sticky",), sticky.values, sticky.values.get, "cookie")
     if sticky.set_by == "app" and sticky.by == "cookie" and sticky.cookie is None:
-        yield Fault(("sticky", "cookie"), "is missing: what does the app call it?", "cookie: canary-user")
+        yield Fault(
+            "needs-key",
+            ("sticky", "cookie"),
+            "is missing: what does the app call it?",
+            "cookie: canary-user",
+        )
     other = shape.release.override.cookie
     if other and sticky.by == "cookie" and other.name == shape.cookie:
         what = "is the cookie of sticky too, so old clients would stay with versions that are withdrawn"
-        yield Fault(("override", "cookie"), what, f"cookie: {shape.release.name}-use")
+        yield Fault("duplicate-value", ("override", "cookie"), what, f"cookie: {shape.release.name}-use")
 
 
 def overrides_can_tell(shape: Shape) -> Iterator[Fault]:
@@ -46,7 +59,7 @@ def overrides_can_tell(shape: Shape) -> Iterator[Fault]:
     for host, version in override.hosts.items():
         if version not in known:
             what = "is no version that answers users"
-            yield Fault(("override", "hosts", host), what, f"{host}: {near(version, known)}")
+            yield Fault("unknown-version", ("override", "hosts", host), what, f"{host}: {near(version, known)}")
     for name, choice in (("header", override.header), ("cookie", override.cookie)):
         if choice:
             yield from _values_fit(shape, ("override", name), choice.values, choice.values.get, name)
@@ -59,13 +72,18 @@ def _values_fit(
     for version in values:
         if version not in known:
             fix = f"{near(version, known)}: {flow(values[version])}"
-            yield Fault((*key, "values", version), "is no version that answers users", fix)
+            yield Fault("unknown-version", (*key, "values", version), "is no version that answers users", fix)
     seen: dict[str, str] = {}
     for version in shape.versions:
         text = value(version, version)
         if text in seen:
             where: Key = (*key, "values", version) if version in values else (*key, "values")
-            yield Fault(where, f"{text!r} is the {what}'s value for {seen[text]} too", f"{version}: {version}")
+            yield Fault(
+                "duplicate-value",
+                where,
+                f"{text!r} is the {what}'s value for {seen[text]} too",
+                f"{version}: {version}",
+            )
         seen[text] = version
 
 
@@ -79,9 +97,16 @@ def hosts_are_apart(shape: Shape) -> Iterator[Fault]:
     for key, host in every:
         if "." not in host:
             hosts = [each if "." in each else f"{each}.local" for each in release.hosts]
-            yield Fault(key, "is a host without a dot, which no client resolves", works(("hosts",), hosts))
+            yield Fault(
+                "host-without-dot", key, "is a host without a dot, which no client resolves", works(("hosts",), hosts)
+            )
         elif host in seen:
-            yield Fault(key, f"is {host}, which stands at {seen[host]} too", f"one of the two, or another-{host}")
+            yield Fault(
+                "duplicate-host",
+                key,
+                f"is {host}, which stands at {seen[host]} too",
+                f"one of the two, or another-{host}",
+            )
         seen[host] = ".".join(map(str, key))
 
 
@@ -92,7 +117,12 @@ def hash_is_one(shape: Shape) -> Iterator[Fault]:
     for service in shape.entries:
         if shape.minds(service) and shape.services[service].load_balancing:
             what = "says how pods share requests, but sticky already hashes them, and a service has one way"
-            yield Fault(("services", service, "load_balancing"), what, "no load_balancing here, or sticky: cookie")
+            yield Fault(
+                "keys-contradict",
+                ("services", service, "load_balancing"),
+                what,
+                "no load_balancing here, or sticky: cookie",
+            )
 
 
 def gateway_is_one(shape: Shape) -> Iterator[Fault]:
@@ -101,10 +131,17 @@ def gateway_is_one(shape: Shape) -> Iterator[Fault]:
     for index, port in enumerate(gateway.ports):
         if port in gateway.ports[:index]:
             ports = list(dict.fromkeys(gateway.ports))
-            yield Fault(("gateway", "ports", index), "is named twice", works(("gateway", "ports"), ports))
+            yield Fault(
+                "duplicate-value", ("gateway", "ports", index), "is named twice", works(("gateway", "ports"), ports)
+            )
         elif port == 443:
             rest = [other for other in gateway.ports if other != 443] or [80]
-            yield Fault(("gateway", "ports", index), "is the port for https", f"ports: {flow(rest)}, and tls: {{}}")
+            yield Fault(
+                "port-for-tls",
+                ("gateway", "ports", index),
+                "is the port for https",
+                f"ports: {flow(rest)}, and tls: {{}}",
+            )
     if gateway.tls and gateway.tls.redirect and gateway.use:
         what = "belongs to the Gateway that is used, which is not this release's"
-        yield Fault(("gateway", "tls"), what, "no tls, or no use")
+        yield Fault("keys-contradict", ("gateway", "tls"), what, "no tls, or no use")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..page.form import Map, setting
+from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Short, Version
 from .values import LABEL, CookieName, CookieValue, Duration, HeaderName, HeaderValue, Host, Rate, Text, UrlPath
 
@@ -115,9 +115,9 @@ class HashKey(Map):
     @model_validator(mode="after")
     def _one_key(self) -> HashKey:
         if sum((self.header is not None, self.cookie is not None, self.address)) != 1:
-            raise ValueError("must have one of header, cookie and address")
+            raise WrongError("needs-one-of", "must have one of header, cookie and address")
         if self.ttl and not self.cookie:
-            raise ValueError("has a ttl, which only a cookie can have")
+            raise WrongError("keys-contradict", "has a ttl, which only a cookie can have")
         return self
 
 
@@ -153,9 +153,11 @@ class Sticky(Short):
     @model_validator(mode="after")
     def _fits(self) -> Sticky:
         if (self.by == "hash") != (self.hash is not None):
-            raise ValueError("must have a hash with by: hash, and only then")
+            raise WrongError("keys-contradict", "must have a hash with by: hash, and only then")
         if self.hash and self.hash.ttl:
-            raise ValueError("must not have a ttl: a version is picked before the mesh could set a cookie")
+            raise WrongError(
+                "keys-contradict", "must not have a ttl: a version is picked before the mesh could set a cookie"
+            )
         return self
 
 

@@ -83,11 +83,16 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
 def _foreign(overrides: Mapping[str, Any]) -> Iterable[Fault]:
     for name in overrides:
         if name not in OVERRIDES:
-            yield Fault((name,), "cannot be set by -e", f"one of {', '.join(f'release_{key}' for key in OVERRIDES)}")
+            yield Fault(
+                "override-unknown",
+                (name,),
+                "cannot be set by -e",
+                f"one of {', '.join(f'release_{key}' for key in OVERRIDES)}",
+            )
 
 
 def _secrets(page: Page) -> Iterable[Fault]:
     for key, text in texts(page.values, ()):
         if holds_a_secret(text):
             fix = "secrets: {api-token: {keys: {TOKEN: {environment: API_TOKEN}}}}"
-            yield Fault(key, "a secret does not belong on the page, which is committed", fix)
+            yield Fault("secret-on-page", key, "a secret does not belong on the page, which is committed", fix)

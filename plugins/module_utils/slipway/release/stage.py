@@ -110,10 +110,11 @@ class Rollout:
         try:
             rollout.wait(self.cluster, wanted, self.timeout)
         except NotRolledOutError as exc:
-            works = "".join(f"\n    would work: {hint}" for hint in hints(exc.message, self.namespace))
+            works = "".join(f"\n    would work: {hint}" for hint in hints(exc.text, self.namespace))
             raise SlipwayError(
-                f"{exc.message}{works}\nThe routes are as they were: what served before serves on.\n"
-                f"look at: kubectl --namespace {self.namespace} get pods,events"
+                exc.id,
+                f"{exc.text}{works}\nThe routes are as they were: what served before serves on.\n"
+                f"look at: kubectl --namespace {self.namespace} get pods,events",
             ) from exc
 
     def settled(self) -> None:

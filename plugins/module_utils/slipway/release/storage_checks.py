@@ -26,16 +26,22 @@ def storage_is_known(shape: Shape) -> Iterator[Fault]:
                 yield from key_is_there((*key, "env", name, "key"), value.secret, value.key, release)
             if value.value is not None and names_a_secret(name):
                 fix = f"{name}: {{secret: {_first(release.secrets, 'api-token')}, key: {name}}}"
-                yield Fault((*key, "env", name), "looks like a secret, and this page is committed", fix, warning=True)
+                yield Fault(
+                    "secret-in-env",
+                    (*key, "env", name),
+                    "looks like a secret, and this page is committed",
+                    fix,
+                    warning=True,
+                )
         for name in workload.config:
             if name in workload.env:
-                yield Fault((*key, "config", name), "is in env too", "one of the two")
+                yield Fault("keys-contradict", (*key, "config", name), "is in env too", "one of the two")
         for name, folder in workload.mounts.items():
             if name not in release.volumes and name not in release.secrets:
                 known = [*release.volumes, *release.secrets]
                 what = "is neither an entry of volumes nor of secrets"
                 fix = f"{near(name, known)}: {folder}" if known else f"volumes: {{{name}: {{size: 1Gi}}}}"
-                yield Fault((*key, "mounts", name), what, fix)
+                yield Fault("unknown-mount", (*key, "mounts", name), what, fix)
 
 
 def folders_are_apart(shape: Shape) -> Iterator[Fault]:
@@ -46,13 +52,18 @@ def folders_are_apart(shape: Shape) -> Iterator[Fault]:
             config = own.config_mount or declared.config_mount
             if config and not (declared.config or own.config):
                 key: Key = ("services", service, *(("versions", version) if own.config_mount else ()), "config_mount")
-                yield Fault(key, "has no config to show there", "config: {LOG_LEVEL: debug}")
+                yield Fault("needs-key", key, "has no config to show there", "config: {LOG_LEVEL: debug}")
             folders = [*mounts.items(), *([("config", config)] if config else [])]
             for index, (name, folder) in enumerate(folders):
                 for other, taken in folders[:index]:
                     if folder == taken:
                         at: Key = ("services", service, "versions", version)
-                        yield Fault(at, f"mounts {name} at {folder}, where {other} is", f"{name}: {folder}/{name}")
+                        yield Fault(
+                            "duplicate-value",
+                            at,
+                            f"mounts {name} at {folder}, where {other} is",
+                            f"{name}: {folder}/{name}",
+                        )
 
 
 def secrets_are_used(shape: Shape) -> Iterator[Fault]:
@@ -66,7 +77,9 @@ def secrets_are_used(shape: Shape) -> Iterator[Fault]:
     for section, known in (("secrets", release.secrets), ("volumes", release.volumes)):
         for name in known:
             if name not in used:
-                yield Fault((section, name), "is used by nobody", f"mounts: {{{name}: /{name}}}", warning=True)
+                yield Fault(
+                    "unused-entry", (section, name), "is used by nobody", f"mounts: {{{name}: /{name}}}", warning=True
+                )
 
 
 def _first(known: Iterable[str], otherwise: str) -> str:
@@ -78,11 +91,11 @@ def no_secret(key: Key, name: str | None, release: Release) -> Fault:
     fix = f"secrets: {{{name}: {{existing: true}}}}"
     if release.secrets:
         fix = f"{near(str(name), release.secrets)}, or {fix}"
-    return Fault(key, "is no entry of secrets", fix)
+    return Fault("unknown-secret", key, "is no entry of secrets", fix)
 
 
 def key_is_there(key: Key, secret: str | None, wanted: str | None, release: Release) -> Iterator[Fault]:
     """Refuse a key that an entry of secrets does not have."""
     declared = release.secrets[str(secret)]
     if not declared.existing and wanted not in declared.keys:
-        yield Fault(key, f"is no key of {secret}", f"key: {near(str(wanted), declared.keys)}")
+        yield Fault("unknown-secret", key, f"is no key of {secret}", f"key: {near(str(wanted), declared.keys)}")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from ..page.form import Map, setting
+from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Variable
 from .values import Folder, Memory
 
@@ -25,9 +25,9 @@ class Source(Map):
     @model_validator(mode="after")
     def _somewhere(self) -> Source:
         if self.environment and self.variable:
-            raise ValueError("must have one of environment and variable")
+            raise WrongError("needs-one-of", "must have one of environment and variable")
         if not (self.environment or self.variable or self.random):
-            raise ValueError("must have environment, variable or random: true")
+            raise WrongError("needs-one-of", "must have environment, variable or random: true")
         return self
 
 
@@ -45,7 +45,7 @@ class Secret(Map):
     @model_validator(mode="after")
     def _one_origin(self) -> Secret:
         if self.existing == bool(self.keys):
-            raise ValueError("must have either keys or existing: true")
+            raise WrongError("needs-one-of", "must have either keys or existing: true")
         return self
 
 
@@ -72,5 +72,5 @@ class Volume(Map):
     @model_validator(mode="after")
     def _one_kind(self) -> Volume:
         if sum(item is not None for item in (self.size, self.host_path, self.temporary)) != 1:
-            raise ValueError("must have one of size, host_path and temporary")
+            raise WrongError("needs-one-of", "must have one of size, host_path and temporary")
         return self

@@ -298,20 +298,31 @@ class _Transition(Between):
             of_class = before.get("storageClassName", "")
             if spec.get("storageClassName", of_class) != of_class:
                 what = f"is {of_class} on the cluster, and a claim keeps its StorageClass"
-                yield Fault((*key, "storage_class"), what, f"storage_class: {of_class}, or a volume of another name")
+                yield Fault(
+                    "claim-changed",
+                    (*key, "storage_class"),
+                    what,
+                    f"storage_class: {of_class}, or a volume of another name",
+                )
             if spec["accessModes"] != before["accessModes"]:
                 what = f"is {', '.join(before['accessModes'])} on the cluster, and a claim keeps it"
-                yield Fault((*key, "access"), what, f"access: {before['accessModes'][0]}, or a volume of another name")
+                yield Fault(
+                    "claim-changed",
+                    (*key, "access"),
+                    what,
+                    f"access: {before['accessModes'][0]}, or a volume of another name",
+                )
             size, had = (one["resources"]["requests"]["storage"] for one in (spec, before))
             if amount(str(size)) < amount(str(had)):
                 what = f"is smaller than the {had} on the cluster, and no claim shrinks"
-                yield Fault((*key, "size"), what, f"size: {had}, or a volume of another name")
+                yield Fault("claim-changed", (*key, "size"), what, f"size: {had}, or a volume of another name")
 
     def labels_refused(self) -> Iterator[Fault]:
         """Find labels that change hands between pods that do not say which version they are."""
         for service in self.services:
             if self.moved(service) and self.unmarked(service):
                 yield Fault(
+                    "labels-moved",
                     ("version_labels",),
                     f"moves labels of {service} between pods that an older Slipway made, which cannot be told apart",
                     "first release this page with the labels as they were, then with these",

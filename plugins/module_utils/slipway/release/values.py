@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from ..page.form import WrongError
 from ..page.read import Respelt
 from ..page.repairs import plain_part
 
@@ -36,7 +37,7 @@ LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 def _duration(text: str) -> str:
     if not _DURATION.fullmatch(text) or milliseconds(text) < 1:
-        raise ValueError("must be a length of time with its unit: ms, s, m, h or d")
+        raise WrongError("not-a-duration", "must be a length of time with its unit: ms, s, m, h or d")
     return text
 
 
@@ -70,7 +71,7 @@ def rate(text: str) -> tuple[int, int]:
     """Read ``10/minute`` as how many in how many seconds."""
     match = _RATE.fullmatch(text)
     if match is None or not int(match[1]):
-        raise ValueError("must be a number per second, minute, hour or day")
+        raise WrongError("not-a-rate", "must be a number per second, minute, hour or day")
     return int(match[1]), _SECONDS[match[2]]
 
 
@@ -98,14 +99,14 @@ def bucket(text: str, burst: int | None = None) -> dict[str, Any]:
 def _percent(value: Any) -> Any:
     if isinstance(value, str):
         if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?%", value):
-            raise ValueError("must be a share of 0% to 100%")
+            raise WrongError("not-a-share", "must be a share of 0% to 100%")
         return float(value[:-1])
     return value
 
 
 def _whole_percent(value: float) -> float:
     if value != int(value):
-        raise ValueError("must be a whole share of 1% to 100%")
+        raise WrongError("not-a-share", "must be a whole share of 1% to 100%")
     return value
 
 
@@ -121,10 +122,10 @@ def _to_text(value: Any) -> Any:
 def _cpu(text: str) -> str:
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] not in (None, "m"):
-        raise ValueError("must be a number of CPUs, or of thousandths of one with m")
+        raise WrongError("not-an-amount", "must be a number of CPUs, or of thousandths of one with m")
     thousandths = Decimal(match[1]) * (1 if match[2] else 1000)
     if thousandths != int(thousandths) or thousandths < 1:
-        raise ValueError("must be at least 1m, and whole thousandths of a CPU")
+        raise WrongError("not-an-amount", "must be at least 1m, and whole thousandths of a CPU")
     return f"{int(thousandths) // 1000}" if thousandths % 1000 == 0 else f"{int(thousandths)}m"
 
 
@@ -132,11 +133,11 @@ def _memory(text: str) -> str:
     """Bring a size into the form that the API server gives it, so that applying it again changes nothing."""
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] == "m":
-        raise ValueError("must be a size in bytes, with Ki, Mi, Gi or Ti")
+        raise WrongError("not-an-amount", "must be a size in bytes, with Ki, Mi, Gi or Ti")
     units = _BINARY if match[2] in _BINARY else _DECIMAL
     size = Decimal(match[1]) * (units[match[2]] if match[2] else 1)
     if size != int(size) or size < 1:
-        raise ValueError("must be whole bytes, and more than none")
+        raise WrongError("not-an-amount", "must be whole bytes, and more than none")
     unit = next((unit for unit, factor in reversed(units.items()) if match[2] and int(size) % factor == 0), "")
     return f"{int(size) // units.get(unit, 1)}{unit}"
 
@@ -150,21 +151,12 @@ def amount(text: str) -> Decimal:
     return Decimal(match[1]) * (units[match[2]] if match[2] else 1)
 
 
-class _UnquotedError(ValueError):
-    """A text that YAML takes for something else; ``works`` is the text, where it is known."""
-
-    def __init__(self, text: str = "") -> None:
-        super().__init__("must be a text, in quotes")
-        if text:
-            self.works = text
-
-
 def _written_text(value: Any) -> Any:
     """Take a whole number for the text it is written as; ``yes``, ``1.10`` and ``0755`` would become another text."""
-    if isinstance(value, Respelt):
-        raise _UnquotedError(value.text)
-    if isinstance(value, (bool, float)):
-        raise _UnquotedError
+    if isinstance(value, (Respelt, bool, float)):
+        # Of the others the text that they were written as is not known.
+        written = value.text if isinstance(value, Respelt) else None
+        raise WrongError("needs-quotes", "must be a text, in quotes", written)
     return str(value) if isinstance(value, int) else value
 
 
@@ -185,7 +177,7 @@ def is_cookie_value(text: str) -> bool:
 
 def _header(text: str) -> str:
     if not is_token(text) or text.startswith(":") or text.lower() in ("host", "cookie", "set-cookie", "content-length"):
-        raise ValueError("must be the name of a request header of its own: letters, digits and hyphens")
+        raise WrongError("not-a-header", "must be the name of a request header of its own: letters, digits and hyphens")
     return text.lower()
 
 
@@ -195,43 +187,43 @@ _EXPRESSION = re.compile(
 )
 
 
-class _ExpressionError(ValueError):
-    """A regular expression where texts are compared; ``works`` is a text that it finds."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__("looks like a regular expression, and is compared as text: letter by letter, the whole value")
-        self.works = plain_part(text) or "B"
-
-
 def _no_expression(text: str) -> str:
     if _EXPRESSION.search(text):
-        raise _ExpressionError(text)
+        what = "looks like a regular expression, and is compared as text: letter by letter, the whole value"
+        raise WrongError("regular-expression", what, plain_part(text) or "B")
     return text
 
 
 def _header_value(text: str) -> str:
     _no_expression(text)
     if not re.fullmatch(r"[!-~]([ -~]{0,198}[!-~])?", text):
-        raise ValueError("must be a value that a header can have: printable letters, no space at its ends")
+        raise WrongError(
+            "not-a-header", "must be a value that a header can have: printable letters, no space at its ends"
+        )
     return text
 
 
 def _cookie(text: str) -> str:
     if not is_token(text):
-        raise ValueError("must be the name of a cookie: letters, digits, hyphens and underscores, no space, = or ;")
+        raise WrongError(
+            "not-a-cookie",
+            "must be the name of a cookie: letters, digits, hyphens and underscores, no space, = or ;",
+        )
     return text
 
 
 def _cookie_value(text: str) -> str:
     _no_expression(text)
     if not is_cookie_value(text):
-        raise ValueError('must be the value of a cookie: no space, comma, semicolon or "')
+        raise WrongError("not-a-cookie", 'must be the value of a cookie: no space, comma, semicolon or "')
     return text
 
 
 def _image(text: str) -> str:
     if not _IMAGE.fullmatch(text):
-        raise ValueError("must be an image: name:tag in lower-case letters, with its registry before it")
+        raise WrongError(
+            "not-an-image", "must be an image: name:tag in lower-case letters, with its registry before it"
+        )
     return text
 
 
@@ -244,29 +236,22 @@ def repository(image: str) -> str:
 
 def _host(text: str) -> str:
     if len(text) > 253 or not re.fullmatch(rf"{LABEL}(\.{LABEL})*", text):
-        raise ValueError("must be a host name in lower case, without port or path")
+        raise WrongError("not-a-host-name", "must be a host name in lower case, without port or path")
     return text
-
-
-class _AllBelowError(ValueError):
-    """A path with a wildcard; ``works`` is the one without."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__("must be a path without wildcards (a route is for what is below its path, too)")
-        self.works = re.split(r"/?(\(|\[|\.?[*+])", text.strip("^$"))[0] or "/"
 
 
 def _path(text: str) -> str:
     if re.search(r"\*$|\.[*+]|^\^|\$$", text):
-        raise _AllBelowError(text)
+        what = "must be a path without wildcards (a route is for what is below its path, too)"
+        raise WrongError("not-a-path", what, re.split(r"/?(\(|\[|\.?[*+])", text.strip("^$"))[0] or "/")
     if not re.fullmatch(r"/|(/[\w.~!$&'()*+,;=:@%-]+)+/?", text):
-        raise ValueError("must be a path that starts with / and has no space, ? or #")
+        raise WrongError("not-a-path", "must be a path that starts with / and has no space, ? or #")
     return text
 
 
 def _folder(text: str) -> str:
     if not re.fullmatch(r"(/[\w.@+-]+)+", text) or "/../" in f"{text}/":
-        raise ValueError("must be the absolute path of a folder")
+        raise WrongError("not-a-path", "must be the absolute path of a folder")
     return text
 
 

@@ -15,7 +15,12 @@ def versions_answer(shape: Shape) -> Iterator[Fault]:
         if not shape.users(service):
             version = next(iter(declared.versions))
             key = ("services", service, "versions", version, "shadow")
-            yield Fault(key, f"leaves {service} without a version that answers users", "a version without shadow")
+            yield Fault(
+                "no-version-for-users",
+                key,
+                f"leaves {service} without a version that answers users",
+                "a version without shadow",
+            )
 
 
 def weights_fit(shape: Shape) -> Iterator[Fault]:
@@ -23,14 +28,15 @@ def weights_fit(shape: Shape) -> Iterator[Fault]:
     weights = shape.release.weights
     total = sum(weights.values())
     if weights and total != 100:
-        yield Fault(("weights",), f"sum to {total}, not to 100", works(("weights",), _repaired(weights)))
+        yield Fault("weights-sum", ("weights",), f"sum to {total}, not to 100", works(("weights",), _repaired(weights)))
     used = [version for service in shape.services for version in shape.users(service)]
     for version in weights:
         if version not in used:
             shadow = any(version in shape.shadows(service) for service in shape.services)
+            error_id = "shadow-gets-no-users" if shadow else "unknown-version"
             what = "is a shadow, which gets no user traffic" if shadow else "is a version that no service has"
             known = list(dict.fromkeys(used)) or ["v1"]
-            yield Fault(("weights", version), what, works(("weights",), _shared(known)))
+            yield Fault(error_id, ("weights", version), what, works(("weights",), _shared(known)))
 
 
 def _repaired(weights: Mapping[str, int]) -> dict[str, int]:
@@ -55,13 +61,13 @@ def versions_have_weights(shape: Shape) -> Iterator[Fault]:
             continue
         if not weights:
             what = f"is missing: {service} has {', '.join(users)}, and nobody says who gets which"
-            yield Fault(("weights",), what, works(("weights",), _shared(users)))
+            yield Fault("weights-missing", ("weights",), what, works(("weights",), _shared(users)))
             return
         for version in users:
             if version not in weights:
                 what = f"has no weight, so nobody would ever reach it; versions with weights: {', '.join(weights)}"
                 key = ("services", service, "versions", version)
-                yield Fault(key, what, works(("weights",), {**weights, version: 0}))
+                yield Fault("version-without-weight", key, what, works(("weights",), {**weights, version: 0}))
         for version in weights:
             if version not in users and len(weights) > 1:
                 what = (
@@ -69,7 +75,7 @@ def versions_have_weights(shape: Shape) -> Iterator[Fault]:
                     f"weights ({', '.join(weights)}), else requests of {version} have nowhere to go"
                 )
                 fix = f"{version}: {{image: …}} here, or one version alone, which then serves all"
-                yield Fault(("services", service, "versions"), what, fix)
+                yield Fault("version-missing-in-hop", ("services", service, "versions"), what, fix)
 
 
 def labels_differ(shape: Shape) -> Iterator[Fault]:
@@ -78,7 +84,12 @@ def labels_differ(shape: Shape) -> Iterator[Fault]:
     for version in shape.release.version_labels:
         if version not in known:
             what = "is a version that no service has"
-            yield Fault(("version_labels", version), what, f"{near(version, sorted(known))}: {shape.label(version)}")
+            yield Fault(
+                "unknown-version",
+                ("version_labels", version),
+                what,
+                f"{near(version, sorted(known))}: {shape.label(version)}",
+            )
     for service, declared in shape.services.items():
         seen: dict[str, str] = {}
         for version in declared.versions:
@@ -86,7 +97,10 @@ def labels_differ(shape: Shape) -> Iterator[Fault]:
             if label in seen:
                 what = f"has the label {label}, which {seen[label]} of this service has too"
                 yield Fault(
-                    ("services", service, "versions", version), what, f"version_labels: {{{version}: {version}}}"
+                    "duplicate-value",
+                    ("services", service, "versions", version),
+                    what,
+                    f"version_labels: {{{version}: {version}}}",
                 )
             seen[label] = version
 
@@ -100,7 +114,13 @@ def carriers_forward(shape: Shape) -> Iterator[Fault]:
             f"has one version and calls {', '.join(behind)}, whose version follows: its program has to forward the "
             f"header {header}, else they answer with {shape.default(behind[0])}"
         )
-        yield Fault(("services", service), what, f"a version each of {', '.join(shape.versions)} here", warning=True)
+        yield Fault(
+            "header-not-forwarded",
+            ("services", service),
+            what,
+            f"a version each of {', '.join(shape.versions)} here",
+            warning=True,
+        )
 
 
 def shadows_have_someone(shape: Shape) -> Iterator[Fault]:
@@ -111,4 +131,4 @@ def shadows_have_someone(shape: Shape) -> Iterator[Fault]:
             if alone:
                 what = f"is a shadow that calls {', '.join(alone)}, which has no {version}: those calls are refused"
                 fix = f"a version {version} of {alone[0]} with shadow: 0"
-                yield Fault(("services", service, "versions", version), what, fix, warning=True)
+                yield Fault("shadow-call-refused", ("services", service, "versions", version), what, fix, warning=True)

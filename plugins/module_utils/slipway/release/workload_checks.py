@@ -30,11 +30,16 @@ def images_are_there(shape: Shape) -> Iterator[Fault]:
             image = own.image or declared.image
             key: Key = ("services", service, "versions", version)
             if image is None:
-                yield Fault(key, "has no image, and its service has none either", f"image: example.org/{service}:1.0")
+                yield Fault(
+                    "no-image",
+                    key,
+                    "has no image, and its service has none either",
+                    f"image: example.org/{service}:1.0",
+                )
             elif "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest")):
                 at: Key = (*key, "image") if own.image else ("services", service, "image")
                 what = f"{image} is not one image for all time, so nodes may run different ones"
-                yield Fault(at, what, f"image: {image.removesuffix(':latest')}:1.0", warning=True)
+                yield Fault("image-may-change", at, what, f"image: {image.removesuffix(':latest')}:1.0", warning=True)
 
 
 def pods_add_up(shape: Shape) -> Iterator[Fault]:
@@ -46,15 +51,22 @@ def pods_add_up(shape: Shape) -> Iterator[Fault]:
             stays = own.min_available or declared.min_available
             pods = own.replicas if own.replicas is not None else declared.replicas
             if scaling and pods is not None:
-                yield Fault(key, "has replicas and autoscaling, and both would set the number", "one of the two")
+                yield Fault(
+                    "keys-contradict",
+                    key,
+                    "has replicas and autoscaling, and both would set the number",
+                    "one of the two",
+                )
             if scaling and scaling.min > scaling.max:
                 what = f"scales from {scaling.min} to {scaling.max}, which is fewer"
-                yield Fault(key, what, f"autoscaling: {{min: {scaling.max}, max: {scaling.min}}}")
+                yield Fault(
+                    "autoscaling-backwards", key, what, f"autoscaling: {{min: {scaling.max}, max: {scaling.min}}}"
+                )
             least = least_pods(declared, version)
             if stays and stays >= least:
                 what = f"keeps {stays} of {least} pods, so a node with one of them could never be drained"
                 fix = f"min_available: {least - 1}" if least > 1 else f"replicas: {stays + 1}"
-                yield Fault(key, what, fix)
+                yield Fault("cannot-drain", key, what, fix)
 
 
 def weights_have_pods(shape: Shape) -> Iterator[Fault]:
@@ -66,7 +78,7 @@ def weights_have_pods(shape: Shape) -> Iterator[Fault]:
                 own = declared.versions[version].replicas is not None
                 key: Key = ("services", service, *(("versions", version) if own else ()))
                 what = f"leaves {version} without pods, and its {weight}% of the clients would be answered 503"
-                yield Fault((*key, "replicas"), what, f"replicas: 1, or {version}: 0 in weights")
+                yield Fault("weight-without-pods", (*key, "replicas"), what, f"replicas: 1, or {version}: 0 in weights")
 
 
 def limits_are_above(shape: Shape) -> Iterator[Fault]:
@@ -77,7 +89,7 @@ def limits_are_above(shape: Shape) -> Iterator[Fault]:
             asked, most = getattr(given, name), getattr(given, f"{name}_limit")
             if most is not None and name in given.model_fields_set and amount(asked) > amount(most):
                 what = f"is more than {name}_limit {most}, and no pod may ask for more than it may use"
-                yield Fault((*key, "resources", name), what, f"{name}: {most}")
+                yield Fault("request-above-limit", (*key, "resources", name), what, f"{name}: {most}")
 
 
 def ports_are_free(shape: Shape) -> Iterator[Fault]:
@@ -89,8 +101,8 @@ def ports_are_free(shape: Shape) -> Iterator[Fault]:
         for name, port in ports:
             if port in _PROXY_PORTS:
                 what = "is a port of the mesh's own proxy in every pod"
-                yield Fault(("services", service, name), what, "port: 8080")
+                yield Fault("port-taken", ("services", service, name), what, "port: 8080")
         beside = declared.metrics.port if declared.metrics else None
         if beside not in (None, declared.port) and beside == declared.service_port:
             what = "is the port of metrics too, and a Service has each port once"
-            yield Fault(("services", service, "service_port"), what, f"service_port: {declared.port}")
+            yield Fault("port-taken", ("services", service, "service_port"), what, f"service_port: {declared.port}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from ..page.form import Map, setting
+from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable
 from .name_keys import Names
 from .values import Cpu, Duration, Folder, Image, Memory, Percent, Text, Texts, UrlPath, WholePercent
@@ -86,7 +86,7 @@ class EnvValue(Short):
     def _one_source(self) -> EnvValue:
         given = [item is not None for item in (self.value, self.secret, self.field)]
         if sum(given) != 1 or (self.key is None) != (self.secret is None):
-            raise ValueError("must have a value, or a secret with its key, or a field: one of them")
+            raise WrongError("needs-one-of", "must have a value, or a secret with its key, or a field: one of them")
         return self
 
 

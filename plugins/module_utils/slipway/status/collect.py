@@ -52,7 +52,7 @@ def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = N
     try:
         facts.version = api.get("/version")["gitVersion"]
     except UnansweredError as exc:
-        raise SlipwayError(f"{exc}; are the machines up? `make up` brings them up") from exc
+        raise SlipwayError(exc.id, f"{exc.text}; are the machines up? `make up` brings them up") from exc
     questions: dict[str, Callable[[], None]] = {
         "nodes": lambda: setattr(facts, "nodes", api.items("/api/v1/nodes")),
         "pods": lambda: setattr(facts, "pods", api.items("/api/v1/pods")),
@@ -72,7 +72,7 @@ def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = N
             try:
                 answer.result()
             except UnansweredError as exc:
-                facts.missing[name] = str(exc)
+                facts.missing[name] = exc.text
     return facts
 
 

@@ -256,10 +256,14 @@ def dot(drawn: Graph, title: str) -> str:
 def svg(text: str) -> bytes:
     """What Graphviz makes of it. Raises SlipwayError."""
     if not shutil.which("dot"):
-        raise SlipwayError("Graphviz is missing on this machine; `sudo apt-get install graphviz` installs it")
+        raise SlipwayError(
+            "program-missing", "Graphviz is missing on this machine; `sudo apt-get install graphviz` installs it"
+        )
     done = subprocess.run(["dot", "-Tsvg"], input=text.encode(), capture_output=True, check=False)
     if done.returncode:
-        raise SlipwayError(f"Graphviz could not draw it: {done.stderr.decode(errors='replace').strip()}")
+        raise SlipwayError(
+            "program-failed", f"Graphviz could not draw it: {done.stderr.decode(errors='replace').strip()}"
+        )
     return done.stdout
 
 
@@ -271,7 +275,7 @@ def objects(api: Any, namespace: str) -> list[Object]:
         api.get(f"/api/v1/namespaces/{namespace}")
         return [thing for kind, version in VERSIONS.items() for thing in api.listed(version, kind, namespace)]
     except UnansweredError as exc:
-        raise SlipwayError(f"{exc}; `kubectl get namespaces` lists what there is") from exc
+        raise SlipwayError(exc.id, f"{exc.text}; `kubectl get namespaces` lists what there is") from exc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

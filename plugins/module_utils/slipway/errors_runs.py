@@ -1,0 +1,66 @@
+"""The ids of what goes wrong in a run, off the pages: what each means, and what to do."""
+
+from __future__ import annotations
+
+ARTIFACTS = {
+    "wrong-archive": "An archive is not what it should be, or lacks what is wanted; make it with `docker save`.",
+    "not-in-catalog": "The catalog has no such part or suite; take one of those that are named.",
+    "not-on-server": "The server has no such file; check the version in `artifacts/catalog.yml`.",
+    "download-failed": "Files, packages or an image could not be had; check the address, the network and the proxy.",
+    "checksum-differs": "A file or an image has another checksum than is known; find out why before you trust it.",
+    "no-checksum": "Nobody knows the checksum of a file; write it into `artifacts/lock.yml`, or accept it once.",
+    "keyring-missing": "The keys that sign packages are not here; install the package that is named.",
+    "build-failed": "A program or the root of a machine could not be built; see the end of its log.",
+    "not-buildable": "This item, or this version of it, cannot be built from source; take it from upstream.",
+    "job-failed": "An item failed in a way that nobody foresaw; see the message, then run again.",
+    "disk-full": "There is too little room on the disk; free some, or set SLIPWAY_CACHE to another folder.",
+    "cache-damaged": "The cache or the list of loaded images is damaged; remove what is named, then run again.",
+    "file-missing": "A file is not there; restore it, or correct its name.",
+    "wrong-artifact-file": "A file of `artifacts` says what cannot be; correct it, or restore it with git.",
+    "not-a-bundle": "The folder does not have the manifest of a bundle; make one with `make bundle`.",
+    "not-in-bundle": "The bundle does not have this item; add its part, or switch off what needs it.",
+    "image-in-bundle": "The bundle has an image of that name and tag; give yours another tag.",
+    "docker-lacks-image": "Docker has no such image; see `docker images`.",
+    "wrong-platform": "The image is for another processor or system; build it for linux/amd64.",
+    "loaded-image-gone": "An image that was loaded is gone from the cache; load it again.",
+}
+COMPUTER = {
+    "not-removed": "Docker or Debian packages could not be removed; do it with the command that is named.",
+    "program-failed": "A program of this machine failed; see what it says.",
+    "library-missing": "Ansible does not find Slipway's library; run `make setup`, and use Ansible from `.venv`.",
+    "program-missing": "A program is not installed on this machine; install the one that is named.",
+    "package-missing": "A Python package is not installed; install the one that is named.",
+    "docker-silent": "Docker does not answer; run `make setup`, or start it.",
+    "libvirt-silent": "libvirt does not answer; run `make setup`, and join the group libvirt.",
+    "name-taken": "A machine, volume or network of this name is there already; remove it, or change `cluster_name`.",
+    "node-cidr-changed": "The machines are in another network than the page has; set it back, or `make down` first.",
+    "address-answers": "Another machine has the address of one to be made; shut it down, or take another network.",
+    "other-lab": "The inventory and the environment mean two labs; unset the variable that is named.",
+    "two-pages": "Ansible would read a second page beside the inventory; move the inventory to its own folder.",
+    "not-our-file": "The file to write is not one of Slipway's, so it stays; name another file.",
+    "settings-unknown": "The inventory of this run is not one of this checkout; use its own with -i.",
+    "template-fails": "The template of a variable cannot be worked out; correct the variable.",
+    "wrong-dashboard": "A file is not a dashboard of Grafana; export it there as JSON.",
+}
+CLUSTER = {
+    "api-silent": "The API server does not answer; see `make status`, and whether the machines are up.",
+    "no-cluster-named": "The task does not say which cluster it means; give a kubeconfig.",
+    "kubeconfig-missing": "The kubeconfig is not there; name one that is, or make a cluster with `make up`.",
+    "kubeconfig-wrong": "The kubeconfig, its proxy or its certificates cannot be used; see what is wrong in it.",
+    "kubeconfig-only": "A proof takes a kubeconfig and a context only; give these.",
+    "api-refuses": "The API server does not give what it was asked for; see the status and its words.",
+    "unknown-kind": "The cluster does not know a kind of object, or not yet; install what defines it first.",
+    "not-an-object": "The text is no object of Kubernetes; it needs apiVersion, kind and metadata.name.",
+    "webhook-silent": "A webhook does not answer, so objects are refused; see what keeps its pods.",
+    "still-there": "An object does not go away; see what it waits for.",
+    "pods-cannot-start": "Pods will never become ready; see what keeps each.",
+    "not-rolled-out": "Pods did not become ready in time; see what keeps each.",
+}
+PROOFS = {
+    "not-measurable": "A proof cannot measure a Deployment: no pod is Ready, or nothing counts its requests.",
+    "namespace-taken": "A proof needs this namespace, and it is somebody else's; rename yours.",
+    "clients-refused": "The clients of a proof cannot run during the change; use `-e prove=changed`.",
+    "unknown-claim": "`prove_skip` names a claim that does not exist; take one of those that are named.",
+    "gateway-not-ready": "The gateway has no address, no Ready pod, or old routes; see its Service, pods and log.",
+    "release-not-there": "The release is not on this cluster; make it with `make release`.",
+}
