@@ -9,6 +9,8 @@ import pytest
 from slipway.errors import SlipwayError
 from slipway.page.read import Page, Sort, dotted, flow, read_page, shown
 
+from tests.support.errors import tells
+
 
 def write(folder: Path, text: str) -> Path:
     path = folder / "page.yml"
@@ -75,34 +77,34 @@ def test_a_merge_key_is_no_duplicate(tmp_path: Path) -> None:
 
 
 BROKEN: list[tuple[str, str, int, str]] = [
-    ("a: 1\nb: 2\na: 3\n", "a", 3, "written twice; the first one is on line 1"),
-    ("a:\n  b: 1\n  b: 2\n", "a.b", 3, "written twice; the first one is on line 2"),
-    ("a: 1\n b: 2\n", "the page", 2, "not valid YAML: mapping values are not allowed"),
-    ("a: [1\nb: 2\n", "the page", 2, "not valid YAML"),
-    ("a: {{ name }}\n", "the page", 1, "Vagrant reads this page too"),
-    ("[x]: 1\n", "the page", 1, "Vagrant reads this page too"),
-    ("a: !vault |\n  abc\n", "the page", 1, "a secret does not belong on the page"),
-    ("a: !thing 1\n", "the page", 1, "could not determine a constructor"),
-    ("a: &x [*x]\n", "a[0]", 1, "refers to itself"),
-    ("a: &x {b: *x, c: 1}\n", "a.b", 1, "refers to itself"),
-    ("- a\n- b\n", "the page", 1, "must be a map of settings"),
-    ("cluster\n", "the page", 1, "must be a map of settings"),
-    ("a: 1\nb:\u00a02\nc: 3\n", "the page", 2, "a no-break space (U+00A0)"),
-    ("a:\n\u00a0 b: 1\n  c: 2\n", "the page", 2, "a no-break space (U+00A0)"),
-    ("a: 1 # x\u00a0y\nb: [\n", "the page", 3, "not valid YAML"),
-    ("a: 1\nb\u200b: 2\n", "b\u200b", 2, "a zero width space (U+200B)"),
-    ("a: {b:\u00a02, c: 1}\n", "a.b:\u00a02", 1, "a no-break space (U+00A0)"),
-    ("a: 1\nb\nc: 3\n", "the page", 2, "could not find expected ':'"),
-    ('a: "1\nb: 2\nc: 3\n', "the page", 1, "found unexpected end of stream"),
-    ("a: &a {x: 1}\nb:\n  <<: *a\n  x: 2\n", "b.x", 4, "comes with << as well"),
-    ("a: &a {x: 1}\nb: &b {x: 2}\nc:\n  <<: [*a, *b]\n", "c.x", 4, "comes with << twice"),
-    ("a: 1\n---\nb: 2\n", "the page", 2, "not valid YAML"),
-    ("a: 1\nb: \x07\n", "the page", 2, "not valid YAML"),
-    ("a: 1\nb: 2026-02-30\n", "b", 2, "cannot be read as the value that it looks like: day is out of range"),
-    (f"a: {'9' * 5000}\n", "a", 1, "cannot be read as the value that it looks like"),
-    ("a: !!timestamp x\n", "a", 1, "cannot be read as the value that it looks like"),
-    ("a: !!bool x\n", "a", 1, "cannot be read as the value that it looks like"),
-    ("a: " + "{b: " * 2000 + "}" * 2000, "the page", 1, "too deep"),
+    ("a: 1\nb: 2\na: 3\n", "a", 3, "duplicate-key: 1"),
+    ("a:\n  b: 1\n  b: 2\n", "a.b", 3, "duplicate-key: 2"),
+    ("a: 1\n b: 2\n", "the page", 2, "yaml-syntax"),
+    ("a: [1\nb: 2\n", "the page", 2, "yaml-syntax"),
+    ("a: {{ name }}\n", "the page", 1, "template-on-page"),
+    ("[x]: 1\n", "the page", 1, "template-on-page"),
+    ("a: !vault |\n  abc\n", "the page", 1, "secret-on-page"),
+    ("a: !thing 1\n", "the page", 1, "yaml-syntax"),
+    ("a: &x [*x]\n", "a[0]", 1, "yaml-alias"),
+    ("a: &x {b: *x, c: 1}\n", "a.b", 1, "yaml-alias"),
+    ("- a\n- b\n", "the page", 1, "not-a-map"),
+    ("cluster\n", "the page", 1, "not-a-map"),
+    ("a: 1\nb:\u00a02\nc: 3\n", "the page", 2, "odd-blank: (U+00A0)"),
+    ("a:\n\u00a0 b: 1\n  c: 2\n", "the page", 2, "odd-blank: (U+00A0)"),
+    ("a: 1 # x\u00a0y\nb: [\n", "the page", 3, "yaml-syntax"),
+    ("a: 1\nb\u200b: 2\n", "b\u200b", 2, "odd-blank: zero width … (U+200B)"),
+    ("a: {b:\u00a02, c: 1}\n", "a.b:\u00a02", 1, "odd-blank: (U+00A0)"),
+    ("a: 1\nb\nc: 3\n", "the page", 2, "yaml-syntax"),
+    ('a: "1\nb: 2\nc: 3\n', "the page", 1, "yaml-syntax"),
+    ("a: &a {x: 1}\nb:\n  <<: *a\n  x: 2\n", "b.x", 4, "duplicate-key: <<"),
+    ("a: &a {x: 1}\nb: &b {x: 2}\nc:\n  <<: [*a, *b]\n", "c.x", 4, "duplicate-key: <<"),
+    ("a: 1\n---\nb: 2\n", "the page", 2, "yaml-syntax"),
+    ("a: 1\nb: \x07\n", "the page", 2, "yaml-syntax"),
+    ("a: 1\nb: 2026-02-30\n", "b", 2, "unreadable-value"),
+    (f"a: {'9' * 5000}\n", "a", 1, "unreadable-value"),
+    ("a: !!timestamp x\n", "a", 1, "unreadable-value"),
+    ("a: !!bool x\n", "a", 1, "unreadable-value"),
+    ("a: " + "{b: " * 2000 + "}" * 2000, "the page", 1, "too-deep"),
 ]
 
 
@@ -110,7 +112,7 @@ BROKEN: list[tuple[str, str, int, str]] = [
 def test_a_broken_page_says_what_and_where(tmp_path: Path, text: str, key: str, line: int, what: str) -> None:
     (problem,) = read_page(write(tmp_path, text)).problems
     assert (problem.key, problem.line) == (key, line)
-    assert what in problem.what
+    tells(problem, what)
     assert problem.works
     assert problem.where.endswith(f"page.yml:{line}" if line else "page.yml")
 
@@ -118,7 +120,7 @@ def test_a_broken_page_says_what_and_where(tmp_path: Path, text: str, key: str, 
 def test_aliases_of_aliases_come_to_an_end(tmp_path: Path) -> None:
     rows = [f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 9)}]" for n in range(1, 9)]
     (problem,) = read_page(write(tmp_path, "\n".join(["k0: &k0 [x]", *rows]))).problems
-    assert "more than 200000 values" in problem.what
+    tells(problem, "yaml-alias: 200000")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_another_sort_of_page_says_so(tmp_path: Path) -> None:
     with pytest.raises(SlipwayError, match=r"the release cannot be read .* -e release=releases/hello\.yml"):
         read_page(tmp_path / "none.yml", sort)
     assert read_page(write(tmp_path, "- a\n"), sort).problems[0].works == "name: hello"
-    assert read_page(write(tmp_path, "a: {{ b }}\n"), sort).problems[0].what.endswith("a template does not work here")
+    assert read_page(write(tmp_path, "a: {{ b }}\n"), sort).problems[0].id == "template-on-page"
 
 
 def test_what_only_ansible_takes_for_twice_is_fine_on_other_pages(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from slipway.release import look as release_cluster
 from slipway.release.judge import Found, Object, owner, secret_values
 from slipway.release.render import render
 
+from tests.support.errors import refused, tells
 from tests.support.release import page
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +135,7 @@ def test_what_is_somebody_elses_is_refused_with_its_line_and_taken_over_when_tol
     with pytest.raises(SettingsError) as caught:
         planned(path)
     (problem,) = caught.value.problems
-    assert problem.what == "would change Service/shop/web, which is there already and is managed by Helm"
+    tells(problem, "object-taken: Service/shop/web … managed by Helm")
     assert problem.where.startswith(f"{path}:")
     assert "release_adopt=true" in problem.works
     taken = planned(path, adopt=True)
@@ -161,7 +162,7 @@ def test_a_check_of_a_cluster_that_is_still_to_be_made_plans_all_of_it(
     )
     # What is wrong with the page is said all the same, and what this machine lacks.
     monkeypatch.delenv("SHOP_TOKEN")
-    with pytest.raises(SettingsError, match="SHOP_TOKEN is not set"):
+    with refused("value-not-set: SHOP_TOKEN", SettingsError):
         planned(path, kubeconfig=nowhere, pending=True)
 
 
@@ -176,7 +177,7 @@ def test_a_cluster_without_a_mesh_is_one_that_is_still_to_be_made(
     monkeypatch.setattr(cluster, "look", look)
     (tmp_path / "kubeconfig").write_text("")
     path, there = page(tmp_path, PAGE), str(tmp_path / "kubeconfig")
-    with pytest.raises(SlipwayError, match="needs the mesh"):
+    with refused("no-mesh"):
         planned(path, kubeconfig=there)
     assert "VirtualService/shop/shop-entry" in changed(planned(path, kubeconfig=there, pending=True))
 
@@ -191,7 +192,7 @@ def test_hosts_that_the_gateways_certificate_lacks_are_told_where_its_authority_
     result = planned(path, ca_folder=str(folder))
     assert result["certificate"] == ["shop.local"]
     assert {"prepared": "the gateway's certificate\n+ shop.local\n"} in result["differences"]
-    with pytest.raises(SettingsError, match="browsers refuse it"):
+    with refused("certificate-not-for-host", SettingsError):
         planned(path)
     renew(folder, ["shop.local"], "Authority", dt.datetime.now(dt.UTC))
     cluster.certificates = {"slipway-gateway-tls": told(folder / "gateway.crt", folder)}
@@ -201,15 +202,16 @@ def test_hosts_that_the_gateways_certificate_lacks_are_told_where_its_authority_
 def test_what_the_api_server_refuses_is_said_of_the_page(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = {"Deployment/shop/web-v1": (422, "spec.replicas: Invalid value")}
+    told = {"Deployment/shop/web-v1": (422, "spec.replicas: Invalid value")}
 
     def refuse(*_: Any) -> None:
-        raise release_cluster.RefusedError(refused)
+        raise release_cluster.RefusedError(told)
 
     monkeypatch.setattr(cluster, "changes", refuse)
-    with pytest.raises(SettingsError, match=r"page.yml:\d+: services.web.versions.v1: (.|\n)*spec.replicas"):
+    said = r"page.yml:\d+: services.web.versions.v1: .*\[refused-by-api\]\n.*spec.replicas"
+    with pytest.raises(SettingsError, match=said):
         planned(page(tmp_path, PAGE))
-    refused.clear()
-    refused["ConfigMap/shop/none"] = (403, "no")
+    told.clear()
+    told["ConfigMap/shop/none"] = (403, "no")
     with pytest.raises(SlipwayError, match=r"^ConfigMap/shop/none: the API server refuses it \(403\): no"):
         planned(page(tmp_path, PAGE))

@@ -29,6 +29,7 @@ def made(folder: Path, names: Any, *, renewable: tuple[str, ...] = (), **values:
 def refused(folder: Path, names: Any, **values: Any) -> list[tuple[str, str, str]]:
     with pytest.raises(SettingsError) as caught:
         made(folder, names, **values)
+    assert {problem.id for problem in caught.value.problems} == {"certificate-not-for-host"}
     return [(problem.key, problem.what, problem.works) for problem in caught.value.problems]
 
 
@@ -56,8 +57,8 @@ def test_a_name_covers_what_browsers_take_it_for(name: str, host: str, good: boo
 def test_a_host_that_the_certificate_is_not_for_is_refused_with_one_that_works(tmp_path: Path) -> None:
     ((key, what, works),) = refused(tmp_path, LAB)
     assert key == "hosts[0]"
-    assert what.startswith("is shop.local, which the certificate in Secret istio-system/slipway-gateway-tls is not for")
-    assert "*.lab.local" in what
+    for fact in ("shop.local", "Secret istio-system/slipway-gateway-tls", "*.lab.local"):
+        assert fact in what
     assert works.startswith("shop.lab.local, or ")
     made(tmp_path, LAB, hosts=["shop.lab.local"])
 

@@ -22,6 +22,7 @@ from slipway.release.model import Release
 from slipway.release.planner import plan
 from slipway.release.spec import load
 
+from tests.support.errors import tells
 from tests.support.release import RELEASES, one, page, problems
 
 SCHEMA = json.loads((schema.FOLDER / "release.schema.json").read_text(encoding="utf-8"))
@@ -210,7 +211,7 @@ def test_what_a_run_says_wrongly_is_said_to_come_from_there(tmp_path: Path) -> N
     (problem,) = problems(path, {"wieghts": {"v1": 100}})
     assert "release_weights" in problem.works
     (problem,) = problems(path, {"weights": '{"v1": 100}'})
-    assert "must be a map" in problem.what
+    assert problem.id == "wrong-type"
 
 
 def test_a_page_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -221,9 +222,9 @@ def test_a_page_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_page_that_is_no_yaml_is_one_problem(tmp_path: Path) -> None:
     (problem,) = problems(page(tmp_path, "name: [\n"))
-    assert problem.what.startswith("not valid YAML")
+    assert problem.id == "yaml-syntax"
     (problem,) = problems(page(tmp_path, "name: {{ x }}\n"))
-    assert "release_hosts" in problem.what
+    tells(problem, "template-on-page: release_hosts")
 
 
 def test_all_problems_come_at_once_in_the_order_of_the_page(tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_a_number_that_would_become_another_text_has_to_be_in_quotes(tmp_path: P
     lines = "name: a\nhosts: a.local\nservices:\n  web:\n    versions: {v1: a/b:1}\n"
     (problem,) = problems(page(tmp_path, f"{lines}    {key}: {{PORT: 8080, MODE: {text}}}\n"))
     assert (problem.key.removesuffix(".value"), problem.line) == (f"services.web.{key}.MODE", 6)
-    assert (problem.value, problem.what) == (text, "must be a text, in quotes")
+    assert (problem.value, problem.id) == (text, "needs-quotes")
     assert problem.works.endswith(f': "{text}"')
     assert problems(page(tmp_path, f'{lines}    {key}: {{PORT: 8080, MODE: "{text}"}}\n')) == []
 
@@ -261,7 +262,7 @@ def test_a_number_that_counts_is_not_read_as_another(tmp_path: Path, text: str, 
     page_text = f"name: a\nhosts: a.local\nservices:\n  web: {{port: {text}, versions: {{v1: a/b:1}}}}\n"
     (problem,) = problems(page(tmp_path, page_text))
     assert (problem.key, problem.value, problem.line, problem.works) == ("services.web.port", text, 4, works)
-    assert "is read as" in problem.what
+    assert problem.id == "misread-number"
 
 
 def test_a_missing_key_is_placed_where_it_would_stand(tmp_path: Path) -> None:

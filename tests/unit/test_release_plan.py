@@ -15,6 +15,7 @@ from slipway.release.environment import Environment
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
+from tests.support.errors import tells
 from tests.support.release import RELEASES, at, names, one, page, shipped
 
 IMAGE = "example.org/app:1.0"
@@ -83,84 +84,84 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], str, str, str]] = [
         {},
         {"hosts_taken": {"shop.local": "other/other"}},
         "hosts[0]",
-        "is shop.local, which release other/other answers on",
+        "host-taken: shop.local … other/other",
         "another host",
     ),
     (
         {"tools": {"grafana": "grafana"}},
         {"hosts_taken": {"grafana.shop.local": "o/o"}},
         "tools.grafana.host",
-        "which release o/o answers on",
+        "host-taken: o/o",
         "release_hosts=",
     ),
     (
         {"override": {"hosts": {"next": "v2"}}},
         {"hosts_taken": {"next.shop.local": "o/o"}},
         "override.hosts.next",
-        "which release o/o answers on",
+        "host-taken: o/o",
         "another host",
     ),
     (
         {"gateway": {"ports": [81]}},
         {"gateway_ports": [443, 80, 8080]},
         "gateway.ports[0]",
-        "is no port of the gateway, which has 443, 80, 8080",
+        "gateway-port-closed: 443, 80, 8080",
         "ports: [80]",
     ),
     (
         {},
         {"gateway_ports": [443]},
         "gateway.ports[0]",
-        "is no port of the gateway, which has 443",
+        "gateway-port-closed: 443",
         "cluster_gateway: {ports: [80, 443]} in group_vars/all/cluster.yml",
     ),
     (
         {"gateway": {"tls": {}}},
         {"gateway_ports": [80, 8080]},
         "gateway.tls",
-        "needs port 443 of the gateway, which has 80, 8080",
+        "gateway-port-closed: 443 … 80, 8080",
         "no tls, or cluster_gateway: {ports: [80, 443, 8080]}",
     ),
     (
         {"secrets": {"tokn": {"existing": True}}, "image_pull_secrets": ["tokn"]},
         {"secrets": ["token"]},
         "secrets.tokn",
-        "does not exist in namespace shop",
+        "secret-not-in-cluster: shop",
         "token, or tokn: {keys:",
     ),
     (
         {"secrets": {"t": {"existing": True}}, "image_pull_secrets": ["t"]},
         {"secrets": []},
         "secrets.t",
-        "does not exist in namespace shop",
+        "secret-not-in-cluster: shop",
         "t: {keys:",
     ),
     (
         {"volumes": {"disk": {"size": "1Gi", "storage_class": "fats"}}},
         {"storage_classes": ["fast"]},
         "volumes.disk.storage_class",
-        "is no StorageClass of this cluster",
+        "unknown-storage-class",
         "storage_class: fast",
     ),
     (
         {"volumes": {"disk": {"size": "1Gi", "storage_class": "fast"}}},
         {"storage_classes": []},
         "volumes.disk.storage_class",
-        "is no StorageClass of this cluster",
+        "unknown-storage-class",
         "{storage: true}",
     ),
     (
         {},
         {"objects_taken": {"Service/shop/web": "o/o"}},
         "services.web",
-        "would make Service/shop/web, which is o/o's",
+        "object-taken: Service/shop/web … o/o's",
         "release_namespace=another",
     ),
     (
         {"volumes": {"disk": {"size": "1Gi"}}},
         {"objects_taken": {"PersistentVolumeClaim/shop/disk": "o/o"}},
         "name",
-        "which is o/o's",
+        "object-taken: o/o's",
         "another name in names",
     ),
 ]
@@ -174,7 +175,7 @@ def test_what_this_cluster_has_against_it_is_told_like_everything_else(
         made(tmp_path, Environment.of(cluster), **values)
     (problem,) = caught.value.problems
     assert problem.key == key
-    assert what in problem.what
+    tells(problem, what)
     assert works in problem.works
     assert problem.where.endswith(f"page.yml:{problem.line}")
 
@@ -261,7 +262,9 @@ def taken_by_another(**values: Any) -> Environment:
 def test_objects_of_another_release_are_refused_or_taken_over_where_the_page_says_so(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         made(tmp_path, taken_by_another())
-    said = {(problem.key, problem.works) for problem in caught.value.problems if "shop/former" in problem.what}
+    taken = ("host-taken", "object-taken")
+    assert all("shop/former" in problem.what for problem in caught.value.problems if problem.id in taken)
+    said = {(problem.key, problem.works) for problem in caught.value.problems if problem.id in taken}
     assert {key for key, _ in said} >= {"hosts[0]", "services.web", "name"}
     assert any("adopt: true takes it over" in works for _, works in said)
     assert made(tmp_path, taken_by_another(), adopt=True).steps
@@ -457,6 +460,7 @@ TIMED = """
 import sys, time
 from slipway.release.planner import plan
 from slipway.release.spec import load
+from tests.support.errors import tells
 times = []
 for _ in range(5):
     start = time.process_time()

@@ -11,6 +11,7 @@ from slipway.release.planner import plan
 from slipway.release.refusals import faults
 from slipway.release.spec import load
 
+from tests.support.errors import tells
 from tests.support.release import page
 
 IMAGE = "example.org/app:1.0"
@@ -60,7 +61,7 @@ def test_a_refusal_is_said_of_the_page(tmp_path: Path, name: str, said: str, key
     assert problem.key == key
     assert problem.where.endswith(f"page.yml:{problem.line}")
     assert problem.line
-    assert f"makes {name}, which the API server refuses (422): {said}" == problem.what
+    tells(problem, f"refused-by-api: {name} … (422): {said}")
     assert works in problem.works
 
 

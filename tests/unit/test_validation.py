@@ -12,6 +12,8 @@ from slipway.page.examine import Report
 from slipway.page.form import ELSEWHERE
 from slipway.page.model import Settings
 
+from tests.support.errors import tells
+
 
 @pytest.fixture(autouse=True)
 def _ample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_one(tmp_path: Path, nam
     overrides: dict[str, Any] = {name: []}
     (problem,) = run(tmp_path, **overrides).problems
     assert (problem.where, problem.key) == (ELSEWHERE, name)
-    assert "nearest one is cluster_metallb_addresses" in problem.what
+    tells(problem, "unknown-key: cluster_metallb_addresses")
 
 
 def test_what_else_is_wrong_with_the_page_is_said_too(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_setting_that_is_set_nowhere_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.yml"
     page.write_text("cluster_name: slipway\n")
     report = validation.examine_variables({"cluster_name": "slipway"}, page, tmp_path)
-    assert {problem.what for problem in report.problems} == {"is set nowhere"}
+    assert {problem.id for problem in report.problems} == {"missing-key"}
     assert len(report.problems) == len(Settings.model_fields) - 1
 
 
@@ -79,7 +81,7 @@ def test_an_override_that_does_not_reach_the_machines_is_warned_of(tmp_path: Pat
     assert report.problems == []
     (warning,) = report.warnings
     assert (warning.where, warning.key) == (ELSEWHERE, "cluster_workers")
-    assert "which says {count: 2, cpus: 2, memory: 6144}" in warning.what
+    tells(warning, "no-effect: {count: 2, cpus: 2, memory: 6144}")
     assert str(tmp_path / "page.yml") in warning.works
 
 
