@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar, overload
 
 import pytest
 from slipway.errors import SlipwayError
 from slipway.page.form import Fault
 from slipway.page.read import Problem
 
+E = TypeVar("E", bound=BaseException)
 BETWEEN = " … "
 
 
@@ -22,15 +24,25 @@ def tells(error: Problem | Fault | SlipwayError, said: str) -> None:
     _has(words, facts)
 
 
-@contextmanager
-def refused(said: str, kind: type[BaseException] = SlipwayError) -> Iterator[pytest.ExceptionInfo[BaseException]]:
+@overload
+def refused(said: str) -> AbstractContextManager[pytest.ExceptionInfo[SlipwayError]]: ...
+@overload
+def refused(said: str, kind: type[E]) -> AbstractContextManager[pytest.ExceptionInfo[E]]: ...
+def refused(said: str, kind: type[BaseException] = SlipwayError) -> AbstractContextManager[pytest.ExceptionInfo[Any]]:
     """Expect an error that tells ``said`` (see ``tells``). One of Ansible's has the id in its text."""
+    return _refused(said, kind)
+
+
+@contextmanager
+def _refused(said: str, kind: type[BaseException]) -> Iterator[pytest.ExceptionInfo[Any]]:
     with pytest.raises(kind) as caught:
         yield caught
     error_id, _, facts = said.partition(": ")
     text = str(caught.value)
-    ids = re.findall(r" \[([a-z0-9-]+)\]$", text, re.MULTILINE)
-    assert ids[:1] == [error_id], text
+    printed = re.findall(r" \[([a-z0-9-]+)\]$", text, re.MULTILINE)
+    assert printed[:1] == [error_id], text
+    result = getattr(caught.value, "result", {})
+    assert result.get("error_id", error_id) == error_id
     _has(text, facts)
 
 

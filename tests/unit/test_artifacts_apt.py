@@ -14,6 +14,8 @@ from slipway.artifacts.cache import Cache
 from slipway.artifacts.catalog import AptSuite
 from slipway.errors import SlipwayError
 
+from tests.support.errors import refused
+
 
 def deb(folder: Path, name: str, depends: str = "", version: str = "1.0") -> Path:
     """Make a package that holds one program, one link and one document."""
@@ -193,12 +195,12 @@ def test_a_mirror_that_does_not_answer_is_named(verb: str, suite: apt.Suite, mon
 
 def test_a_source_without_its_key_is_not_asked(suite: apt.Suite, tmp_path: Path) -> None:
     (tmp_path / "key.gpg").unlink()
-    with pytest.raises(SlipwayError, match=r"key\.gpg is missing, so .* cannot be trusted; .*apt-get install key`"):
+    with refused("keyring-missing: key.gpg … apt-get install key`"):
         suite.packages(["socat"])
     assert not (tmp_path / "asked").exists()
 
 
 def test_a_machine_without_apt_is_told(suite: apt.Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(SlipwayError, match="apt-get is not on this machine"):
+    with refused("program-missing: apt-get"):
         suite.packages(["socat"])

@@ -16,6 +16,8 @@ from slipway.artifacts.cache import Cache
 from slipway.artifacts.jobs import duration
 from slipway.errors import SlipwayError
 
+from tests.support.errors import refused
+
 
 def write(target: Path) -> dict[str, Any]:
     (target / "data").write_text("data")
@@ -61,13 +63,13 @@ def test_a_full_disk_is_explained(tmp_path: Path, code: int) -> None:
     def fill(_target: Path) -> Mapping[str, Any]:
         raise OSError(code, os.strerror(code))
 
-    with pytest.raises(SlipwayError, match=r"thing: not enough space below .*: .* free, about 2\.0 GB are needed"):
+    with refused("disk-full: thing: … about 2.0 GB"):
         Cache(tmp_path).make("thing", "k", fill, needs=2 * 10**9)
 
 
 def test_what_cannot_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=5 * 10**6))
-    with pytest.raises(SlipwayError, match=r"5\.0 MB free, about 1\.0 GB are needed"):
+    with refused("disk-full: 5.0 MB … about 1.0 GB"):
         Cache(tmp_path).make("thing", "k", write, needs=10**9)
     assert Cache(tmp_path).get("thing", "k") is None
 

@@ -16,7 +16,8 @@ from slipway.artifacts.archive import Member, write_tar, write_tgz
 from slipway.artifacts.bundle import add_image
 from slipway.artifacts.catalog import Layers
 from slipway.artifacts.manifest import ImageFacts
-from slipway.errors import SlipwayError
+
+from tests.support.errors import refused
 
 MEMBERS = [
     Member("usr/bin/tool", 0o755, b"tool"),
@@ -146,5 +147,5 @@ def test_an_image_enters_the_registrys_storage_by_links(tmp_path: Path) -> None:
 
 def test_an_image_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
     layout(tmp_path / "one")
-    with pytest.raises(SlipwayError, match="Remove the folder"):
+    with refused("cache-damaged: Remove the folder"):
         add_image(tmp_path / "registry", facts("sha256:" + "0" * 64), tmp_path / "one")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from slipway.artifacts import engine, plan
 from slipway.artifacts.manifest import Manifest
-from slipway.errors import SlipwayError
+
+from tests.support.errors import refused
 
 
 def settings(**changes: Any) -> plan.BundleSettings:
@@ -126,5 +127,5 @@ def test_what_would_be_built_for_nobody_is_named(
 def test_nothing_is_built_for_nodes_that_have_no_mirror_to_get_it_from() -> None:
     # These jobs cannot even be made.
     jobs: Any = SimpleNamespace(settings=settings(source="source", mirror=False))
-    with pytest.raises(SlipwayError, match="What works: cluster_mirror: true"):
+    with refused("source-needs-mirror: cluster_mirror: true"):
         engine.choose(jobs, NEED, None, lambda _: None)

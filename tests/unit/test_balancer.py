@@ -9,6 +9,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from slipway.parts import balancer
 
+from tests.support.errors import refused
 from tests.support.plugins import load
 
 HOSTS = [
@@ -150,5 +151,5 @@ def test_the_filters_of_the_bundle_explain_what_it_does_not_hold() -> None:
     filters = load("filter", "bundle").FilterModule().filters()
     image = {"name": "docker.io/library/web", "tag": "1", "digest": f"sha256:{'0' * 64}", "source": "built"}
     assert filters["bundle_hosts"]({"images": {"web": image}}) == ["docker.io"]
-    with pytest.raises(AnsibleFilterError, match="api"):
+    with refused("not-in-bundle: api", AnsibleFilterError):
         filters["bundle_images"]({"images": {"web": image}}, ["api"])

@@ -21,6 +21,8 @@ from slipway.lab.inventory import read_inventory
 from slipway.page.model import PAGE, Settings
 from slipway.page.read import SETTINGS
 
+from tests.support.errors import refused
+
 ROOT = Path(__file__).resolve().parents[2]
 FINE = Settings(cluster_provider="docker").as_values()
 
@@ -77,7 +79,7 @@ def test_page_and_state_come_from_the_inventory(tmp_path: Path) -> None:
         "slipway_page": page(tmp_path, "cluster_nmae: x\ncluster_provider: docker\n"),
         "slipway_state": str(tmp_path),
     }
-    with pytest.raises(AnsibleActionFail, match=r"page\.yml:1: cluster_nmae"):
+    with refused("unknown-key: page.yml:1: cluster_nmae", AnsibleActionFail):
         run({}, {**FINE, **found, "cluster_nmae": "x"})
 
 
@@ -100,7 +102,7 @@ def test_the_page_of_another_lab_is_not_checked_in_the_place_of_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLIPWAY_PAGE", "/other/page.yml")
-    with pytest.raises(AnsibleActionFail, match=r"SLIPWAY_PAGE=/other/page\.yml is another lab's"):
+    with refused("other-lab: SLIPWAY_PAGE=/other/page.yml", AnsibleActionFail):
         run({}, {**FINE, "slipway_page": page(tmp_path), "slipway_state": str(tmp_path)})
 
 
@@ -142,7 +144,7 @@ def test_a_template_of_the_page_is_refused_before_it_is_worked_out(tmp_path: Pat
     text = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
     file = page(tmp_path, yaml.safe_dump({"cluster_provider": "docker", "cluster_ssh_keys": [text]}))
     variables = {**FINE, "cluster_ssh_keys": [trust_as_template(text)]}
-    with pytest.raises(AnsibleActionFail, match="a template"):
+    with refused("template-on-page", AnsibleActionFail):
         run({"page": file, "state": str(tmp_path)}, variables)
     assert not (tmp_path / "ran").exists()
 
@@ -168,7 +170,7 @@ def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "slipway.page.validation", None)
-    with pytest.raises(AnsibleActionFail, match="run `make setup`"):
+    with refused("library-missing: run `make setup`", AnsibleActionFail):
         run({}, FINE)
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from slipway.artifacts.cache import default_root
-from slipway.errors import SlipwayError
 from slipway.lab import docker
 from slipway.lab import image as debian
+
+from tests.support.errors import refused
 
 RECIPE = debian.Recipe("bookworm", ("iptables",), "essential")
 # What a program on PATH says instead of the real one.
@@ -71,7 +72,7 @@ def test_a_failure_is_explained_and_leaves_nothing(
     log: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIL", log)
-    with pytest.raises(SlipwayError, match="could not make a Debian bookworm root") as raised:
+    with refused("build-failed: bookworm") as raised:
         debian.make(RECIPE, tmp_path, lambda _: None)
     assert log in raised.value.message
     assert remedy in raised.value.message
@@ -89,7 +90,7 @@ def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
 
 def test_without_mmdebstrap_the_user_learns_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SlipwayError, match="make setup"):
+    with refused("program-missing: make setup"):
         debian.make(RECIPE, tmp_path, lambda _: None)
 
 
@@ -209,7 +210,7 @@ def test_an_image_that_is_there_is_not_made_again(tmp_path: Path, programs: Path
 
 def test_a_complaint_of_docker_is_for_the_user(programs: Path) -> None:
     write_program(programs / "docker", "#!/bin/sh\necho permission denied >&2\nexit 1\n")
-    with pytest.raises(SlipwayError, match="`docker images --quiet` failed: permission denied"):
+    with refused("program-failed: `docker images --quiet` … permission denied"):
         debian.has_image("x")
 
 
@@ -253,7 +254,7 @@ def test_an_image_that_another_run_has_made_meanwhile_is_not_imported_again(
 
 def test_a_machine_without_docker_is_told(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(programs))
-    with pytest.raises(SlipwayError, match="Docker's client is not installed; run `make setup`"):
+    with refused("program-missing: Docker's client … run `make setup`"):
         docker.run("info")
 
 
@@ -322,7 +323,7 @@ def test_ubuntu_comes_from_its_own_archive_with_its_own_keys(tmp_path: Path, mon
     assert "ubuntu-keyring" in recipe.packages
     assert "debian-archive-keyring" not in recipe.packages
     monkeypatch.setattr(debian, "UBUNTU_KEYRING", tmp_path / "keys")
-    with pytest.raises(SlipwayError, match="apt-get install ubuntu-archive-keyring"):
+    with refused("keyring-missing: apt-get install ubuntu-archive-keyring"):
         debian.sources("noble")
     (tmp_path / "keys").touch()
     start = f"deb [signed-by={tmp_path}/keys] http://archive.ubuntu.com/ubuntu"

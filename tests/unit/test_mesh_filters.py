@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from tests.support.errors import refused
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -63,5 +65,5 @@ def test_a_certificate_without_its_key_is_refused(given: dict[str, str]) -> None
 
 
 def test_an_error_is_a_message_and_no_traceback() -> None:
-    with pytest.raises(AnsibleFilterError, match="port 15021 of the gateway"):
+    with refused("port-taken: port 15021 of the gateway", AnsibleFilterError):
         FILTERS["mesh_service_ports"]([15021])

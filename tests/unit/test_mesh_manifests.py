@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.errors import SlipwayError
 from slipway.mesh import manifests as mesh
+
+from tests.support.errors import refused
 
 MANIFESTS = """
 apiVersion: apps/v1
@@ -77,13 +78,13 @@ def test_ports_of_the_gateway_have_listeners_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("ports", "message"),
     [
-        ([15021], "port 15021 of the gateway listens on 15021 in its pod, where Istio itself does"),
-        ([80, 80], "port 80 of the gateway is there twice"),
-        ([10080, 80], "port 80 of the gateway listens on 10080 in its pod, and so does 10080"),
+        ([15021], "port-taken: port 15021 … 15021 … Istio"),
+        ([80, 80], "port-taken: port 80 … twice"),
+        ([10080, 80], "port-taken: port 80 … 10080 … 10080"),
     ],
 )
 def test_ports_that_cannot_be_had_are_refused(ports: list[int], message: str) -> None:
-    with pytest.raises(SlipwayError, match=message):
+    with refused(message):
         mesh.service_ports(ports)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from slipway.errors import SlipwayError
 from slipway.mesh.manifests import unknown_settings
 from slipway.mesh.schema import Message, described, read
+
+from tests.support.errors import refused
 
 
 def varint(value: int) -> bytes:
@@ -126,9 +127,9 @@ def test_a_file_that_the_program_lacks_has_no_messages() -> None:
 def test_another_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "kubectl"
     path.write_bytes(b"\x7fELF" * 10)
-    with pytest.raises(SlipwayError, match="kubectl does not say which settings of MeshConfig it knows"):
+    with refused("program-failed: kubectl … MeshConfig"):
         read(path)
-    with pytest.raises(SlipwayError, match="cannot be read"):
+    with refused("program-missing"):
         read(tmp_path / "none")
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.errors import SlipwayError
 from slipway.page.read import Page, Sort, dotted, flow, read_page, shown
 
-from tests.support.errors import tells
+from tests.support.errors import refused, tells
 
 
 def write(folder: Path, text: str) -> Path:
@@ -141,7 +140,7 @@ def test_what_stands_there_is_shown_unless_it_may_be_secret(tmp_path: Path, text
 
 def test_another_sort_of_page_says_so(tmp_path: Path) -> None:
     sort = Sort("the release", "-e release=releases/hello.yml", "name: hello", "a template does not work here")
-    with pytest.raises(SlipwayError, match=r"the release cannot be read .* -e release=releases/hello\.yml"):
+    with refused("unreadable-page: the release … -e release=releases/hello.yml"):
         read_page(tmp_path / "none.yml", sort)
     assert read_page(write(tmp_path, "- a\n"), sort).problems[0].works == "name: hello"
     assert read_page(write(tmp_path, "a: {{ b }}\n"), sort).problems[0].id == "template-on-page"
@@ -168,7 +167,7 @@ def test_values_without_an_end_are_not_given_out(tmp_path: Path, text: str) -> N
 def test_a_page_that_cannot_be_read_is_named(tmp_path: Path, make: Any) -> None:
     path = tmp_path / "page.yml"
     make(path)
-    with pytest.raises(SlipwayError, match=r"page\.yml: the page of settings cannot be read") as caught:
+    with refused("unreadable-page: page.yml: the page of settings") as caught:
         read_page(path)
     assert "SLIPWAY_PAGE=" in caught.value.message
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from slipway import prove
-from slipway.errors import SlipwayError
 from slipway.prove import look
 from slipway.prove.planner import ASKED_BY, KINDS
 from slipway.prove.verdicts import JUDGED_BY
 
+from tests.support.errors import refused
 from tests.support.prove import FakeCluster, gateway_service, ready_pod, service
 from tests.support.release import shipped
 
@@ -98,14 +98,17 @@ def test_where_the_way_is_short_this_machine_asks_too() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"/api/v1/services": []}, "the gateway has no address"),
-        ({GATEWAY_PODS: [{**ready_pod("g"), "status": {}}]}, "no pod of the gateway is Ready"),
-        ({"/api/v1/services": [gateway_service()]}, "release sms-checker is not on this cluster"),
-        ({"/api/v1/namespaces": [{"metadata": {"name": "slipway-prove-sms-checker"}}]}, "is somebody else's"),
+        ({"/api/v1/services": []}, "gateway-not-ready: address"),
+        ({GATEWAY_PODS: [{**ready_pod("g"), "status": {}}]}, "gateway-not-ready: Ready"),
+        ({"/api/v1/services": [gateway_service()]}, "release-not-there: sms-checker"),
+        (
+            {"/api/v1/namespaces": [{"metadata": {"name": "slipway-prove-sms-checker"}}]},
+            "namespace-taken: slipway-prove-sms-checker",
+        ),
     ],
 )
 def test_where_a_proof_cannot_begin_it_is_said_why(change: Json, said: str) -> None:
-    with pytest.raises(SlipwayError, match=said):
+    with refused(said):
         look.look(cluster(**change), FACTS)
 
 
@@ -113,7 +116,7 @@ def test_claims_are_left_out_by_their_kind() -> None:
     plan = prove.plan(FACTS, look.look(cluster(), FACTS, skip=["share", "mtls"]).environment)
     states = {claim["kind"]: claim["state"] for claim in plan["claims"]}
     assert (states["share"], states["mtls"], states["chain"]) == ("skipped", "skipped", "asked")
-    with pytest.raises(SlipwayError, match="prove_skip: alerts is no kind of claim; there are address, share"):
+    with refused("unknown-claim: alerts … address, share"):
         look.look(cluster(), FACTS, skip=["mtls", "alerts"])
 
 

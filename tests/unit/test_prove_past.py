@@ -15,6 +15,7 @@ from slipway.prove.look import total_limits
 from slipway.release.planner import plan
 from slipway.release.spec import load
 
+from tests.support.errors import refused
 from tests.support.release import one, page
 
 Json = dict[str, Any]
@@ -99,14 +100,14 @@ def test_it_is_there_between_its_beginning_and_its_end(tmp_path: Path) -> None:
 def test_what_cannot_be_made_whole_leaves_nothing(tmp_path: Path, refuse: str) -> None:
     applying = Applying()
     applying.refuse = refuse
-    with pytest.raises(SlipwayError, match=f"no {refuse}"):
+    with refused(f"refused-by-api: no {refuse}"):
         way(tmp_path, applying).open()
     assert applying.held == {}
 
 
 def test_a_gateway_that_does_not_learn_of_it_is_told_and_it_goes(tmp_path: Path) -> None:
     applying = Applying()
-    with pytest.raises(SlipwayError, match="do not learn of the way"):
+    with refused("gateway-not-ready"):
         way(tmp_path, applying, deaf=True).open()
     assert applying.held == {}
 

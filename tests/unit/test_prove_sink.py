@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.errors import SlipwayError
 from slipway.prove import packing
+
+from tests.support.errors import refused
 
 TO = ["team@example.org"]
 
@@ -93,5 +94,5 @@ def test_without_a_password_any_is_right(sink: Sink) -> None:
 def test_the_same_packages_are_the_same_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert packing.packages("sink") == packing.packages("sink")
     monkeypatch.setitem(packing.PACKAGES, "sink", ("aiosmtpd", "not_installed_here"))
-    with pytest.raises(SlipwayError, match="not_installed_here is not installed here; `make setup-dev` installs it"):
+    with refused("package-missing: not_installed_here … `make setup-dev`"):
         packing.packages("sink")

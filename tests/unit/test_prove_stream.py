@@ -23,6 +23,7 @@ from slipway.release.planner import plan as planned
 from slipway.release.spec import load
 
 from tests.support.api import place as place_of
+from tests.support.errors import refused
 from tests.support.prove import FakeCluster, Shop, gateway_service, ready_pod
 from tests.support.release import page
 
@@ -322,7 +323,7 @@ def test_a_pod_asks_where_this_machine_may_not(tmp_path: Path, place: Place) -> 
     assert found["clients"] == {"addresses": {"sidecar": False, "labels": {}, "node": "node-2"}}
     assert (found["namespace"], found["stale"]) == ("slipway-during-shop", True)
     left["metadata"]["labels"] = {}
-    with pytest.raises(SlipwayError, match="somebody else's"):
+    with refused("namespace-taken"):
         beside.looked(cluster(place, **{"/api/v1/namespaces": [left]}), place.facts, tmp_path, away=lambda _: "far")
 
 

@@ -22,6 +22,7 @@ from slipway.lab.docker import Thing
 from slipway.lab.libvirt import EMULATED, Driver
 from slipway.lab.obstacles import Findings, Seen
 
+from tests.support.errors import refused
 from tests.unit.test_provider import Docker, make_plan, record
 
 INFO = {"ServerVersion": "27.0", "NCPU": 2, "MemoryLimit": True, "CpuCfsQuota": True}
@@ -130,7 +131,7 @@ def test_what_this_computer_can_do_is_docker_and_linux_together(monkeypatch: pyt
     assert (host.server, host.cpus, host.limits_memory, host.limits_cpus) == ("27.0", 2, True, True)
     assert host.bounding > 0
     Docker(monkeypatch, {"info": json.dumps({"ServerErrors": ["no daemon"]})})
-    with pytest.raises(SlipwayError, match=r"Docker does not answer \(no daemon\); run `make setup`"):
+    with refused("docker-silent: (no daemon); run `make setup`"):
         container.this_host()
 
 

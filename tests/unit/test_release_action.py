@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from slipway.cluster.objects import identity
-from slipway.errors import SlipwayError
 from slipway.mesh.certificate import renew, told
 from slipway.page.read import SettingsError
 from slipway.release import look as release_cluster
@@ -151,7 +150,7 @@ def test_a_check_of_a_cluster_that_is_still_to_be_made_plans_all_of_it(
 ) -> None:
     monkeypatch.setenv("SHOP_TOKEN", "first")
     path, nowhere = page(tmp_path, PAGE), str(tmp_path / "kubeconfig")
-    with pytest.raises(SlipwayError, match="make up"):
+    with refused("kubeconfig-missing: make up"):
         planned(path, kubeconfig=nowhere)
     made = planned(path, kubeconfig=nowhere, pending=True)
     assert {"Namespace/shop", "Service/shop/web", "Deployment/shop/web-v1"} <= changed(made)
@@ -213,5 +212,5 @@ def test_what_the_api_server_refuses_is_said_of_the_page(
         planned(page(tmp_path, PAGE))
     told.clear()
     told["ConfigMap/shop/none"] = (403, "no")
-    with pytest.raises(SlipwayError, match=r"^ConfigMap/shop/none: the API server refuses it \(403\): no"):
+    with refused("refused-by-api: ConfigMap/shop/none: … (403): no"):
         planned(page(tmp_path, PAGE))

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from slipway.errors import SlipwayError
 from slipway.page import schema
 from slipway.page.form import keys_of, map_of
 from slipway.page.read import SettingsError, read_page
@@ -22,7 +21,7 @@ from slipway.release.model import Release
 from slipway.release.planner import plan
 from slipway.release.spec import load
 
-from tests.support.errors import tells
+from tests.support.errors import refused, tells
 from tests.support.release import RELEASES, one, page, problems
 
 SCHEMA = json.loads((schema.FOLDER / "release.schema.json").read_text(encoding="utf-8"))
@@ -215,7 +214,7 @@ def test_what_a_run_says_wrongly_is_said_to_come_from_there(tmp_path: Path) -> N
 
 
 def test_a_page_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SlipwayError, match="the page of the release cannot be read") as caught:
+    with refused("unreadable-page: the page of the release") as caught:
         load(tmp_path / "none.yml")
     assert "-e release=releases/sms-checker.yml" in caught.value.message
 

@@ -10,6 +10,8 @@ from slipway.cluster.client import Kind
 from slipway.errors import SlipwayError
 from slipway.release.stage import HANDED_OVER, Rollout
 
+from tests.support.errors import refused
+
 Object = dict[str, Any]
 APPS = "/apis/apps/v1/namespaces/shop"
 PODS = "/api/v1/namespaces/shop/pods"
@@ -153,7 +155,7 @@ def test_pods_on_a_node_that_is_away_are_waited_for_no_longer_than_they_may_take
 def test_what_never_goes_is_named_when_time_is_up(cluster: Cluster) -> None:
     cluster.objects[f"{APPS}/deployments/web"] = thing("Deployment", "web")
     cluster.lasting[f"{APPS}/deployments/web"] = 10**6
-    with pytest.raises(SlipwayError, match="Deployment/shop/web is still there"):
+    with refused("still-there: Deployment/shop/web"):
         rollout(cluster, timeout=5).carry_out({"in_turn": [[thing("Deployment", "web")]]})
 
 

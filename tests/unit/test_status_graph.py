@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from slipway.cluster import reader
 from slipway.cluster.access import UnansweredError
-from slipway.errors import SlipwayError
 from slipway.status import graph as drawing
 from slipway.status.graph import Edge, dot, graph, quoted, svg
+
+from tests.support.errors import refused
 
 
 def thing(kind: str, name: str, spec: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def test_graphviz_draws_it() -> None:
 
 def test_without_graphviz_it_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(SlipwayError, match="apt-get install graphviz"):
+    with refused("program-missing: apt-get install graphviz"):
         svg("digraph {}")
 
 
