@@ -22,6 +22,8 @@ from slipway.artifacts.cache import Cache, default_root
 from slipway.artifacts.catalog import Folder, Recipe
 from slipway.errors import SlipwayError
 
+from tests.support.errors import refused
+
 if TYPE_CHECKING:
     from tests.artifacts.conftest import Yard
 
@@ -130,7 +132,7 @@ def test_the_layer_depends_on_nothing_but_its_members(site: Yard) -> None:
 def test_a_disk_that_fills_up_while_compiling_is_explained(site: Yard, small_disk: Path) -> None:
     (small_disk / "go").mkdir()
     (small_disk / "go" / "mod").symlink_to(site.cache / "go" / "mod")
-    with pytest.raises(SlipwayError, match=rf"go-pause: not enough space below {small_disk}: .* free"):
+    with refused(f"disk-full: go-pause: … {small_disk}: … free"):
         site.run(source="source", cache=small_disk)
     assert list((small_disk / "items").rglob("*.new")) == []
     assert not (site.state / "bundle.json").exists()
@@ -142,7 +144,7 @@ def test_layers_that_stand_on_each_other_are_refused(yard: Yard) -> None:
         (yard.folder / "images" / name).mkdir(parents=True)
         (yard.folder / "images" / name / "layers.yml").write_text(f"base: {base}\nentrypoint: [/pause]\n")
     yard.catalog(images={"pause": PAUSE})
-    with pytest.raises(SlipwayError, match="pause → other → pause stand on each other"):
+    with refused("wrong-artifact-file: pause → other → pause"):
         yard.run(source="source")
 
 
@@ -151,7 +153,7 @@ def test_a_machine_without_apt_leaves_its_packages_to_the_nodes(yard: Yard, monk
     suites = {"bookworm": {"refreshed": "2026-11-21", "sources": [source]}}
     sets = {"node": {"parts": ["kubernetes"], "names": ["socat"]}}
     yard.catalog(packages={"suites": suites, "sets": sets})
-    with pytest.raises(SlipwayError, match=r"apt-get update for bookworm failed:(.|\n)*127\.0\.0\.1:9"):
+    with refused("download-failed: apt-get update … bookworm … 127.0.0.1:9"):
         yard.run(suites=["bookworm"])
     monkeypatch.setenv("PATH", str(yard.folder))
     outcome = yard.run(suites=["bookworm"])
@@ -191,7 +193,7 @@ def test_a_build_that_fails_shows_its_end_and_names_its_log(site: Yard) -> None:
     (site.folder / "go").unlink()
     broken.rename(site.folder / "go")
     (site.folder / "go" / "pause" / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
-    with pytest.raises(SlipwayError) as stopped:
+    with refused("build-failed") as stopped:
         site.run(source="source")
     text = str(stopped.value)
     assert "undefined: nothing" in text
@@ -343,5 +345,5 @@ def test_a_file_of_a_pinned_module_has_the_modules_bytes(yard: Yard, share_go: Y
     assert b"Apache License" in text.read_bytes()
     assert not (yard.cache / "items" / "go-crane").exists(), "nothing was compiled for it"
     yard.catalog(files={"text": entry | {"build": {"program": "crane", "source": "none"}}})
-    with pytest.raises(SlipwayError, match=r"text: .*go-containerregistry@v0\.22\.1 has no file none"):
+    with refused("wrong-artifact-file: text: … go-containerregistry@v0.22.1 … none"):
         yard.run(source="source")
