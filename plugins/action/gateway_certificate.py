@@ -7,7 +7,6 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 
@@ -27,7 +26,9 @@ class ActionModule(ActionBase):
                 "authority": {"type": "str", "required": True},
             }
         )
+        from slipway.errors import SlipwayError
         from slipway.mesh import certificate as mesh_tls
+        from slipway.plugin import failed
 
         folder, hosts, now = (
             Path(arguments["folder"]),
@@ -35,13 +36,15 @@ class ActionModule(ActionBase):
             dt.datetime.now(dt.UTC),
         )
         if not hosts:
-            raise AnsibleActionFail("a certificate is for one name at least, e.g. hosts: ['*.slipway.local']")
+            what = "a certificate is for one name at least, e.g. hosts: ['*.slipway.local']"
+            raise failed(SlipwayError("certificate-not-made", what))
         try:
             if self._task.check_mode:
                 made = mesh_tls.due(folder, hosts, now)
             else:
                 made = mesh_tls.renew(folder, hosts, str(arguments["authority"]), now)
         except (OSError, ValueError) as exc:
-            raise AnsibleActionFail(f"{folder}: the gateway's certificate cannot be made: {exc}") from None
+            what = f"{folder}: the gateway's certificate cannot be made: {exc}"
+            raise failed(SlipwayError("certificate-not-made", what)) from None
         result.update(changed=bool(made), made=made)
         return result

@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 
 try:
     from slipway.cluster import access
+    from slipway.errors import SlipwayError
     from slipway.plugin import ClusterAction
 except ImportError as exc:
     raise AnsibleActionFail(
@@ -58,7 +59,9 @@ class ActionModule(ClusterAction):
 
         plan, program = arguments["plan"], Path(arguments["kubectl"])
         if not program.is_file():
-            raise AnsibleActionFail(f"{program} is not there; `make up` puts it there, else -e prove_kubectl=…")
+            raise SlipwayError(
+                "program-missing", f"{program} is not there; `make up` puts it there, else -e prove_kubectl=…"
+            )
         pods = Kubectl(program, arguments["namespace"], **access.of_kubectl(arguments))
         alertmanagers = [(MONITORING, "alertmanager")]
         if arguments["alertmanager"]:

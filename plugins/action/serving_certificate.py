@@ -7,7 +7,6 @@ import base64
 import datetime as dt
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 
@@ -28,14 +27,17 @@ class ActionModule(ActionBase):
                 "renew_days": {"type": "int", "required": True},
             }
         )
+        from slipway.errors import SlipwayError
         from slipway.parts.selfsigned import fault, make
+        from slipway.plugin import failed
 
         name, present = arguments["name"], arguments["certificate"]
         days, renew = (dt.timedelta(days=arguments[key]) for key in ("days", "renew_days"))
         if renew >= days:
-            raise AnsibleActionFail(
+            what = (
                 f"a certificate for {days.days} days is at once within {renew.days} of its end: let renew_days be less"
             )
+            raise failed(SlipwayError("certificate-not-made", what))
         now = dt.datetime.now(dt.UTC)
         try:
             reason = fault(base64.b64decode(present), name, now, renew)

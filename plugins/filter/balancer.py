@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from slipway.errors import SlipwayError
 from slipway.page.form import plain
 from slipway.parts import balancer
 
@@ -23,7 +24,8 @@ def custom_resources(text: str, conversions: Mapping[str, Any] | None = None) ->
     try:
         return balancer.custom_resources(text, plain(conversions or {}))
     except ValueError as exc:
-        raise AnsibleFilterError(f"{exc}; the bundle's item is not what its name says") from exc
+        what = f"{exc}; the bundle's item is not what its name says"
+        raise AnsibleFilterError(SlipwayError("wrong-artifact-file", what).message) from exc
 
 
 class FilterModule:

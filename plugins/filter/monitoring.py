@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from slipway.errors import SlipwayError
 
 DOCUMENTATION = r"""
 name: available
@@ -65,10 +66,11 @@ def operator_resources(text: str, kinds: Iterable[str]) -> list[dict[str, Any]]:
     ]
     missing = wanted - {item["spec"]["names"]["kind"] for item in found}
     if missing:
-        raise AnsibleFilterError(
+        what = (
             f"the file of the operator's CustomResourceDefinitions has none of {', '.join(sorted(missing))}; "
             "monitoring_crds has to be the bundle.yaml of the operator's release"
         )
+        raise AnsibleFilterError(SlipwayError("wrong-artifact-file", what).message)
     return found
 
 

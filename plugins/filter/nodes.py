@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from slipway.errors import SlipwayError
 from slipway.node.kubeadm import invitation
 from slipway.page.ssh_keys import is_line
 from slipway.paths import user_path
@@ -71,7 +72,8 @@ def key_texts(keys: Iterable[str], root: str = CHECKOUT) -> list[str]:
         try:
             text = key if is_line(key) else path.read_text(encoding="utf-8")
         except OSError as exc:
-            raise AnsibleFilterError(f"cluster_ssh_keys: {path} cannot be read ({exc.strerror})") from exc
+            what = f"cluster_ssh_keys: {path} cannot be read ({exc.strerror})"
+            raise AnsibleFilterError(SlipwayError("ssh-key-unreadable", what).message) from exc
         texts += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return texts
 

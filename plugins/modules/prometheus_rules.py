@@ -54,7 +54,8 @@ def main() -> None:
     except SlipwayError as exc:
         module.fail_json(msg=exc.message, error_id=exc.id)
     if found:
-        module.fail_json(msg="Prometheus could not read these rules:\n" + "\n".join(found))
+        error = SlipwayError("wrong-rules", "\n".join(["Prometheus could not read these rules:", *found]))
+        module.fail_json(msg=error.message, error_id=error.id)
     module.exit_json(changed=False)
 
 

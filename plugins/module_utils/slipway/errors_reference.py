@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors_pages import ANY_PAGE, CLUSTER_PAGE
 from .errors_release import ON_THE_CLUSTER, RELEASE_PAGE, VALUES
-from .errors_runs import ARTIFACTS, CLUSTER, COMPUTER, PROOFS
+from .errors_runs import ARTIFACTS, CLUSTER, COMPUTER, PROOFS, ROLES
 from .paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "reference" / "errors.md"
@@ -26,6 +26,7 @@ TABLES = {
     "computer": COMPUTER,
     "artifacts": ARTIFACTS,
     "cluster": CLUSTER,
+    "roles": ROLES,
     "proofs": PROOFS,
 }
 KNOWN = {error_id: meaning for table in TABLES.values() for error_id, meaning in table.items()}

@@ -24,6 +24,21 @@ ARTIFACTS = {
     "wrong-platform": "The image is for another processor or system; build it for linux/amd64.",
     "loaded-image-gone": "An image that was loaded is gone from the cache; load it again.",
 }
+ROLES = {
+    "wrong-mail": "`monitoring_mail` lacks something, or has one half of user and password; complete it.",
+    "wrong-rules": "Prometheus cannot read a rule; correct the one that is named.",
+    "secret-in-variable": "A password is in a variable that ends up in an object; put it into a Secret.",
+    "unknown-istio-key": "`istio_values` has a key that Istio does not know; take the one that is proposed.",
+    "istioctl-refuses": "istioctl refuses `istio_values`; correct what it names.",
+    "certificate-unusable": "The certificate or its key cannot serve; see what is wrong with them.",
+    "certificate-not-made": "A certificate cannot be made; see the reason.",
+    "no-mirror": "Only a mirror can give nodes this image, and there is none; have one, or use a registry.",
+    "part-in-use": "Something builds on a part that is to go; remove that first.",
+    "controllers-missing": "To found a cluster now might make a second one; bring every controller back first.",
+    "two-clusters": "The controllers are of two clusters; decide which one stays, and reset the others.",
+    "sealing-key-gone": "etcd has data, and the key of its Secrets is gone; put the key back.",
+    "node-of-other-cluster": "The node is in another cluster; reset it, or make the machine anew.",
+}
 COMPUTER = {
     "not-removed": "Docker or Debian packages could not be removed; do it with the command that is named.",
     "program-failed": "A program of this machine failed; see what it says.",
