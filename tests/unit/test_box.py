@@ -10,10 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from slipway.errors import SlipwayError
 from slipway.lab import box
 from slipway.lab.image import Recipe, machine_recipe
 from slipway.paths import ROOT
+
+from tests.support.errors import refused
 
 PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"
 MISSING = sorted({package for tool, package in box.TOOLS.items() if not shutil.which(tool, path=PLACES)})
@@ -116,7 +117,7 @@ def test_what_is_half_made_is_taken_away(tmp_path: Path, made: list[str], monkey
     killed = wanted.file.parent / f".{wanted.file.name}.abc"
     killed.mkdir(parents=True)
     monkeypatch.setattr(box, "CODE_SIZE", 100)
-    with pytest.raises(SlipwayError, match="boot loader has 3000 bytes"):
+    with refused("build-failed: 3000 bytes"):
         box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None)
     assert made == ["bookworm"]
     assert [file.name for file in wanted.file.parent.iterdir()] == [f"{wanted.file.name}.lock"]
@@ -124,7 +125,7 @@ def test_what_is_half_made_is_taken_away(tmp_path: Path, made: list[str], monkey
 
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(box, "TOOLS", {"mke2fs": "e2fsprogs", "no-such-program": "some-package"})
-    with pytest.raises(SlipwayError, match=r"sudo apt-get install .*some-package"):
+    with refused("program-missing: sudo apt-get install … some-package"):
         box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None)
 
 

@@ -9,6 +9,7 @@ import pytest
 from slipway.lab import libvirt
 from slipway.lab.libvirt import EMULATED, KVM
 
+from tests.support.errors import tells
 from tests.unit.test_provider import make_plan
 
 PANIC = "echo '[1.0] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)'"
@@ -114,29 +115,28 @@ def test_what_others_have_elsewhere_is_no_matter(computer: Path, networks: str) 
 
 def test_a_libvirt_that_does_not_answer_is_told(computer: Path) -> None:
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert "make setup" in refusal.text
+    tells(refusal, "libvirt-silent: make setup")
     (computer / "bin/virsh").write_text("#!/bin/sh\nexit 1\n")
     (computer / "bin/virsh").chmod(0o755)
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert "group libvirt" in refusal.text
+    tells(refusal, "libvirt-silent: group libvirt")
 
 
 def test_a_domain_of_our_name_is_not_taken_over(computer: Path) -> None:
     virsh(computer, "sun-ctrl")
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert "The libvirt domain sun-ctrl exists already" in refusal.text
-    assert "virsh --connect qemu:///system undefine sun-ctrl --remove-all-storage" in refusal.text
+    tells(refusal, "name-taken: domain sun-ctrl … qemu:///system undefine sun-ctrl --remove-all-storage")
     assert libvirt.in_the_way(make_plan(), {"ctrl": "1234"}) == []
 
 
 @pytest.mark.parametrize(
     ("network", "prefix", "said"),
     [
-        ("sun", 25, "The libvirt network sun exists already with 192.168.57.0/25"),
-        ("moon", 25, "cluster_node_cidr 192.168.57.0/24 is taken: the libvirt network moon has 192.168.57.0/25"),
+        ("sun", 25, "name-taken: network sun … 192.168.57.0/25"),
+        ("moon", 25, "network-in-use: 192.168.57.0/24 … network moon … 192.168.57.0/25"),
     ],
 )
 def test_networks_of_our_name_or_addresses_are_told(computer: Path, network: str, prefix: int, said: str) -> None:
     virsh(computer, networks=network, prefix=prefix)
     (refusal,) = libvirt.in_the_way(make_plan(), {})
-    assert said in refusal.text
+    tells(refusal, said)

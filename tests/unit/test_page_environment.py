@@ -66,24 +66,38 @@ def test_what_is_empty_or_no_setting_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "where", "key", "works"),
+    ("error_id", "name", "text", "where", "key", "works"),
     [
-        ("WORKER", "3", "SLIPWAY_WORKER", "the environment", "SLIPWAY_WORKERS"),
-        ("QQQQ", "3", "SLIPWAY_QQQQ", "the environment", "unset SLIPWAY_QQQQ"),
-        ("WORKERS", "{", "SLIPWAY_WORKERS", "cluster_workers", "SLIPWAY_WORKERS='{count: 2, cpus: 2, memory: 6144}'"),
-        ("WORKERS", "many", "SLIPWAY_WORKERS", "cluster_workers", "cluster_workers: {count: 2, cpus: 2, memory: 6144}"),
-        ("WORKERS", "-1", "SLIPWAY_WORKERS", "cluster_workers.count", "count: 2"),
-        ("WORKERS_MEMORY", "64", "SLIPWAY_WORKERS_MEMORY", "cluster_workers.memory", "memory: 6144"),
-        ("PROVIDER", "qemu", "SLIPWAY_PROVIDER", "cluster_provider", "cluster_provider: auto"),
-        ("NAME", "{{ x }}", "SLIPWAY_NAME", "cluster_name", "cluster_name: slipway"),
+        ("unknown-variable", "WORKER", "3", "SLIPWAY_WORKER", "the environment", "SLIPWAY_WORKERS"),
+        ("unknown-variable", "QQQQ", "3", "SLIPWAY_QQQQ", "the environment", "unset SLIPWAY_QQQQ"),
+        (
+            "yaml-syntax",
+            "WORKERS",
+            "{",
+            "SLIPWAY_WORKERS",
+            "cluster_workers",
+            "SLIPWAY_WORKERS='{count: 2, cpus: 2, memory: 6144}'",
+        ),
+        (
+            "wrong-type",
+            "WORKERS",
+            "many",
+            "SLIPWAY_WORKERS",
+            "cluster_workers",
+            "cluster_workers: {count: 2, cpus: 2, memory: 6144}",
+        ),
+        ("too-small", "WORKERS", "-1", "SLIPWAY_WORKERS", "cluster_workers.count", "count: 2"),
+        ("too-small", "WORKERS_MEMORY", "64", "SLIPWAY_WORKERS_MEMORY", "cluster_workers.memory", "memory: 6144"),
+        ("not-one-of", "PROVIDER", "qemu", "SLIPWAY_PROVIDER", "cluster_provider", "cluster_provider: auto"),
+        ("wrong-form", "NAME", "{{ x }}", "SLIPWAY_NAME", "cluster_name", "cluster_name: slipway"),
     ],
 )
 def test_what_is_wrong_is_said_of_the_variable(
-    tmp_path: Path, name: str, text: str, where: str, key: str, works: str
+    tmp_path: Path, error_id: str, name: str, text: str, where: str, key: str, works: str
 ) -> None:
     page = said(tmp_path, "cluster_workers: {count: 2, cpus: 4, memory: 6144}\n", **{name: text})
     (problem,) = examine(page.values, page).problems
-    assert (problem.where, problem.key, problem.works) == (where, key, works)
+    assert (problem.id, problem.where, problem.key, problem.works) == (error_id, where, key, works)
 
 
 def test_what_stays_of_a_map_is_said_of_its_line(tmp_path: Path) -> None:

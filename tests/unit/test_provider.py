@@ -89,43 +89,43 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
     [
         pytest.param(
             seen(Thing("sun-ctrl", "sun", OWN, id="c1")),
-            ["The container sun-ctrl exists already", "`make down` removes it"],
+            ["name-taken", "container sun-ctrl", "`make down` removes it"],
             id="ours, forgotten by Vagrant",
         ),
         pytest.param(
             seen(Thing("sun-ctrl", "sun", OWN, id="c2"), records={"ctrl": "c1"}),
-            ["The container sun-ctrl exists already", "`make down` removes it"],
+            ["name-taken", "container sun-ctrl", "`make down` removes it"],
             id="ours, not the one that Vagrant made",
         ),
         pytest.param(
             seen(Thing("sun-ctrl", "", "", id="c1")),
-            ["not Slipway's", "another cluster_name than 'sun'"],
+            ["name-taken", "not Slipway's", "another cluster_name than 'sun'"],
             id="a stranger's",
         ),
         pytest.param(
             seen(Thing("sun-ctrl", "sun", "/", id="c1")),
-            ["belongs to the cluster 'sun' whose records are in /", "run `make down` there"],
+            ["name-taken", "belongs to the cluster 'sun' whose records are in /", "run `make down` there"],
             id="another checkout's",
         ),
         pytest.param(
             seen(Thing("sun-ctrl", "sun", "/gone", id="c1")),
-            ["records (/gone) are gone", "slipway.lab.provider remove --cluster sun"],
+            ["name-taken", "records (/gone) are gone", "slipway.lab.provider remove --cluster sun"],
             id="of a checkout that is gone",
         ),
         pytest.param(
-            seen(volumes=[Thing("sun-ctrl-var", "", "")]), ["The volume sun-ctrl-var exists already"], id="a volume"
+            seen(volumes=[Thing("sun-ctrl-var", "", "")]), ["name-taken", "volume sun-ctrl-var"], id="a volume"
         ),
         pytest.param(
             seen(volumes=[Thing("sun-shared", "sun", "/elsewhere")]),
-            ["The volume sun-shared exists already", "slipway.lab.provider remove --cluster sun"],
+            ["name-taken", "volume sun-shared", "slipway.lab.provider remove --cluster sun"],
             id="another's shared folder",
         ),
         pytest.param(
-            seen(networks=[network("sun", "")]), ["The Docker network sun exists already"], id="our network's name"
+            seen(networks=[network("sun", "")]), ["name-taken", "Docker network sun"], id="our network's name"
         ),
         pytest.param(
             seen(networks=[network("moon", "/elsewhere", "192.168.57.0/25")]),
-            ["cluster_node_cidr 192.168.57.0/24 is taken: the Docker network moon of the cluster sun (/elsewhere)",
+            ["network-in-use", "192.168.57.0/24", "Docker network moon of the cluster sun (/elsewhere)",
              "such as 192.168.58.0/24"],
             id="our addresses, another cluster",
         ),
@@ -134,22 +134,22 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
                 networks={"moon": network("moon", "/elsewhere", "192.168.57.0/25")},
                 interfaces=[("the network interface eth0", "192.168.58.7/23")],
             ),
-            ["is taken: the Docker network moon", "such as 192.168.60.0/24"],
+            ["network-in-use", "Docker network moon", "such as 192.168.60.0/24"],
             id="the next one is taken as well",
         ),
         pytest.param(
             seen(networks=[network("bridge", "", "192.168.0.0/16")]),
-            ["Docker network bridge of somebody else", "such as 172.24.0.0/24"],
+            ["network-in-use", "Docker network bridge of somebody else", "such as 172.24.0.0/24"],
             id="Docker's own",
         ),
         pytest.param(
             seen(networks=[network("sun", OWN, "192.168.60.0/24", attached=2)]),
-            ["The machines stand in the network 192.168.60.0/24, and cluster_node_cidr is now 192.168.57.0/24"],
+            ["node-cidr-changed", "192.168.60.0/24", "cluster_node_cidr is now 192.168.57.0/24"],
             id="the page moved on",
         ),
         pytest.param(
             Seen(interfaces=[("the network interface vpn0", "192.168.0.0/16")]),
-            ["is taken: the network interface vpn0 has 192.168.0.0/16"],
+            ["network-in-use", "network interface vpn0 has 192.168.0.0/16"],
             id="an interface",
         ),
     ],
@@ -157,7 +157,9 @@ def test_nothing_stands_in_the_way(around: Seen) -> None:
 def test_what_stands_in_the_way_is_named_and_not_touched(around: Seen, said: list[str]) -> None:
     findings = obstacles.judge(make_plan(), around)
     assert len(findings.refusals) == 1
-    assert [text for text in said if text not in findings.refusals[0].message] == []
+    error_id, *facts = said
+    assert findings.refusals[0].id == error_id
+    assert [text for text in facts if text not in findings.refusals[0].text] == []
     assert (findings.containers, findings.volumes, findings.networks) == ([], [], [])
 
 
