@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from slipway import errors_reference
 from slipway.cluster.access import BusyError
-from slipway.errors import SlipwayError, marked
+from slipway.errors import SlipwayError, marked, together
 from slipway.page.read import Problem, SettingsError
 from slipway.paths import ROOT
+from slipway.plugin import failed
 
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 REGISTRY = {
@@ -146,6 +147,18 @@ def test_an_error_says_its_id() -> None:
     assert str(error) == error.message == "what is wrong [a-rule]\nworks: this"
     busy = pickle.loads(pickle.dumps(BusyError("api-silent", "no answer", 503)))  # noqa: S301
     assert (busy.id, busy.said, str(busy)) == ("api-silent", "no answer", "no answer [api-silent]")
+
+
+def test_a_task_that_fails_has_the_id_in_its_result() -> None:
+    result = failed(SlipwayError("a-rule", "what is wrong\nworks: this")).result_contribution
+    assert (result["failed"], result["error_id"]) == (True, "a-rule")
+    assert result["msg"] == "what is wrong [a-rule]\nworks: this"
+
+
+def test_several_errors_say_each_its_own_id() -> None:
+    error = together([SlipwayError("a-rule", "one"), SlipwayError("b-rule", "two\nworks: that")])
+    assert error.id == "a-rule"
+    assert str(error) == "one [a-rule]\ntwo [b-rule]\nworks: that"
 
 
 def test_a_problem_says_its_id_beside_key_and_value() -> None:
