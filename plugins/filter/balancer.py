@@ -25,7 +25,7 @@ def custom_resources(text: str, conversions: Mapping[str, Any] | None = None) ->
         return balancer.custom_resources(text, plain(conversions or {}))
     except ValueError as exc:
         what = f"{exc}; the bundle's item is not what its name says"
-        raise AnsibleFilterError(SlipwayError("wrong-artifact-file", what).message) from exc
+        raise AnsibleFilterError(SlipwayError("wrong-artifact-file", what).message) from None
 
 
 class FilterModule:

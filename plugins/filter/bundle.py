@@ -26,7 +26,7 @@ def _explained(answer: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return answer(*(_plain(argument) for argument in arguments), **keywords)
         except SlipwayError as exc:
-            raise AnsibleFilterError(exc.message) from exc
+            raise AnsibleFilterError(exc.message) from None
 
     return filtered
 

@@ -36,7 +36,7 @@ def dashboard_files(paths: Iterable[str]) -> dict[str, str]:
     try:
         return dashboards.read(map(str, paths))
     except SlipwayError as exc:
-        raise AnsibleFilterError(exc.message) from exc
+        raise AnsibleFilterError(exc.message) from None
 
 
 def shipped_dashboards(mesh: bool) -> dict[str, str]:

@@ -32,7 +32,7 @@ def local_images(state: str) -> list[dict[str, Any]]:
     try:
         return local.on_the_mirror(Path(state), default_root() / local.FOLDER)
     except SlipwayError as exc:
-        raise AnsibleFilterError(exc.message) from exc
+        raise AnsibleFilterError(exc.message) from None
 
 
 class FilterModule:

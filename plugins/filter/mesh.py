@@ -78,7 +78,7 @@ def _explained(answer: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return answer(*arguments, **keywords)
         except SlipwayError as exc:
-            raise AnsibleFilterError(exc.message) from exc
+            raise AnsibleFilterError(exc.message) from None
 
     return filtered
 

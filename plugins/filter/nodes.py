@@ -73,7 +73,7 @@ def key_texts(keys: Iterable[str], root: str = CHECKOUT) -> list[str]:
             text = key if is_line(key) else path.read_text(encoding="utf-8")
         except OSError as exc:
             what = f"cluster_ssh_keys: {path} cannot be read ({exc.strerror})"
-            raise AnsibleFilterError(SlipwayError("ssh-key-unreadable", what).message) from exc
+            raise AnsibleFilterError(SlipwayError("ssh-key-unreadable", what).message) from None
         texts += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return texts
 

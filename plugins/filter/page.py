@@ -31,7 +31,7 @@ def page_settings(page: str) -> dict[str, Any]:
     try:
         return environment.settings_of(Path(page))
     except SlipwayError as exc:
-        raise AnsibleFilterError(exc.message) from exc
+        raise AnsibleFilterError(exc.message) from None
 
 
 class FilterModule:

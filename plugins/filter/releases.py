@@ -33,7 +33,7 @@ def releases_hosts(pages: Iterable[str]) -> list[str]:
     try:
         return releases.hosts(map(str, pages))
     except SlipwayError as exc:
-        raise AnsibleFilterError(exc.message) from exc
+        raise AnsibleFilterError(exc.message) from None
 
 
 def releases_parts(pages: Iterable[str]) -> list[str]:
@@ -41,7 +41,7 @@ def releases_parts(pages: Iterable[str]) -> list[str]:
     try:
         return releases.parts(map(str, pages))
     except SlipwayError as exc:
-        raise AnsibleFilterError(exc.message) from exc
+        raise AnsibleFilterError(exc.message) from None
 
 
 class FilterModule:

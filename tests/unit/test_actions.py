@@ -307,7 +307,7 @@ def test_a_servers_certificate_is_made_once_and_again_when_it_is_due() -> None:
 
 
 def test_a_certificate_that_would_be_due_at_once_is_refused() -> None:
-    with pytest.raises(AnsibleActionFail, match="let renew_days be less"):
+    with refused("certificate-not-made: let renew_days be less", AnsibleActionFail):
         run_action(load("action", "serving_certificate"), {"name": "a", "days": 30, "renew_days": 30})
 
 
@@ -324,10 +324,10 @@ def test_the_gateways_certificate_is_made_once_and_not_in_check_mode(tmp_path: P
 
 def test_a_certificate_for_nobody_or_into_no_folder_is_refused(tmp_path: Path) -> None:
     plugin = load("action", "gateway_certificate")
-    with pytest.raises(AnsibleActionFail, match="for one name at least"):
+    with refused("certificate-not-made: hosts:", AnsibleActionFail):
         run_action(plugin, {"folder": str(tmp_path), "hosts": [], "authority": "lab"})
     (tmp_path / "file").touch()
-    with pytest.raises(AnsibleActionFail, match="the gateway's certificate cannot be made"):
+    with refused("certificate-not-made", AnsibleActionFail):
         run_action(plugin, {"folder": str(tmp_path / "file/below"), "hosts": ["a.local"], "authority": "lab"})
 
 
@@ -591,7 +591,7 @@ def test_a_stream_is_begun_for_as_long_as_the_run_lasts(tmp_path: Path, monkeypa
     (((_, target, folder), more),) = noted
     assert (target, folder, more["pid"]) == ("192.0.2.1", tmp_path / "shop", os.getppid())
     plan = {**stream(tmp_path, "begun")["plan"], "by": "addresses"}
-    with pytest.raises(AnsibleActionFail, match="`make up` puts it there"):
+    with refused("program-missing: `make up` puts it there", AnsibleActionFail):
         run_action(load("action", "prove_change"), stream(tmp_path, "begun", plan=plan, kubectl="/none"))
 
 
@@ -626,7 +626,7 @@ def test_a_stream_is_planned_with_what_its_pod_runs(tmp_path: Path, monkeypatch:
 
 
 def test_a_kubectl_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(AnsibleActionFail, match="`make up` puts it there"):
+    with refused("program-missing: `make up` puts it there", AnsibleActionFail):
         run_action(load("action", "prove_run"), prove(tmp_path, kubectl=str(tmp_path / "kubectl")))
 
 

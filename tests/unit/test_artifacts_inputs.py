@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from slipway.artifacts import golang, image, tree, wheel
 from slipway.artifacts.catalog import Layers, Recipe, Wheel, validated
-from slipway.errors import SlipwayError
 
 from tests.support.errors import refused
 
@@ -106,7 +105,7 @@ def test_a_wheel_needs_a_whole_sum() -> None:
 def test_a_module_without_that_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "LICENSE").write_text("text")
     assert golang.module_file("x", tmp_path, "LICENSE").read_text() == "text"
-    with pytest.raises(SlipwayError, match=rf"x: {tmp_path} has no file config/none\.yml"):
+    with refused(f"wrong-artifact-file: x: {tmp_path} … config/none.yml"):
         golang.module_file("x", tmp_path, "config/none.yml")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from slipway.errors import SlipwayError
 from slipway.parts import dashboards
 from slipway.release import promql, series
 from slipway.release.environment import Environment
@@ -18,6 +17,7 @@ from slipway.release.planner import plan
 from slipway.release.spec import load
 
 from tests.support.dashboards import SCHEMA, faults
+from tests.support.errors import refused
 
 ROOT = Path(__file__).parents[2]
 RELEASES = sorted((ROOT / "releases").glob("*.yml"))
@@ -142,7 +142,7 @@ def test_files_are_read_and_each_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more/disks.json").write_text(GOOD)
     assert dashboards.read([str(good)]) == {"disks.json": GOOD}
-    with pytest.raises(SlipwayError) as caught:
+    with refused("wrong-dashboard") as caught:
         dashboards.read([str(good), str(bad), str(tmp_path / "gone.json"), str(tmp_path / "more/disks.json")])
     lines = caught.value.message.splitlines()
     assert lines[0].startswith(f"{bad}: is not JSON")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from tests.support.errors import refused
+
 PATH = Path(__file__).parents[2] / "plugins/filter/monitoring.py"
 
 
@@ -76,5 +78,5 @@ def test_of_the_release_file_the_wanted_definitions_are_taken_and_no_more(filter
 
 
 def test_another_file_is_refused_with_what_it_lacks(filters: dict[str, Any]) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"none of Probe; monitoring_crds has to be"):
+    with refused("wrong-artifact-file: Probe; monitoring_crds", AnsibleFilterError):
         filters["operator_resources"](RELEASE, ["Prometheus", "Probe"])

@@ -261,7 +261,7 @@ def test_rollouts_are_waited_for_and_reasons_given(cluster: FakeCluster, monkeyp
         cluster.store[f"/apis/apps/v1/namespaces/apps/{path}"]["status"] = state
     pod = {"metadata": {"name": "b-x"}, "status": {"containerStatuses": [{"state": {"running": {}}, "ready": False}]}}
     cluster.store["pods"] = {"items": [pod]}
-    with pytest.raises(SlipwayError) as late:
+    with refused("not-rolled-out") as late:
         applier.wait(applied, 0.1)
     assert late.value.text == "not rolled out within 0.1 s:\nDaemonSet/apps/b: b-x runs and is not ready"
     states["daemonsets/b"]["numberAvailable"] = 2
@@ -284,7 +284,7 @@ def test_pods_that_will_never_start_end_the_wait_early(cluster: FakeCluster, mon
     }
     cluster.store["pods"] = {"items": [pod]}
     said = "Deployment/apps/a cannot start: pod a-1-x, image shop/a:2: ImagePullBackOff: no such image"
-    with pytest.raises(NotRolledOutError) as hopeless:
+    with refused("pods-cannot-start", NotRolledOutError) as hopeless:
         rollout.wait(cluster, [applied.live], 60, patience=0.05)
     assert hopeless.value.text == said
     state["waiting"]["reason"] = "InvalidImageName"
@@ -321,6 +321,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(cluster: FakeCluster, patience: float | None = 0.05, seconds: float = 20) -> str:
     with pytest.raises(NotRolledOutError) as caught:
         rollout.wait(cluster, [item("Deployment", "web", "apps/v1")], seconds, patience)
+    late = caught.value.text.startswith("not rolled out")
+    assert caught.value.id == ("not-rolled-out" if late else "pods-cannot-start")
     return caught.value.text
 
 
@@ -539,7 +541,7 @@ def test_what_does_not_go_is_named_with_what_keeps_it(cluster: FakeCluster, monk
     cluster.lasting = {path}
     cluster.store[path]["status"] = {"conditions": [{"status": "True", "message": "some content remains"}]}
     assert applier.remove([item("Namespace", "apps")])[0].changed
-    with pytest.raises(SlipwayError) as kept:
+    with refused("still-there") as kept:
         applier.gone([item("Namespace", "apps")], 0.05)
     assert kept.value.text == "Namespace/apps is still there: some content remains"
     # It is going already: that is no change of ours.

@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from slipway.errors import SlipwayError
 from slipway.page.model import Settings
 from slipway.status import __main__ as command
 from slipway.status import collect as asking
+
+from tests.support.errors import refused
 
 NODE = {
     "metadata": {"name": "ctrl", "labels": {"node-role.kubernetes.io/control-plane": ""}},
@@ -217,5 +218,5 @@ def test_without_a_kubeconfig_it_says_what_makes_a_cluster(
 
 def test_an_api_that_is_not_there_is_told_in_a_sentence(server: Server, tmp_path: Path) -> None:
     server.stop()
-    with pytest.raises(SlipwayError, match=r"127\.0\.0\.1:\d+ does not answer .*; are the machines up\?"):
+    with refused("api-silent: 127.0.0.1: … are the machines up? `make up`"):
         asking.collect(tmp_path, Settings())
