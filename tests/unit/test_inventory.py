@@ -54,7 +54,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def settings(**values: Any) -> Settings:
-    return examine({"cluster_provider": "libvirt", "cluster_mirror": False, **values}).accepted()
+    given = {"cluster_provider": "libvirt", "cluster_mirror": False, "cluster_box": "debian/bookworm64", **values}
+    return examine(given).accepted()
 
 
 def plan(folder: Path, **values: Any) -> LabPlan:
