@@ -308,7 +308,7 @@ def test_an_inventory_is_read_from_its_page(tmp_path: Path, vagrant: Vagrant) ->
 
 def test_two_pages_are_one_too_many(tmp_path: Path) -> None:
     page = tmp_path / "page.yml"
-    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\n")
+    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\ncluster_box: debian/bookworm64\n")
     beside = tmp_path / "group_vars/all/cluster.yml"
     beside.parent.mkdir(parents=True)
     beside.symlink_to(page)
@@ -326,7 +326,7 @@ def test_two_pages_are_one_too_many(tmp_path: Path) -> None:
 def test_an_environment_of_another_lab_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Half of the tools would go by the one, half by the other."""
     page = tmp_path / "page.yml"
-    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\n")
+    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\ncluster_box: debian/bookworm64\n")
     state = tmp_path / "state"
     state.mkdir()
     same = page if name == "SLIPWAY_PAGE" else state
@@ -425,7 +425,7 @@ def test_the_command_writes_once_and_prints_otherwise(
 ) -> None:
     monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
     page = tmp_path / "page.yml"
-    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\n")
+    page.write_text("cluster_provider: libvirt\ncluster_mirror: false\ncluster_box: debian/bookworm64\n")
     monkeypatch.setenv("SLIPWAY_PAGE", str(page))
     made(tmp_path, "ctrl")
     file = tmp_path / "inventory.cfg"
