@@ -82,7 +82,11 @@ def test_virtual_machines_have_their_sizes_and_addresses(virtual: tuple[str, Any
     assert {name: (one["cpus"], one["memory"]) for name, one in made.items()} == SIZES
     for name, machine in machines.items():
         (network,) = machine["networks"]
-        assert (network["kind"], network["ip"], network["netmask"]) == ("private_network", ADDRESSES[name], 24)
+        assert (network["kind"], network["ip"], network["netmask"]) == (
+            "private_network",
+            ADDRESSES[name],
+            "255.255.255.0",
+        )
 
 
 def test_providers_know_machines_and_their_network_by_the_clusters_name(virtual: tuple[str, Any]) -> None:
