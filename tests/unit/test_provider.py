@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from slipway.lab import computer, container, docker, obstacles, provider, removal, vagrant
+from slipway.lab import computer, container, daemons, docker, obstacles, provider, removal, vagrant
+from slipway.lab.daemons import DAEMONS
 from slipway.lab.docker import Thing
 from slipway.lab.obstacles import Seen, free_network
 from slipway.node.state import name_servers
@@ -365,19 +366,19 @@ def test_the_shared_folder_stays_as_long_as_a_machine_does(
 
 def test_docker_is_only_stopped_when_setup_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Docker(monkeypatch, {}).asked
-    removal.stop_docker(tmp_path, lambda _: None)
+    daemons.stop(DAEMONS["docker"], tmp_path, lambda _: None)
     (tmp_path / "dockerd.pid").write_text("1\n")
-    removal.stop_docker(tmp_path, lambda _: None)
+    daemons.stop(DAEMONS["docker"], tmp_path, lambda _: None)
     assert asked == []
     assert not (tmp_path / "dockerd.pid").exists()
 
 
 def test_docker_keeps_running_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Docker(monkeypatch, {"ps": "moon-ctrl\n"})
-    monkeypatch.setattr(removal, "_is_dockerd", lambda pid: pid == "77")
+    monkeypatch.setattr(daemons, "is_program", lambda pid, program: (pid, program) == ("77", "dockerd"))
     (tmp_path / "dockerd.pid").write_text("77\n")
     said: list[str] = []
-    removal.stop_docker(tmp_path, said.append)
+    daemons.stop(DAEMONS["docker"], tmp_path, said.append)
     assert said == ["Docker keeps running for moon-ctrl"]
     assert (tmp_path / "dockerd.pid").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -17,7 +18,8 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.lab import computer, container, docker, obstacles, provider, purge, removal, sizes
+from slipway.lab import computer, container, daemons, docker, obstacles, provider, purge, sizes
+from slipway.lab.daemons import DAEMONS
 from slipway.lab.docker import Thing
 from slipway.lab.libvirt import EMULATED, Driver
 from slipway.lab.obstacles import Findings, Seen
@@ -415,7 +417,7 @@ def test_without_docker_there_is_nothing_to_remove(
 
 def test_for_virtual_machines_docker_is_left_alone(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     docker = Docker(monkeypatch, {})
-    for name in ("sweep", "remove", "stop-docker"):
+    for name in ("sweep", "remove", "stop-daemon"):
         assert verb(name, of(plan, "libvirt"), monkeypatch) == 0
     assert docker.asked == []
 
@@ -456,7 +458,7 @@ def test_the_docker_that_setup_started_is_stopped(
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert verb("stop-docker", plan, monkeypatch) == 0
+    assert verb("stop-daemon", plan, monkeypatch) == 0
     assert "stopping Docker" in capsys.readouterr().err
     assert not Path(plan["state"], "dockerd.pid").exists()
     # It is gone for the verb from its end on, for the test once it is buried.
@@ -469,13 +471,44 @@ def test_a_docker_that_sudo_may_not_stop_is_told_with_the_command_for_it(
     Docker(monkeypatch, {"ps": ""})
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     asked = sudo_asks(monkeypatch)
-    assert verb("stop-docker", plan, monkeypatch) == 1
+    assert verb("stop-daemon", plan, monkeypatch) == 1
     said = capsys.readouterr().err
     assert said.endswith(
         f"a password is required [not-removed]\nStop it yourself, then run this again: {typed(dockerd.pid)}\n"
     )
     assert asked == [["sudo", "--non-interactive", "sh", "-c", f"kill {dockerd.pid}"]]
     assert Path(plan["state"], "dockerd.pid").exists()
+
+
+def test_the_libvirt_that_setup_started_is_stopped_unless_a_machine_runs_in_it(
+    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended: list[int] = []
+    alive = {"11": "libvirtd", "12": "virtlogd"}
+    monkeypatch.setattr(daemons, "is_program", lambda pid, program: alive.get(pid) == program)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    def kill(pid: int, _signal: int) -> None:
+        ended.append(pid)
+        del alive[str(pid)]
+
+    monkeypatch.setattr(os, "kill", kill)
+    domains = ["moon-ctrl"]
+    monkeypatch.setitem(DAEMONS, "libvirt", dataclasses.replace(DAEMONS["libvirt"], users=lambda: domains))
+    state = Path(plan["state"])
+    state.mkdir()
+    for pid, name in alive.items():
+        (state / f"{name}.pid").write_text(f"{pid}\n")
+    assert verb("stop-daemon", of(plan, "libvirt"), monkeypatch) == 0
+    assert "libvirt keeps running for moon-ctrl" in capsys.readouterr().err
+    assert ended == []
+    domains.clear()
+    assert verb("stop-daemon", of(plan, "libvirt"), monkeypatch) == 0
+    assert "stopping libvirt, which `make setup` started" in capsys.readouterr().err
+    assert ended == [11, 12]
+    assert list(state.iterdir()) == []
+    assert verb("stop-daemon", of(plan, "virtualbox"), monkeypatch) == 0
+    assert capsys.readouterr().err == ""
 
 
 def typed(pid: int) -> str:
@@ -505,11 +538,11 @@ def test_a_docker_that_does_not_stop_is_told_and_stays_noted(
     Docker(monkeypatch, {})
     Path(plan["state"]).mkdir()
     Path(plan["state"], "dockerd.pid").write_text("77")
-    monkeypatch.setattr(removal, "_is_dockerd", lambda _: True)
+    monkeypatch.setattr(daemons, "is_program", lambda *_: True)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "kill", lambda *_: None)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert verb("stop-docker", plan, monkeypatch) == 1
+    assert verb("stop-daemon", plan, monkeypatch) == 1
     assert capsys.readouterr().err.endswith("Docker (process 77) did not stop within 15 s. [not-removed]\n")
     assert Path(plan["state"], "dockerd.pid").exists()
 

@@ -252,7 +252,8 @@ def test_what_makes_a_box_is_installed_when_one_is_made(kind: str, setup: Setup)
     assert not {"fdisk", "dosfstools", "mtools"} & set(needed(setup, kind))
 
 
-LIBVIRTD = """case $0 in *virtlogd) exit ;; esac
+LIBVIRTD = """echo $$ > "$FAKE/${0##*/}.pid"
+case $0 in *virtlogd) exit ;; esac
 echo "libvirtd $*" >> "$FAKE/asked"
 touch "$FAKE/up"
 """
@@ -266,6 +267,8 @@ def test_libvirt_is_started_where_no_systemd_does_it(setup: Setup) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "starting libvirt: virtlogd and libvirtd in the background" in ended.stdout
     assert setup.asked().count("libvirtd") == 1
+    for name in ("virtlogd", "libvirtd"):
+        assert (setup.state / f"{name}.pid").read_text() == (setup.folder / f"{name}.pid").read_text()
     again = setup.run("see_to_libvirt")
     assert (again.returncode, again.stdout) == (0, "")
 

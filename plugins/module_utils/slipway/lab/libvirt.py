@@ -81,6 +81,11 @@ _NO_ANSWER = (
 )
 
 
+def running() -> list[str]:
+    """Name the domains that run."""
+    return _virsh("list", "--name") or []
+
+
 def _networks() -> dict[str, str]:
     """List libvirt's networks with their IPv4 network, which is empty for one without."""
     found = {}

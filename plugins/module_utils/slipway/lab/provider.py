@@ -21,11 +21,12 @@ from ..paths import ROOT
 from . import docker
 from .box import ensure_box, kernel_of
 from .container import bundles, container_name, run_arguments, this_host
+from .daemons import DAEMONS, stop
 from .docker import CLUSTER, OWNER, Progress
 from .image import ensure_node_image
 from .libvirt import Driver, driver, in_the_way
 from .obstacles import Seen, answering, judge, look
-from .removal import clear, forget_founding, remove, remove_cluster, stop_docker, sweep
+from .removal import clear, forget_founding, remove, remove_cluster, sweep
 from .sizes import resize, wrong_sizes
 from .vagrant import ids, make_key, running
 
@@ -127,7 +128,7 @@ def fallen(plan: LabPlan) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the verbs; 1 and a message on stderr when something stands in the way."""
     parser = argparse.ArgumentParser(prog="slipway.lab.provider", description=(__doc__ or "").partition("\n")[0])
-    verbs = ["prepare", "missing", "resize", "fallen", "sweep", "remove", "stop-docker"]
+    verbs = ["prepare", "missing", "resize", "fallen", "sweep", "remove", "stop-daemon"]
     parser.add_argument("verb", choices=verbs, help="all but `remove --cluster` read the machine plan on stdin")
     parser.add_argument("--cluster", help="with remove: the cluster of this name, whoever made it; else the plan's own")
     options = parser.parse_args(argv)
@@ -148,6 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(resize(plan)))
         elif options.verb == "fallen":
             print("\n".join(fallen(plan) if plan["provider"] == "docker" else []))
+        elif options.verb == "stop-daemon":
+            if plan["provider"] in DAEMONS:
+                stop(DAEMONS[plan["provider"]], Path(plan["state"]), progress)
         elif plan["provider"] == "docker":
             _verbs_of_docker(options.verb, plan, progress)
         if options.verb == "sweep":
@@ -159,9 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _verbs_of_docker(verb: str, plan: LabPlan, progress: Progress) -> None:
-    if verb == "stop-docker":
-        stop_docker(Path(plan["state"]), progress)
-    elif not docker.is_there():
+    if not docker.is_there():
         progress("Docker does not run here, so there is nothing of this cluster to remove from it")
     elif verb == "remove":
         remove_cluster(plan, progress)

@@ -5,18 +5,14 @@ Containers, volumes and networks are ours by their label. Nothing else is ever r
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SlipwayError
 from ..page.founding import FILE as FOUNDED
-from . import computer, docker
+from . import docker
 from .container import shared_volume
 from .docker import OWNER, Progress
 from .vagrant import ids
@@ -73,36 +69,3 @@ def forget_founding(plan: LabPlan) -> None:
     known = ids(Path(plan["vagrant"]), plan["provider"])
     if not any(machine["name"] in known for machine in plan["machines"] if machine["role"] == "controller"):
         Path(plan["state"], FOUNDED).unlink(missing_ok=True)
-
-
-def stop_docker(state: Path, progress: Progress) -> None:
-    """Stop the Docker that scripts/setup started, unless a container of somebody else's still runs in it."""
-    note = state / "dockerd.pid"
-    pid = note.read_text(encoding="ascii").strip() if note.exists() else ""
-    if _is_dockerd(pid):
-        if names := docker.run("ps", "--format", "{{.Names}}").split():
-            progress(f"Docker keeps running for {', '.join(names)}")
-            return
-        progress("stopping Docker, which `make setup` started")
-        if os.geteuid() == 0:
-            os.kill(int(pid), signal.SIGTERM)
-        else:
-            complaint = computer.as_root(["sh", "-c", f"kill {int(pid)}"])
-            if complaint and _is_dockerd(pid):
-                raise SlipwayError(
-                    "not-removed",
-                    f"Docker (process {pid}), which `make setup` started, cannot be stopped: {complaint}\n"
-                    f"Stop it yourself, then run this again: sudo sh -c 'kill {int(pid)}'",
-                )
-        for _ in range(150):
-            if not _is_dockerd(pid):
-                break
-            time.sleep(0.1)
-        else:
-            raise SlipwayError("not-removed", f"Docker (process {pid}) did not stop within 15 s.")
-    note.unlink(missing_ok=True)
-
-
-def _is_dockerd(pid: str) -> bool:
-    """Tell whether the process lives and is Docker's; one that nobody buried has no command line any more."""
-    return bool(pid) and "dockerd" in computer.text(f"/proc/{pid}/cmdline")
