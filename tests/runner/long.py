@@ -49,6 +49,13 @@ LONG: tuple[Phase, ...] = (
         3600,
         *files("faults", "vm"),
     ),
+    suite(
+        "vagrant",
+        "virtual machines of libvirt, of a box made here: vagrant up, halt, reload, suspend, snapshot, destroy",
+        10800,
+        "--capture=no",
+        *files("vagrant", "libvirt"),
+    ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(
         "releases",

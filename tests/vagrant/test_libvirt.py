@@ -1,0 +1,239 @@
+"""Virtual machines of libvirt through Vagrant's verbs: after each of them the cluster is well and answers from here.
+
+The box is built, and where no kernel boots under KVM the machines are emulated: so waits are long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slipway.lab.libvirt import SYSTEM
+from slipway.page.model import Parts
+
+from tests.support.checkout import Checkout, Run
+from tests.support.kube import eventually, ready
+from tests.support.lab import rewrite_page, run
+from tests.support.outside import Balanced, answers, ask, route
+from tests.support.probe import Probes
+
+# Seconds of a whole run, of a verb, and until a cluster is well again.
+UP, VERB, WELL = 5400, 1800, 1200
+NAMES = ("mirror-1", "ctrl", "node-1")
+
+
+@dataclass
+class Lab:
+    """A checkout with its machines."""
+
+    checkout: Checkout
+    page: dict[str, Any]
+
+    def vagrant(self, *words: str, timeout: float = VERB) -> Run:
+        """A verb of Vagrant, as a user types it."""
+        return self.checkout.run("vagrant", *words, timeout=timeout)
+
+    def states(self) -> dict[str, str]:
+        """What Vagrant says of each machine."""
+        rows = [line.split(",") for line in self.vagrant("status", "--machine-readable").expect().output.splitlines()]
+        return {row[1]: row[3] for row in rows if len(row) > 3 and row[2] == "state"}
+
+    def well(self) -> float:
+        """Seconds until ``make status`` finds nothing wrong."""
+        began = time.monotonic()
+
+        def status() -> bool:
+            done = self.checkout.make("status")
+            return done.status == 0
+
+        eventually(status, seconds=WELL, what="make status finds nothing wrong")
+        return time.monotonic() - began
+
+    def boots(self) -> dict[str, str]:
+        """Which boot of each machine this is."""
+        return {
+            name: self.vagrant("ssh", name, "-c", "cat /proc/sys/kernel/random/boot_id").expect().output.strip()[-36:]
+            for name in NAMES
+        }
+
+    def answers(self) -> None:
+        """Assert that a Service answers at its MetalLB address, asked from here over libvirt's own bridge."""
+        balanced, probes = Balanced(self.checkout.kube), Probes(self.checkout.kube, seconds=WELL)
+        try:
+            node = probes.all[0].node
+            balanced.make("asked", node)
+            address = balanced.address("asked")
+            # Nothing is sent out of this machine.
+            assert "gateway" not in route(address)
+            assert route(address)["dev"].startswith("virbr")
+            assert answers(lambda: ask(address), seconds=300)["node"] == node
+        finally:
+            balanced.stop()
+            probes.stop()
+
+
+def virsh(*words: str) -> list[str]:
+    """Lines that libvirt answers."""
+    return [line.strip() for line in run("virsh", "--connect", SYSTEM, *words).splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A clean clone with ``cluster_provider: libvirt``, set up; the verbs make its machines, and take them away."""
+    if os.geteuid():
+        pytest.skip("libvirt's images and networks are looked at as root")
+    made = Checkout("libvirt")
+    made.fresh()
+    parts = dict.fromkeys(Parts.model_fields, False) | {"metallb": True, "storage": True, "metrics_server": True}
+    values = {
+        "cluster_provider": "libvirt",
+        "cluster_box": "built",
+        "cluster_mirror": True,
+        "cluster_workers": {"count": 1, "cpus": 2, "memory": 2048},
+        "cluster_parts": parts,
+        "cluster_gateway": {"address": "", "ports": [80]},
+    }
+    made.page.write_text(rewrite_page(made.settings, values))
+    done = made.make("setup").expect()
+    print(f"make setup: {done.seconds:.0f} s")
+    try:
+        yield Lab(made, yaml.safe_load(made.page.read_text()))
+    finally:
+        made.run("vagrant", "destroy", "--force")
+        made.make("down")
+        made.remove()
+
+
+def test_a_box_is_made(lab: Lab) -> None:
+    done = lab.checkout.make("box").expect()
+    file = Path(done.output.strip().splitlines()[-1])
+    print(f"make box: {done.seconds:.0f} s, {file.stat().st_size >> 20} MiB")
+    assert file.stat().st_size < 450 * 2**20
+
+
+def test_vagrant_up_ends_with_a_cluster(lab: Lab) -> None:
+    done = lab.vagrant("up", "--provider=libvirt", timeout=UP).expect()
+    print(f"vagrant up: {done.seconds:.0f} s")
+    assert lab.states() == dict.fromkeys(NAMES, "running")
+    assert all(ready(node) for node in lab.checkout.kube.nodes())
+    assert sorted(node["metadata"]["name"] for node in lab.checkout.kube.nodes()) == ["ctrl", "node-1"]
+    lab.well()
+    lab.answers()
+
+
+def test_the_driver_is_what_was_found_out(lab: Lab) -> None:
+    found = json.loads((lab.checkout.state / "libvirt.json").read_text())["driver"]
+    described = "\n".join(virsh("dumpxml", f"{lab.checkout.name}-ctrl"))
+    assert f"<domain type='{found}'" in described
+
+
+def test_a_second_run_changes_nothing(lab: Lab) -> None:
+    done = lab.vagrant("provision").expect()
+    print(f"vagrant provision: {done.seconds:.0f} s")
+    assert done.total("changed") == 0
+
+
+def test_the_folder_is_shared(lab: Lab) -> None:
+    (lab.checkout.state / "shared/from-here").write_text("here\n")
+    assert "here" in lab.vagrant("ssh", "node-1", "-c", "cat /mnt/shared/from-here").expect().output
+    lab.vagrant("ssh", "ctrl", "-c", "echo there > /mnt/shared/from-there").expect()
+    assert (lab.checkout.state / "shared/from-there").read_text() == "there\n"
+
+
+def test_up_again_starts_nothing(lab: Lab) -> None:
+    before = lab.boots()
+    lab.vagrant("up", "--no-provision").expect()
+    assert lab.boots() == before
+
+
+def test_halt_and_up_without_provisioning(lab: Lab) -> None:
+    lab.vagrant("halt").expect()
+    assert set(lab.states().values()) == {"shutoff"}
+    lab.vagrant("up", "--no-provision").expect()
+    print(f"well again: {lab.well():.0f} s")
+    lab.answers()
+
+
+def test_reload_of_one_machine(lab: Lab) -> None:
+    before = lab.boots()
+    lab.vagrant("reload", "node-1", "--no-provision").expect()
+    after = lab.boots()
+    assert [name for name in NAMES if before[name] != after[name]] == ["node-1"]
+    print(f"well again: {lab.well():.0f} s")
+
+
+def test_suspend_and_resume(lab: Lab) -> None:
+    before = lab.boots()
+    lab.vagrant("suspend").expect()
+    assert set(lab.states().values()) == {"paused"}
+    # More than a lease of etcd and of a kubelet.
+    time.sleep(60)
+    lab.vagrant("resume").expect()
+    print(f"well again: {lab.well():.0f} s")
+    assert lab.boots() == before
+
+
+def test_snapshots_of_all_machines(lab: Lab) -> None:
+    kube = lab.checkout.kube
+    lab.vagrant("snapshot", "save", "before").expect()
+    lab.well()
+    kube.text("create", "namespace", "after-the-snapshot")
+    lab.vagrant("snapshot", "restore", "before", "--no-provision").expect()
+    print(f"well again: {lab.well():.0f} s")
+    assert "after-the-snapshot" not in kube.text("get", "namespaces", "--output=name")
+    lab.vagrant("snapshot", "delete", "before").expect()
+
+
+def test_a_machine_that_was_destroyed_comes_back(lab: Lab) -> None:
+    lab.vagrant("destroy", "--force", "node-1").expect()
+    assert lab.states()["node-1"] == "not_created"
+    done = lab.vagrant("up", timeout=UP).expect()
+    print(f"vagrant up with one machine gone: {done.seconds:.0f} s")
+    lab.well()
+    lab.answers()
+
+
+def test_libvirt_itself_is_stopped_and_started(lab: Lab) -> None:
+    """The machines go on; setup starts what is missing."""
+    before = lab.boots()
+    for name in ("libvirtd", "virtlogd"):
+        os.kill(int((lab.checkout.state / f"{name}.pid").read_text()), signal.SIGTERM)
+    eventually(lambda: not answering(), seconds=60, what="libvirt has ended")
+    lab.checkout.make("setup").expect()
+    assert lab.boots() == before
+    lab.well()
+
+
+def answering() -> bool:
+    return subprocess.run(["virsh", "--connect", SYSTEM, "version"], capture_output=True, check=False).returncode == 0
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(lab: Lab) -> None:
+    """While the machine is made anew: its domain is there, and Vagrant has not seen it boot."""
+    lab.vagrant("destroy", "--force", "node-1").expect()
+
+    def on_line(line: str, process: subprocess.Popen[str]) -> None:
+        if "Waiting for domain to get an IP address" in line:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    killed = lab.checkout.watch(("vagrant", "up"), timeout=VERB, on_line=on_line)
+    assert killed.status == -signal.SIGKILL
+    lab.vagrant("up", timeout=UP).expect()
+    lab.well()
+
+
+def test_destroy_leaves_nothing(lab: Lab) -> None:
+    lab.vagrant("destroy", "--force").expect()
+    assert [name for name in virsh("list", "--all", "--name") if name.startswith(lab.checkout.name)] == []
+    assert lab.checkout.name not in virsh("net-list", "--all", "--name")
+    left = [line for line in virsh("vol-list", "default") if line.startswith(f"{lab.checkout.name}-")]
+    assert left == []
