@@ -46,6 +46,7 @@ COMPUTER = {
     "program-missing": "A program is not installed on this machine; install the one that is named.",
     "package-missing": "A Python package is not installed; install the one that is named.",
     "docker-silent": "Docker does not answer; run `make setup`, or start it.",
+    "virtualbox-too-new": "Vagrant does not know this VirtualBox yet; install a newer Vagrant, or VirtualBox 7.0.",
     "libvirt-silent": "libvirt does not answer; run `make setup`, and join the group libvirt.",
     "name-taken": "A machine, volume or network of this name is there already; remove it, or change `cluster_name`.",
     "node-cidr-changed": "The machines are in another network than the page has; set it back, or `make down` first.",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import SlipwayError, together
 from ..paths import ROOT
-from . import docker
+from . import docker, virtualbox
 from .box import ensure_box, kernel_of
 from .container import bundles, container_name, run_arguments, this_host
 from .daemons import DAEMONS, stop
@@ -45,6 +45,8 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
     """Make all that machines need before Vagrant makes them."""
     seen = look(plan)
     findings = judge(plan, seen)
+    if plan["provider"] == "virtualbox":
+        findings.refusals += virtualbox.in_the_way()
     if plan["provider"] == "libvirt":
         findings.refusals += in_the_way(plan, seen.records)
     if plan["network"]["name"] not in seen.networks:

@@ -1,0 +1,32 @@
+"""VirtualBox: whether Vagrant knows the release of it that is installed."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import SlipwayError
+from . import computer
+
+# The first Vagrant that knows a VirtualBox, newest first. Every Vagrant of today knows older ones.
+KNOWN_SINCE = {(7, 2): (2, 4, 9), (7, 1): (2, 4, 3)}
+
+
+def in_the_way() -> list[SlipwayError]:
+    """Refuse a VirtualBox that is newer than Vagrant knows: Vagrant says so of each machine, and not what helps."""
+    virtualbox = _version("VBoxManage", "--version")
+    needs = next((vagrant for known, vagrant in KNOWN_SINCE.items() if virtualbox[:2] >= known), ())
+    vagrant = _version("vagrant", "--version") if needs else ()
+    if not vagrant or vagrant >= needs:
+        return []
+    here, there, wanted = (".".join(map(str, version)) for version in (virtualbox, vagrant, needs))
+    text = (
+        f"VirtualBox {here} is newer than Vagrant {there} knows. Install Vagrant {wanted} or later (the package of its "
+        "makers, as Debian's is older), or VirtualBox 7.0, or take another provider: cluster_provider: docker"
+    )
+    return [SlipwayError("virtualbox-too-new", text)]
+
+
+def _version(*command: str) -> tuple[int, ...]:
+    """Read the release out of what a program prints; empty where it says none."""
+    found = re.search(r"\d+(?:\.\d+)+", " ".join(computer.lines(*command)))
+    return tuple(map(int, found.group().split("."))) if found else ()
