@@ -557,7 +557,9 @@ def purging(name: str, plan: Any, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture
-def left(plan: Any) -> Any:
+def left(plan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    # Not the boxes of whoever runs the tests.
+    monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "home"))
     Path(plan["cache"]).mkdir()
     Path(plan["state"]).mkdir()
     Path(plan["state"], "packages").write_text("vagrant\nuidmap\n")
@@ -614,6 +616,36 @@ def test_an_image_that_another_clusters_machines_use_stays(
 def test_without_docker_there_are_no_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "is_there", lambda: False)
     assert purge.images() == []
+
+
+def test_boxes_that_were_built_go_from_vagrant_and_libvirt(
+    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in (
+        "slipway-debian-12-libvirt-0123456789ab",
+        "slipway-debian-13-libvirt-0123456789ab",
+        "bento-VAGRANTSLASH-x",
+    ):
+        (tmp_path / "boxes" / name).mkdir(parents=True)
+    monkeypatch.setenv("VAGRANT_HOME", str(tmp_path))
+    monkeypatch.setattr(docker, "is_there", lambda: False)
+    copy = "slipway-debian-12-libvirt-0123456789ab_vagrant_box_image_0_box.img"
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        used = command[-1].startswith("slipway-debian-13")
+        listed = f" {copy}  /var/{copy}\n moon-ctrl.img  /var/moon-ctrl.img\n" if "vol-list" in command else ""
+        return subprocess.CompletedProcess(command, int(used), listed, "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert purging("images", left, monkeypatch) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "slipway: removing the Vagrant box slipway-debian-12-libvirt-0123456789ab",
+        "slipway: the Vagrant box slipway-debian-13-libvirt-0123456789ab stays",
+        f"slipway: removing the libvirt volume {copy}",
+    ]
+    assert [words[-1] for words in asked if "vol-delete" in words] == [copy]
 
 
 def test_packages_go_before_the_list_of_them(

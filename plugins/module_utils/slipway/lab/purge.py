@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 from ..artifacts.cache import folder_size
 from ..errors import SlipwayError
-from . import docker
+from . import computer, docker
 from .computer import as_root
 from .docker import Progress
+from .libvirt import SYSTEM
 
 if TYPE_CHECKING:
     from .plan import LabPlan
@@ -32,9 +33,25 @@ Simulate = Callable[[Sequence[str]], set[str]]
 # Below the state folder: what setup installed.
 NOTE = "packages"
 IMAGES = "slipway-node"
+# Names that Vagrant knows boxes by that were built here, and what libvirt calls its copies of their disks.
+BOXES = "slipway-debian-*"
+COPY = re.compile(r"slipway-debian-[\w-]+_vagrant_box_image_\S+")
 # A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
 CACHE_ENTRIES = (
-    *("items", "tools", "go", "bundles", "bundles.lock", "apt", "roots", "downloads", "images", "images.lock", "kinds"),
+    *(
+        "items",
+        "tools",
+        "go",
+        "bundles",
+        "bundles.lock",
+        "apt",
+        "roots",
+        "boxes",
+        "downloads",
+        "images",
+        "images.lock",
+        "kinds",
+    ),
 )
 
 
@@ -50,6 +67,12 @@ def images() -> list[str]:
     if not docker.is_there():
         return []
     return docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGES).split()
+
+
+def boxes() -> list[str]:
+    """Return the boxes built here that Vagrant has taken in."""
+    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+    return sorted(folder.name for folder in (home / "boxes").glob(BOXES))
 
 
 def packages(plan: LabPlan, simulate: Simulate | None = None) -> list[str]:
@@ -80,6 +103,7 @@ def listing(plan: LabPlan) -> str:
     """Name all of it, with sizes."""
     lines = [f"  {folder}  ({folder_size(folder) / 2**20:.0f} MiB)" for folder in folders(plan)]
     lines += [f"  the image {image}" for image in images()]
+    lines += [f"  the Vagrant box {box}" for box in boxes()]
     if names := packages(plan):
         lines.append(f"  the Debian packages that setup installed: {' '.join(names)}")
     return "\n".join(lines) or "  (nothing else is left)"
@@ -93,6 +117,19 @@ def remove_images(progress: Progress) -> None:
             progress(f"removing the image {image}")
         except SlipwayError:
             progress(f"the image {image} stays: the machines of another cluster use it")
+
+
+def remove_boxes(progress: Progress) -> None:
+    """Remove the boxes built here from Vagrant, and libvirt's copies of them; one that a machine uses stays."""
+    for box in boxes():
+        command = ["vagrant", "box", "remove", "--force", "--all", box]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        progress(f"removing the Vagrant box {box}" if ended.returncode == 0 else f"the Vagrant box {box} stays")
+    pool = ["virsh", "--connect", SYSTEM]
+    for line in computer.lines(*pool, "vol-list", "default"):
+        for volume in COPY.findall(line.partition("/")[0]):
+            progress(f"removing the libvirt volume {volume}")
+            subprocess.run([*pool, "vol-delete", "--pool", "default", volume], capture_output=True, check=False)
 
 
 def remove_rest(plan: LabPlan, progress: Progress) -> None:
@@ -152,6 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(listing(plan))
         elif options.verb == "images":
             remove_images(progress)
+            remove_boxes(progress)
         else:
             remove_rest(plan, progress)
     except SlipwayError as error:
