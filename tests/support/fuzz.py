@@ -144,4 +144,4 @@ def judged(path: Path, text: str, refusal: Refusal) -> None:
             # What is not on the page has a value of its own all the same, and the file is named.
             assert problem.where.endswith(path.name), problem
             top = problem.key.partition(".")[0].partition("[")[0]
-            assert not re.search(rf"^{re.escape(top)}:", text, re.MULTILINE), problem
+            assert not re.search(rf"^{re.escape(top)}:(\s|$)", text, re.MULTILINE), problem

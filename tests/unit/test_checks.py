@@ -801,6 +801,11 @@ def test_a_key_that_ssh_would_not_take_is_refused(
     assert works.format(folder=tmp_path) in problem.works
 
 
+def test_a_name_that_no_file_can_have_is_no_key() -> None:
+    values = {**hosts({**CTRL, "key": "k" * 300}), "cluster_ssh_keys": ["~/" + "k" * 300]}
+    assert {problem.id for problem in here(values).problems} == {"ssh-key-unreadable"}
+
+
 def test_a_pipe_is_no_key_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     values = {**hosts({**CTRL, "key": str(tmp_path / "pipe")}), "cluster_ssh_keys": [str(tmp_path / "pipe")]}

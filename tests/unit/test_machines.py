@@ -339,6 +339,20 @@ def test_without_a_box_of_the_page_one_is_built_where_upstreams_is_not_reached(
     assert len(asked) == 1
 
 
+def test_the_image_of_many_machines_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def tag(_root: Path, system: str) -> str:
+        asked.append(system)
+        return system
+
+    monkeypatch.setattr(debian, "node_image_tag", tag)
+    values = {"cluster_provider": "docker", "cluster_workers": {"count": 50, "cpus": 1, "memory": 700}}
+    plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=ROOT)
+    assert {machine["image"] for machine in plan["machines"]} == {"debian-12"}
+    assert asked == ["debian-12"]
+
+
 def test_a_machine_may_have_another_system(tmp_path: Path) -> None:
     values = {"cluster_provider": "docker", "cluster_systems": {"node-2": "debian-13"}}
     plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=ROOT)

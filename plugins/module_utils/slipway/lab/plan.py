@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from ipaddress import IPv4Network as Network
 from pathlib import Path
 from typing import TypedDict
@@ -115,7 +115,8 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
     )
     hosts = settings.cluster_hosts if provider == "hosts" else []
     box = decide_box(settings, existing, state) if provider in VIRTUAL else ""
-    runs = partial(_runs, provider=provider, box=box, root=root)
+    # All machines with one system have the same image, whose name takes a moment to work out.
+    runs = cache(partial(_runs, provider=provider, box=box, root=root))
     return {
         "cluster": settings.cluster_name,
         "provider": provider,

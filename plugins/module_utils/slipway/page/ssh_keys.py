@@ -112,9 +112,10 @@ def private_file_problem(path: Path) -> tuple[str, str, str] | None:
 
 def _content(path: Path) -> str | OSError:
     """Read a text; an error without a number where it is none."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        return OSError()  # a pipe, of which the end would be waited for
     try:
+        # Of a name that is too long even this cannot be asked.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return OSError()  # a pipe, of which the end would be waited for
         with path.open("rb") as file:
             return file.read(_MOST).decode("utf-8")
     except OSError as exc:
