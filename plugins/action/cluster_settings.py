@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
         except SlipwayError as exc:
             raise failed(exc) from None
         result.update(changed=False, settings=settings)
-        lines = changes(said)
+        lines = changes(said, variables)
         if self._task.check_mode and self._value("slipway_stands", known.get("slipway_stands")) is False:
             plan = make_plan(report.accepted(), page=Path(page), state=Path(state))
             lines += preview(plan, report.accepted())

@@ -45,7 +45,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleParserError
+from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 
 # Ansible's own status for input that cannot be parsed.
@@ -103,8 +103,14 @@ class InventoryModule(BaseInventoryPlugin):
             self.display.error(exc.message, wrap_text=False)
             raise SystemExit(PARSER_ERROR) from exc
         _fill(inventory, found)
-        if not folder:
+        if folder:
+            return
+        try:
             _add_group_vars(inventory, loader, ROOT / "group_vars")
+        except AnsibleError as exc:
+            # As above: Ansible would go on with the list as hosts of their own, and not say why.
+            self.display.error(f"{exc}", wrap_text=False)
+            raise SystemExit(PARSER_ERROR) from exc
 
 
 def _fill(inventory: Any, found: Any) -> None:
@@ -123,11 +129,11 @@ def _fill(inventory: Any, found: Any) -> None:
 
 def _add_group_vars(inventory: Any, loader: Any, folder: Path) -> None:
     """Add what Ansible reads beside an inventory that is a file, but for the page: ``slipway_settings`` has that."""
+    page = os.path.join(folder, "all", "cluster.yml")
     for group in inventory.groups:
-        files = [*folder.glob(f"{group}.yml"), *(folder / group).glob("*.yml")]
-        for file in sorted(files):
-            if file != folder / "all" / "cluster.yml":
-                for key, value in (loader.load_from_file(str(file), trusted_as_template=True) or {}).items():
+        for file in loader.find_vars_files(str(folder), group):
+            if os.fsdecode(file) != page:
+                for key, value in (loader.load_from_file(os.fsdecode(file), trusted_as_template=True) or {}).items():
                     inventory.set_variable(group, key, value)
 
 

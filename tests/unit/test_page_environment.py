@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway.page.environment import OTHERS, overlaid, settings_of, variables
+from slipway.page.environment import OTHERS, changes, overlaid, settings_of, variables
 from slipway.page.examine import examine
 from slipway.page.model import PAGE, Settings
 from slipway.page.read import Page, read_page
@@ -41,7 +41,26 @@ def test_every_key_and_entry_has_a_variable_of_its_own() -> None:
         ("PROVIDER", "libvirt", "cluster_provider", "libvirt"),
         ("KUBERNETES_VERSION", "1.37", "cluster_kubernetes_version", "1.37"),
         ("MIRROR", "true", "cluster_mirror", True),
-        ("API_ENDPOINT", "", "cluster_api_endpoint", ""),
+        ("API_ENDPOINT", '""', "cluster_api_endpoint", ""),
+        (
+            "SSH_KEYS",
+            "~/.ssh/a.pub,ssh-ed25519 AA me: home",
+            "cluster_ssh_keys",
+            ["~/.ssh/a.pub", "ssh-ed25519 AA me: home"],
+        ),
+        (
+            "PROXY_NO_PROXY",
+            "*.corp,localhost",
+            "cluster_proxy",
+            {"http": "", "https": "", "no_proxy": ["*.corp", "localhost"]},
+        ),
+        (
+            "METALLB_ADDRESSES",
+            "[192.168.56.90-192.168.56.95]",
+            "cluster_metallb_addresses",
+            ["192.168.56.90-192.168.56.95"],
+        ),
+        ("HOSTS", "[{name: a, role: worker}]", "cluster_hosts", [{"name": "a", "role": "worker"}]),
         ("RELEASES", "a.yml,b.yml", "cluster_releases", ["a.yml", "b.yml"]),
         ("RELEASES", "[]", "cluster_releases", []),
         ("GATEWAY_PORTS", "80", "cluster_gateway", {"address": "192.168.56.92", "ports": [80]}),
@@ -60,7 +79,7 @@ def test_an_entry_wins_over_its_map(tmp_path: Path) -> None:
 
 
 def test_what_is_empty_or_no_setting_changes_nothing(tmp_path: Path) -> None:
-    page = said(tmp_path, "cluster_name: shop\n", WORKERS="", STATE="/x", TEST_TOKEN="t", FUZZ_SEED="1")
+    page = said(tmp_path, "cluster_name: shop\n", WORKERS="", NAME="", STATE="/x", TEST_TOKEN="t", FUZZ_SEED="1")
     assert page.values == {"cluster_name": "shop"}
     assert not page.problems
 
@@ -74,6 +93,15 @@ def test_what_is_empty_or_no_setting_changes_nothing(tmp_path: Path) -> None:
             "yaml-syntax",
             "WORKERS",
             "{",
+            "SLIPWAY_WORKERS",
+            "cluster_workers",
+            "SLIPWAY_WORKERS='{count: 2, cpus: 2, memory: 6144}'",
+        ),
+        ("misread-number", "WORKERS", "012", "SLIPWAY_WORKERS", "cluster_workers.count", "count: 12"),
+        (
+            "yaml-syntax",
+            "WORKERS",
+            "2024-13-45",
             "SLIPWAY_WORKERS",
             "cluster_workers",
             "SLIPWAY_WORKERS='{count: 2, cpus: 2, memory: 6144}'",
@@ -127,3 +155,27 @@ def test_ansible_has_every_setting_from_there() -> None:
     assert listed == {key: f"{{{{ slipway_settings.{key} }}}}" for key in Settings.model_fields}
     # Ansible reads them in the order of their names, and the last one wins.
     assert PAGE.name < "cluster_environment.yml" < "wiring.yml"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("TOKEN", "hunter2"),
+        ("PROXY_HTTP", "me:hunter2@proxy:3128"),
+        ("PROXY_HTTP", "http://me:hun@ter2hunter2@proxy:3128"),
+        ("PROXY", "{http: http://me:hunter2@proxy:3128, https: ''}"),
+    ],
+)
+def test_no_message_shows_a_secret(tmp_path: Path, name: str, text: str) -> None:
+    page = said(tmp_path, "", **{name: text})
+    problems = examine(page.values, page).problems
+    assert problems
+    assert all(problem.where.startswith("SLIPWAY_") for problem in problems)
+    assert "hunter2" not in "\n".join([*map(str, problems), *changes(page, page.values)])
+
+
+def test_what_wins_over_the_environment_is_not_listed_as_its_own(tmp_path: Path) -> None:
+    page = said(tmp_path, "", WORKERS="3", NAME="sun")
+    assert changes(page, {**page.values, "cluster_workers": {"count": 5}})[2:] == [
+        "  SLIPWAY_NAME: cluster_name is sun"
+    ]

@@ -175,3 +175,18 @@ def test_settings_of_the_environment_reach_every_host_and_this_computer() -> Non
             cwd=ROOT, capture_output=True, text=True, check=True, env={**clean, "SLIPWAY_WORKERS": "3"},
         ).stdout  # fmt: skip
         assert "'count': 3" in shown.replace('"', "'")
+
+
+def test_a_vault_file_without_its_password_ends_a_run_by_address(
+    plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("slipway.paths.ROOT", tmp_path)
+    folder = tmp_path / "group_vars/all"
+    folder.mkdir(parents=True)
+    (folder / "cluster.yml").write_text(PAGE)
+    (folder / "secrets.yaml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3132\n")
+    monkeypatch.setenv("SLIPWAY_PAGE", str(folder / "cluster.yml"))
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path / "state"))
+    with pytest.raises(SystemExit):
+        plugin.parse(InventoryData(), DataLoader(), "192.168.56.100,")
+    assert "vault" in capsys.readouterr().err.lower()

@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from .form import keys_of, map_of, plain
 from .model import FORM, PREFIX, Settings
-from .read import Key, Page, Problem, dotted, flow, read_page, shown
+from .read import Key, Page, Problem, dotted, flow, read_page, read_value, shown_at
 from .repairs import value_at
 
 VARIABLE = "SLIPWAY_"
@@ -80,23 +80,33 @@ def overlaid(page: Page, environ: Mapping[str, str]) -> Page:
         if name in known:
             _put(made, known[name], f"{VARIABLE}{name}", given[name])
         else:
-            made.problems.append(_unknown(name, given[name], known))
+            made.problems.append(_unknown(name, known))
     return made
 
 
-def changes(page: Page) -> list[str]:
-    """Say in lines what the environment has put in the place of the page; none when it has nothing."""
-    lines = [f"  {name}: {dotted(key)} is {shown(value_at(page.values, key))}" for key, name in page.origins.items()]
+def changes(page: Page, effective: Mapping[str, Any]) -> list[str]:
+    """Say in lines what of ``effective`` the environment has put in the place of the page; none when it has nothing."""
+    won = {key: name for key, name in page.origins.items() if _at(effective, key) == _at(page.values, key)}
+    lines = [f"  {name}: {dotted(key)} is {shown_at(key, _at(page.values, key))}" for key, name in won.items()]
     return ["", "From the environment, in the place of the page:", *lines] if lines else []
+
+
+def _at(values: Mapping[str, Any], key: Key) -> Any:
+    try:
+        return value_at(plain(values), key)
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _put(page: Page, key: Key, variable: str, text: str) -> None:
     declared = FORM.field_at(key)
     try:
         value = _value(text, declared)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         works = f"{variable}='{flow(declared.examples[0]) if declared and declared.examples else ''}'"
-        page.problems.append(Problem("yaml-syntax", variable, dotted(key), shown(text), "is not valid YAML", works))
+        page.problems.append(
+            Problem("yaml-syntax", variable, dotted(key), shown_at(key, text), "is not valid YAML", works)
+        )
         return
     if value is None:
         return
@@ -126,16 +136,20 @@ def _came_from(page: Page, key: Key, variable: str) -> None:
 
 
 def _value(text: str, declared: FieldInfo | None) -> Any:
-    """Read what a variable holds; None: it is empty, and no text is wanted."""
+    """Read what a variable holds; None: nothing. A text is taken as it is; one that is to be empty is ``""``."""
     kind = declared.annotation if declared else None
-    if kind is str:
-        return text
     if not text.strip():
         return None
-    value = yaml.safe_load(text)
-    if get_origin(kind) is list and isinstance(value, (str, int)) and not isinstance(value, bool):
-        return [yaml.safe_load(part) for part in text.split(",") if part.strip()]
-    return value
+    if kind is str:
+        return "" if text in ('""', "''") else text
+    if get_origin(kind) is list and not text.lstrip().startswith(("[", "-", "{")):
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return parts if _is_text(*get_args(kind)) else [read_value(part) for part in parts]
+    return read_value(text)
+
+
+def _is_text(kind: Any) -> bool:
+    return kind is str or (get_origin(kind) is Annotated and get_args(kind)[0] is str)
 
 
 def _map(declared: FieldInfo | None) -> type[BaseModel] | None:
@@ -145,9 +159,9 @@ def _map(declared: FieldInfo | None) -> type[BaseModel] | None:
     return map_of(declared)
 
 
-def _unknown(name: str, text: str, known: Mapping[str, Key]) -> Problem:
+def _unknown(name: str, known: Mapping[str, Key]) -> Problem:
+    """Name a variable that is no setting. What it holds may be a secret of another program, and is not shown."""
     near = difflib.get_close_matches(name, [*known, *OTHERS], n=1)
     works = f"{VARIABLE}{near[0]}" if near else f"unset {VARIABLE}{name}"
-    return Problem(
-        "unknown-variable", f"{VARIABLE}{name}", "the environment", shown(text), "is a variable of no setting", works
-    )
+    variable, what = f"{VARIABLE}{name}", "is a variable of no setting"
+    return Problem("unknown-variable", variable, "the environment", "(not shown)", what, works)

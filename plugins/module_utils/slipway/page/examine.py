@@ -87,9 +87,10 @@ def _secrets(values: dict[str, Any], page: Page | None) -> Iterator[Fault]:
         return
     for key, text in texts(page.values, ()):
         if holds_a_secret(text) and values.get(str(key[0])) == plain(page.values.get(str(key[0]))):
-            yield Fault(
-                "secret-on-page", key, "a secret does not belong on the page, which is committed", _without(key)
-            )
+            what = "a secret does not belong on the page, which is committed"
+            if page.comes_from(key):
+                what = "a secret does not belong into a setting, which runs show and write into their logs"
+            yield Fault("secret-on-page", key, what, _without(key))
 
 
 def _fitted(fault: Fault, value: Any, settings: Settings) -> Fault:

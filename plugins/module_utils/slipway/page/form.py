@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from . import repairs
-from .read import Key, Page, Problem, Respelt, dotted, flow, holds_a_secret, may_be_a_name, names_a_secret, shown
+from .read import Key, Page, Problem, Respelt, dotted, flow, holds_a_secret, may_be_a_name, names_a_secret, shown_at
 
 ELSEWHERE = "(from -e or inventory)"
 _ABSENT = object()
@@ -355,7 +355,7 @@ class Form:
         defaults = self.defaults()
         value, name = self._value({**defaults, **given}, fault.key)
         hidden = names_a_secret(name) and value is not _ABSENT and not self._only_names(fault.key, value)
-        text = self.absent if value is _ABSENT else "(not shown)" if hidden else shown(value)
+        text = self.absent if value is _ABSENT else "(not shown)" if hidden else shown_at(fault.key, value)
         on_page = plain({**defaults, **page.values}.get(top)) if page is not None else None
         # By their text, because a number that is none is not equal to itself.
         if page is not None and (top not in given or repr(plain(given[top])) == repr(on_page)):

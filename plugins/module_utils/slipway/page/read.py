@@ -22,7 +22,8 @@ Key = tuple[str | int, ...]
 # A loader of its own, so that nobody else's gets what is added to it.
 _Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
 _SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"://[^/@\s]+@")
+# Up to the last @: a password may have one in it.
+_URL_PASSWORD = re.compile(r"://[^/\s]+@")
 _LOOKS_SECRET = re.compile(r"pass|secret|token|credential|vault|private|[\w+/=]{24}", re.IGNORECASE)
 _SHOWN_LENGTH = 100
 # More keys than any page has; aliases of aliases reach any number in a few lines.
@@ -152,11 +153,14 @@ class Page:
                 return self.lines[key[:length]]
         return 0
 
+    def comes_from(self, key: Key) -> str:
+        """Name where ``key`` comes from when it is not what the file says; empty: it is."""
+        return next((self.origins[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self.origins), "")
+
     def where(self, key: Key) -> str:
         """Write ``file:line`` of ``key``; the file alone when the key is not in it; else where the key comes from."""
-        for length in range(len(key), 0, -1):
-            if key[:length] in self.origins:
-                return self.origins[key[:length]]
+        if origin := self.comes_from(key):
+            return origin
         line = self.line(key)
         return f"{shown_path(self.path)}:{line}" if line else shown_path(self.path)
 
@@ -236,6 +240,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
 
 
+def shown_at(key: Key, value: Any) -> str:
+    """Write the value of ``key`` for a message; a proxy without ``http://`` may have a password, too."""
+    if "proxy" in str(key[0]) and isinstance(value, str) and "@" in value and "://" not in value:
+        return "(not shown)"
+    return shown(value)
+
+
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: "(not shown)" if names_a_secret(k) else _without_secrets(item) for k, item in value.items()}
@@ -256,6 +267,15 @@ def texts(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
             yield from texts(item, (*key, index))
     elif isinstance(value, str):
         yield key, value
+
+
+def read_value(text: str) -> Any:
+    """Read one value as the page has it. Raises ``yaml.YAMLError``, or ``ValueError`` for what looks like a number."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def read_page(path: Path, sort: Sort = SETTINGS) -> Page:

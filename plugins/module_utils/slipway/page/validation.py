@@ -14,7 +14,7 @@ from .environment import read_settings
 from .examine import Report, examine
 from .form import ELSEWHERE, plain
 from .model import PREFIX, Settings
-from .read import Problem, dotted, shown
+from .read import Page, Problem, dotted, shown
 
 # The machines are made from the page alone, so another value of these does not reach them.
 OF_THE_MACHINES = (
@@ -40,22 +40,19 @@ def examine_variables(variables: Mapping[str, Any], page_path: Path, state: Path
         complete=True,
         check=on_this_computer(partial(look_around, state=state, root=root)),
     )
-    warnings = [
-        *report.warnings,
-        *_without_effect(effective, {**Settings().as_values(), **page.values}, page.where(())),
-    ]
-    return Report(report.settings, report.problems, warnings)
+    return Report(report.settings, report.problems, [*report.warnings, *_without_effect(effective, page)])
 
 
-def _without_effect(effective: Mapping[str, Any], on_page: Mapping[str, Any], place: str) -> list[Problem]:
+def _without_effect(effective: Mapping[str, Any], page: Page) -> list[Problem]:
+    on_page = {**Settings().as_values(), **page.values}
     return [
         Problem(
             "no-effect",
             ELSEWHERE,
             dotted((key,)),
             shown(plain(effective[key])),
-            f"machines and inventory are made from {place}, which says {shown(on_page[key])}",
-            f"the value in {place}",
+            f"machines and inventory are made from {page.where((key,))}, which says {shown(on_page[key])}",
+            f"the value in {page.where((key,))}",
         )
         for key in OF_THE_MACHINES
         if key in effective and plain(effective[key]) != plain(on_page[key])
