@@ -251,12 +251,15 @@ def test_boxes_that_are_built_are_made_and_one_is_booted_for_libvirt(
     booted: list[Any] = []
     monkeypatch.setattr(provider, "ensure_box", lambda _root, _cache, *which: made.append(which[:2]))
 
-    def driver(_state: Path, _say: object, kernel: Path | None) -> Driver:
+    def driver(_state: Path, _say: object, kernel: Path | None, *, machines: bool) -> Driver:
+        assert not machines
         booted.append(kernel)
         return EMULATED
 
     monkeypatch.setattr(provider, "driver", driver)
     monkeypatch.setattr(provider, "in_the_way", lambda *_: [])
+    monkeypatch.setattr(provider, "clear_half_made", lambda *_: None)
+    monkeypatch.setattr(provider, "taken_in", lambda box: box == "known")
     assert provider.prepare(plan, Path(), lambda _: None)["libvirt"] == EMULATED
     for machine, system in zip(plan["machines"], ("debian-12", "debian-13", "debian-12"), strict=False):
         machine |= {"system": system, "box_file": f"{tmp_path}/{system}.box"}
@@ -560,6 +563,7 @@ def purging(name: str, plan: Any, monkeypatch: pytest.MonkeyPatch) -> int:
 def left(plan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     # Not the boxes of whoever runs the tests.
     monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(purge.libvirt, "unused_copies", list)
     Path(plan["cache"]).mkdir()
     Path(plan["state"]).mkdir()
     Path(plan["state"], "packages").write_text("vagrant\nuidmap\n")
@@ -621,31 +625,26 @@ def test_without_docker_there_are_no_images(monkeypatch: pytest.MonkeyPatch) -> 
 def test_boxes_that_were_built_go_from_vagrant_and_libvirt(
     left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for name in (
-        "slipway-debian-12-libvirt-0123456789ab",
-        "slipway-debian-13-libvirt-0123456789ab",
-        "bento-VAGRANTSLASH-x",
-    ):
-        (tmp_path / "boxes" / name).mkdir(parents=True)
-    monkeypatch.setenv("VAGRANT_HOME", str(tmp_path))
+    boxes = [f"slipway-debian-{release}-libvirt-0123456789ab" for release in (12, 13)]
+    for name in (*boxes, "bento-VAGRANTSLASH-x"):
+        (tmp_path / "home/boxes" / name).mkdir(parents=True)
     monkeypatch.setattr(docker, "is_there", lambda: False)
-    copy = "slipway-debian-12-libvirt-0123456789ab_vagrant_box_image_0_box.img"
-    asked: list[list[str]] = []
+    removed: list[str] = []
+    monkeypatch.setattr(purge.libvirt, "unused_copies", lambda: ["copy.img"])
+    monkeypatch.setattr(purge.libvirt, "remove_copy", removed.append)
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        asked.append(command)
-        used = command[-1].startswith("slipway-debian-13")
-        listed = f" {copy}  /var/{copy}\n moon-ctrl.img  /var/moon-ctrl.img\n" if "vol-list" in command else ""
-        return subprocess.CompletedProcess(command, int(used), listed, "")
+        assert "--force" not in command
+        return subprocess.CompletedProcess(command, int(command[-1] == boxes[1]), "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
     assert purging("images", left, monkeypatch) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "slipway: removing the Vagrant box slipway-debian-12-libvirt-0123456789ab",
-        "slipway: the Vagrant box slipway-debian-13-libvirt-0123456789ab stays",
-        f"slipway: removing the libvirt volume {copy}",
+        f"slipway: removing the Vagrant box {boxes[0]}",
+        f"slipway: the Vagrant box {boxes[1]} stays",
+        "slipway: removing libvirt's copy of a box, copy.img",
     ]
-    assert [words[-1] for words in asked if "vol-delete" in words] == [copy]
+    assert removed == ["copy.img"]
 
 
 def test_packages_go_before_the_list_of_them(

@@ -6,13 +6,13 @@ The plan asks here, and so do the checks of this computer. Nothing here starts a
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
 from ..page.machines import MIRROR_NAME
 from ..page.model import Settings
+from .vagrant import home, taken_in
 
 # What decides whether upstream is there: any answer at all of the host that serves Kubernetes' binaries.
 UPSTREAM = "https://dl.k8s.io/"
@@ -37,9 +37,8 @@ def _has_libvirt_plugin() -> bool:
     """Tell whether Vagrant has vagrant-libvirt: from Debian, or installed by the user."""
     if any(DEBIAN_GEMS.glob("*/specifications/vagrant-libvirt-*.gemspec")):
         return True
-    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
     try:
-        return "vagrant-libvirt" in json.loads((home / "plugins.json").read_text(encoding="utf-8"))["installed"]
+        return "vagrant-libvirt" in json.loads((home() / "plugins.json").read_text(encoding="utf-8"))["installed"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -68,7 +67,10 @@ def decide_box(settings: Settings, existing: dict[str, tuple[str, str]], state: 
     """Name the Vagrant box of virtual machines; empty: one is built. What was found out holds while machines exist."""
     if settings.cluster_box != "auto":
         return "" if settings.cluster_box == "built" else settings.cluster_box
-    return UPSTREAM_BOX if _reachable(state / "box.json", BOXES, settings.cluster_proxy.https, existing) else ""
+    # A box is built on Debian and the like; and Vagrant itself knows the environment's proxy, not the page's.
+    if sys.platform != "linux" or taken_in(UPSTREAM_BOX):
+        return UPSTREAM_BOX
+    return UPSTREAM_BOX if _reachable(state / "box.json", BOXES, "", existing) else ""
 
 
 def _reachable(note: Path, address: str, proxy: str, existing: dict[str, tuple[str, str]]) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypedDict
 from ..errors import SlipwayError
 from .docker import Progress
 from .obstacles import overlap, taken
+from .vagrant import at_work
 
 if TYPE_CHECKING:
     from .plan import LabPlan
@@ -37,6 +38,8 @@ EMULATED_MODEL = "Haswell-noTSX"
 
 
 SYSTEM = "qemu:///system"
+# Seconds for an answer; removing a large disk takes some.
+ANSWER_SECONDS = 120
 
 
 def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
@@ -82,8 +85,53 @@ _NO_ANSWER = (
 
 
 def running() -> list[str]:
-    """Name the domains that run."""
-    return _virsh("list", "--name") or []
+    """Name the domains that run; where libvirt does not answer there may be some."""
+    found = _virsh("list", "--name")
+    return ["machines that this user may not see"] if found is None else found
+
+
+def clear_half_made(plan: LabPlan, progress: Progress) -> None:
+    """Remove machines of a run that was killed before Vagrant had got into them.
+
+    Vagrant would take such a machine for made: without its address on the node network and with the well-known key.
+    Nobody has used it. Only of a box that is built here is it known that Vagrant leaves a key of its own behind.
+    """
+    for machine in plan["machines"]:
+        folder = Path(plan["vagrant"]) / "machines" / machine["name"] / "libvirt"
+        if not machine["box_file"] or not folder.is_dir() or (folder / "private_key").exists():
+            continue
+        if at_work(machine["name"], Path(plan["vagrant"])):
+            continue
+        name = f"{plan['cluster']}-{machine['name']}"
+        if (folder / "id").exists():
+            progress(f"{machine['name']} is half made by a run that was cut off: removing it, to make it again")
+            _virsh("destroy", name)
+            _virsh("undefine", name, "--remove-all-storage", "--snapshots-metadata")
+        _virsh("vol-delete", "--pool", "default", f"{name}.img")
+        shutil.rmtree(folder)
+
+
+def unused_copies() -> list[str]:
+    """Name libvirt's copies of boxes that were built here and that no disk of any machine is based on."""
+    volumes = [line.split()[0] for line in _virsh("vol-list", "default") or () if "/" in line]
+    described = {name: "\n".join(_virsh("vol-dumpxml", "--pool", "default", name) or ()) for name in volumes}
+    based_on = {path for text in described.values() for path in _BACKING.findall(text)}
+    return [
+        name
+        for name, text in described.items()
+        if _COPY.fullmatch(name) and not based_on & set(_PATH.findall(text.partition("<backingStore>")[0]))
+    ]
+
+
+def remove_copy(name: str) -> None:
+    """Remove one of them."""
+    _virsh("vol-delete", "--pool", "default", name)
+
+
+# What vagrant-libvirt calls its copy of a box's disk.
+_COPY = re.compile(r"slipway-debian-[\w-]+_vagrant_box_image_\S+")
+_BACKING = re.compile(r"<backingStore>\s*<path>([^<]+)</path>")
+_PATH = re.compile(r"<path>([^<]+)</path>")
 
 
 def _networks() -> dict[str, str]:
@@ -102,9 +150,13 @@ _ADDRESS = re.compile(r"<ip\b[^>]*?\baddress='([0-9.]+)'[^>]*?(?:\bnetmask='([0-
 
 def _virsh(*words: str) -> list[str] | None:
     """Ask libvirt: the lines of its answer that say something; None when there is none."""
+    command = ["virsh", "--connect", SYSTEM, *words]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(["virsh", "--connect", SYSTEM, *words], capture_output=True, text=True, check=False)
-    except OSError:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else None
 
@@ -120,20 +172,25 @@ KVM: Driver = {"driver": "kvm", "model": ""}
 EMULATED: Driver = {"driver": "qemu", "model": EMULATED_MODEL}
 
 
-def driver(state: Path, progress: Progress, kernel: Path | None = None) -> Driver:
-    """Tell how machines are run; what was found out for the first of them holds for all (``<state>/libvirt.json``).
+def driver(state: Path, progress: Progress, kernel: Path | None = None, *, machines: bool = False) -> Driver:
+    """Tell how machines are run. What was found out for the first of them holds while there are ``machines``.
 
-    ``kernel`` is tried before those of this computer.
+    It is kept in ``<state>/libvirt.json``. ``kernel`` is tried before those of this computer.
     """
     note = state / "libvirt.json"
-    try:
-        return KVM if json.loads(note.read_text(encoding="utf-8"))["driver"] == "kvm" else EMULATED
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    if machines:
+        try:
+            return KVM if json.loads(note.read_text(encoding="utf-8"))["driver"] == "kvm" else EMULATED
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
     why = obstacle(kernel)
     found = EMULATED if why else KVM
-    if why:
-        progress(f"libvirt: {why}, so machines are emulated: they work, and take about ten times as long")
+    how = (
+        f"{why}, so machines are emulated: they work, and take about ten times as long"
+        if why
+        else "machines run with KVM"
+    )
+    progress(f"libvirt: {how}")
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({**found, "why": why}) + "\n", encoding="utf-8")
     return found
@@ -144,6 +201,8 @@ def obstacle(kernel: Path | None = None) -> str:
     if not DEVICE.exists():
         return f"{DEVICE} is not there"
     kernels = [kernel] if kernel and kernel.exists() else sorted(KERNELS.glob("vmlinuz-*"))
+    # Ubuntu shows its kernels to root alone.
+    kernels = [found for found in kernels if os.access(found, os.R_OK)]
     # The machines are libvirt's own user's: /dev/kvm may be closed to this one.
     if not kernels or not shutil.which(QEMU) or not os.access(DEVICE, os.R_OK | os.W_OK):
         return ""

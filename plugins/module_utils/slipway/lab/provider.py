@@ -24,11 +24,11 @@ from .container import bundles, container_name, run_arguments, this_host
 from .daemons import DAEMONS, stop
 from .docker import CLUSTER, OWNER, Progress
 from .image import ensure_node_image
-from .libvirt import Driver, driver, in_the_way
+from .libvirt import Driver, clear_half_made, driver, in_the_way
 from .obstacles import Seen, answering, judge, look
 from .removal import clear, forget_founding, remove, remove_cluster, sweep
 from .sizes import resize, wrong_sizes
-from .vagrant import ids, make_key, running
+from .vagrant import ids, make_key, running, taken_in
 
 if TYPE_CHECKING:
     from .plan import LabPlan
@@ -43,6 +43,8 @@ class Prepared(TypedDict):
 
 def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
     """Make all that machines need before Vagrant makes them."""
+    if plan["provider"] == "libvirt":
+        clear_half_made(plan, progress)
     seen = look(plan)
     findings = judge(plan, seen)
     if plan["provider"] == "virtualbox":
@@ -54,11 +56,13 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
     if findings.refusals:
         raise together(findings.refusals)
     if plan["provider"] != "docker":
-        for system in sorted({machine["system"] for machine in plan["machines"] if machine["box_file"]}):
+        # Machines that are there need no box any more.
+        new = [machine for machine in plan["machines"] if machine["box_file"] and machine["name"] not in seen.records]
+        for system in sorted({machine["system"] for machine in new if not taken_in(machine["box"])}):
             ensure_box(root, Path(plan["cache"]), system, plan["provider"], progress)
         for sentence in resize(plan):
             progress(sentence)
-        return {"arguments": {}, "libvirt": _driver(plan, progress) if plan["provider"] == "libvirt" else None}
+        return {"arguments": {}, "libvirt": _driver(plan, seen, progress) if plan["provider"] == "libvirt" else None}
     host = this_host()
     bundles(plan).mkdir(parents=True, exist_ok=True)
     for system in sorted({machine["system"] for machine in plan["machines"]}):
@@ -75,9 +79,10 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
     return {"arguments": arguments, "libvirt": None}
 
 
-def _driver(plan: LabPlan, progress: Progress) -> Driver:
+def _driver(plan: LabPlan, seen: Seen, progress: Progress) -> Driver:
     files = [Path(machine["box_file"]) for machine in plan["machines"] if machine["box_file"]]
-    return driver(Path(plan["state"]), progress, kernel_of(files[0]) if files else None)
+    kernel = kernel_of(files[0]) if files else None
+    return driver(Path(plan["state"]), progress, kernel, machines=bool(seen.records))
 
 
 def make_network(plan: LabPlan) -> None:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 from ..artifacts.cache import folder_size
 from ..errors import SlipwayError
-from . import computer, docker
+from . import docker, libvirt
 from .computer import as_root
 from .docker import Progress
-from .libvirt import SYSTEM
+from .vagrant import home
 
 if TYPE_CHECKING:
     from .plan import LabPlan
@@ -33,9 +33,8 @@ Simulate = Callable[[Sequence[str]], set[str]]
 # Below the state folder: what setup installed.
 NOTE = "packages"
 IMAGES = "slipway-node"
-# Names that Vagrant knows boxes by that were built here, and what libvirt calls its copies of their disks.
+# Names that Vagrant knows boxes by that were built here.
 BOXES = "slipway-debian-*"
-COPY = re.compile(r"slipway-debian-[\w-]+_vagrant_box_image_\S+")
 # A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
 CACHE_ENTRIES = (
     *(
@@ -71,8 +70,7 @@ def images() -> list[str]:
 
 def boxes() -> list[str]:
     """Return the boxes built here that Vagrant has taken in."""
-    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
-    return sorted(folder.name for folder in (home / "boxes").glob(BOXES))
+    return sorted(folder.name for folder in (home() / "boxes").glob(BOXES))
 
 
 def packages(plan: LabPlan, simulate: Simulate | None = None) -> list[str]:
@@ -104,6 +102,7 @@ def listing(plan: LabPlan) -> str:
     lines = [f"  {folder}  ({folder_size(folder) / 2**20:.0f} MiB)" for folder in folders(plan)]
     lines += [f"  the image {image}" for image in images()]
     lines += [f"  the Vagrant box {box}" for box in boxes()]
+    lines += [f"  libvirt's copy of a box, {copy}" for copy in libvirt.unused_copies()]
     if names := packages(plan):
         lines.append(f"  the Debian packages that setup installed: {' '.join(names)}")
     return "\n".join(lines) or "  (nothing else is left)"
@@ -122,14 +121,13 @@ def remove_images(progress: Progress) -> None:
 def remove_boxes(progress: Progress) -> None:
     """Remove the boxes built here from Vagrant, and libvirt's copies of them; one that a machine uses stays."""
     for box in boxes():
-        command = ["vagrant", "box", "remove", "--force", "--all", box]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        # Without --force Vagrant asks about a box in use, and there is nobody who answers.
+        command = ["vagrant", "box", "remove", "--all", box]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         progress(f"removing the Vagrant box {box}" if ended.returncode == 0 else f"the Vagrant box {box} stays")
-    pool = ["virsh", "--connect", SYSTEM]
-    for line in computer.lines(*pool, "vol-list", "default"):
-        for volume in COPY.findall(line.partition("/")[0]):
-            progress(f"removing the libvirt volume {volume}")
-            subprocess.run([*pool, "vol-delete", "--pool", "default", volume], capture_output=True, check=False)
+    for copy in libvirt.unused_copies():
+        progress(f"removing libvirt's copy of a box, {copy}")
+        libvirt.remove_copy(copy)
 
 
 def remove_rest(plan: LabPlan, progress: Progress) -> None:
@@ -160,11 +158,19 @@ def _remove_packages(names: list[str], progress: Progress) -> str:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        _make_writable(path)
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    try:
+        if path.is_dir() and not path.is_symlink():
+            _make_writable(path)
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except PermissionError:
+        # Files that root of a machine has written into a folder that is shared with it.
+        if complaint := as_root(["rm", "-rf", "--", str(path)]):
+            typed = shlex.join(["sudo", "rm", "-rf", "--", str(path)])
+            raise SlipwayError(
+                "not-removed", f"{path} has files of root: {complaint}\nRemove it yourself: {typed}"
+            ) from None
 
 
 def _make_writable(folder: Path) -> None:

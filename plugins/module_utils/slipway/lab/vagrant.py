@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import subprocess
 import tempfile
@@ -39,6 +41,29 @@ def _records(vagrant: Path) -> Iterator[tuple[str, str, str]]:
         # Vagrant itself takes an empty file for none.
         if text:
             yield file.parts[-3], file.parts[-2], text
+
+
+def home() -> Path:
+    """Find the folder where Vagrant keeps boxes and what it knows of all machines."""
+    return Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+
+
+def taken_in(box: str) -> bool:
+    """Tell whether Vagrant has a box."""
+    return (home() / "boxes" / box.replace("/", "-VAGRANTSLASH-")).is_dir()
+
+
+def at_work(machine: str, vagrant: Path, root: Path = ROOT) -> bool:
+    """Tell whether a Vagrant of this checkout is at work on a machine now: it holds a lock for as long as it is."""
+    name = hashlib.md5(f"{root}{vagrant}{machine}".encode(), usedforsecurity=False).hexdigest()
+    try:
+        with (home() / "data" / f"lock.machine-action-{name}.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def running() -> set[str]:
