@@ -47,7 +47,7 @@ mail-sink: setup-dev ## Start a mail server in the cluster that keeps mails of a
 
 box: ## Make a Vagrant box from Debian packages: make box SYSTEM=debian-13 PROVIDER=virtualbox (debian-12, libvirt)
 	@scripts/setup box
-	@.venv/bin/python -m slipway.lab.box $(if $(SYSTEM),--system $(SYSTEM)) $(if $(PROVIDER),--provider $(PROVIDER))
+	@.venv/bin/python -m slipway.lab.box $(if $(call named,SYSTEM,x),--$(call named,SYSTEM,system)) $(if $(call named,PROVIDER,x),--$(call named,PROVIDER,provider))
 
 load-image: setup ## Put an image that you built onto the mirror: make load-image IMAGE=shop/web:dev (or ./web.tar)
 	@$(ansible-playbook) playbooks/load-image.yml -e "load_image=$(IMAGE)"

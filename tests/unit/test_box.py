@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shutil
@@ -121,6 +122,17 @@ def test_what_is_half_made_is_taken_away(tmp_path: Path, made: list[str], monkey
         box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None)
     assert made == ["bookworm"]
     assert [file.name for file in wanted.file.parent.iterdir()] == [f"{wanted.file.name}.lock"]
+
+
+@needs_tools
+@pytest.mark.usefixtures("made")
+def test_a_disk_that_is_full_is_said_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(box, "_archive", full)
+    with refused("disk-full"):
+        box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None)
 
 
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.lab import computer, container, daemons, docker, obstacles, provider, purge, sizes
+from slipway.lab import computer, container, daemons, docker, libvirt, obstacles, provider, purge, sizes
 from slipway.lab.daemons import DAEMONS
 from slipway.lab.docker import Thing
 from slipway.lab.libvirt import EMULATED, Driver
@@ -563,7 +563,7 @@ def purging(name: str, plan: Any, monkeypatch: pytest.MonkeyPatch) -> int:
 def left(plan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     # Not the boxes of whoever runs the tests.
     monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(purge.libvirt, "unused_copies", list)
+    monkeypatch.setattr(libvirt, "unused_copies", list)
     Path(plan["cache"]).mkdir()
     Path(plan["state"]).mkdir()
     Path(plan["state"], "packages").write_text("vagrant\nuidmap\n")
@@ -630,8 +630,8 @@ def test_boxes_that_were_built_go_from_vagrant_and_libvirt(
         (tmp_path / "home/boxes" / name).mkdir(parents=True)
     monkeypatch.setattr(docker, "is_there", lambda: False)
     removed: list[str] = []
-    monkeypatch.setattr(purge.libvirt, "unused_copies", lambda: ["copy.img"])
-    monkeypatch.setattr(purge.libvirt, "remove_copy", removed.append)
+    monkeypatch.setattr(libvirt, "unused_copies", lambda: ["copy.img"])
+    monkeypatch.setattr(libvirt, "remove_copy", removed.append)
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         assert "--force" not in command

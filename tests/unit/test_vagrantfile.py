@@ -190,7 +190,11 @@ def test_machines_of_libvirt_share_a_folder_without_a_password(tmp_path: Path) -
 def test_machines_of_libvirt_are_emulated_where_nothing_boots_under_kvm(tmp_path: Path, found: str) -> None:
     state = tmp_path / "state"
     state.mkdir()
+    # What was found out for the machine that is there.
     (state / "libvirt.json").write_text(json.dumps({"driver": found}))
+    record = tmp_path / "vagrant/machines/ctrl/libvirt"
+    record.mkdir(parents=True)
+    (record / "id").write_text("1")
     # A libvirt that has nothing yet.
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/virsh").write_text("#!/bin/sh\n")

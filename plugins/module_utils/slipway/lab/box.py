@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..artifacts.cache import default_root
+from ..artifacts.cache import default_root, disk_full_explained
 from ..errors import SlipwayError
 from ..page.computer_rules import BOX_SYSTEMS
 from ..paths import ROOT
@@ -33,7 +33,9 @@ SYSTEMS = BOX_SYSTEMS
 PROVIDERS = ("libvirt", "virtualbox")
 LABEL = "slipway"
 # Raise when this module makes something else of the same root.
-FORMAT = 1
+FORMAT = 2
+# Bytes of disk while one is made: the root twice, the disk, and the box.
+NEEDS = 3 * 2**30
 SECTOR = 512
 MIB = 2**20
 # In MiB. The disk is empty but for the root, so it takes that little on this computer, too.
@@ -54,6 +56,19 @@ start={ROOT_AT}MiB, type=83, bootable
 INODE_RATIO = 32768
 # Where systemd-resolved says which name servers there are.
 RESOLVER = "../run/systemd/resolve/stub-resolv.conf"
+# What the root's file system can do, whatever this computer's own mke2fs.conf says: the boot loader knows all of it.
+MKE2FS = """\
+[defaults]
+base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+default_mntopts = acl,user_xattr
+enable_periodic_fsck = 0
+blocksize = 4096
+inode_size = 256
+[fs_types]
+ext4 = {
+    features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+}
+"""
 TOOLS = {
     "mke2fs": "e2fsprogs",
     "sfdisk": "fdisk",
@@ -93,7 +108,7 @@ class Box:
 
 def box_of(root: Path, cache_root: Path, system: str, provider: str) -> Box:
     """Name the box of ``system`` for ``provider`` as the checkout ``root`` makes it."""
-    parts = [str(FORMAT), machine_recipe(root, "box", system).digest, TABLE, str(DISK), VAGRANTFILE[provider]]
+    parts = [str(FORMAT), machine_recipe(root, "box", system).digest, TABLE, MKE2FS, str(DISK), VAGRANTFILE[provider]]
     parts += [_ovf(root)] if provider == "virtualbox" else []
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     return Box(system, provider, cache_root / "boxes" / f"{system}-{provider}-{digest}.box")
@@ -121,12 +136,13 @@ def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progres
         progress(f"box {box.name}: making its disk")
         work = Path(tempfile.mkdtemp(prefix=f".{box.file.name}.", dir=box.file.parent))
         try:
-            _write_disk(tar, work / "disk.raw", work)
-            (work / "kernel").rename(kernel_of(box.file))
-            (work / "box").mkdir()
-            _pack(box, root, work / "disk.raw", work / "box")
-            _archive(work / "box", work / "made.box")
-            (work / "made.box").rename(box.file)
+            with disk_full_explained(cache_root, f"box {box.name}", NEEDS):
+                _write_disk(tar, work / "disk.raw", work)
+                (work / "kernel").rename(kernel_of(box.file))
+                (work / "box").mkdir()
+                _pack(box, root, work / "disk.raw", work / "box")
+                _archive(work / "box", work / "made.box")
+                (work / "made.box").rename(box.file)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         size = box.file.stat().st_size / MIB
@@ -145,8 +161,9 @@ def _check_tools() -> None:
         )
 
 
-def _run(*command: str, stdin: str = "") -> None:
-    environment = {**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])}
+def _run(*command: str, stdin: str = "", **more: str) -> None:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    environment = {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", **more}
     ended = subprocess.run(
         command, input=stdin, env=environment, capture_output=True, text=True, errors="replace", check=False
     )
@@ -170,7 +187,24 @@ def _write_disk(tar: Path, disk: Path, work: Path) -> None:
     script += 'shift 3; exec mke2fs "$@"'
     options = ["-q", "-t", "ext4", "-L", LABEL, "-i", str(INODE_RATIO), "-E", f"offset={ROOT_AT * MIB}"]
     size = f"{DISK - ROOT_AT}M"
-    _run(*fake, "sh", "-c", script, "sh", str(tar), str(root), RESOLVER, *options, "-d", str(root), str(disk), size)
+    (work / "mke2fs.conf").write_text(MKE2FS)
+    settings = {"MKE2FS_CONFIG": str(work / "mke2fs.conf")}
+    _run(
+        *fake,
+        "sh",
+        "-c",
+        script,
+        "sh",
+        str(tar),
+        str(root),
+        RESOLVER,
+        *options,
+        "-d",
+        str(root),
+        str(disk),
+        size,
+        **settings,
+    )
     loader = root / LOADER
     esp = work / "esp.img"
     with esp.open("wb") as file:
