@@ -40,7 +40,7 @@ LONG: tuple[Phase, ...] = (
         "faults",
         "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; a "
         "firewall, a foreign CNI plugin; what the page no longer has; hosts",
-        3600,
+        7200,
         *files("faults", "unreachable", "network", "page", "power", "mesh", "webhook", "system", "hosts"),
     ),
     suite(
