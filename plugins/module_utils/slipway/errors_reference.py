@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from . import tables
 from .errors_pages import ANY_PAGE, CLUSTER_PAGE
 from .errors_release import ON_THE_CLUSTER, RELEASE_PAGE, VALUES
 from .errors_runs import ARTIFACTS, CLUSTER, COMPUTER, PROOFS, ROLES
@@ -30,31 +27,18 @@ TABLES = {
     "proofs": PROOFS,
 }
 KNOWN = {error_id: meaning for table in TABLES.values() for error_id, meaning in table.items()}
-_TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+HEAD = ["Id", "What it means, and what to do"]
 
 
 def renewed(text: str) -> str:
     """Give a document with its tables as they are now; ``KeyError`` for one that does not exist."""
-    return _TABLE.sub(lambda match: f"{match[1]}\n{_written(TABLES[match[2]])}\n{match[3]}", text)
-
-
-def _written(table: dict[str, str]) -> str:
-    rows = [f"| `{error_id}` | {table[error_id].replace('|', chr(92) + '|')} |" for error_id in sorted(table)]
-    return "\n".join(["| Id | What it means, and what to do |", "|---|---|", *rows]) + "\n"
+    rows = {name: [HEAD, *([f"`{key}`", table[key]] for key in sorted(table))] for name, table in TABLES.items()}
+    return tables.renewed(text, rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the document with fresh tables, or write it."""
-    parser = argparse.ArgumentParser(prog="slipway.errors_reference", description="Renew docs/reference/errors.md.")
-    parser.add_argument("--write", action="store_true", help="write the document")
-    parser.add_argument("--document", type=Path, default=DOCUMENT, help="another document")
-    options = parser.parse_args(arguments)
-    text = renewed(options.document.read_text(encoding="utf-8"))
-    if options.write:
-        options.document.write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
-    return 0
+    return tables.run("slipway.errors_reference", DOCUMENT, renewed, arguments)
 
 
 if __name__ == "__main__":

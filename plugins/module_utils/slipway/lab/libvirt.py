@@ -61,7 +61,8 @@ def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
             )
             refusals.append(SlipwayError("name-taken", what))
     wanted = plan["network"]
-    for name, cidr in _networks().items():
+    networks = _networks()
+    for name, cidr in networks.items():
         if name == wanted["name"] and cidr == wanted["cidr"]:
             continue
         if name == wanted["name"]:
@@ -72,7 +73,7 @@ def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
             )
             refusals.append(SlipwayError("name-taken", what))
         elif cidr and overlap(cidr, wanted["cidr"]):
-            used = [*(other for other in _networks().values() if other), *wanted["apart"]]
+            used = [*(other for other in networks.values() if other), *wanted["apart"]]
             refusals.append(taken(wanted["cidr"], f"the libvirt network {name}", cidr, used))
     return refusals
 

@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .. import tables as written
 from ..page.form import keys_of
 from ..page.read import flow
 from ..paths import ROOT
@@ -39,7 +36,6 @@ from .values import SHARE, whole
 # Where the maps of a page are.
 _MAPS = (model, keys, workload_keys, name_keys, call_keys, routing_keys, storage_keys, monitoring_keys)
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
-_TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def tables() -> dict[str, list[list[str]]]:
@@ -121,30 +117,12 @@ def _about(key: str) -> str:
 
 def renewed(text: str) -> str:
     """Give a document with its tables as they are now; ``KeyError`` for one that does not exist."""
-    made = tables()
-    return _TABLE.sub(lambda match: f"{match[1]}\n{_written(made[match[2]])}\n{match[3]}", text)
-
-
-def _written(rows: list[list[str]]) -> str:
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
+    return written.renewed(text, tables())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the document with fresh tables, or write it."""
-    parser = argparse.ArgumentParser(
-        prog="slipway.release.reference", description="Renew the tables of docs/reference/release.md."
-    )
-    parser.add_argument("--write", action="store_true", help="write the document")
-    parser.add_argument("--document", type=Path, default=DOCUMENT, help="another document")
-    options = parser.parse_args(arguments)
-    text = renewed(options.document.read_text(encoding="utf-8"))
-    if options.write:
-        options.document.write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
-    return 0
+    return written.run("slipway.release.reference", DOCUMENT, renewed, arguments)
 
 
 if __name__ == "__main__":
