@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts down purge test test-long mutate lint bench lock
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node down purge test test-long mutate lint bench lock
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -20,6 +20,8 @@ ansible-playbook := scripts/with-docker .venv/bin/ansible-playbook
 
 named = $(if $(filter command line,$(origin $(1))),$(2)=$($(1)))
 elsewhere = $(if $(call named,KUBECONFIG,x),-e $(call named,KUBECONFIG,kubeconfig)) $(if $(call named,KUBE_CONTEXT,x),-e $(call named,KUBE_CONTEXT,kube_context))
+
+node = $(if $(call named,NODE,x),-e $(call named,NODE,drain_node))
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +71,18 @@ graph: setup ## Draw the objects of a namespace and their connections: make grap
 
 remove-parts: setup ## Remove the parts that are off in cluster_parts and still in the cluster
 	@$(ansible-playbook) playbooks/remove-parts.yml
+
+drain: setup ## Move the pods of a node to others, for its maintenance: make drain NODE=node-2 (FORCE=1 deletes what does not move)
+	@$(ansible-playbook) playbooks/drain.yml $(node) $(if $(FORCE),-e drain_force=true)
+
+uncordon: setup ## Let pods come to a node again: make uncordon NODE=node-2
+	@$(ansible-playbook) playbooks/uncordon.yml $(node)
+
+remove-node: setup ## Take a node and its machine away: make remove-node NODE=node-2 (FORCE=1 also with its volumes)
+	@$(ansible-playbook) playbooks/remove-node.yml $(node) $(if $(FORCE),-e drain_force=true)
+
+replace-node: setup ## The same, and make it anew: make replace-node NODE=node-1
+	@$(ansible-playbook) playbooks/remove-node.yml playbooks/machines.yml playbooks/site.yml $(node) $(if $(FORCE),-e drain_force=true)
 
 down: setup ## Remove machines, networks, volumes and the kubeconfig
 	@$(ansible-playbook) playbooks/down.yml

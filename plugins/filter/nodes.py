@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from slipway.cluster.kubeconfig import with_contexts
 from slipway.errors import SlipwayError
 from slipway.node.kubeadm import invitation
 from slipway.page.ssh_keys import is_line
@@ -82,4 +83,10 @@ class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"ready_nodes": ready_nodes, "unready": unready, "invitation": invited, "key_texts": key_texts}
+        return {
+            "ready_nodes": ready_nodes,
+            "unready": unready,
+            "invitation": invited,
+            "key_texts": key_texts,
+            "kubeconfig_contexts": with_contexts,
+        }

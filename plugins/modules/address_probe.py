@@ -53,6 +53,7 @@ answers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node.arp import ask, each, strangers
 from ansible.module_utils.slipway.node.state import read
 
@@ -71,16 +72,16 @@ def main() -> None:
     try:
         answers = ask(interface, [*members, *each(module.params["ranges"])], module.params["seconds"])
     except (OSError, ValueError) as exc:
-        module.fail_json(msg=f"the addresses cannot be asked for on {interface}: {exc}")
+        module.fail_json(**told("not-probed", f"the addresses cannot be asked for on {interface}: {exc}"))
     own = read(f"/sys/class/net/{interface}/address").strip()
     found = strangers(answers, members, [own])
     if found:
         who = "\n".join(f"{address} is answered by {', '.join(macs)}" for address, macs in found.items())
-        module.fail_json(
-            msg=f"{who}\nThat is no machine of this cluster, so MetalLB cannot hand these addresses out. Leave them out of "
-            "cluster_metallb_addresses in group_vars/all/cluster.yml, or shut that machine down.",
-            answers=answers,
+        what = (
+            f"{who}\nThat is no machine of this cluster, so MetalLB cannot hand these addresses out. Leave them out of "
+            "cluster_metallb_addresses in group_vars/all/cluster.yml, or shut that machine down."
         )
+        module.fail_json(**told("address-in-use", what), answers=answers)
     module.exit_json(changed=False, answers=answers)
 
 

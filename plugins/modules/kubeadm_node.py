@@ -73,6 +73,7 @@ from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node.durable import replace
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.kubeadm import (
@@ -134,9 +135,8 @@ def take_lock(module: AnsibleModule, seconds: int) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
-                module.fail_json(
-                    msg=f"another kubeadm is still at work after {seconds} s; look at: ps -ef | grep kubeadm"
-                )
+                what = f"another kubeadm is still at work after {seconds} s; look at: ps -ef | grep kubeadm"
+                module.fail_json(**told("kubeadm-busy", what))
             time.sleep(0.5)
         else:
             return lock
@@ -199,9 +199,9 @@ def main() -> None:
         why = f"stopped after {module.params['timeout']} s\n" if code == 124 else ""
         why = "the kubelet ends again and again\n" if hopeless.is_set() else why
         units = without_secrets(of_units(module.run_command, [KUBELET, "containerd.service"]))
-        told = [f"kubeadm {action} failed: {why}{explain(out + err)}", units, of_disks()]
-        told.append(f"look at: {log}; journalctl -u kubelet; the next run goes on from here")
-        module.fail_json(msg="\n".join(filter(None, told)), began=began)
+        lines = [f"kubeadm {action} failed: {why}{explain(out + err)}", units, of_disks()]
+        lines.append(f"look at: {log}; journalctl -u kubelet; the next run goes on from here")
+        module.fail_json(**told("kubeadm-failed", "\n".join(filter(None, lines))), began=began)
     ca = ca_sum(read(f"/{CA}"))
     done = {"state": "done", "action": action, "ca": ca, "node": module.params["node"]}
     save(record, json.dumps(done) + "\n", 0o644)

@@ -120,6 +120,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node.durable import flush
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.fetch import FetchError, ensure, make_folders
@@ -148,9 +149,8 @@ def install(module: AnsibleModule) -> list[str]:
     try:
         names: list[str] = ensure(given["artifacts"], given["record"], given["timeout"], module.check_mode, run)
     except FetchError as exc:
-        module.fail_json(
-            msg="\n".join(filter(None, [str(exc), of_disks() or "look at: systemctl status nginx on the mirror"]))
-        )
+        what = "\n".join(filter(None, [str(exc), of_disks() or "look at: systemctl status nginx on the mirror"]))
+        module.fail_json(**told("download-failed", what))
     return names
 
 
@@ -164,12 +164,11 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
     """Bring one file to its wanted state; return whether that changed something."""
     path = os.path.expanduser(spec["path"])
     if not os.path.isabs(path):
-        module.fail_json(
-            msg=f"{spec['path']} leads nowhere: there is no such user on this machine, or it is no absolute path"
-        )
+        what = f"{spec['path']} leads nowhere: there is no such user on this machine, or it is no absolute path"
+        module.fail_json(**told("wrong-path", what))
     there = os.path.lexists(path)
     if spec["source"] and not os.path.exists(spec["source"]):
-        module.fail_json(msg=f"{spec['source']}, from which {path} is written, is not there")
+        module.fail_json(**told("file-missing", f"{spec['source']}, from which {path} is written, is not there"))
     content = read(spec["source"]) if spec["source"] else spec["secret"] or spec["content"] or ""
     secret = spec["secret"] is not None or bool(spec["source"])
     before = read(path) if there else ""
@@ -222,8 +221,9 @@ def show(module: AnsibleModule, unit: str) -> dict[str, str]:
 
 def fail(module: AnsibleModule, unit: str, what: str) -> None:
     """End with what is wrong with a unit, and what the machine knows of it."""
-    told = [what, of_units(module.run_command, [unit]), of_disks()]
-    module.fail_json(msg="\n".join(filter(None, [*told, f"look at: systemctl status {unit}; journalctl -u {unit}"])))
+    lines = [what, of_units(module.run_command, [unit]), of_disks()]
+    lines.append(f"look at: systemctl status {unit}; journalctl -u {unit}")
+    module.fail_json(**told("unit-failed", "\n".join(filter(None, lines))))
 
 
 def modified(paths: list[str]) -> list[float]:
@@ -238,9 +238,8 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
     paths = [path for path in paths if path not in unit["ignore"]] + unit["watch"]
     shown = show(module, name)
     if shown.get("LoadState") == "not-found" and not module.check_mode:
-        module.fail_json(
-            msg=f"there is no unit {name} on this machine; is the package or file that brings it installed?"
-        )
+        what = f"there is no unit {name} on this machine; is the package or file that brings it installed?"
+        module.fail_json(**told("unit-missing", what))
     verbs: list[str] = steps(unit, shown, modified(paths), any(path in written for path in paths))
     if module.check_mode:
         return verbs

@@ -85,9 +85,11 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.errors import marked, told
 from ansible.module_utils.slipway.node.fitness import hindrances
 from ansible.module_utils.slipway.node.kubeapi import find_node
 from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, read, registration, resolve
@@ -97,41 +99,44 @@ def ip(module: AnsibleModule, what: str) -> list[dict[str, Any]]:
     """Give what ``ip`` knows of its addresses or IPv4 routes."""
     code, out, err = module.run_command(["ip", "-json", what])
     if code:
-        module.fail_json(msg=f"ip -json {what} failed ({err.strip()}); the package iproute2 has to be on the machine")
+        said = f"ip -json {what} failed ({err.strip()}); the package iproute2 has to be on the machine"
+        module.fail_json(**told("program-missing", said))
     found: list[dict[str, Any]] = json.loads(out or "[]")
     return found
 
 
-def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str, Any]) -> list[str]:
-    """Say why this machine cannot be worked on, all at once."""
-    found = []
+def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say why this machine cannot be worked on, all at once: the id of each error, and what is wrong."""
     known = asked["known_systems"]
     if known and f"{node['os']} {node['os_version']}" not in known:
-        found.append(f"this machine runs {node['os_name'] or 'an unknown system'}; the roles know {', '.join(known)}")
+        what = f"this machine runs {node['os_name'] or 'an unknown system'}; the roles know {', '.join(known)}"
+        yield "unknown-system", what
     if node["kubernetes"]["foreign"]:
-        found.append(
+        what = (
             "this machine is in a cluster that Slipway did not make (/etc/kubernetes/kubelet.conf is there, our record is not); "
             "run `kubeadm reset` on it if that cluster is to go, or take the machine out of group_vars/all/cluster.yml"
         )
+        yield "foreign-cluster", what
     name, known_as = asked["node"], node["kubernetes"]["node"]
     if name and known_as and name != known_as:
-        found.append(
+        what = (
             f"this machine is in the cluster as {known_as}, and nodes cannot be renamed; call it {known_as} in "
             f"group_vars/all/cluster.yml, or take it out of the cluster first (kubectl delete node {known_as}; kubeadm reset on it)"
         )
+        yield "node-renamed", what
     if not node["interface"]:
         local = [str(info.get("local", "")) for link in links for info in link.get("addr_info", [])]
         seen = ", ".join(address for address in local if address and not address.startswith("fe80:"))
-        found.append(
+        what = (
             f"no interface holds {asked['address']}, this machine's address on the node network (it has {seen}); "
             "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
         )
+        yield "address-not-here", what
     if asked["role"]:
         disk = shutil.disk_usage("/var/lib/containerd" if os.path.isdir("/var/lib/containerd") else "/var/lib")
         apart = time.time() - asked["clock"] if asked["clock"] else 0
         cpus = len(os.sched_getaffinity(0))
-        found += hindrances("/", node, asked["role"], free=disk.free, size=disk.total, cpus=cpus, apart=apart)
-    return found
+        yield from hindrances("/", node, asked["role"], free=disk.free, size=disk.total, cpus=cpus, apart=apart)
 
 
 def main() -> None:
@@ -150,9 +155,9 @@ def main() -> None:
     links, routes = (ip(module, what) for what in ("address", "route"))
     wanted = module.params["address"]
     node = describe("/", links, wanted, module.params["packages"], routes)
-    found = troubles(node, links, module.params)
+    found = list(troubles(node, links, module.params))
     if found:
-        module.fail_json(msg="\n".join(found))
+        module.fail_json(msg="\n".join(marked(what, error_id) for error_id, what in found), error_id=found[0][0])
     endpoint = module.params["endpoint"]
     node["endpoint"] = {endpoint: resolve(endpoint)} if endpoint and not node["kubernetes"]["joined"] else {}
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""

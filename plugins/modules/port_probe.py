@@ -68,6 +68,7 @@ unreached:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node.ports import bind, end, in_background, unreached
 
 
@@ -98,7 +99,7 @@ def main() -> None:
     try:
         opened, taken = bind(given["address"], given["listen"])
     except OSError as exc:
-        module.fail_json(msg=f"ports of {given['address']} cannot be opened: {exc.strerror}")
+        module.fail_json(**told("not-probed", f"ports of {given['address']} cannot be opened: {exc.strerror}"))
     if opened:
         in_background(opened, given["askers"], given["seconds"])
     module.exit_json(

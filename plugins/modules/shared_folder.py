@@ -41,6 +41,7 @@ mounted:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node.folder import mount_points, share
 from ansible.module_utils.slipway.node.state import read
 
@@ -55,7 +56,8 @@ def main() -> None:
     try:
         folder = share(path, pretend=module.check_mode)
     except OSError as exc:
-        module.fail_json(msg=f"{path} cannot be a folder for all: {exc.strerror}; look at: ls -ld {path}; mount")
+        what = f"{path} cannot be a folder for all: {exc.strerror}; look at: ls -ld {path}; mount"
+        module.fail_json(**told("folder-not-shared", what))
     if folder.closed:
         module.warn(f"not every user may write to {path}, and this machine may not change that; look at: ls -ld {path}")
     if not mounted and module.params["machines"] > 1:

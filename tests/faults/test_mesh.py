@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.kube import eventually, ready
-from tests.support.mesh import Echo, Watch
+from tests.support.mesh import NAMESPACE, Echo, Watch
 from tests.support.outside import card
 from tests.support.survivor import Survivor
 
@@ -115,6 +115,46 @@ def test_the_node_that_holds_the_address_loses_power(cluster: Checkout, echo: Ec
     eventually(lambda: all(ready(each) for each in cluster.kube.nodes()), seconds=180, what="the node is Ready again")
     eventually(lambda: all_ready(echo, "istio-ingressgateway", 2), seconds=180, what="both gateway pods are back")
     eventually(lambda: echo.ask().status == 200, seconds=60, what="requests are answered")
+
+
+def test_the_node_that_holds_the_address_is_drained_and_nobody_notices(cluster: Checkout, echo: Echo) -> None:
+    node = holder(cluster, echo.address).removeprefix(f"{cluster.name}-")
+    with Watch(echo, patience=5) as watch:
+        time.sleep(2)
+        done = cluster.make("drain", f"NODE={node}").expect()
+        time.sleep(2)
+    lost = [at for at, good in watch.seen if not good]
+    print(f"make drain: {done.seconds:.0f} s, {len(watch.seen)} requests, {len(lost)} lost")
+    assert lost == []
+    assert holder(cluster, echo.address) != f"{cluster.name}-{node}"
+    left = cluster.kube("get", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={node}")["items"]
+    assert {pod["metadata"]["ownerReferences"][0]["kind"] for pod in left} == {"DaemonSet"}
+    assert cluster.make("drain", f"NODE={node}").expect().total("changed") == 0
+    assert cluster.make("uncordon", f"NODE={node}").expect().total("changed") == 1
+    assert cluster.make("uncordon", f"NODE={node}").expect().total("changed") == 0
+
+
+def test_a_budget_that_holds_a_pod_is_named_and_the_next_drain_goes_on(cluster: Checkout, echo: Echo) -> None:
+    node = str(echo.pods("echo", NAMESPACE)[0]["spec"]["nodeName"])
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "held", "namespace": NAMESPACE},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "echo"}}},
+    }
+    cluster.kube.apply([budget])
+    try:
+        held = cluster.run(
+            *(".venv/bin/ansible-playbook", "playbooks/drain.yml", "-e", f"drain_node={node}", "-e", "drain_timeout=15")
+        )
+        assert held.status
+        assert f"is held by PodDisruptionBudget {NAMESPACE}/held" in held.output
+        assert "[not-drained]" in held.output
+    finally:
+        cluster.kube.text("delete", "poddisruptionbudget", "held", f"--namespace={NAMESPACE}")
+    cluster.make("drain", f"NODE={node}").expect()
+    cluster.make("uncordon", f"NODE={node}").expect()
+    eventually(lambda: all_ready(echo, "istio-ingressgateway", 2), seconds=120, what="both gateway pods serve")
 
 
 def test_a_run_finds_nothing_to_change_after_all_that(cluster: Checkout, echo: Echo) -> None:

@@ -56,6 +56,12 @@ LONG: tuple[Phase, ...] = (
         "--capture=no",
         *files("vagrant", "libvirt"),
     ),
+    suite(
+        "controllers",
+        "three controllers: each is lost, made anew, removed; no quorum; the cluster is reached through the others",
+        3600,
+        *files("faults", "controllers"),
+    ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(
         "releases",

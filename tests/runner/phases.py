@@ -107,8 +107,8 @@ SHORT = (
     ),
     suite(
         "machines",
-        "power cycle, kills and neighbours of machines in containers",
-        900,
+        "power cycle, kills and neighbours of machines in containers; what VirtualBox is told",
+        1500,
         "tests/machines",
         beside="unit",
     ),

@@ -28,7 +28,7 @@ TASKS = [
     if "molecule" not in path.parts
 ]
 # What is made with an id as its first argument, beside the classes that are SlipwayErrors.
-MADE = {"Fault", "Problem", "WrongError", "SlipwayError"}
+MADE = {"Fault", "Problem", "WrongError", "SlipwayError", "told"}
 ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 PRINTED = re.compile(r"(?:^|[\s\"'])\[([a-z][a-z0-9]*(?:-[a-z0-9]+)+)\](?=\"|'|$)", re.MULTILINE)
 DOCUMENT = errors_reference.DOCUMENT.read_text(encoding="utf-8")

@@ -26,7 +26,7 @@ def place(root: Path, path: str, text: str = "") -> None:
 
 
 def told(root: Path, role: str = "controller", node: dict[str, Any] | None = None, **more: Any) -> list[str]:
-    return hindrances(str(root), {**NODE, **(node or {})}, role, **{**WELL, **more})
+    return [what for _, what in hindrances(str(root), {**NODE, **(node or {})}, role, **{**WELL, **more})]
 
 
 @pytest.mark.parametrize("role", ["controller", "worker", "mirror"])

@@ -24,44 +24,23 @@ def test_what_the_page_has_is_not_left() -> None:
     assert told() == []
 
 
-DRAIN = "--ignore-daemonsets --delete-emptydir-data"
-
-
 @pytest.mark.parametrize(
     ("more", "machines", "hosts", "what", "steps"),
     [
-        (
-            [node("box")],
-            ("box",),
-            False,
-            "a worker",
-            [f"kubectl drain box {DRAIN}", "kubectl delete node box", "vagrant destroy --force box"],
-        ),
-        ([node("box")], (), False, "a worker without a machine", ["kubectl delete node box"]),
+        ([node("box")], ("box",), False, "a worker", ["make remove-node NODE=box"]),
+        ([node("box")], (), False, "a worker without a machine", ["make remove-node NODE=box"]),
         ([], ("box",), False, "a machine", ["vagrant destroy --force box"]),
-        (
-            [node("box", controller=True)],
-            ("box",),
-            False,
-            "a controller",
-            [
-                f"kubectl drain box {DRAIN}",
-                "vagrant ssh box --command 'sudo kubeadm reset --force'",
-                "kubectl delete node box",
-                "vagrant destroy --force box",
-            ],
-        ),
+        ([node("box", controller=True)], ("box",), False, "a controller", ["make remove-node NODE=box"]),
         (
             [node("box")],
             (),
             True,
             "a worker",
             [
-                f"kubectl drain box {DRAIN}",
+                "make remove-node NODE=box",
                 "on that machine, where it still is: sudo kubeadm reset --force",
                 "sudo ip link delete cni0",
                 "sudo ip link delete flannel.1",
-                "kubectl delete node box",
             ],
         ),
     ],

@@ -159,6 +159,18 @@ def test_networks_of_our_name_or_addresses_are_told(computer: Path, network: str
     tells(refusal, said)
 
 
+@pytest.mark.parametrize(("free", "refused"), [(8, True), (9, False)])
+def test_disks_of_machines_that_are_new_need_room(computer: Path, free: int, refused: bool) -> None:
+    virsh(computer)
+    program = computer / "bin/virsh"
+    program.write_text(program.read_text().replace("esac", f'  pool-info*) echo "Available: {free * 10**9}" ;;\nesac'))
+    refusals = libvirt.in_the_way(make_plan(), {})
+    assert [refusal.id for refusal in refusals] == ["no-room-for-machines"] * refused
+    if refused:
+        tells(refusals[0], "no-room-for-machines: need up to 9 GB … 8.0 GB are free")
+    assert libvirt.in_the_way(make_plan(), {"node-1": "1234"}) == []
+
+
 # --- what a killed run leaves, and what purge takes
 
 ASKED = """echo "$*" >> {folder}/asked

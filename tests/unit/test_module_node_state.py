@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,9 @@ def test_all_that_is_wrong_is_named_at_once(plugin: Any, machine: Looks, monkeyp
     machine.node |= {"os": "debian", "os_version": "11", "os_name": "Debian GNU/Linux 11", "interface": ""}
     asked: list[Any] = []
 
-    def unfit(*given: Any, **more: Any) -> list[str]:
+    def unfit(*given: Any, **more: Any) -> list[tuple[str, str]]:
         asked.append((given[2], more["apart"]))
-        return ["it has too little of everything"]
+        return [("machine-too-small", "it has too little of everything")]
 
     monkeypatch.setattr(plugin, "hindrances", unfit)
     monkeypatch.setattr(plugin.time, "time", lambda: 1000.0)
@@ -112,6 +113,8 @@ def test_all_that_is_wrong_is_named_at_once(plugin: Any, machine: Looks, monkeyp
         "no interface holds 192.0.2.101",
         "it has too little of everythin",
     ]
+    assert re.findall(r"\[(\S+)\]$", ended.msg, re.M) == ["unknown-system", "address-not-here", "machine-too-small"]
+    assert ended.result["error_id"] == "unknown-system"
     assert asked == [("worker", 90.0)]
     assert "too little" not in look(plugin).msg
 

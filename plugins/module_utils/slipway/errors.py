@@ -11,6 +11,11 @@ def marked(text: str, error_id: str) -> str:
     return f"{first} [{error_id}]{newline}{rest}"
 
 
+def told(error_id: str, text: str) -> dict[str, str]:
+    """Give what a module ends with (``fail_json``): its message, and the id in the task's result."""
+    return {"msg": marked(text, error_id), "error_id": error_id}
+
+
 class SlipwayError(Exception):
     """Something the user can put right.
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from . import tables
 from .errors_pages import ANY_PAGE, CLUSTER_PAGE
 from .errors_release import ON_THE_CLUSTER, RELEASE_PAGE, VALUES
-from .errors_runs import ARTIFACTS, CLUSTER, COMPUTER, PROOFS, ROLES
+from .errors_runs import ARTIFACTS, CLUSTER, COMPUTER, NODES, PROOFS, ROLES
 from .paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "reference" / "errors.md"
@@ -24,6 +24,7 @@ TABLES = {
     "artifacts": ARTIFACTS,
     "cluster": CLUSTER,
     "roles": ROLES,
+    "nodes": NODES,
     "proofs": PROOFS,
 }
 KNOWN = {error_id: meaning for table in TABLES.values() for error_id, meaning in table.items()}

@@ -19,6 +19,7 @@ from typing import Any
 from ..artifacts.cache import default_root
 from ..errors import SlipwayError
 from ..paths import state_folder
+from .kubeconfig import answering
 
 # Seconds to connect and shake hands, and to wait for each part of an answer.
 TIMEOUT = (15.0, 30.0)
@@ -130,8 +131,9 @@ def of_kubectl(task: Mapping[str, Any]) -> dict[str, Any]:
             f"a proof runs kubectl, which takes a kubeconfig and a context only, not {', '.join(strange) or 'none'}\n"
             "  works: -e kubeconfig=~/.kube/config -e kube_context=name",
         )
-    path = _expanded(told["kubeconfig"])
-    return {"kubeconfig": path, "context": told.get("context", ""), "proxied": not is_own(given(task))}
+    path, own = _expanded(told["kubeconfig"]), is_own(given(task))
+    context = told.get("context", "") or (answering(_parsed(path)) if own else "")
+    return {"kubeconfig": path, "context": context, "proxied": not own}
 
 
 def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, tries: int = 2) -> Any:
@@ -264,8 +266,9 @@ def _configuration(options: Mapping[str, Any], said: Mapping[str, Any]) -> Any:
             raise SlipwayError("no-cluster-named", "no cluster is named: give a kubeconfig, or host and api_key")
         elif own:
             # It names no other files, and the reader in C takes a tenth of the time.
-            content = yaml.load(_there(kubeconfig), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-            config.load_kube_config_from_dict(content, context, made)
+            content = _parsed(kubeconfig)
+            # With several controllers, whichever of them answers.
+            config.load_kube_config_from_dict(content, context or answering(content) or None, made)
         else:
             _there(kubeconfig)
             config.load_kube_config(kubeconfig, context, made, **persist)
@@ -274,6 +277,12 @@ def _configuration(options: Mapping[str, Any], said: Mapping[str, Any]) -> Any:
         raise SlipwayError("kubeconfig-wrong", f"{_named(options)} is no kubeconfig that can be used: {why}") from exc
     _put_over(made, _attributes(told))
     return made
+
+
+def _parsed(kubeconfig: str) -> Any:
+    import yaml
+
+    return yaml.load(_there(kubeconfig), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 def _attributes(told: Mapping[str, Any]) -> dict[str, Any]:

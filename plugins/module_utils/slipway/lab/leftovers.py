@@ -54,19 +54,10 @@ def machines_told(
 
 def _steps(name: str, controller: bool | None, machine: bool, hosts: bool) -> tuple[str, list[str]]:
     """Say what there is of ``name`` and what takes it away. ``controller``: None where there is no node."""
-    steps = []
-    if controller is not None and (machine or hosts):
-        steps.append(f"kubectl drain {name} --ignore-daemonsets --delete-emptydir-data")
-    reset = "sudo kubeadm reset --force"
-    if controller and machine:
-        # That takes its member out of etcd, too.
-        steps.append(f"vagrant ssh {name} --command '{reset}'")
+    # A machine alone needs no cluster that answers.
+    steps = [f"make remove-node NODE={name}" if controller is not None else f"vagrant destroy --force {name}"]
     if controller is not None and hosts:
         steps.append(f"on that machine, where it still is: {pod_network.reset()}")
-    if controller is not None:
-        steps.append(f"kubectl delete node {name}")
-    if machine:
-        steps.append(f"vagrant destroy --force {name}")
     if controller is None:
         return "a machine", steps
     kind = "controller" if controller else "worker"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import SlipwayError
+from ..node.fitness import GB, NEEDS
 from .docker import Progress
 from .obstacles import overlap, taken
 from .vagrant import at_work
@@ -38,6 +39,8 @@ EMULATED_MODEL = "Haswell-noTSX"
 
 
 SYSTEM = "qemu:///system"
+# Where vagrant-libvirt puts disks.
+POOL = "default"
 # Seconds for an answer; removing a large disk takes some.
 ANSWER_SECONDS = 120
 
@@ -60,6 +63,7 @@ def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
                 "--remove-all-storage. Or set another cluster_name."
             )
             refusals.append(SlipwayError("name-taken", what))
+    refusals += _no_room(plan, records)
     wanted = plan["network"]
     networks = _networks()
     for name, cidr in networks.items():
@@ -76,6 +80,21 @@ def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
             used = [*(other for other in networks.values() if other), *wanted["apart"]]
             refusals.append(taken(wanted["cidr"], f"the libvirt network {name}", cidr, used))
     return refusals
+
+
+def _no_room(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
+    """Refuse machines whose disks will not find room: they take none at first, and a node fills its own later."""
+    told = "\n".join(_virsh("pool-info", "--bytes", POOL) or ())
+    available = re.search(r"^Available:\s+(\d+)$", told, re.MULTILINE)
+    needed = sum(NEEDS[machine["role"]].disk for machine in plan["machines"] if machine["name"] not in records)
+    if available is None or int(available.group(1)) >= needed:
+        return []
+    what = (
+        f"The disks of the new machines need up to {needed / GB:.0f} GB, and {int(available.group(1)) / GB:.1f} GB are "
+        f"free where libvirt keeps them (virsh --connect {SYSTEM} pool-dumpxml {POOL}). Free some there, or have fewer "
+        "machines: cluster_workers: {count: 1}"
+    )
+    return [SlipwayError("no-room-for-machines", what)]
 
 
 _NO_ANSWER = (
@@ -108,14 +127,14 @@ def clear_half_made(plan: LabPlan, progress: Progress) -> None:
             progress(f"{machine['name']} is half made by a run that was cut off: removing it, to make it again")
             _virsh("destroy", name)
             _virsh("undefine", name, "--remove-all-storage", "--snapshots-metadata")
-        _virsh("vol-delete", "--pool", "default", f"{name}.img")
+        _virsh("vol-delete", "--pool", POOL, f"{name}.img")
         shutil.rmtree(folder)
 
 
 def unused_copies() -> list[str]:
     """Name libvirt's copies of boxes that were built here and that no disk of any machine is based on."""
-    volumes = [line.split()[0] for line in _virsh("vol-list", "default") or () if "/" in line]
-    described = {name: "\n".join(_virsh("vol-dumpxml", "--pool", "default", name) or ()) for name in volumes}
+    volumes = [line.split()[0] for line in _virsh("vol-list", POOL) or () if "/" in line]
+    described = {name: "\n".join(_virsh("vol-dumpxml", "--pool", POOL, name) or ()) for name in volumes}
     based_on = {path for text in described.values() for path in _BACKING.findall(text)}
     return [
         name
@@ -126,7 +145,7 @@ def unused_copies() -> list[str]:
 
 def remove_copy(name: str) -> None:
     """Remove one of them."""
-    _virsh("vol-delete", "--pool", "default", name)
+    _virsh("vol-delete", "--pool", POOL, name)
 
 
 # What vagrant-libvirt calls its copy of a box's disk.

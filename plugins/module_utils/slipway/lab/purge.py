@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ..artifacts.cache import folder_size
 from ..errors import SlipwayError
-from . import docker, libvirt
+from . import docker, libvirt, virtualbox
 from .computer import as_root
 from .docker import Progress
 from .vagrant import home
@@ -119,12 +119,15 @@ def remove_images(progress: Progress) -> None:
 
 
 def remove_boxes(progress: Progress) -> None:
-    """Remove the boxes built here from Vagrant, and libvirt's copies of them; one that a machine uses stays."""
+    """Remove the boxes built here from Vagrant, and the providers' copies of them; one that a machine uses stays."""
     for box in boxes():
         # Without --force Vagrant asks about a box in use, and there is nobody who answers.
         command = ["vagrant", "box", "remove", "--all", box]
+        masters = virtualbox.masters(home() / "boxes" / box)
         ended = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         progress(f"removing the Vagrant box {box}" if ended.returncode == 0 else f"the Vagrant box {box} stays")
+        if ended.returncode == 0:
+            virtualbox.remove(masters)
     for copy in libvirt.unused_copies():
         progress(f"removing libvirt's copy of a box, {copy}")
         libvirt.remove_copy(copy)

@@ -1,8 +1,10 @@
-"""VirtualBox: whether Vagrant knows the release of it that is installed."""
+"""VirtualBox: whether Vagrant knows the release of it that is installed, and the copies of boxes that it keeps."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from ..errors import SlipwayError
 from . import computer
@@ -24,6 +26,20 @@ def in_the_way() -> list[SlipwayError]:
         "makers, as Debian's is older), or VirtualBox 7.0, or take another provider: cluster_provider: docker"
     )
     return [SlipwayError("virtualbox-too-new", text)]
+
+
+def masters(box: Path) -> list[str]:
+    """Read which virtual machines are VirtualBox's copies of a box: Vagrant clones the disks of its machines from them.
+
+    ``box`` is the folder of the box below Vagrant's own.
+    """
+    return [file.read_text(encoding="utf-8").strip() for file in sorted(box.glob("**/virtualbox/master_id"))]
+
+
+def remove(identities: Iterable[str]) -> None:
+    """Remove copies of boxes; VirtualBox keeps one that a machine has its disk from."""
+    for identity in identities:
+        computer.lines("VBoxManage", "unregistervm", identity, "--delete")
 
 
 def _version(*command: str) -> tuple[int, ...]:

@@ -48,12 +48,12 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/syste
 
 def hindrances(
     root: str, node: Mapping[str, Any], role: str, *, free: int, size: int, cpus: int, apart: float
-) -> list[str]:
-    """Say all that keeps a machine from becoming a ``role`` (controller, worker, mirror), each with what works.
+) -> list[tuple[str, str]]:
+    """Say all that keeps a machine from becoming a ``role`` (controller, worker, mirror): ids and words.
 
-    ``node`` is what :func:`.state.describe` gives; ``free`` and ``size`` are bytes of the file system that images
-    go to; ``apart`` is how many seconds its clock is ahead of the one of the machine that runs Ansible. One that is in
-    a cluster already has shown that it can be.
+    The words say what works. ``node`` is what :func:`.state.describe` gives; ``free`` and ``size`` are bytes of the
+    file system that images go to; ``apart`` is how many seconds its clock is ahead of the one of the machine that runs
+    Ansible. One that is in a cluster already has shown that it can be.
     """
     if node["kubernetes"]["joined"]:
         return []
@@ -66,62 +66,68 @@ def hindrances(
     return found
 
 
-def _sizes(root: str, node: Mapping[str, Any], needs: Needs, cpus: int) -> Iterator[str]:
+def _sizes(root: str, node: Mapping[str, Any], needs: Needs, cpus: int) -> Iterator[tuple[str, str]]:
     total = re.search(r"^MemTotal:\s*(\d+) kB$", read(os.path.join(root, "proc/meminfo")), re.MULTILINE)
     memory = int(total.group(1)) // 1024 - int(node["memory_withheld"]) if total else needs.memory
     if memory < needs.memory:
-        yield f"it has {memory} MiB of memory, and needs {needs.memory} MiB: give it more, or take another machine"
+        what = f"it has {memory} MiB of memory, and needs {needs.memory} MiB: give it more, or take another machine"
+        yield "machine-too-small", what
     if cpus < needs.cpus:
-        yield f"it has {cpus} CPU{'s' * (cpus != 1)}, and needs {needs.cpus}: give it more, or take another machine"
+        what = f"it has {cpus} CPU{'s' * (cpus != 1)}, and needs {needs.cpus}: give it more, or take another machine"
+        yield "machine-too-small", what
 
 
-def _clock(apart: float) -> Iterator[str]:
+def _clock(apart: float) -> Iterator[tuple[str, str]]:
     if abs(apart) > APART:
-        yield (
+        what = (
             f"its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the one of the machine that runs "
             "Ansible, and certificates would not be valid yet, or no more: sudo timedatectl set-ntp true, "
             "on the one that is wrong"
         )
+        yield "clock-apart", what
 
 
-def _disk(needs: Needs, free: int, size: int, *, evicts: bool) -> Iterator[str]:
+def _disk(needs: Needs, free: int, size: int, *, evicts: bool) -> Iterator[tuple[str, str]]:
     kept = size * EVICTS // 100 if evicts else 0
     if free < needs.disk + kept:
         why = f", of which the kubelet keeps {EVICTS} % ({_gb(kept)}) free" if kept else ""
-        yield (
+        what = (
             f"{_gb(free)} of {_gb(size)} are free under /var/lib{why}; {_gb(needs.disk + kept)} are needed for images: "
             "free some (df --human-readable /var/lib), or mount a larger disk there"
         )
+        yield "machine-disk-full", what
 
 
 def _gb(size: int) -> str:
     return f"{size / GB:.1f} GB"
 
 
-def _programs(root: str) -> Iterator[str]:
+def _programs(root: str) -> Iterator[tuple[str, str]]:
     status = read(os.path.join(root, "var/lib/dpkg/status"))
     for names, what in ((RUNTIMES, "runs containers already, with settings that a run would replace"),
                         (KUBERNETES, "has a kubelet of its own packages already")):  # fmt: skip
         there = sorted(set(names) - set(missing_packages(status, names)))
         if there:
-            yield f"it {what}: if nothing needs it, sudo apt-get purge {' '.join(there)}"
+            yield "programs-in-the-way", f"it {what}: if nothing needs it, sudo apt-get purge {' '.join(there)}"
     for path, name in OTHERS.items():
         if os.path.lexists(os.path.join(root, path)):
-            yield f"it has {name} (/{path}), which is a cluster of its own: remove that, or take another machine"
+            why = f"it has {name} (/{path}), which is a cluster of its own: remove that, or take another machine"
+            yield "programs-in-the-way", why
     by_hand = [f"/usr/local/bin/{name}" for name in UNITS if os.path.lexists(os.path.join(root, "usr/local/bin", name))]
     if by_hand and not read(os.path.join(root, PLACED)):
         paths = " ".join(by_hand)
-        yield f"somebody has installed {paths} by hand: if nothing needs that, sudo rm {paths}"
+        yield "programs-in-the-way", f"somebody has installed {paths} by hand: if nothing needs that, sudo rm {paths}"
 
 
-def _replaced_units(root: str) -> Iterator[str]:
+def _replaced_units(root: str) -> Iterator[tuple[str, str]]:
     for unit in UNITS:
         for folder in UNIT_FOLDERS:
             place = os.path.join(root, folder, f"{unit}.service.d")
             for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
                 if name.endswith(".conf") and re.search(r"(?m)^\s*ExecStart\s*=", read(os.path.join(place, name))):
                     path = f"/{folder}/{unit}.service.d/{name}"
-                    yield (
+                    what = (
                         f"{path}, left by another installation, replaces the command of {unit}.service: "
                         f"sudo rm {shlex.quote(path)} && sudo systemctl daemon-reload"
                     )
+                    yield "programs-in-the-way", what

@@ -1,0 +1,62 @@
+"""The kubeconfig of a cluster with several controllers: a context for each, and which of them answers now."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+# Seconds until a server that says nothing counts as away: on the node network an answer takes a thousandth.
+SECONDS = 1.0
+
+
+def with_contexts(admin: str, server: str, controllers: Mapping[str, str]) -> str:
+    """Give an administrator's kubeconfig for this computer.
+
+    ``admin`` is kubeadm's own, with one cluster and one user. ``server`` (``host:port``) is that of its context.
+    ``controllers``: name to ``host:port``; each gets a context of its name, where there are several.
+    """
+    text = re.sub(r"(?m)^(\s+server: ).*$", rf"\g<1>https://{server}", admin)
+    if len(controllers) < 2:
+        return text
+    found = yaml.safe_load(text)
+    cluster, user = found["clusters"][0]["cluster"], found["users"][0]["name"]
+    for name, place in controllers.items():
+        found["clusters"].append({"name": name, "cluster": {**cluster, "server": f"https://{place}"}})
+        found["contexts"].append({"name": name, "context": {"cluster": name, "user": user}})
+    return str(yaml.safe_dump(found, sort_keys=False, width=10**6))
+
+
+def answering(content: Mapping[str, Any]) -> str:
+    """Name the context to use: the current one, or another one whose server answers where that of the current does not.
+
+    Empty for the current one, also where no server answers.
+    """
+    servers = dict(_servers(content))
+    current = content.get("current-context", "")
+    if len(set(servers.values())) < 2 or current not in servers or _answers(servers[current]):
+        return ""
+    others = {name: server for name, server in servers.items() if server != servers[current]}
+    with ThreadPoolExecutor(len(others)) as pool:
+        asked = {pool.submit(_answers, server): name for name, server in others.items()}
+        return next((asked[done] for done in as_completed(asked) if done.result()), "")
+
+
+def _servers(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    clusters = {one["name"]: one["cluster"].get("server", "") for one in content.get("clusters") or []}
+    for one in content.get("contexts") or []:
+        yield one["name"], clusters.get(one["context"].get("cluster"), "")
+
+
+def _answers(server: str) -> bool:
+    where = urlsplit(server)
+    try:
+        socket.create_connection((str(where.hostname), where.port or 443), timeout=SECONDS).close()
+    except OSError:
+        return False
+    return True

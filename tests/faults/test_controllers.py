@@ -1,0 +1,119 @@
+"""Three controllers, any of which may go: it is named, the others answer, and a command makes it anew or removes it.
+
+The tests build on each other, in this order, on one cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from slipway.page.model import Parts
+
+from tests.support.checkout import Checkout, Run
+from tests.support.kube import eventually, ready
+from tests.support.lab import rewrite_page
+
+CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
+
+
+@pytest.fixture(scope="module")
+def three(clone: Checkout) -> Iterator[Checkout]:
+    """The clone, from no machines, with three controllers and a worker."""
+    clone.make("down").expect()
+    values: dict[str, Any] = {
+        "cluster_controllers": {"count": 3, "cpus": 2, "memory": 2048},
+        "cluster_workers": {"count": 1, "cpus": 2, "memory": 1024},
+        "cluster_parts": dict.fromkeys(Parts.model_fields, False),
+        "cluster_gateway": {"address": "", "ports": [80]},
+    }
+    clone.page.write_text(rewrite_page(clone.settings, values))
+    yield clone
+    clone.make("down").expect()
+    clone.page.write_text(clone.settings)
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout
+
+
+def members(clone: Checkout, asked: str) -> dict[str, bool]:
+    """Members of etcd, as the module on the controller ``asked`` sees them, and whether each is healthy."""
+    module = ("-m", "etcd_member", "-a", "name=none only_look=true", "--become")
+    done = clone.run(".venv/bin/ansible", asked, *module).expect()
+    found = json.loads(done.output[done.output.index("{") :])
+    return {member["name"]: member["healthy"] for member in found["members"]}
+
+
+def status(clone: Checkout) -> Run:
+    return clone.run(".venv/bin/python", "-m", "slipway.status", "--json")
+
+
+def test_they_come_up_and_a_second_run_changes_nothing(three: Checkout) -> None:
+    done = three.make("up").expect()
+    print(f"make up with three controllers: {done.seconds:.0f} s")
+    assert members(three, "ctrl") == dict.fromkeys(CONTROLLERS, True)
+    assert three.make("up").expect().total("changed") == 0
+    kubeconfig = yaml.safe_load((three.state / "kubeconfig").read_text())
+    assert {one["name"] for one in kubeconfig["contexts"]} >= set(CONTROLLERS)
+
+
+@pytest.mark.parametrize("lost", CONTROLLERS)
+def test_with_any_one_of_them_off_the_cluster_is_reached_through_the_others(three: Checkout, lost: str) -> None:
+    docker("kill", f"{three.name}-{lost}")
+    try:
+        asked = eventually(lambda: status(three), seconds=60, what="status answers")
+        # 2 would say that the cluster cannot be asked.
+        assert asked.status in (0, 1)
+        eventually(lambda: lost in notready(three), seconds=120, what=f"{lost} is named")
+    finally:
+        docker("start", f"{three.name}-{lost}")
+    eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
+
+
+def notready(three: Checkout) -> str:
+    asked = status(three)
+    return asked.output if asked.status == 1 else ""
+
+
+def test_without_a_quorum_nothing_is_removed(three: Checkout) -> None:
+    docker("kill", f"{three.name}-ctrl-2", f"{three.name}-ctrl-3")
+    try:
+        refused = three.make("remove-node", "NODE=ctrl-3")
+        assert refused.status
+        assert "Traceback" not in refused.output
+    finally:
+        docker("start", f"{three.name}-ctrl-2", f"{three.name}-ctrl-3")
+    eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
+    assert members(three, "ctrl") == dict.fromkeys(CONTROLLERS, True)
+
+
+def test_the_first_one_is_made_anew(three: Checkout) -> None:
+    before = docker("inspect", "--format", "{{.Id}}", f"{three.name}-ctrl")
+    docker("kill", f"{three.name}-ctrl")
+    done = three.make("replace-node", "NODE=ctrl").expect()
+    print(f"make replace-node: {done.seconds:.0f} s")
+    assert docker("inspect", "--format", "{{.Id}}", f"{three.name}-ctrl") != before
+    assert members(three, "ctrl-2") == dict.fromkeys(CONTROLLERS, True)
+    assert all(ready(node) for node in three.kube.nodes())
+    assert three.make("up").expect().total("changed") == 0
+
+
+def test_they_are_removed_one_after_the_other_and_the_last_one_stays(three: Checkout) -> None:
+    three.make("remove-node", "NODE=ctrl-3").expect()
+    assert members(three, "ctrl") == dict.fromkeys(CONTROLLERS[:2], True)
+    three.make("remove-node", "NODE=ctrl-2").expect()
+    assert members(three, "ctrl") == {"ctrl": True}
+    refused = three.make("remove-node", "NODE=ctrl")
+    assert refused.status
+    assert "[last-controller]" in refused.output
+    three.page.write_text(
+        rewrite_page(three.page.read_text(), {"cluster_controllers": {"count": 1, "cpus": 2, "memory": 2048}})
+    )
+    three.make("up").expect()
+    assert sorted(node["metadata"]["name"] for node in three.kube.nodes()) == ["ctrl", "node-1"]
+    assert three.make("up").expect().total("changed") == 0

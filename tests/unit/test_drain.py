@@ -1,0 +1,333 @@
+"""A node is drained pod by pod, what would be lost is refused, and what holds it is named."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from slipway.cluster import drain as module
+from slipway.cluster.drain import EXCLUDED, Drain, through_gateway
+from slipway.cluster.eviction import Seen, held, local_volumes, next_ones, short
+from slipway.errors import SlipwayError
+
+from tests.support.errors import tells
+
+Object = dict[str, Any]
+
+
+def node(name: str, *, ready: bool = True, tainted: bool = False) -> Object:
+    taints = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}] if tainted else []
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {"taints": taints},
+        "status": {"conditions": [{"type": "Ready", "status": "True" if ready else "Unknown"}]},
+    }
+
+
+def pod(
+    name: str, place: str, of: str = "", *, kind: str = "ReplicaSet", ready: bool = True, claim: str = ""
+) -> Object:
+    owners = [{"kind": kind, "name": of, "uid": f"uid-{of}", "controller": True}] if of else []
+    volumes = [{"persistentVolumeClaim": {"claimName": claim}}] if claim else []
+    return {
+        "metadata": {"namespace": "shop", "name": name, "labels": {"app": of}, "ownerReferences": owners},
+        "spec": {"nodeName": place, "volumes": volumes, "terminationGracePeriodSeconds": 30},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]},
+    }
+
+
+def workload(name: str, replicas: int, kind: str = "ReplicaSet") -> Object:
+    metadata = {"namespace": "shop", "name": name, "uid": f"uid-{name}"}
+    return {"kind": kind, "metadata": metadata, "spec": {"replicas": replicas}}
+
+
+def budget(name: str, of: str) -> Object:
+    status = {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1}
+    selector = {"matchLabels": {"app": of}}
+    return {"metadata": {"namespace": "shop", "name": name}, "spec": {"selector": selector}, "status": status}
+
+
+CLAIM: Object = {"metadata": {"namespace": "shop", "name": "data"}}
+VOLUME: Object = {
+    "metadata": {"name": "pv"},
+    "spec": {
+        "claimRef": {"namespace": "shop", "name": "data"},
+        "nodeAffinity": {
+            "required": {
+                "nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-2"]}]}
+                ]
+            }
+        },
+    },
+}
+
+
+class Cluster:
+    """A cluster that takes evictions, and makes a pod anew on node-1 at the next look."""
+
+    def __init__(self, pods: Iterable[Object] = (), **more: list[Object]) -> None:
+        self.lists: dict[str, list[Object]] = {
+            "Node": [node("ctrl", tainted=True), node("node-1"), node("node-2")],
+            "Pod": list(pods),
+            **more,
+        }
+        self.asked: list[tuple[str, str]] = []
+        self.refuses: Callable[[str], str] = lambda _: ""
+        self.remade = True
+
+    def many(self, what: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return [what(item) for item in items]
+
+    def listed(self, _version: str, kind: str) -> list[Object] | None:
+        return list(self.lists.get(kind, []))
+
+    def kind(self, *_: str) -> object:
+        return object()
+
+    def path(self, item: Object) -> str:
+        return f"/nodes/{item['metadata']['name']}"
+
+    def get(self, path: str) -> Object | None:
+        return next((one for one in self.lists["Node"] if path == f"/nodes/{one['metadata']['name']}"), None)
+
+    def ask(self, path: str, *, method: str = "GET", body: Any = None) -> tuple[int, Object]:
+        self.asked.append((method, path))
+        if method == "PATCH":
+            before = self.get(path.partition("?")[0])
+            assert before
+            labels = {key: value for key, value in before["metadata"]["labels"].items() if key != EXCLUDED}
+            metadata = {**before["metadata"], "labels": labels | body["metadata"].get("labels", {})}
+            after = {**before, "metadata": metadata, "spec": {**before["spec"], **body["spec"]}}
+            self.lists["Node"] = [after if one is before else one for one in self.lists["Node"]]
+            return 200, after
+        name = path.removesuffix("/eviction").rpartition("/")[2]
+        if method == "POST" and (why := self.refuses(name)):
+            return 429, {"message": why}
+        if path.startswith("/nodes/"):
+            self.lists["Node"] = [one for one in self.lists["Node"] if one["metadata"]["name"] != name]
+            return 200, {}
+        (gone,) = (one for one in self.lists["Pod"] if one["metadata"]["name"] == name)
+        self.lists["Pod"].remove(gone)
+        if gone["metadata"]["ownerReferences"] and self.remade:
+            again = {**gone, "metadata": {**gone["metadata"], "name": f"{name}-again"}}
+            self.lists["Pod"].append({**again, "spec": {**gone["spec"], "nodeName": "node-1"}})
+        return 201, {}
+
+    @property
+    def evicted(self) -> list[str]:
+        return [path.split("/")[-2] for method, path in self.asked if method == "POST"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.001)
+    monkeypatch.setattr(module, "MOVES", 0.01)
+
+
+def of(cluster: Cluster, **more: Any) -> Drain:
+    return Drain(cluster, "node-2", more.pop("seconds", 0.2), **more)  # type: ignore[arg-type]
+
+
+# --- which pods leave, and when
+
+
+def seen(pods: list[Object], owners: list[Object] | None = None, **more: Any) -> Seen:
+    return Seen(node("node-2"), [node("node-1"), node("node-2")], pods, owners or [], **more)
+
+
+def test_pods_of_the_node_itself_stay() -> None:
+    static = pod("etcd", "node-2")
+    static["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "1"}
+    every = pod("flannel", "node-2", "flannel", kind="DaemonSet")
+    assert seen([static, every, pod("web", "node-1", "web")]).leaving == []
+
+
+def test_of_two_that_serve_only_one_leaves_at_a_time() -> None:
+    both = [pod("web-a", "node-2", "web"), pod("web-b", "node-2", "web")]
+    assert next_ones(seen(both, [workload("web", 2)])) == both[:1]
+    # Its replacement is not Ready yet.
+    starting = [both[1], pod("web-c", "node-1", "web", ready=False)]
+    assert next_ones(seen(starting, [workload("web", 2)])) == []
+    assert next_ones(seen([both[1], pod("web-c", "node-1", "web")], [workload("web", 2)])) == [both[1]]
+
+
+def test_one_that_serves_nobody_or_stands_alone_leaves_at_once() -> None:
+    alone, broken = pod("one", "node-2", "one"), pod("web-a", "node-2", "web", ready=False)
+    pods = [alone, broken, pod("web-b", "node-2", "web")]
+    assert next_ones(seen(pods, [workload("one", 1), workload("web", 2)])) == [alone, broken]
+    job = pod("job", "node-2", "job", kind="Job")
+    assert next_ones(seen([job])) == [job]
+
+
+def test_a_volume_of_the_node_is_told_with_the_pods_that_use_it() -> None:
+    user = pod("db", "node-2", "db", claim="data")
+    assert local_volumes(seen([user], claims=[CLAIM], volumes=[VOLUME])) == {"shop/data": "shop/db"}
+    other: Object = {"metadata": {"name": "pv"}, "spec": {"claimRef": {"namespace": "shop", "name": "data"}}}
+    assert local_volumes(seen([user], claims=[CLAIM], volumes=[other])) == {}
+
+
+def test_what_holds_a_pod_is_named() -> None:
+    ending, bound = pod("slow", "node-2", "slow"), pod("bound", "node-2", "bound")
+    ending["metadata"]["deletionTimestamp"] = bound["metadata"]["deletionTimestamp"] = "now"
+    bound["metadata"]["finalizers"] = ["shop.io/keep"]
+    pods = [ending, bound, pod("web-a", "node-2", "web"), pod("one", "node-2", "one"), pod("two", "node-2", "two")]
+    found = seen(pods, budgets=[budget("b", "web")])
+    assert list(held(found, {"shop/two": "no"})) == [
+        "shop/slow still ends (terminationGracePeriodSeconds: 30)",
+        "shop/bound ends, and waits for shop.io/keep",
+        "shop/web-a is held by PodDisruptionBudget shop/b (disruptionsAllowed: 0, 1 pods are healthy, 1 have to be)",
+        "shop/one is needed: the other pods of its ReplicaSet one are not Ready",
+        "shop/two: no",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("selector", "holds"),
+    [
+        ({}, True),
+        (None, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}, True),
+        ({"matchLabels": {"app": "api"}}, False),
+    ],
+)
+def test_budgets_select_as_the_api_server_does(selector: Any, holds: bool) -> None:
+    given = {**budget("any", "web"), "spec": {"selector": selector}}
+    (told,) = held(seen([pod("web", "node-2", "web")], budgets=[given]), {})
+    assert ("PodDisruptionBudget" in told) is holds
+
+
+def test_what_serves_with_too_few_elsewhere_is_told() -> None:
+    waiting = pod("web-b", "", "web", ready=False)
+    waiting["status"]["conditions"].append({"type": "PodScheduled", "status": "False", "message": "Insufficient cpu"})
+    pulling = pod("web-c", "node-1", "web", ready=False)
+    pulling["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+    found = seen([waiting, pulling], [workload("web", 2)])
+    (told,) = short(found, {"uid-web"}, set())
+    assert told == (
+        "ReplicaSet shop/web has 0 of 2 pods Ready elsewhere: web-b finds no node (Insufficient cpu); "
+        "web-c: ImagePullBackOff"
+    )
+    assert short(found, set(), set()) == []
+    assert short(seen([waiting], [workload("web", 1)]), {"uid-web"}, {"shop/web-b"}) == []
+
+
+# --- the whole of it
+
+
+def test_a_drain_moves_all_and_a_second_one_changes_nothing() -> None:
+    pods = [pod("web-a", "node-2", "web"), pod("web-b", "node-2", "web"), pod("api", "node-2", "api")]
+    cluster = Cluster(pods, ReplicaSet=[workload("web", 2), workload("api", 1)])
+    drain = of(cluster)
+    assert drain.run()
+    assert cluster.evicted == ["web-a", "api", "web-b"]
+    assert drain.left == ["shop/web-a", "shop/api", "shop/web-b"]
+    (drained,) = (one for one in cluster.lists["Node"] if one["metadata"]["name"] == "node-2")
+    assert drained["spec"]["unschedulable"]
+    assert EXCLUDED in drained["metadata"]["labels"]
+    assert not of(cluster).run()
+    assert of(cluster).open()
+    assert not of(cluster).open()
+
+
+def test_addresses_leave_before_pods_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = {"status": {"node": "node-2", "serviceNamespace": "istio-system", "serviceName": "gateway"}}
+    cluster = Cluster([pod("web", "node-2", "web")], ReplicaSet=[workload("web", 1)], ServiceL2Status=[announced])
+    drain = of(cluster)
+    assert drain.announced() == ["istio-system/gateway"]
+    looks: list[list[str]] = []
+
+    def waits(_seconds: float) -> None:
+        looks.append(cluster.evicted)
+        cluster.lists["ServiceL2Status"] = []
+
+    monkeypatch.setattr(time, "sleep", waits)
+    drain.run()
+    assert looks[0] == []
+
+
+def test_a_check_says_what_would_be_done_and_touches_nothing() -> None:
+    pods = [pod("web", "node-2", "web"), pod("db", "node-2", "db", claim="data")]
+    cluster = Cluster(pods, PersistentVolumeClaim=[CLAIM], PersistentVolume=[VOLUME])
+    assert of(cluster).plan() == [
+        "node-2: to be cordoned",
+        "  shop/web moves",
+        "  shop/db moves",
+        "  shop/data is on this node alone and waits for the node to come back (shop/db)",
+    ]
+    assert cluster.asked == []
+
+
+def test_all_that_would_be_lost_is_refused_at_once_unless_forced() -> None:
+    pods = [pod("mine", "node-2"), pod("db", "node-2", "db", claim="data")]
+    nodes = [node("ctrl", tainted=True), node("node-2")]
+    cluster = Cluster(pods, PersistentVolumeClaim=[CLAIM], PersistentVolume=[VOLUME], Node=nodes)
+    with pytest.raises(SlipwayError) as error:
+        of(cluster, losing=True).run()
+    tells(error.value, "unmanaged-pods: shop/mine … shop/data … no other node takes the pods of node-2")
+    assert re.findall(r"\[([a-z-]+)\]", str(error.value)) == ["unmanaged-pods", "volumes-would-go", "nowhere-to-go"]
+    assert cluster.asked == []
+    assert of(cluster, losing=True, forced=True).run()
+    assert sorted(cluster.evicted) == ["db", "mine"]
+
+
+def test_a_budget_that_never_lets_go_is_named_and_force_deletes() -> None:
+    pods, more = (
+        [pod("web", "node-2", "web")],
+        {"ReplicaSet": [workload("web", 1)], "PodDisruptionBudget": [budget("b", "web")]},
+    )
+    cluster = Cluster(pods, **more)
+    cluster.refuses = lambda _: "Cannot evict pod as it would violate the pod's disruption budget."
+    with pytest.raises(SlipwayError) as error:
+        of(cluster, seconds=0.05).run()
+    tells(error.value, "not-drained: shop/web is held by PodDisruptionBudget shop/b … make uncordon NODE=node-2")
+    assert of(cluster, seconds=0.05, forced=True).run()
+    assert cluster.lists["Pod"][0]["spec"]["nodeName"] == "node-1"
+
+
+def test_a_node_that_dies_meanwhile_is_not_waited_for() -> None:
+    ending = pod("web", "node-2", "web")
+    ending["metadata"]["deletionTimestamp"] = "now"
+    cluster = Cluster([ending], Node=[node("node-1"), node("node-2", ready=False)])
+    assert of(cluster, seconds=30).run()
+
+
+def test_what_does_not_come_back_elsewhere_fails_the_drain() -> None:
+    cluster = Cluster([pod("web", "node-2", "web")], ReplicaSet=[workload("web", 1)])
+    cluster.remade = False
+    with pytest.raises(SlipwayError) as error:
+        of(cluster, seconds=0.05).run()
+    tells(error.value, "not-served-elsewhere: ReplicaSet shop/web has 0 of 1 pods Ready elsewhere")
+
+
+def test_an_unknown_node_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(SlipwayError) as error:
+        Drain(Cluster(), "node-9", 1).run()  # type: ignore[arg-type]
+    tells(error.value, "no-such-node: node-9 … ctrl, node-1, node-2")
+
+
+def test_the_node_object_goes_and_is_no_change_twice() -> None:
+    cluster = Cluster()
+    assert of(cluster).remove()
+    assert not of(cluster).remove()
+
+
+def test_a_gateway_that_answered_has_to_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter([True, False, True])
+    monkeypatch.setattr(module, "answers", lambda _: next(said))
+    assert through_gateway("192.0.2.1:80", lambda: True, 1)
+    monkeypatch.setattr(module, "answers", lambda _: False)
+    assert not through_gateway("192.0.2.1:80", lambda: False, 0)
+    said = iter([True, False])
+    monkeypatch.setattr(module, "answers", lambda _: next(said))
+    with pytest.raises(SlipwayError) as error:
+        through_gateway("192.0.2.1:80", lambda: True, 0)
+    tells(error.value, "gateway-silent: 192.0.2.1:80")

@@ -1,0 +1,100 @@
+"""A kubeconfig with a context for each controller, and the one that is taken when a controller is silent."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slipway.cluster import access, kubeconfig
+
+ADMIN = """\
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: Q0E=
+    server: https://api.sun.internal:6443
+  name: sun
+contexts:
+- context:
+    cluster: sun
+    user: kubernetes-admin
+  name: kubernetes-admin@sun
+current-context: kubernetes-admin@sun
+kind: Config
+users:
+- name: kubernetes-admin
+  user: {}
+"""
+
+
+def test_one_controller_needs_no_choice() -> None:
+    made = kubeconfig.with_contexts(ADMIN, "192.0.2.1:6443", {"ctrl": "192.0.2.1:6443"})
+    assert made == ADMIN.replace("api.sun.internal", "192.0.2.1")
+
+
+def test_several_have_a_context_each_with_the_same_user_and_ca() -> None:
+    servers = {"ctrl": "192.0.2.1:6443", "ctrl-2": "192.0.2.2:6443"}
+    made = yaml.safe_load(kubeconfig.with_contexts(ADMIN, "192.0.2.2:6443", servers))
+    assert made["current-context"] == "kubernetes-admin@sun"
+    assert {one["name"]: one["cluster"]["server"] for one in made["clusters"]} == {
+        "sun": "https://192.0.2.2:6443",
+        "ctrl": "https://192.0.2.1:6443",
+        "ctrl-2": "https://192.0.2.2:6443",
+    }
+    assert {one["cluster"]["certificate-authority-data"] for one in made["clusters"]} == {"Q0E="}
+    assert [one["context"]["user"] for one in made["contexts"]] == ["kubernetes-admin"] * 3
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def content(current: str, **servers: str) -> Any:
+    return yaml.safe_load(kubeconfig.with_contexts(ADMIN, current, servers))
+
+
+def test_the_current_context_stays_while_its_server_answers(listening: str, silent: str) -> None:
+    assert kubeconfig.answering(content(listening, a=listening, b=silent)) == ""
+
+
+def test_another_controller_is_taken_where_the_current_one_is_silent(listening: str, silent: str) -> None:
+    assert kubeconfig.answering(content(silent, a=silent, b=listening)) == "b"
+
+
+def test_where_none_answers_the_current_one_says_so(silent: str) -> None:
+    assert kubeconfig.answering(content(silent, a=silent, b="127.0.0.1:1")) == ""
+
+
+def test_one_server_is_not_asked_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeconfig, "_answers", lambda _: pytest.fail("nobody has to be asked"))
+    assert kubeconfig.answering(content("192.0.2.1:6443", a="192.0.2.1:6443", b="192.0.2.1:6443")) == ""
+
+
+def test_the_own_cluster_is_reached_through_whichever_controller_answers(
+    tmp_path: Path, listening: str, silent: str
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    file = state / "kubeconfig"
+    made = content(silent, a=silent, b=listening)
+    for one in made["clusters"]:
+        del one["cluster"]["certificate-authority-data"]
+    file.write_text(yaml.safe_dump(made))
+    assert access.connect({"kubeconfig": str(file)}).configuration.host == f"https://{silent}"
+    access.work_for(state)
+    assert access.connect({"kubeconfig": str(file)}).configuration.host == f"https://{listening}"
+    assert access.of_kubectl({"kubeconfig": str(file)})["context"] == "b"
+    # Who names a context means it.
+    assert access.connect({"kubeconfig": str(file), "context": "a"}).configuration.host == f"https://{silent}"
