@@ -11,8 +11,9 @@ name: machine_names
 short_description: Give the address and the names of each machine
 description:
   - Each is a dictionary with C(address) and C(names), as role host writes them into C(/etc/hosts).
-  - Beside it are nodes_seen (of groups and hostvars, the nodes that this run has seen in the cluster), and
-    nodes_expected (of groups, hostvars and the sum of the cluster's CA, the nodes that have to be Ready).
+  - Beside it are nodes_seen (of groups and hostvars, the nodes that this run has seen in the cluster),
+    nodes_expected (of groups, hostvars and the sum of the cluster's CA, the nodes that have to be Ready),
+    and nodes_settled (those that the page has given labels or taints).
 options:
   _input: {description: The groups of the inventory., type: dict, required: true}
   hostvars: {description: Variables of all hosts., type: dict, required: true}
@@ -36,4 +37,5 @@ class FilterModule:
             "machine_names": machines.names,
             "nodes_seen": machines.seen,
             "nodes_expected": machines.expected,
+            "nodes_settled": machines.settled,
         }

@@ -367,6 +367,18 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "192.168.56.100:6443",
     ),
     ({"cluster_systems": {"node-3": "debian-13"}}, "cluster_systems.node-3", "unknown-machine: node-3", "node-2: "),
+    ({"cluster_nodes": {"node-3": {}}}, "cluster_nodes.node-3", "unknown-machine: node-3 … ctrl, node-1", "node-2: "),
+    ({"cluster_nodes": {"mirror-1": {}}}, "cluster_nodes.mirror-1", "unknown-machine: mirror-1", "node-2: "),
+    ({"cluster_nodes": {"ctrl": {"cpus": 1}}}, "cluster_nodes.ctrl.cpus", "too-small: 2 for a controller", "cpus: 2"),
+    ({"cluster_nodes": {"node-1": {"memory": 64}}}, "cluster_nodes.node-1.memory", "too-small: 700", "memory: 700"),
+    ({"cluster_nodes": {"node-1": {"taints": ["gpu"]}}}, "cluster_nodes.node-1.taints[0]", "wrong-form", "gpu=true:"),
+    ({"cluster_nodes": {"node-1": {"labels": {"a b": "c"}}}}, "cluster_nodes.node-1.labels.a b", "wrong-form", ""),
+    (
+        {"cluster_nodes": {"node-1": {"labels": {"kubernetes.io/hostname": "x"}}}},
+        "cluster_nodes.node-1.labels.kubernetes.io/hostname",
+        "reserved-name",
+        "",
+    ),
     (
         {"cluster_api_endpoint": "10.244.0.9"},
         "cluster_api_endpoint",
@@ -671,6 +683,20 @@ def test_a_machine_keeps_its_address_when_others_come_or_go(before: dict[str, An
 def test_a_large_network_counts_on() -> None:
     settings = examine({"cluster_node_cidr": "10.0.0.0/16", **workers(200)}).accepted()
     assert members(settings, with_mirror=False)[-1].address == "10.0.1.44"
+
+
+def test_a_single_node_may_have_another_size() -> None:
+    values = {"cluster_nodes": {"node-2": {"memory": 8192}, "ctrl": {"cpus": 4}}}
+    sizes = {one.name: (one.cpus, one.memory) for one in members(examine(values).accepted(), with_mirror=False)}
+    plain = {one.name: (one.cpus, one.memory) for one in members(examine({}).accepted(), with_mirror=False)}
+    assert sizes == {**plain, "node-2": (plain["node-2"][0], 8192), "ctrl": (4, plain["ctrl"][1])}
+
+
+def test_the_size_of_a_host_is_its_own() -> None:
+    hosts = [{"name": "box", "address": "192.168.56.100", "role": "controller"}]
+    values = {"cluster_provider": "hosts", "cluster_hosts": hosts, "cluster_nodes": {"box": {"memory": 4096}}}
+    (problem,) = [one for one in page(**values).problems if one.key == "cluster_nodes.box.memory"]
+    tells(problem, "size-of-host")
 
 
 # --- this computer

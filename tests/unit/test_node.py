@@ -246,6 +246,9 @@ HOSTNAME, CONTROLLER = "kubernetes.io/hostname", "node-role.kubernetes.io/contro
 VTEP = "flannel.alpha.coreos.com/backend-data"
 
 
+STATES = ("registered", "marked", "settings", "moved")
+
+
 @pytest.mark.parametrize(
     ("labels", "annotations", "flannel", "registered", "marked"),
     [
@@ -264,6 +267,7 @@ def test_a_node_is_registered_with_all_that_belongs_to_it(
     assert node.registration(found, flannel, "192.0.2.1") == {
         "registered": registered,
         "marked": marked,
+        "settings": False,
         "moved": False,
     }
 
@@ -281,8 +285,8 @@ def test_the_address_that_an_api_server_is_known_by() -> None:
 
 
 def test_a_node_that_is_not_there_is_not_registered_and_silence_says_nothing() -> None:
-    assert node.registration({}, False, "a") == {"registered": False, "marked": False, "moved": False}
-    assert node.registration(None, True, "a") == {"registered": None, "marked": None, "moved": None}
+    assert node.registration({}, False, "a") == dict.fromkeys(STATES, False)
+    assert node.registration(None, True, "a") == dict.fromkeys(STATES)
 
 
 @pytest.mark.parametrize(

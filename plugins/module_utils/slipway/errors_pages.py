@@ -58,6 +58,7 @@ CLUSTER_PAGE = {
     "mirror-not-wanted": "A host is a mirror, and `cluster_mirror` is false; set it to auto.",
     "source-needs-mirror": "What is built here comes to nodes by a mirror alone; allow a mirror, or use upstream.",
     "unknown-machine": "The key names a machine that the page does not have; take one of those that are named.",
+    "size-of-host": "The size of a host is its own; remove the key.",
     "system-not-of-page": "The system of these machines is that of their box, or their own; empty `cluster_systems`.",
     "no-box-of-system": "No box is built with this system; take one of those that are named.",
     "part-needs-part": "A part needs another part, which is off; switch that on, or this off.",

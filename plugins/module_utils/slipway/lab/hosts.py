@@ -38,6 +38,11 @@ def expected(groups: Groups, hostvars: Vars, ca: str) -> list[str]:
     ]
 
 
+def settled(groups: Groups, hostvars: Vars) -> list[str]:
+    """Name the nodes that this run has seen with labels or taints of the page."""
+    return [name for name in _nodes(groups) if _kubernetes(hostvars[name]).get("settings")]
+
+
 def _nodes(groups: Groups) -> list[str]:
     return [*groups["controllers"], *groups.get("workers", ())]
 

@@ -22,6 +22,8 @@ from .pod_network import USED
 CAP_SYS_RESOURCE = 24
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
 RECORD = "var/lib/slipway/kubeadm.json"
+# On a Node: the labels and taints that the page has given it.
+SETTINGS = "slipway.io/node-settings"
 SEAL = "etc/kubernetes/encryption/config.yml"
 CA = "etc/kubernetes/pki/ca.crt"
 API_SERVER = "etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -181,18 +183,19 @@ def registration(node: Mapping[str, Any] | None, connected: bool, address: str) 
 
     ``node`` is the Node object, empty when there is none, None when there is no telling (as are the answers then);
     ``connected`` says that the pod network has run on this machine. ``registered``: the node is there, with what its
-    kubelet and the pod network write into it when they start; ``marked``: it is marked as a
-    controller; ``moved``: the other nodes send what is for its pods to another address than ``address``, which is the
-    machine's now.
+    kubelet and the pod network write into it when they start; ``marked``: it is marked as a controller; ``settings``:
+    the page has given it labels or taints; ``moved``: the other nodes send what is for its pods to another address than
+    ``address``, which is the machine's now.
     """
     if node is None:
-        return {"registered": None, "marked": None, "moved": None}
+        return {"registered": None, "marked": None, "moved": None, "settings": None}
     metadata = node.get("metadata", {})
     labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
     reached = not connected or USED["announced"] in annotations
     return {
         "registered": "kubernetes.io/hostname" in labels and reached,
         "marked": "node-role.kubernetes.io/control-plane" in labels,
+        "settings": SETTINGS in annotations,
         # Whoever has set another one means it.
         "moved": USED["address_set"] not in annotations and annotations.get(USED["address"], address) != address,
     }

@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     machine_rules.what_is_built_has_a_mirror,
     endpoint_rules.endpoint_reaches_controllers,
     machine_rules.systems_are_of_machines,
+    machine_rules.nodes_are_of_machines,
 )
 LOCAL_RULES: tuple[LocalRule, ...] = (
     part_rules.releases_can_be_made,

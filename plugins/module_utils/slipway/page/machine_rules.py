@@ -7,6 +7,7 @@ from ipaddress import IPv4Address as Address
 from ipaddress import IPv4Network as Network
 from itertools import count
 
+from ..node.fitness import NEEDS
 from .addresses import PLACES, network_apart
 from .form import Fault
 from .machines import members
@@ -118,6 +119,27 @@ def what_is_built_has_a_mirror(settings: Settings) -> Iterator[Fault]:
         yield Fault(
             "source-needs-mirror", ("cluster_artifacts_from",), what, f"{mirror}, or cluster_artifacts_from: upstream"
         )
+
+
+@rule(*MACHINES, "cluster_nodes")
+def nodes_are_of_machines(settings: Settings) -> Iterator[Fault]:
+    known = {machine.name: machine for machine in members(settings, with_mirror=False)}
+    nodes = {name: machine for name, machine in known.items() if machine.role != "mirror"}
+    for name, node in settings.cluster_nodes.items():
+        if name not in nodes:
+            what = f"there is no node {name}; there are {', '.join(nodes)}"
+            yield Fault(
+                "unknown-machine", ("cluster_nodes", name), what, f"{list(nodes)[-1]}: {{labels: {{disk: ssd}}}}"
+            )
+            continue
+        for key, least in (("cpus", NEEDS[nodes[name].role].cpus), ("memory", NEEDS[nodes[name].role].memory)):
+            value = getattr(node, key)
+            if value and settings.cluster_provider == "hosts":
+                what = "is for machines that are made; with provider hosts a machine's size is its own"
+                yield Fault("size-of-host", ("cluster_nodes", name, key), what, f"{key}: 0")
+            elif value and value < least:
+                what = f"must be 0, or at least {least} for a {nodes[name].role}"
+                yield Fault("too-small", ("cluster_nodes", name, key), what, f"{key}: {least}")
 
 
 @rule(*MACHINES, "cluster_systems")

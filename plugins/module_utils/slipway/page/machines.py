@@ -49,8 +49,15 @@ def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
     # No more than there are numbers: so many are refused, but not counted one by one before.
     numbers = numbers[: network.num_addresses]
     wanted += [(f"node-{n}", "worker", FIRST_NUMBER + n, workers.cpus, workers.memory) for n in numbers]
+    others = settings.cluster_nodes
     return [
-        Member(name, role, str(network[number]), cpus, memory)
+        Member(
+            name,
+            role,
+            str(network[number]),
+            (others[name].cpus if name in others else 0) or cpus,
+            (others[name].memory if name in others else 0) or memory,
+        )
         for name, role, number, cpus, memory in wanted
         if number < network.num_addresses - 1
     ]

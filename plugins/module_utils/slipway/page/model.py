@@ -117,6 +117,21 @@ def _no_number(value: Any) -> Any:
     return value
 
 
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_KEY = rf"({_DNS_NAME}/)?{_NAME}"
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+# The kubelet writes these itself, and a run would not be of one mind with it.
+_OF_THE_KUBELET = ("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch")
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(_KEY, text):
+        raise WrongError("wrong-form", "must be the key of a label, as in disk or example.org/disk")
+    if text in _OF_THE_KUBELET:
+        raise WrongError("reserved-name", "is a label that the kubelet writes")
+    return text
+
+
 NetworkText = Annotated[str, AfterValidator(_network)]
 AddressText = Annotated[str, AfterValidator(_address)]
 OptionalAddressText = Annotated[str, AfterValidator(_optional_address)]
@@ -146,6 +161,28 @@ class Workers(Map):
     cpus: int = setting(..., "CPUs of each.", unit="CPUs", example=2, ge=1)
     memory: int = setting(
         ..., "Memory of each; below 700 kubelet and containerd have no room.", unit="MiB", example=6144, ge=700
+    )
+
+
+class Node(Map):
+    """What one node has otherwise than the others."""
+
+    labels: dict[
+        Annotated[str, AfterValidator(_label)],
+        Annotated[str, Field(pattern=rf"^({_NAME})?$")],
+    ] = setting({}, "Labels of the node.", example={"disk": "ssd"}, rule="must be the value of a label")
+    taints: list[Annotated[str, Field(pattern=rf"^{_KEY}(={_NAME})?:({'|'.join(EFFECTS)})$")]] = setting(
+        [],
+        "Taints of the node, as kubectl writes them: key=value:effect. The effect is NoSchedule, PreferNoSchedule or "
+        "NoExecute.",
+        example=["gpu=true:NoSchedule"],
+        rule="must be key=value:effect with one of the effects NoSchedule, PreferNoSchedule, NoExecute",
+    )
+    cpus: int = setting(
+        0, "CPUs of a machine that is made; 0: as the others of its role.", unit="CPUs", example=4, ge=0
+    )
+    memory: int = setting(
+        0, "Memory of a machine that is made; 0: as the others of its role.", unit="MiB", example=8192, ge=0
     )
 
 
@@ -356,6 +393,12 @@ class Settings(Map):
         "Systems of machines by their names, where they are not Debian 12: of containers, and of VMs of a box that is "
         "built.",
         example={"node-2": "debian-13"},
+    )
+    cluster_nodes: dict[str, Node] = setting(
+        {},
+        "What single nodes have otherwise than the others, by their names: labels, taints, and the size of a machine "
+        "that is made. Labels and taints that are taken off the page are taken off the node.",
+        example={"node-2": {"labels": {"disk": "ssd"}, "taints": ["gpu=true:NoSchedule"], "memory": 8192}},
     )
     cluster_proxy: Proxy = setting(
         Proxy(http="", https="", no_proxy=[]),
