@@ -289,7 +289,7 @@ def test_a_unit_that_does_not_start_shows_its_journal(plugin: Any, systemd: Syst
     systemd.shown, systemd.refused = dict(STOPPED), "start"
     ended = run_module(plugin, {"units": [UNIT]})
     assert ended.failed
-    assert "systemctl start thing.service failed: Job failed.\n" in ended.msg
+    assert "systemctl start thing.service failed: Job failed. [unit-failed]\n" in ended.msg
     assert "last lines of the journal of thing.service:\n    | it broke" in ended.msg
 
 
@@ -321,7 +321,7 @@ def test_an_item_that_cannot_be_had_is_named_and_nothing_is_written(
     monkeypatch.setattr(plugin, "ensure", ensure)
     ended = write(plugin, {"path": str(tmp_path / "file"), "content": "x"}, artifacts=[ITEM])
     assert ended.failed
-    assert ended.msg.startswith("http://mirror/kubelet: has another sum\nlook at: systemctl status nginx")
+    assert ended.msg.startswith("http://mirror/kubelet: has another sum [download-failed]\nlook at: systemctl status nginx")
     assert not (tmp_path / "file").exists()
 
 
