@@ -321,7 +321,9 @@ def test_an_item_that_cannot_be_had_is_named_and_nothing_is_written(
     monkeypatch.setattr(plugin, "ensure", ensure)
     ended = write(plugin, {"path": str(tmp_path / "file"), "content": "x"}, artifacts=[ITEM])
     assert ended.failed
-    assert ended.msg.startswith("http://mirror/kubelet: has another sum [download-failed]\nlook at: systemctl status nginx")
+    assert ended.msg.startswith(
+        "http://mirror/kubelet: has another sum [download-failed]\nlook at: systemctl status nginx"
+    )
     assert not (tmp_path / "file").exists()
 
 
