@@ -19,6 +19,7 @@ ARGUMENTS = {
     "kubernetes_version": {"type": "str", "required": True},
     "parts": {"type": "list", "elements": "str", "required": True},
     "suites": {"type": "list", "elements": "str", "default": []},
+    "architectures": {"type": "list", "elements": "str", "choices": ["amd64", "arm64"], "default": ["amd64"]},
     "upstream_prefix": {"type": "str", "default": "https://"},
     "registry_prefix": {"type": "str", "default": "https://"},
     "mirror": {"type": "bool", "default": True},

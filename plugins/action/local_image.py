@@ -23,6 +23,7 @@ class ActionModule(ActionBase):
                 "image": {"type": "str", "required": True},
                 "state": {"type": "path", "required": True},
                 "bundled": {"type": "list", "elements": "str", "default": []},
+                "architectures": {"type": "list", "elements": "str", "default": ["amd64"]},
             }
         )
         from slipway.artifacts import local
@@ -30,16 +31,23 @@ class ActionModule(ActionBase):
         from slipway.errors import SlipwayError
         from slipway.plugin import failed
 
+        root = default_root() / local.FOLDER
         try:
             image, changed = local.load(
                 arguments["image"].strip(),
-                default_root() / local.FOLDER,
+                root,
                 Path(arguments["state"]),
                 arguments["bundled"],
+                architectures=arguments["architectures"],
                 write=not self._task.check_mode,
             )
         except SlipwayError as exc:
             raise failed(exc) from None
         result.update(changed=changed, name=image.name, tag=image.tag, digest=image.digest, pinned=image.pinned)
         result["registry"] = image.name.partition("/")[0]
+        if others := local.not_for(image, root, arguments["architectures"]):
+            self._display.warning(
+                f"{image.reference} cannot run on nodes that are {', '.join(others)}, which this cluster has too: "
+                "keep its pods on the others with the label kubernetes.io/arch"
+            )
         return result

@@ -35,6 +35,13 @@ options:
     type: list
     elements: str
     default: []
+  architectures:
+    description:
+      - Architectures of the machines. What runs on the computer of this task comes in that computer's own.
+    type: list
+    elements: str
+    choices: [amd64, arm64]
+    default: [amd64]
   upstream_prefix:
     description: What is put before upstream's addresses of files.
     type: str

@@ -25,6 +25,11 @@ options:
     type: list
     elements: str
     default: []
+  architectures:
+    description: Architectures of the nodes. An image for none of them is refused; one that some of them cannot run is taken, with a warning.
+    type: list
+    elements: str
+    default: [amd64]
 author: The Slipway authors
 attributes:
   check_mode: {support: full}

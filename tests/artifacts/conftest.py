@@ -202,7 +202,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     jobs = Jobs(Folder(folder), settings, Lock(folder / "lock.yml"), lambda _line: None, threading.Event())
     found = {}
     for name in ("registry", "crane"):
-        job = jobs.program(name)
+        job = jobs.program(name, settings.here)
         found[name] = (job.found or job.make({})).path / name
     return found
 

@@ -21,6 +21,7 @@ from slipway.artifacts import golang, image
 from slipway.artifacts.cache import Cache, default_root
 from slipway.artifacts.catalog import Folder, Recipe
 from slipway.errors import SlipwayError
+from slipway.node.architecture import of_this_computer
 
 from tests.support.errors import refused
 
@@ -165,25 +166,25 @@ def test_a_machine_without_apt_leaves_its_packages_to_the_nodes(yard: Yard, monk
 def test_another_flag_another_item(site: Yard) -> None:
     folder = site.folder / "go" / "pause"
     recipe = site_recipe(site)
-    key = golang.recipe_key(recipe, folder)
-    assert golang.recipe_key(recipe, folder) == key
-    assert golang.recipe_key(recipe.model_copy(update={"notes": "other words", "seconds": 9}), folder) == key
+    key = golang.recipe_key(recipe, folder, "amd64")
+    assert golang.recipe_key(recipe, folder, "amd64") == key
+    assert golang.recipe_key(recipe.model_copy(update={"notes": "other words", "seconds": 9}), folder, "amd64") == key
     for change in ({"ldflags": "-X main.version=0"}, {"tags": ["x"]}, {"cgo": True}, {"version": "9"}):
-        assert golang.recipe_key(recipe.model_copy(update=change), folder) != key
+        assert golang.recipe_key(recipe.model_copy(update=change), folder, "amd64") != key
 
 
 def test_another_source_another_item(site: Yard, tmp_path: Path) -> None:
     recipe = site_recipe(site)
     copy = tmp_path / "pause"
     shutil.copytree(site.folder / "go" / "pause", copy)
-    key = golang.recipe_key(recipe, copy)
-    assert key == golang.recipe_key(recipe, site.folder / "go" / "pause")
+    key = golang.recipe_key(recipe, copy, "amd64")
+    assert key == golang.recipe_key(recipe, site.folder / "go" / "pause", "amd64")
     (copy / "main.go").write_text("package main\nfunc main() {}\n")
-    assert golang.recipe_key(recipe, copy) != key
+    assert golang.recipe_key(recipe, copy, "amd64") != key
 
 
 def site_recipe(yard: Yard) -> Recipe:
-    return Folder(yard.folder).recipe("pause", "", "test")
+    return Folder(yard.folder).recipe("pause", "", "test", "amd64")
 
 
 @pytest.mark.usefixtures("share_go")
@@ -205,7 +206,7 @@ def test_a_build_that_fails_shows_its_end_and_names_its_log(site: Yard) -> None:
     ("debs", "hint"), [([], ""), (["dpkg"], ""), (["dpkg", "libnothing-dev"], "`sudo apt-get install libnothing-dev`")]
 )
 def test_a_machine_without_a_package_the_build_needs_is_told(site: Yard, debs: list[str], hint: str) -> None:
-    said = golang.lacking(site_recipe(site).model_copy(update={"debs": debs}))
+    said = golang.lacking(site_recipe(site).model_copy(update={"debs": debs}), of_this_computer())
     assert hint in said
     assert bool(said) == bool(hint)
 
@@ -252,7 +253,14 @@ def test_a_program_gets_the_name_of_its_recipe(site: Yard, tmp_path: Path) -> No
     target = tmp_path / "out"
     target.mkdir()
     facts = golang.build(
-        "odd", recipe, folder, target, cache=Cache(site.cache), log=tmp_path / "log", stop=threading.Event()
+        "odd",
+        recipe,
+        folder,
+        target,
+        architecture="arm64",
+        cache=Cache(site.cache),
+        log=tmp_path / "log",
+        stop=threading.Event(),
     )
     assert facts["programs"] == ["renamed"]
     assert [path.name for path in target.iterdir()] == ["renamed"]
@@ -265,7 +273,7 @@ def test_an_images_config_is_what_its_layers_file_says(site: Yard) -> None:
     layout = next((site.cache / "items" / "image-pause").glob("*/index.json")).parent
     _digest, blobs = image.blobs_of(layout)
     config = json.loads(image.blob_path(layout, blobs[0]).read_text())
-    assert (config["os"], config["architecture"]) == ("linux", "amd64")
+    assert (config["os"], config["architecture"]) == ("linux", of_this_computer())
     assert config["config"]["Entrypoint"] == ["/pause"]
     assert config["config"]["User"] == "65535:65535"
     assert config["config"]["Env"][0].startswith("PATH=")

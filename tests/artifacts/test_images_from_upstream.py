@@ -43,7 +43,7 @@ class Registry:
         shutil.rmtree(layout, ignore_errors=True)
         layout.mkdir()
         sha256 = image.write_layer(layout, [Member("pause", 0o755, text)])
-        digest = image.write_layout(layout, [(sha256, layout / image.LAYER)], Layers(entrypoint=["/pause"]))
+        digest = image.write_layout(layout, [(sha256, layout / image.LAYER)], Layers(entrypoint=["/pause"]), "amd64")
         target = f"{self.address}/{reference}"
         self.run("push", str(layout), f"{target}-amd64")
         other = json.loads(self.run("config", f"{target}-amd64"))
@@ -120,6 +120,25 @@ def test_a_bundle_is_a_registry_that_serves_the_same_image(
     got, blobs = image.blobs_of(registry.work / "again")
     assert got == digest
     assert len(blobs) == 2
+
+
+def test_a_bundle_for_two_architectures_gives_each_machine_its_own_image(
+    site: Yard, crane_upstream: Upstream, registry: Registry, serve: Serve, tools: dict[str, Path]
+) -> None:
+    amd64 = registry.push(REFERENCE, b"upstream's pause")
+    arm64 = registry.run("digest", f"{registry.address}/{REFERENCE}", "--platform", "linux/arm64")
+    both = {"architectures": ["amd64", "arm64"], **prefixes(crane_upstream, registry)}
+    outcome = site.run(**both)
+    assert outcome.manifest
+    assert outcome.manifest.images["pause"].digest not in (amd64, arm64)
+    assert site.locked()["images"] == {REFERENCE: amd64, f"{REFERENCE} linux/arm64": arm64}
+    mirror = Registry(serve(Path(outcome.manifest.path) / "registry", True), tools["crane"], registry.work)
+    for architecture, digest in (("amd64", amd64), ("arm64", arm64)):
+        platform = f"linux/{architecture}"
+        assert mirror.run("digest", f"{mirror.address}/{REFERENCE}", "--platform", platform) == digest
+        config = json.loads(mirror.run("config", f"{mirror.address}/{REFERENCE}", "--platform", platform))
+        assert config["architecture"] == architecture
+    assert not site.run(**both).changed
 
 
 def test_a_moved_tag_stops_the_run_and_names_both_digests(

@@ -36,7 +36,7 @@ def have(folder: Path) -> Path:
     lock = folder / "lock.yml"
     lock.write_text((artifacts.path / "lock.yml").read_text(encoding="utf-8"), encoding="utf-8")
     jobs = Jobs(artifacts, settings, Lock(lock), lines.put, stop)
-    item = plan.file_item(artifacts.catalog, NAME, settings)
+    item = plan.file_item(artifacts.catalog, NAME, settings, settings.here)
     job = jobs.built_file(item)
     if not job.found:
         url = f"{settings.upstream_prefix}{item.checksum}"

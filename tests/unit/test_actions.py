@@ -450,17 +450,22 @@ def test_artifacts_that_cannot_be_had_are_told_in_a_sentence(
 def test_an_image_is_taken_in_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
     calls: list[tuple[Any, ...]] = []
-    image = SimpleNamespace(name="ghcr.io/shop/web", tag="dev", digest="sha256:1", pinned="ghcr.io/shop/web@sha256:1")
+    image = local.LocalImage(name="ghcr.io/shop/web", tag="dev", digest="sha256:1", blobs=[])
 
-    def taken(*arguments: Any, write: bool) -> tuple[Any, bool]:
-        calls.append((*arguments, write))
+    def taken(*arguments: Any, architectures: list[str], write: bool) -> tuple[Any, bool]:
+        calls.append((*arguments, architectures, write))
         return image, True
 
+    told: list[str] = []
     monkeypatch.setattr(local, "load", taken)
-    arguments = {"image": " ghcr.io/shop/web:dev ", "state": str(tmp_path), "bundled": ["a:1"]}
+    monkeypatch.setattr(local, "not_for", lambda _image, _root, nodes: nodes[1:])
+    monkeypatch.setattr("ansible.utils.display.Display.warning", lambda _self, text, **_more: told.append(text))
+    nodes = ["amd64", "arm64"]
+    arguments = {"image": " ghcr.io/shop/web:dev ", "state": str(tmp_path), "bundled": ["a:1"], "architectures": nodes}
     result = run_action(load("action", "local_image"), arguments, check=True)
     assert (result["changed"], result["registry"], result["pinned"]) == (True, "ghcr.io", image.pinned)
-    assert calls == [("ghcr.io/shop/web:dev", tmp_path / "cache" / local.FOLDER, tmp_path, ["a:1"], False)]
+    assert calls == [("ghcr.io/shop/web:dev", tmp_path / "cache" / local.FOLDER, tmp_path, ["a:1"], nodes, False)]
+    assert "ghcr.io/shop/web:dev cannot run on nodes that are arm64" in told[0]
 
 
 def test_an_image_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

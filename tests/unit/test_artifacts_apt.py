@@ -16,19 +16,19 @@ from slipway.artifacts.catalog import AptSuite
 from tests.support.errors import refused
 
 
-def deb(folder: Path, name: str, depends: str = "", version: str = "1.0") -> Path:
+def deb(folder: Path, name: str, depends: str = "", version: str = "1.0", architecture: str = "all") -> Path:
     """Make a package that holds one program, one link and one document."""
-    tree = folder / f"{name}.tree"
+    tree = folder / f"{name}-{architecture}.tree"
     for path in ("DEBIAN", "bin", f"usr/share/doc/{name}"):
         (tree / path).mkdir(parents=True)
     (tree / "bin" / name).write_text(f"#!/bin/sh\necho {name}\n")
     (tree / "bin" / name).chmod(0o755)
     (tree / "bin" / f"{name}-link").symlink_to(f"/bin/{name}")
     (tree / "usr/share/doc" / name / "copyright").write_text("free")
-    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: me <me@example.com>\n"
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: me <me@example.com>\n"
     control += f"Depends: {depends}\n" if depends else ""
     (tree / "DEBIAN" / "control").write_text(f"{control}Description: x\n")
-    result = folder / f"{name}_{version.replace(':', '%3a')}_all.deb"
+    result = folder / f"{name}_{version.replace(':', '%3a')}_{architecture}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, result], check=True, capture_output=True)
     return result
 
@@ -94,16 +94,19 @@ def repository(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     for made in (deb(tmp_path, "leaf", version="1:2.0"), deb(tmp_path, "tree", depends="leaf (>= 1:2.0)")):
         made.rename(folder / apt.pool_name(made.name))
-    apt.write_index(folder)
+    apt.write_index(folder, ["amd64"])
     return folder
 
 
-def apt_get(tmp_path: Path, repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    root = tmp_path / "root"
+def apt_get(
+    tmp_path: Path, repository: Path, *arguments: str, architecture: str = "amd64"
+) -> subprocess.CompletedProcess[str]:
+    root = tmp_path / f"root-{architecture}"
     for path in ("etc", "state/lists/partial", "cache/archives/partial"):
         (root / path).mkdir(parents=True, exist_ok=True)
     (root / "status").touch()
-    (root / "apt.conf").write_text(apt.SETTINGS.format(root=root, user="root" if os.geteuid() == 0 else ""))
+    user = "root" if os.geteuid() == 0 else ""
+    (root / "apt.conf").write_text(apt.SETTINGS.format(root=root, user=user, architecture=architecture))
     (root / "etc" / "sources.list").write_text(f"deb [trusted=yes] file:{repository} ./\n")
     command = ["apt-get", f"--config-file={root}/apt.conf", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
@@ -121,6 +124,27 @@ def test_apt_installs_from_the_bundles_repository_with_what_a_package_depends_on
     assert fetched.returncode == 0, fetched.stderr
 
 
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_each_machines_apt_takes_its_own_of_a_repository_for_both(tmp_path: Path, architecture: str) -> None:
+    folder = tmp_path / "apt" / "bookworm"
+    folder.mkdir(parents=True)
+    packages = [deb(tmp_path, "leaf"), *(deb(tmp_path, "tree", "leaf", architecture=one) for one in ("amd64", "arm64"))]
+    for made in packages:
+        made.rename(folder / apt.pool_name(made.name))
+    apt.write_index(folder, ["amd64", "arm64"])
+    assert "\nArchitectures: amd64 arm64\n" in (folder / "Release").read_text()
+    update = apt_get(tmp_path, folder, "update", "--error-on=any", architecture=architecture)
+    assert update.returncode == 0, update.stdout + update.stderr
+    said = apt_get(tmp_path, folder, "install", "--simulate", "--yes", "tree", architecture=architecture).stdout
+    found = [apt.INSTALLED.match(line) for line in said.splitlines() if line.startswith("Inst ")]
+    assert sorted((one["name"], one["arch"]) for one in found if one) == [("leaf", "all"), ("tree", architecture)]
+
+
+def test_the_index_for_amd64_alone_is_what_it_was(repository: Path) -> None:
+    start = "Origin: slipway\nLabel: slipway\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nArchitectures: amd64\nSHA256:\n "
+    assert (repository / "Release").read_text().startswith(start)
+
+
 def test_apt_notices_a_package_that_is_not_the_one_of_the_index(tmp_path: Path, repository: Path) -> None:
     apt_get(tmp_path, repository, "update")
     (repository / "leaf_2.0_all.deb").write_bytes(b"something else")
@@ -130,7 +154,7 @@ def test_apt_notices_a_package_that_is_not_the_one_of_the_index(tmp_path: Path, 
 
 def test_the_index_depends_on_nothing_but_the_packages(repository: Path) -> None:
     before = (repository / "Packages").read_bytes(), (repository / "Release").read_bytes()
-    sums = apt.write_index(repository)
+    sums = apt.write_index(repository, ["amd64"])
     assert ((repository / "Packages").read_bytes(), (repository / "Release").read_bytes()) == before
     assert sorted(sums) == ["leaf_2.0_all.deb", "tree_1.0_all.deb"]
 
@@ -165,7 +189,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt.Suite:
     described = AptSuite.model_validate(
         {"refreshed": "2026-01-01", "sources": [{**source, "suites": ["bookworm", "bookworm-updates"]}]}
     )
-    return apt.Suite("bookworm", described, Cache(tmp_path / "cache"), tmp_path / "apt.log", threading.Event())
+    return apt.Suite("bookworm", "amd64", described, Cache(tmp_path / "cache"), tmp_path / "apt.log", threading.Event())
 
 
 def test_a_suites_packages_come_with_all_they_depend_on(suite: apt.Suite, tmp_path: Path) -> None:
@@ -180,6 +204,23 @@ def test_a_suites_packages_come_with_all_they_depend_on(suite: apt.Suite, tmp_pa
     assert lines == [f"{start} bookworm main", f"{start} bookworm-updates main"]
     settings = (tmp_path / "cache/apt/bookworm/apt.conf").read_text()
     assert 'APT::Get::AllowUnauthenticated "false";' in settings
+
+
+def test_a_suite_for_another_architecture_has_a_folder_and_maybe_a_mirror_of_its_own(
+    suite: apt.Suite, tmp_path: Path
+) -> None:
+    (source,) = suite.suite.sources
+    elsewhere = source.model_copy(update={"elsewhere": {"arm64": "http://ports.example.org/debian"}})
+    described = suite.suite.model_copy(update={"sources": [elsewhere]})
+    other = apt.Suite("bookworm", "arm64", described, Cache(tmp_path / "cache"), tmp_path / "log", threading.Event())
+    other.packages(["socat"])
+    folder = tmp_path / "cache/apt/bookworm-arm64"
+    assert 'APT::Architecture "arm64";\nAPT::Architectures { "arm64"; };' in (folder / "apt.conf").read_text()
+    assert "] http://ports.example.org/debian bookworm main" in (folder / "etc/sources.list").read_text()
+    own = apt.Suite("bookworm", "amd64", described, Cache(tmp_path / "cache"), tmp_path / "log", threading.Event())
+    own.packages(["socat"])
+    assert "] http://deb.example.org/debian bookworm main" in (own.root / "etc/sources.list").read_text()
+    assert 'APT::Architecture "amd64";\nAPT::Architectures { "amd64"; };' in (own.root / "apt.conf").read_text()
 
 
 @pytest.mark.parametrize("verb", ["update", "download-only"])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from slipway.artifacts import cache
 from slipway.artifacts.cache import Cache
-from slipway.artifacts.jobs import duration
+from slipway.artifacts.job import duration
 from slipway.errors import SlipwayError
 
 from tests.support.errors import refused

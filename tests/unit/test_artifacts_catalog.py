@@ -31,7 +31,8 @@ def settings(**changes: Any) -> plan.BundleSettings:
 
 
 LOCKED = yaml.safe_load((ROOT / "artifacts/lock.yml").read_text())["files"]
-EVERYTHING = plan.wanted(CATALOG, settings())
+BOTH = ["amd64", "arm64"]
+EVERYTHING = plan.wanted(CATALOG, settings(architectures=BOTH, here="amd64"))
 
 
 @pytest.mark.parametrize("item", EVERYTHING.files, ids=lambda item: item.name)
@@ -39,7 +40,8 @@ def test_a_file_can_be_built_in_its_version_or_says_why_not(item: plan.FileItem)
     if item.unbuildable:
         return
     assert item.build
-    recipe = FOLDER.recipe(item.build.program, item.build.version or item.version, item.name)
+    version = item.build.version or item.version
+    recipe = FOLDER.recipe(item.build.program, version, item.name, item.architecture or "amd64")
     assert set(filter(None, [item.build.binary, *item.build.names.values()])) <= set(recipe.packages)
 
 
@@ -53,30 +55,37 @@ def test_a_file_has_upstreams_address_and_a_publisher_with_sums(item: plan.FileI
         assert item.checksum.partition("/")[0] == item.address.partition("/")[0]
 
 
-@pytest.mark.parametrize("item", EVERYTHING.images, ids=lambda item: item.name)
-def test_an_image_can_be_built_in_its_version_or_says_why_not(item: plan.ImageItem) -> None:
-    layers = FOLDER.layers(item.name)
-    assert (layers is None) == bool(item.unbuildable)
-    if layers:
-        for program, binaries in layers.binaries.items():
-            recipe = FOLDER.recipe(program, item.version, item.name)
-            assert set(binaries.values()) <= set(recipe.packages)
-        for program in layers.sources:
-            FOLDER.recipe(program, item.version, item.name)
-        assert layers.entrypoint or layers.command
+@pytest.mark.parametrize("architecture", BOTH)
+@pytest.mark.parametrize("name", CATALOG.images)
+def test_an_image_can_be_built_in_its_version_or_says_why_not(name: str, architecture: str) -> None:
+    item = plan.image_item(name, CATALOG.images[name], settings(architectures=[architecture]))
+    if item.unbuildable:
+        return
+    layers = FOLDER.layers(name, architecture)
+    assert layers
+    for program, binaries in layers.binaries.items():
+        recipe = FOLDER.recipe(program, item.version, item.name, architecture)
+        assert set(binaries.values()) <= set(recipe.packages)
+    for program in layers.sources:
+        FOLDER.recipe(program, item.version, item.name, architecture)
+    assert layers.entrypoint or layers.command
 
 
 def test_every_layers_file_belongs_to_an_image_or_a_base() -> None:
     folders = {path.parent.name for path in (ROOT / "artifacts/images").glob("*/layers.yml")}
-    bases = {layers.base for name in folders if (layers := FOLDER.layers(name)) and layers.base}
-    built = {name for name, entry in CATALOG.images.items() if not entry.unbuildable}
+    bases = {layers.base for name in folders if (layers := FOLDER.layers(name, "amd64")) and layers.base}
+    built = {
+        name
+        for name, entry in CATALOG.images.items()
+        if not isinstance(entry.unbuildable, str) or not entry.unbuildable
+    }
     assert folders == bases | built
     assert bases <= folders
 
 
 def test_every_recipe_is_used_and_has_its_folder() -> None:
     files = {entry.build.program for entry in CATALOG.files.values() if entry.build}
-    made = [layers for name in CATALOG.images if (layers := FOLDER.layers(name))]
+    made = [layers for name in CATALOG.images if (layers := FOLDER.layers(name, "amd64"))]
     images = {program for layers in made for program in (*layers.binaries, *layers.sources)}
     assert files | images == set(FOLDER.recipes)
     assert {path.parent.name for path in (ROOT / "artifacts/go").glob("*/go.mod")} == set(FOLDER.recipes)
@@ -106,7 +115,7 @@ def test_the_parts_of_the_defaults_exist() -> None:
 
 
 def test_only_what_a_part_needs_is_wanted() -> None:
-    need = plan.wanted(CATALOG, settings(parts=["flannel"]))
+    need = plan.wanted(CATALOG, settings(parts=["flannel"], architectures=["amd64"]))
     assert [item.name for item in need.files] == ["cni-plugin-flannel"]
     assert [item.name for item in need.images] == ["flannel"]
     assert need.packages == []
@@ -117,6 +126,8 @@ def test_only_what_a_part_needs_is_wanted() -> None:
     [
         ({"parts": ["kubernets"]}, "not-in-catalog: kubernets … kubernetes"),
         ({"suites": ["sid"]}, "not-in-catalog: sid … bookworm"),
+        ({"architectures": ["riscv64"]}, "not-in-catalog: artifacts_architectures … riscv64 … amd64, arm64"),
+        ({"here": "s390x"}, "not-in-catalog: s390x … amd64, arm64"),
         ({"kubernetes_version": "1.99.0"}, "kubernetes-unknown: 1.99.0 … 1.37"),
     ],
 )
@@ -134,6 +145,9 @@ FILE: dict[str, Any] = {"version": "1", "address": "x.org/y", "parts": [], "buil
         pytest.param(FILE | {"adress": "x"}, "adress", id="unknown key"),
         pytest.param(FILE | {"build": None}, "unbuildable", id="neither built nor excused"),
         pytest.param(FILE | {"unbuildable": "why"}, "unbuildable", id="built and excused"),
+        pytest.param(FILE | {"build": None, "unbuildable": {"arm64": "why"}}, "unbuildable", id="excused for one"),
+        pytest.param(FILE | {"unbuildable": {"arm": "why"}}, "unbuildable", id="excused for no architecture"),
+        pytest.param(FILE | {"runs": ["anywhere"]}, "runs", id="runs nowhere"),
         pytest.param(FILE | {"build": {"program": "x"}}, "one of `binary`", id="no form"),
         pytest.param(
             FILE | {"build": {"program": "x", "binary": "y", "source": "z"}}, "one of `binary`", id="two forms"
@@ -164,7 +178,7 @@ def test_a_recipes_version_goes_without_its_v() -> None:
 
 def test_a_program_without_a_recipe_is_named_with_those_that_have_one() -> None:
     with refused("not-buildable: kubelet: … kubernets … kubernetes"):
-        FOLDER.recipe("kubernets", "", "kubelet")
+        FOLDER.recipe("kubernets", "", "kubelet", "amd64")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -39,10 +40,10 @@ def names(data: bytes) -> list[str]:
         return tar.getnames()
 
 
-def layout(folder: Path, members: list[Member] | None = None) -> str:
+def layout(folder: Path, members: list[Member] | None = None, architecture: str = "amd64") -> str:
     folder.mkdir()
     sha256 = image.write_layer(folder, members or MEMBERS)
-    return image.write_layout(folder, [(sha256, folder / image.LAYER)], RUNS)
+    return image.write_layout(folder, [(sha256, folder / image.LAYER)], RUNS, architecture)
 
 
 def test_the_order_of_members_does_not_matter() -> None:
@@ -145,7 +146,71 @@ def test_an_image_enters_the_registrys_storage_by_links(tmp_path: Path) -> None:
     assert len(list((repository / "_layers/sha256").iterdir())) == 2
 
 
+def both(folder: Path) -> tuple[dict[str, str], str]:
+    """An image for two architectures: the digest of each, and that of the index."""
+    each = {one: layout(folder / one, [Member("tool", 0o755, one.encode())], one) for one in ("amd64", "arm64")}
+    (folder / "both").mkdir()
+    return each, image.write_index(folder / "both", {one: folder / one for one in reversed(each)})
+
+
+def test_an_image_for_two_architectures_is_an_index_of_both(tmp_path: Path) -> None:
+    each, digest = both(tmp_path)
+    assert image.manifests_of(tmp_path / "both") == [digest, *each.values()]
+    _digest, blobs = image.blobs_of(tmp_path / "both")
+    for blob in [digest, *each.values(), *blobs]:
+        data = image.blob_path(tmp_path / "both", blob).read_bytes()
+        assert f"sha256:{hashlib.sha256(data).hexdigest()}" == blob
+    index = json.loads(image.blob_path(tmp_path / "both", digest).read_text())
+    assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    found = {
+        one["platform"]["architecture"]: (one["platform"]["os"], one["digest"], one["size"])
+        for one in index["manifests"]
+    }
+    assert found == {
+        one: ("linux", digest, image.blob_path(tmp_path / one, digest).stat().st_size) for one, digest in each.items()
+    }
+    for one, manifest in each.items():
+        config = json.loads(image.blob_path(tmp_path / "both", manifest).read_text())["config"]["digest"]
+        assert json.loads(image.blob_path(tmp_path / "both", config).read_text())["architecture"] == one
+
+
+def test_the_index_depends_on_nothing_but_its_images(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    assert both(tmp_path / "one") == both(tmp_path / "two")
+
+
+def test_a_registry_has_an_index_and_each_image_in_it(tmp_path: Path) -> None:
+    each, digest = both(tmp_path)
+    storage = tmp_path / "registry"
+    add_image(storage, facts(digest), tmp_path / "both")
+    repository = storage / "repositories/registry.k8s.io/tool"
+    assert (repository / "_manifests/tags/1.0/current/link").read_text() == digest
+    for one in (digest, *each.values()):
+        name = one.partition(":")[2]
+        assert (repository / "_manifests/revisions/sha256" / name / "link").read_text() == one
+        assert (storage / "blobs/sha256" / name[:2] / name / "data").exists()
+    # A configuration and a layer of each.
+    assert len(list((repository / "_layers/sha256").iterdir())) == 4
+
+
 def test_an_image_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
     layout(tmp_path / "one")
     with refused("cache-damaged: Remove the folder"):
         add_image(tmp_path / "registry", facts("sha256:" + "0" * 64), tmp_path / "one")
+
+
+@pytest.mark.parametrize(("asked", "wrong"), [("amd64", False), ("arm64", True)])
+def test_an_image_of_upstream_that_is_for_other_machines_is_refused(tmp_path: Path, asked: str, wrong: bool) -> None:
+    # A registry that has one image gives that, whatever it is asked for.
+    digest = layout(tmp_path / "one", architecture="amd64")
+    program = tmp_path / "crane"
+    program.write_text(f'#!/bin/sh\necho "$@" > "{tmp_path}/asked"\ncp -r "{tmp_path}/one" "{tmp_path}/pulled"\n')
+    program.chmod(0o755)
+    crane = image.Crane(program, "https://", asked, threading.Event())
+    if wrong:
+        with refused("wrong-platform: registry.k8s.io/tool:1 … linux/amd64 … linux/arm64"):
+            crane.pull("registry.k8s.io/tool:1", digest, tmp_path / "pulled", tmp_path / "log")
+    else:
+        crane.pull("registry.k8s.io/tool:1", digest, tmp_path / "pulled", tmp_path / "log")
+    assert f"--platform linux/{asked}" in (tmp_path / "asked").read_text()

@@ -100,6 +100,26 @@ def test_what_nodes_could_not_run_is_refused(
     assert list(root.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("nodes", "image", "said"),
+    [
+        (["amd64"], "amd64", ""),
+        (["arm64"], "arm64", ""),
+        (["amd64", "arm64"], "arm64", ""),
+        (["arm64"], "amd64", "wrong-platform: linux/amd64 … linux/arm64: docker build --platform linux/arm64"),
+        (["amd64", "arm64"], "s390x", "wrong-platform: linux/s390x … linux/amd64, linux/arm64"),
+    ],
+)
+def test_an_image_is_for_the_architecture_of_nodes(tmp_path: Path, nodes: list[str], image: str, said: str) -> None:
+    tar, root = str(saved(tmp_path, "web:1", architecture=image)), tmp_path / "images"
+    if said:
+        with refused(said):
+            local.take(tar, root, nodes)
+        return
+    taken, _new = local.load(tar, root, tmp_path, [], architectures=nodes)
+    assert local.not_for(taken, root, nodes) == [one for one in nodes if one != image]
+
+
 @pytest.mark.parametrize(("name", "data"), [("x", b""), ("x", b"no tar"), ("manifest.json", b"{}")])
 def test_what_docker_did_not_save_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
     path = tmp_path / "image.tar"

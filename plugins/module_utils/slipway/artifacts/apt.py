@@ -1,4 +1,7 @@
-"""Debian packages: find a list's whole closure with the machine's own apt, in a folder of its own."""
+"""Debian packages: find a list's whole closure with the machine's own apt, in a folder of its own.
+
+A suite has such a folder for each architecture: apt finds packages for other machines than this one, too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..errors import SlipwayError
+from ..node.architecture import named
 from .archive import Member
 from .cache import Cache, locked, sha256_of
 from .catalog import AptSuite
@@ -34,8 +38,8 @@ Dir::Log "{root}/log";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 #clear APT::Architectures;
-APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; }};
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Install-Suggests "false";
 APT::Get::AllowUnauthenticated "false";
@@ -55,12 +59,15 @@ def available() -> bool:
 
 
 class Suite:
-    """A suite's package lists and archives, kept below ``<cache>/apt/<name>``."""
+    """A suite's package lists and archives for one architecture, kept below ``<cache>/apt/<name>``."""
 
-    def __init__(self, name: str, suite: AptSuite, cache: Cache, log: Path, stop: threading.Event) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, architecture: str, suite: AptSuite, cache: Cache, log: Path, stop: threading.Event
+    ) -> None:
+        self.name = named(name, architecture)
+        self.architecture = architecture
         self.suite = suite
-        self.root = cache.root / "apt" / name
+        self.root = cache.root / "apt" / self.name
         self.log = log
         self.stop = stop
         self._updated = False
@@ -88,16 +95,17 @@ class Suite:
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         (self.root / "status").touch()
         user = "root" if os.geteuid() == 0 else ""
-        (self.root / "apt.conf").write_text(SETTINGS.format(root=self.root, user=user), encoding="utf-8")
+        settings = SETTINGS.format(root=self.root, user=user, architecture=self.architecture)
+        (self.root / "apt.conf").write_text(settings, encoding="utf-8")
         lines = []
         for source in self.suite.sources:
             if not Path(source.keyring).exists():
                 raise SlipwayError(
                     "keyring-missing",
-                    f"{source.keyring} is missing, so {source.uri} cannot be trusted; "
+                    f"{source.keyring} is missing, so {source.uri_for(self.architecture)} cannot be trusted; "
                     f"install it with `sudo apt-get install {Path(source.keyring).stem}`.",
                 )
-            what = f"deb [signed-by={source.keyring}] {source.uri}"
+            what = f"deb [signed-by={source.keyring}] {source.uri_for(self.architecture)}"
             lines += [f"{what} {suite} {' '.join(source.components)}" for suite in source.suites]
         (self.root / "etc" / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -108,7 +116,7 @@ class Suite:
         try:
             run(self._command(*arguments), log=self.log, stop=self.stop, env=os.environ | {"LC_ALL": "C"})
         except ProgramError as exc:
-            mirrors = ", ".join(source.uri for source in self.suite.sources)
+            mirrors = ", ".join(source.uri_for(self.architecture) for source in self.suite.sources)
             raise SlipwayError(
                 "download-failed",
                 f"apt-get {arguments[0]} for {self.name} failed:\n{exc.tail}\n"
@@ -128,10 +136,10 @@ def control_of(deb: Path) -> str:
     return subprocess.run(["dpkg-deb", "--field", str(deb)], capture_output=True, text=True, check=True).stdout
 
 
-def write_index(folder: Path) -> dict[str, str]:
+def write_index(folder: Path, architectures: Sequence[str]) -> dict[str, str]:
     """Write ``Packages`` and ``Release`` for the .deb files in ``folder``; returns their sums by file name.
 
-    A flat repository: `deb [trusted=yes] http://…/apt/<suite> ./`.
+    A flat repository: `deb [trusted=yes] http://…/apt/<suite> ./`. Each machine's apt takes those of its architecture.
     """
     sums: dict[str, str] = {}
     paragraphs = []
@@ -142,7 +150,8 @@ def write_index(folder: Path) -> dict[str, str]:
     index = "\n".join(paragraphs).encode()
     (folder / "Packages").write_bytes(index)
     release = (
-        "Origin: slipway\nLabel: slipway\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nArchitectures: amd64\n"
+        "Origin: slipway\nLabel: slipway\nDate: Thu, 01 Jan 1970 00:00:00 UTC\n"
+        f"Architectures: {' '.join(architectures)}\n"
         f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
     )
     (folder / "Release").write_text(release, encoding="utf-8")

@@ -55,3 +55,14 @@ def write_tgz(target: Path, members: Iterable[Member]) -> None:
     """Write a .tar.gz that is stored, not squeezed: no time lost here nor on any node, same bytes with any zlib."""
     with target.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=0, fileobj=raw, mtime=0) as zipped:
         write_tar(cast("IO[bytes]", zipped), members, folders=False)
+
+
+def write_folder(target: Path, members: Iterable[Member]) -> None:
+    """Write ``members`` below the folder ``target``, files and links alone."""
+    for member in members:
+        path = target / member.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if member.link:
+            path.symlink_to(member.link)
+        elif isinstance(member.content, bytes):
+            path.write_bytes(member.content)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import SlipwayError
 from .cache import FACTS, Cache, digest_of, disk_full_explained, link_or_copy, locked, open_to_readers, remove_tree
-from .image import blob_path, blobs_of
+from .image import blob_path, blobs_of, manifests_of
 from .manifest import ImageFacts, Manifest
 
 MANIFEST = "bundle.json"
@@ -71,8 +71,12 @@ def _fill(folder: Path, content: Content) -> None:
 
 
 def add_image(storage: Path, image: ImageFacts, layout: Path) -> None:
-    """Lay an image out as the distribution registry keeps it: blobs hard-linked, tag and digests in files `link`."""
+    """Lay an image out as the distribution registry keeps it: blobs hard-linked, tag and digests in files `link`.
+
+    An image for several architectures is an index, and the manifests that it names can be asked for by their digests.
+    """
     digest, blobs = blobs_of(layout)
+    manifests = manifests_of(layout)
     if digest != image.digest:
         raise SlipwayError(
             "cache-damaged", f"{layout} holds {digest}, not {image.digest}. Remove the folder and run again."
@@ -84,13 +88,14 @@ def add_image(storage: Path, image: ImageFacts, layout: Path) -> None:
             "wrong-artifact-file",
             f"two items of the bundle are called {image.name}:{image.tag}; see artifacts/catalog.yml.",
         )
-    for blob in [digest, *blobs]:
+    for blob in [*manifests, *blobs]:
         data = storage / "blobs" / "sha256" / _hex(blob)[:2] / _hex(blob) / "data"
         if not data.exists():
             link_or_copy(blob_path(layout, blob), data)
     for blob in dict.fromkeys(blobs):
         _link(repository / "_layers" / "sha256" / _hex(blob), blob)
-    _link(repository / "_manifests" / "revisions" / "sha256" / _hex(digest), digest)
+    for manifest in manifests:
+        _link(repository / "_manifests" / "revisions" / "sha256" / _hex(manifest), manifest)
     _link(tag / "current", digest)
     _link(tag / "index" / "sha256" / _hex(digest), digest)
 

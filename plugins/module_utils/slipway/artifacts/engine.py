@@ -14,7 +14,8 @@ from ..errors import SlipwayError, together
 from . import apt, bundle, plan
 from .cache import Entry, write_atomically
 from .catalog import Folder
-from .jobs import CRANE, Job, Jobs, Lane, duration, size_of
+from .job import Job, Lane, duration, size_of
+from .jobs import CRANE, Jobs
 from .lock import Lock
 from .manifest import FileFacts, ImageFacts, Manifest, Missing, PackageFacts
 from .plan import BundleSettings, Kind, Wanted, Way
@@ -129,18 +130,20 @@ def file_jobs(jobs: Jobs, need: Wanted, way: Way, missing: list[Missing]) -> Ite
 def image_jobs(jobs: Jobs, need: Wanted, ways: dict[Kind, Way], missing: list[Missing]) -> Iterable[Job]:
     pulled = ways["images"] == "upstream" and not all(item.own for item in need.images)
     crane = crane_job(jobs, ways["files"]) if pulled else None
+    architectures = jobs.settings.architectures
     for item in need.images:
         if crane and not item.own:
-            yield jobs.upstream_image(item, crane)
+            each = {one: jobs.upstream_image(item, one, crane) for one in architectures}
         elif item.unbuildable:
             missing.append(Missing(name=item.name, reason=item.unbuildable))
+            continue
         else:
-            job = jobs.built_image(item)
-            lacking = "" if job.found else jobs.lacking(item.name)
+            each = {one: jobs.built_image(item, one) for one in architectures}
+            lacking = "" if all(job.found for job in each.values()) else jobs.lacking(item.name)
             if lacking:
                 missing.append(Missing(name=item.name, reason=lacking))
-            else:
-                yield job
+                continue
+        yield each[architectures[0]] if len(each) == 1 else jobs.index(item, each)
 
 
 def package_jobs(jobs: Jobs, need: Wanted, missing: list[Missing]) -> Iterable[Job]:
@@ -154,9 +157,10 @@ def package_jobs(jobs: Jobs, need: Wanted, missing: list[Missing]) -> Iterable[J
 
 
 def crane_job(jobs: Jobs, way: Way) -> Job:
+    here = jobs.settings.here
     if way == "source":
-        return jobs.program(CRANE)
-    return jobs.upstream_file(plan.file_item(jobs.folder.catalog, CRANE, jobs.settings))
+        return jobs.program(CRANE, here)
+    return jobs.upstream_file(plan.file_item(jobs.folder.catalog, CRANE, jobs.settings, here))
 
 
 def in_order(wanted: Sequence[Job]) -> list[Job]:

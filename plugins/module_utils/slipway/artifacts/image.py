@@ -28,7 +28,7 @@ MEDIA_INDEX = "application/vnd.oci.image.index.v1+json"
 MEDIA_LAYER = "application/vnd.oci.image.layer.v1.tar"
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 SOURCE_ANNOTATION = "io.slipway.source"
-PLATFORM = {"architecture": "amd64", "os": "linux"}
+OS = "linux"
 EPOCH = "1970-01-01T00:00:00Z"
 ANSWER_SECONDS = 120
 CERTIFICATES = "usr/share/ca-certificates/"
@@ -95,14 +95,19 @@ def write_layer(target: Path, members: Iterable[Member]) -> str:
         return hashlib.file_digest(written, "sha256").hexdigest()
 
 
-def write_layout(target: Path, layers: Sequence[tuple[str, Path]], runs: Layers) -> str:
+def platform(architecture: str) -> dict[str, str]:
+    """What an image and an index call the machines that it is for."""
+    return {"architecture": architecture, "os": OS}
+
+
+def write_layout(target: Path, layers: Sequence[tuple[str, Path]], runs: Layers, architecture: str) -> str:
     """Write an OCI layout with one image made of ``layers`` (sha256, tar), lowest first; returns its digest."""
     blobs = target / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     for sha256, tar in layers:
         link_or_copy(tar, blobs / sha256)
     config = {
-        **PLATFORM,
+        **platform(architecture),
         "created": EPOCH,
         "config": _config(runs),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256}" for sha256, _tar in layers]},
@@ -118,11 +123,37 @@ def write_layout(target: Path, layers: Sequence[tuple[str, Path]], runs: Layers)
         ],
         "annotations": {SOURCE_ANNOTATION: "built"},
     }
-    described = _blob(blobs, manifest, MEDIA_MANIFEST) | {"platform": PLATFORM}
+    described = _blob(blobs, manifest, MEDIA_MANIFEST) | {"platform": platform(architecture)}
+    return _name(target, described)
+
+
+def _name(target: Path, described: Mapping[str, Any]) -> str:
+    """Say which image a layout is of; returns its digest."""
     index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": [described]}
     (target / "index.json").write_text(json.dumps(index), encoding="utf-8")
     (target / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}', encoding="utf-8")
     return str(described["digest"])
+
+
+def write_index(target: Path, layouts: Mapping[str, Path]) -> str:
+    """Write an OCI layout with one image for several architectures, made of a layout for each; returns its digest.
+
+    It is an index that names the manifest of each, whose bytes stay: so does its digest.
+    """
+    blobs = target / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    manifests = []
+    for architecture, layout in sorted(layouts.items()):
+        digest, others = blobs_of(layout)
+        file = blob_path(layout, digest)
+        for blob in dict.fromkeys([digest, *others]):
+            if not blob_path(target, blob).exists():
+                link_or_copy(blob_path(layout, blob), blob_path(target, blob))
+        media_type = json.loads(file.read_text(encoding="utf-8")).get("mediaType", MEDIA_MANIFEST)
+        described = {"mediaType": media_type, "digest": digest, "size": file.stat().st_size}
+        manifests.append(described | {"platform": platform(architecture)})
+    index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": manifests}
+    return _name(target, _blob(blobs, index, MEDIA_INDEX))
 
 
 def _config(runs: Layers) -> dict[str, Any]:
@@ -143,16 +174,26 @@ def _blob(blobs: Path, value: object, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{sha256}", "size": len(data)}
 
 
-def blobs_of(layout: Path) -> tuple[str, list[str]]:
-    """The digest of a layout's one image, and those of its configuration and layers."""
+def manifests_of(layout: Path) -> list[str]:
+    """The digests of a layout's one image: that of its manifest, or of its index and of each manifest in that."""
     index = json.loads((layout / "index.json").read_text(encoding="utf-8"))
-    digests = [entry["digest"] for entry in index["manifests"]]
+    digests: list[str] = [entry["digest"] for entry in index["manifests"]]
     if len(digests) != 1:
         raise SlipwayError(
             "cache-damaged", f"{layout} holds {len(digests)} images, expected one. Remove the folder and run again."
         )
-    manifest = json.loads(blob_path(layout, digests[0]).read_text(encoding="utf-8"))
-    return digests[0], [manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
+    inner = json.loads(blob_path(layout, digests[0]).read_text(encoding="utf-8")).get("manifests", [])
+    return [*digests, *(entry["digest"] for entry in inner)]
+
+
+def blobs_of(layout: Path) -> tuple[str, list[str]]:
+    """The digest of a layout's one image, and those of its configurations and layers."""
+    digest, *inner = manifests_of(layout)
+    blobs = []
+    for one in inner or [digest]:
+        manifest = json.loads(blob_path(layout, one).read_text(encoding="utf-8"))
+        blobs += [manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
+    return digest, blobs
 
 
 def blob_path(layout: Path, digest: str) -> Path:
@@ -161,19 +202,23 @@ def blob_path(layout: Path, digest: str) -> Path:
 
 
 class Crane:
-    """The program crane, for images of upstream. ``prefix`` is put before their names, `http://` there means no TLS."""
+    """The program crane, for images of upstream for one architecture.
 
-    def __init__(self, program: Path, prefix: str, stop: threading.Event) -> None:
+    ``prefix`` is put before their names, `http://` there means no TLS.
+    """
+
+    def __init__(self, program: Path, prefix: str, architecture: str, stop: threading.Event) -> None:
         self.program = program
+        self.platform = f"{OS}/{architecture}"
         self.stop = stop
         scheme, _sep, self.host = prefix.rpartition("://")
         self.insecure = ["--insecure"] if scheme == "http" else []
 
     def _command(self, *arguments: str) -> list[str]:
-        return [str(self.program), *arguments, "--platform", "linux/amd64", *self.insecure]
+        return [str(self.program), *arguments, "--platform", self.platform, *self.insecure]
 
     def digest(self, reference: str) -> str:
-        """The digest of the linux/amd64 image that the tag names now."""
+        """The digest of the image for these machines that the tag names now."""
         command = self._command("digest", f"{self.host}{reference}")
         try:
             answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
@@ -189,8 +234,8 @@ class Crane:
 
     def _refused(self, reference: str, tail: Sequence[str]) -> str:
         return (
-            f"image {self.host}{reference} could not be had: {' '.join(tail)}. Does the tag exist (versions: "
-            f"artifacts/catalog.yml), and does the registry answer? Else set cluster_artifacts_from: source."
+            f"image {self.host}{reference} for {self.platform} could not be had: {' '.join(tail)}. Does the tag exist "
+            f"(versions: artifacts/catalog.yml), and does the registry answer? Else set cluster_artifacts_from: source."
         )
 
     def pull(self, reference: str, digest: str, target: Path, log: Path) -> None:
@@ -202,8 +247,17 @@ class Crane:
         except ProgramError as exc:
             tail = exc.tail.splitlines()[-1:] or [f"see {log}"]
             raise SlipwayError("download-failed", self._refused(reference, tail)) from exc
-        got, _blobs = blobs_of(target)
+        got, blobs = blobs_of(target)
         if got != digest:
             raise SlipwayError(
                 "checksum-differs", f"image {self.host}{reference}: asked for {digest}, got {got}. Run again."
+            )
+        # A registry gives the only image that there is, whatever machines it was asked for.
+        config = json.loads(blob_path(target, blobs[0]).read_text(encoding="utf-8"))
+        found = f"{config.get('os')}/{config.get('architecture')}"
+        if found != self.platform:
+            raise SlipwayError(
+                "wrong-platform",
+                f"image {self.host}{reference} is for {found} alone, and machines of the page run {self.platform}. "
+                f"Switch off the part that needs it, or leave these machines out.",
             )

@@ -1,104 +1,33 @@
-"""One job per item: where it lies in the cache, what it needs first, and how it is made."""
+"""One job per item: where it lies in the cache, what it needs first, and how it is made.
+
+What is for amd64 has the name and the key in the cache that it had before there was another architecture.
+"""
 
 from __future__ import annotations
 
 import functools
 import shutil
 import tarfile
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import SlipwayError
+from ..node.architecture import AMD64, named
 from . import apt, golang, image, maven, tree, wheel
 from .archive import Member, write_tgz
-from .cache import Cache, Entry, digest_of, folder_size, link_or_copy, locked, megabytes, sha256_of
-from .catalog import FileBuild, Folder, Jar, Layers, Wheel
+from .cache import Entry, digest_of, folder_size, link_or_copy, locked, sha256_of
+from .catalog import FileBuild, Jar, Layers, Wheel
 from .download import NotThereError, download, find_sum, read_text
-from .lock import Lock
-from .plan import BundleSettings, FileItem, ImageItem
-from .process import Say
+from .job import FORMAT, Job, Results, file_facts, upstream_key
+from .plan import FileItem, ImageItem
+from .programs import Programs, program_name, shown
 
-FORMAT = 1  # a higher one makes every packed item anew
 CRANE = "crane"
-Lane = Literal["go", "net", "local"]
-Results = Mapping[str, Entry]
-Maker = Callable[[Results], Entry]
 
 
-@dataclass(frozen=True)
-class Job:
-    """``found`` is the item when the cache has it; then nothing is made and ``needs`` is empty."""
-
-    id: str
-    title: str
-    lane: Lane
-    way: str
-    make: Maker
-    found: Entry | None = None
-    needs: tuple[Job, ...] = ()
-    starting: str = ""
-
-
-class Jobs:
+class Jobs(Programs):
     """Makes the jobs of one run. ``say`` may be called from any thread."""
-
-    def __init__(self, folder: Folder, settings: BundleSettings, lock: Lock, say: Say, stop: threading.Event) -> None:
-        self.folder = folder
-        self.settings = settings
-        self.cache = Cache(settings.cache)
-        self.lock = lock
-        self.say = say
-        self.stop = stop
-        self._suites: dict[str, apt.Suite] = {}
-        self._guard = threading.Lock()
-
-    def log(self, name: str) -> Path:
-        return self.settings.state / "log" / f"{name}.log"
-
-    # Programs of Go modules
-
-    @functools.cache  # noqa: B019  as long-lived as the run
-    def program_key(self, program: str) -> str:
-        recipe = self.folder.recipe(program, "", program)
-        return golang.recipe_key(recipe, self.folder.path / "go" / program)
-
-    @functools.cache  # noqa: B019
-    def program(self, program: str) -> Job:
-        recipe = self.folder.recipe(program, "", program)
-        name, key = f"go-{program}", self.program_key(program)
-        source = self.folder.path / "go" / program
-        cold = not (self.cache.root / "go" / "build").exists()
-
-        def build(target: Path) -> dict[str, Any]:
-            return golang.build(program, recipe, source, target, cache=self.cache, log=self.log(name), stop=self.stop)
-
-        def make(_results: Results) -> Entry:
-            needs = recipe.seconds * golang.BYTES_PER_SECOND if cold else 0
-            return self.cache.make(name, key, build, needs=needs, say=self.say)
-
-        about = f", {duration(recipe.seconds)} when nothing is compiled yet" if recipe.seconds >= 20 else ""
-        return Job(
-            id=name,
-            title=f"{program} {recipe.version}",
-            lane="go",
-            way="built",
-            make=make,
-            found=self.cache.get(name, key),
-            starting=f"building {', '.join(recipe.packages)}{about}",
-        )
-
-    @functools.cache  # noqa: B019
-    def source_key(self, program: str) -> str:
-        return golang.source_key(self.folder.recipe(program, "", program), self.folder.path / "go" / program)
-
-    def module(self, program: str) -> Path:
-        """The folder of the recipe's module."""
-        recipe, source = self.folder.recipe(program, "", program), self.folder.path / "go" / program
-        log = self.log(f"module-{program}")
-        return golang.module_folder(program, recipe, source, cache=self.cache, log=log, stop=self.stop)
 
     # Files
 
@@ -107,12 +36,13 @@ class Jobs:
         if how is None:
             raise SlipwayError("not-buildable", f"{item.name} cannot be built: {item.unbuildable}")
         version = how.version or item.version
-        self.folder.recipe(how.program, version, item.name)
+        architecture = item.architecture or AMD64
+        self.folder.recipe(how.program, version, item.name, architecture)
         if how.source:
             return self._source_file(item, how, version)
-        described = {"program": self.program_key(how.program), "how": how.model_dump(), "of": item.name}
+        described = {"program": self.program_key(how.program, architecture), "how": how.model_dump(), "of": item.name}
         key = digest_of({"format": FORMAT, **described})
-        program = self.program(how.program)
+        program = self.program(how.program, architecture)
 
         def pack(target: Path, programs: Entry) -> dict[str, Any]:
             result = target / item.address.rpartition("/")[2]
@@ -234,21 +164,22 @@ class Jobs:
 
     # Images
 
-    def layer_key(self, name: str) -> str:
-        layers = self.layers(name)
+    def layer_key(self, name: str, architecture: str) -> str:
+        layers = self.layers(name, architecture)
         # What a layer has none of says nothing: a new sort of content makes no old layer anew.
         held = {
             key: value for key, value in layers.model_dump(include=Layers.IN_LAYER).items() if value or key != "jars"
         }
-        suite = self.folder.catalog.packages.suites[layers.suite].model_dump() if layers.packages else {}
+        suite = self.folder.catalog.packages.suites[layers.suite].described(architecture) if layers.packages else {}
         return digest_of(
             {
                 "format": FORMAT,
                 "layer": held,
                 "suite": suite,
-                "programs": {recipe: self.program_key(recipe) for recipe in layers.binaries},
+                "programs": {recipe: self.program_key(recipe, architecture) for recipe in layers.binaries},
                 "modules": {recipe: self.source_key(recipe) for recipe in layers.sources},
                 "repository": {path: tree.sums(self.root, path) for path in layers.repository.values()},
+                **golang.apart(architecture),
             }
         )
 
@@ -257,18 +188,16 @@ class Jobs:
         """The repository that the folder artifacts/ stands in."""
         return self.folder.path.parent
 
-    def layers(self, name: str) -> Layers:
-        layers = self.folder.layers(name)
+    @functools.cache  # noqa: B019  as long-lived as the run
+    def layers(self, name: str, architecture: str) -> Layers:
+        layers = self.folder.layers(name, architecture)
         if layers is None:
             raise SlipwayError("file-missing", f"{self.folder.path}/images/{name}/layers.yml is missing.")
-        if layers.packages and layers.suite not in self.folder.catalog.packages.suites:
-            raise SlipwayError(
-                "not-in-catalog",
-                f"{self.folder.path}/images/{name}/layers.yml: suite {layers.suite!r} is not in artifacts/catalog.yml.",
-            )
+        if layers.packages:
+            self.folder.suite(layers.suite, f"images/{name}/layers.yml")
         return layers
 
-    def chain(self, name: str) -> list[str]:
+    def chain(self, name: str, architecture: str) -> list[str]:
         """The folders whose layers make up image ``name``, lowest first."""
         names: list[str] = []
         while name:
@@ -277,27 +206,28 @@ class Jobs:
                     "wrong-artifact-file", f"artifacts/images: {' → '.join([*names, name])} stand on each other."
                 )
             names.append(name)
-            name = self.layers(name).base
+            name = self.layers(name, architecture).base
         return names[::-1]
 
-    def wheel(self, name: str, pinned: Wheel) -> Job:
-        return self.registered(
-            "wheel", name, pinned.version, pinned.sha256, functools.partial(wheel.fetch, name, pinned)
-        )
+    def wheel(self, name: str, pinned: Wheel, architecture: str) -> Job:
+        item, get = named(f"wheel-{name}", architecture), functools.partial(wheel.fetch, name, pinned, architecture)
+        return self.registered("wheel", name, pinned, item, get)
 
     def jar(self, name: str, pinned: Jar) -> Job:
-        return self.registered("jar", name, pinned.version, pinned.sha256, functools.partial(maven.fetch, name, pinned))
+        item, get = f"jar-{name.replace(':', '-')}", functools.partial(maven.fetch, name, pinned)
+        return self.registered("jar", name, pinned, item, get)
 
-    def registered(self, kind: str, name: str, version: str, sha256: str, get: Callable[..., dict[str, Any]]) -> Job:
+    def registered(self, kind: str, name: str, pinned: Wheel | Jar, item: str, get: Callable[..., Any]) -> Job:
         """What ``get`` brings from a registry of packages by its own client, which checks the sum."""
-        item, key = f"{kind}-{name.replace(':', '-')}", digest_of({"format": FORMAT, kind: name, "sha256": sha256})
+        key = digest_of({"format": FORMAT, kind: name, "sha256": pinned.sha256})
 
         def fetch(target: Path) -> dict[str, Any]:
-            return get(target, log=self.log(item), stop=self.stop)
+            facts: dict[str, Any] = get(target, log=self.log(item), stop=self.stop)
+            return facts
 
         return Job(
             id=item,
-            title=f"{kind} {name} {version}",
+            title=f"{kind} {name} {pinned.version}",
             lane="net",
             way="downloaded",
             make=lambda _results: self.cache.make(item, key, fetch, say=self.say),
@@ -306,25 +236,30 @@ class Jobs:
 
     def lacking(self, name: str) -> str:
         """What this machine would need to put image ``name`` together and has not; empty for nothing."""
-        fetched = [self.jar(one, jar) for layer in self.chain(name) for one, jar in self.layers(layer).jars.items()]
+        # Jars are for every architecture.
+        chain = [self.layers(layer, self.settings.architectures[0])
+                 for layer in self.chain(name, self.settings.architectures[0])]  # fmt: skip
+        fetched = [self.jar(one, jar) for layers in chain for one, jar in layers.jars.items()]
         missing = [job.title for job in fetched if not job.found]
         if not missing or maven.available():
             return ""
         return f"this machine has no mvn to get {', '.join(missing)} with (sudo apt-get install maven)"
 
     @functools.cache  # noqa: B019
-    def layer(self, name: str) -> Job:
-        layers, key, item = self.layers(name), self.layer_key(name), f"layer-{name}"
-        programs = [self.program(recipe) for recipe in layers.binaries]
-        wheels = {one: self.wheel(one, pinned) for one, pinned in layers.wheels.items()}
+    def layer(self, name: str, architecture: str) -> Job:
+        layers, key = self.layers(name, architecture), self.layer_key(name, architecture)
+        item = layer_name(name, architecture)
+        programs = [self.program(recipe, architecture) for recipe in layers.binaries]
+        wheels = {one: self.wheel(one, pinned, architecture) for one, pinned in layers.wheels.items()}
         jars = {one: self.jar(one, pinned) for one, pinned in layers.jars.items()}
 
         def write(target: Path, results: Results) -> dict[str, Any]:
-            debs = self.suite(layers.suite).packages(layers.packages, self.say) if layers.packages else []
+            suite = self.suite(layers.suite, architecture) if layers.packages else None
+            debs = suite.packages(layers.packages, self.say) if suite else []
             fetched = {one: results[job.id] for one, job in {**wheels, **jars}.items()}
             files = {one: entry.path / entry.facts["file"] for one, entry in fetched.items()}
             inputs = image.Inputs(
-                programs={recipe: results[f"go-{recipe}"].path for recipe in layers.binaries},
+                programs={recipe: results[program_name(recipe, architecture)].path for recipe in layers.binaries},
                 modules={recipe: self.module(recipe) for recipe in layers.sources},
                 wheels={one: files[one] for one in wheels},
                 jars={one: files[one] for one in jars},
@@ -340,7 +275,7 @@ class Jobs:
         found = self.cache.get(item, key)
         return Job(
             id=item,
-            title=f"layer {name}",
+            title=f"layer {name}{shown(architecture)}",
             lane="net" if layers.packages or layers.sources else "local",
             way="put together",
             make=make,
@@ -349,17 +284,19 @@ class Jobs:
             starting=f"unpacking {', '.join(layers.packages)} of {layers.suite}" if layers.packages else "",
         )
 
-    def built_image(self, item: ImageItem) -> Job:
-        runs, chain = self.layers(item.name), self.chain(item.name)
+    def built_image(self, item: ImageItem, architecture: str) -> Job:
+        runs, chain = self.layers(item.name, architecture), self.chain(item.name, architecture)
         for recipe in {**runs.binaries, **runs.sources}:
-            self.folder.recipe(recipe, item.version, f"image {item.name}")
+            self.folder.recipe(recipe, item.version, f"image {item.name}", architecture)
         config = runs.model_dump(include={"entrypoint", "command", "user", "env", "workdir"})
-        key = digest_of({"format": FORMAT, "layers": [self.layer_key(name) for name in chain], "config": config})
-        name = f"image-{item.name}"
+        keys = [self.layer_key(name, architecture) for name in chain]
+        key = digest_of({"format": FORMAT, "layers": keys, "config": config})
+        name = image_name(item, architecture)
 
         def write(target: Path, results: Results) -> dict[str, Any]:
-            below = [results[f"layer-{one}"] for one in chain]
-            digest = image.write_layout(target, [(one.facts["sha256"], one.path / image.LAYER) for one in below], runs)
+            below = [results[layer_name(one, architecture)] for one in chain]
+            tars = [(one.facts["sha256"], one.path / image.LAYER) for one in below]
+            digest = image.write_layout(target, tars, runs, architecture)
             return {"version": item.version, "source": "built", "digest": digest, "size": folder_size(target)}
 
         def make(results: Results) -> Entry:
@@ -367,28 +304,30 @@ class Jobs:
 
         found = self.cache.get(name, key)
         return Job(
-            id=f"image:{item.name}",
-            title=f"image {item.name}:{item.tag}",
+            id=self._image_id(item, architecture),
+            title=f"image {item.name}:{item.tag}{shown(architecture)}",
             lane="local",
             way="put together",
             make=make,
             found=found,
-            needs=() if found else tuple(self.layer(one) for one in chain),
+            needs=() if found else tuple(self.layer(one, architecture) for one in chain),
         )
 
-    def upstream_image(self, item: ImageItem, crane: Job) -> Job:
-        known = self.lock.get("images", item.reference)
-        name = f"image-{item.name}"
+    def upstream_image(self, item: ImageItem, architecture: str, crane: Job) -> Job:
+        locked_as = item.reference + (f" {image.OS}/{architecture}" if architecture != AMD64 else "")
+        known = self.lock.get("images", locked_as)
+        name = image_name(item, architecture)
         found = self.cache.get(name, upstream_key(item.reference, known)) if known else None
 
         def make(results: Results) -> Entry:
-            tool = image.Crane(self._crane(results[crane.id]), self.settings.registry_prefix, self.stop)
+            program, prefix = self._crane(results[crane.id]), self.settings.registry_prefix
+            tool = image.Crane(program, prefix, architecture, self.stop)
             digest = tool.digest(item.reference)
             if known and digest != known:
                 raise SlipwayError(
                     "checksum-differs",
                     f"image {item.reference} is {digest} upstream, but artifacts/lock.yml says {known} "
-                    f"(images: {item.reference}). Nothing was kept. When you know that upstream moved the tag, remove "
+                    f"(images: {locked_as}). Nothing was kept. When you know that upstream moved the tag, remove "
                     f"that entry and run again.",
                 )
 
@@ -397,18 +336,55 @@ class Jobs:
                 return {"version": item.version, "source": "upstream", "digest": digest, "size": folder_size(target)}
 
             entry = self.cache.make(name, upstream_key(item.reference, digest), pull, say=self.say)
-            self.lock.add("images", item.reference, digest)
+            self.lock.add("images", locked_as, digest)
             return entry
 
         return Job(
-            id=f"image:{item.name}",
-            title=f"image {item.name}:{item.tag}",
+            id=self._image_id(item, architecture),
+            title=f"image {item.name}:{item.tag}{shown(architecture)}",
             lane="net",
             way="pulled",
             make=make,
             found=found,
             needs=() if found else (crane,),
         )
+
+    def _image_id(self, item: ImageItem, architecture: str) -> str:
+        """The image of the bundle, or one that goes into an index."""
+        return f"image:{item.name}" + (f":{architecture}" if len(self.settings.architectures) > 1 else "")
+
+    def index(self, item: ImageItem, each: Mapping[str, Job]) -> Job:
+        """One image for several architectures, of the image for each."""
+        name = f"image-{item.name}-{'-'.join(each)}"
+
+        def make(results: Results) -> Entry:
+            entries = {architecture: results[job.id] for architecture, job in each.items()}
+            key = self._index_key(entries)
+            facts = next(iter(entries.values())).facts
+
+            def write(target: Path) -> dict[str, Any]:
+                digest = image.write_index(target, {one: entry.path for one, entry in entries.items()})
+                kept = {"version": facts["version"], "source": facts["source"]}
+                return {**kept, "digest": digest, "size": folder_size(target)}
+
+            return self.cache.make(name, key, write, say=self.say)
+
+        there = {architecture: job.found for architecture, job in each.items() if job.found}
+        found = self.cache.get(name, self._index_key(there)) if len(there) == len(each) else None
+        return Job(
+            id=f"image:{item.name}",
+            title=f"image {item.name}:{item.tag} for {' and '.join(each)}",
+            lane="local",
+            way="put together",
+            make=make,
+            found=found,
+            needs=() if found else tuple(each.values()),
+        )
+
+    @staticmethod
+    def _index_key(entries: Mapping[str, Entry]) -> str:
+        digests = {architecture: entry.facts["digest"] for architecture, entry in entries.items()}
+        return digest_of({"format": FORMAT, "index": digests})
 
     def _crane(self, entry: Entry) -> Path:
         """The program in what upstream or Go gave us."""
@@ -430,21 +406,26 @@ class Jobs:
 
     # Debian packages
 
-    def suite(self, name: str) -> apt.Suite:
-        with self._guard:
-            if name not in self._suites:
-                described = self.folder.catalog.packages.suites[name]
-                self._suites[name] = apt.Suite(name, described, self.cache, self.log(f"apt-{name}"), self.stop)
-            return self._suites[name]
-
     def repository(self, suite: str, names: list[str]) -> Job:
-        described = self.folder.catalog.packages.suites[suite].model_dump()
-        name, key = f"apt-{suite}", digest_of({"format": FORMAT, "suite": described, "names": names})
+        """A suite's packages for all architectures of the machines, with one index."""
+        architectures = self.settings.architectures
+        described = [self.folder.catalog.packages.suites[suite].described(one) for one in architectures]
+        if architectures == [AMD64]:
+            name, key = f"apt-{suite}", digest_of({"format": FORMAT, "suite": described[0], "names": names})
+        else:
+            name = f"apt-{suite}-{'-'.join(architectures)}"
+            key = digest_of(
+                {"format": FORMAT, "suites": dict(zip(architectures, described, strict=True)), "names": names}
+            )
 
         def fetch(target: Path) -> dict[str, Any]:
-            for deb in self.suite(suite).packages(names, self.say):
-                link_or_copy(deb, target / apt.pool_name(deb.name))
-            sums = apt.write_index(target)
+            for architecture in architectures:
+                for deb in self.suite(suite, architecture).packages(names, self.say):
+                    file = target / apt.pool_name(deb.name)
+                    # Packages for all architectures come with each of them.
+                    if not file.exists():
+                        link_or_copy(deb, file)
+            sums = apt.write_index(target, architectures)
             return {"names": names, "debs": sums, "sha256": sha256_of(target / "Packages"), "size": folder_size(target)}
 
         return Job(
@@ -458,30 +439,11 @@ class Jobs:
         )
 
 
-def upstream_key(address: str, value: str) -> str:
-    return digest_of({"format": FORMAT, "upstream": address, "sum": value})
+def layer_name(name: str, architecture: str) -> str:
+    """What the cache calls a layer, and its job."""
+    return named(f"layer-{name}", architecture)
 
 
-def file_facts(path: Path, version: str, source: str) -> dict[str, Any]:
-    return {
-        "file": path.name,
-        "version": version,
-        "source": source,
-        "sha256": sha256_of(path),
-        "size": path.stat().st_size,
-    }
-
-
-def duration(seconds: float) -> str:
-    """``seconds`` for people."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 119.5:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
-
-
-def size_of(entry: Entry) -> str:
-    size = entry.facts.get("size")
-    return f", {megabytes(size)}" if size else ""
+def image_name(item: ImageItem, architecture: str) -> str:
+    """What the cache calls an image for one architecture."""
+    return named(f"image-{item.name}", architecture)

@@ -20,8 +20,9 @@ from typing import IO, Any
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import SlipwayError
+from ..node.architecture import AMD64
 from .cache import CHUNK, disk_full_explained, locked, remove_tree, write_atomically
-from .image import MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST, PLATFORM
+from .image import MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST, OS
 
 FOLDER = "images"
 RECORD = "images.json"
@@ -78,15 +79,22 @@ def is_file(text: str) -> bool:
 
 
 def load(
-    text: str, root: Path, state: Path, bundled: Collection[str], *, write: bool = True
+    text: str,
+    root: Path,
+    state: Path,
+    bundled: Collection[str],
+    *,
+    architectures: Sequence[str] = (AMD64,),
+    write: bool = True,
 ) -> tuple[LocalImage, bool]:
     """Take an image in and note it for the mirror; gives the image, and whether it was not noted so before.
 
     ``bundled``: images of the bundle as name:tag, which the mirror would give in the place of this one.
+    ``architectures``: those of the nodes, one of which has to run it.
     """
     if not text:
         raise SlipwayError("not-an-image", "say which image: make load-image IMAGE=shop/web:dev, or IMAGE=./web.tar")
-    image = take(text, root)
+    image = take(text, root, architectures)
     if image.reference in bundled:
         raise SlipwayError(
             "image-in-bundle",
@@ -96,7 +104,7 @@ def load(
     return image, record(state, image, write=write)
 
 
-def take(text: str, root: Path) -> LocalImage:
+def take(text: str, root: Path, architectures: Sequence[str] = (AMD64,)) -> LocalImage:
     """Take an image into ``root`` (the cache's folder of images): a tar file, or one of the local Docker."""
     root.mkdir(parents=True, exist_ok=True)
     with disk_full_explained(root, f"image {text}", 0), locked(root.with_name(f"{root.name}.lock"), lambda: None):
@@ -106,12 +114,12 @@ def take(text: str, root: Path) -> LocalImage:
             file = Path(text).expanduser()
             if not file.is_file():
                 raise SlipwayError("file-missing", f"there is no file {file}; {_SAVE} makes one.")
-            return convert(file, root)
+            return convert(file, root, architectures)
         name, tag = reference(text)
         with _scratch(root) as folder:
             saved = folder / "saved.tar"
             save(text, saved)
-            return convert(saved, root, f"{name}:{tag}")
+            return convert(saved, root, architectures, f"{name}:{tag}")
 
 
 def save(text: str, target: Path) -> None:
@@ -132,17 +140,18 @@ def save(text: str, target: Path) -> None:
         )
 
 
-def convert(tar: Path, root: Path, wanted: str = "") -> LocalImage:
+def convert(tar: Path, root: Path, architectures: Sequence[str], wanted: str = "") -> LocalImage:
     """Read a tar of `docker save`, and leave the blobs of its image below ``root``.
 
-    ``wanted``: which of the images in it, ``name:tag`` in full; without it there has to be one.
+    ``architectures`` are those of the nodes. ``wanted``: which of the images in it, ``name:tag`` in full; without it
+    there has to be one.
     """
     try:
         with tarfile.open(tar) as archive, _scratch(root) as folder:
             entry, name, tag = _chosen(archive, tar, wanted)
             config, config_size = _kept(archive, entry["Config"], folder)
             layers = [_layer(archive, layer, folder) for layer in entry["Layers"]]
-            _check(json.loads((folder / config).read_bytes()), layers, f"{name}:{tag}")
+            _check(json.loads((folder / config).read_bytes()), layers, f"{name}:{tag}", architectures)
             manifest = _manifest(config, config_size, [(media, digest, size) for digest, size, media in layers])
             digest = hashlib.sha256(manifest).hexdigest()
             (folder / digest).write_bytes(manifest)
@@ -204,15 +213,17 @@ def _layer(archive: tarfile.TarFile, member: str, folder: Path) -> tuple[str, in
     return digest, size, f"{MEDIA_LAYER}{squeezed}"
 
 
-def _check(config: dict[str, Any], layers: Sequence[tuple[str, int, str]], named: str) -> None:
+def _check(
+    config: dict[str, Any], layers: Sequence[tuple[str, int, str]], named: str, architectures: Sequence[str]
+) -> None:
     """Hold the layers against the configuration, and both against what nodes run."""
-    for what, ours in PLATFORM.items():
-        if config.get(what) != ours:
-            raise SlipwayError(
-                "wrong-platform",
-                f"{named} is for {config.get('os')}/{config.get('architecture')}, and nodes run linux/amd64: "
-                f"docker build --platform linux/amd64.",
-            )
+    if config.get("os") != OS or config.get("architecture") not in architectures:
+        nodes = [f"{OS}/{architecture}" for architecture in architectures]
+        raise SlipwayError(
+            "wrong-platform",
+            f"{named} is for {config.get('os')}/{config.get('architecture')}, and nodes run {', '.join(nodes)}: "
+            f"docker build --platform {nodes[0]}.",
+        )
     inside = config["rootfs"]["diff_ids"]
     plain = {f"sha256:{digest}": media for digest, _, media in layers}
     if len(inside) != len(layers) or any(
@@ -240,6 +251,13 @@ def _scratch(root: Path) -> Iterator[Path]:
     finally:
         if folder.exists():
             remove_tree(folder)
+
+
+def not_for(image: LocalImage, root: Path, architectures: Sequence[str]) -> list[str]:
+    """Name the architectures whose nodes cannot run an image that was taken in."""
+    config = root / image.digest.partition(":")[2] / image.blobs[0].partition(":")[2]
+    runs = json.loads(config.read_text(encoding="utf-8"))["architecture"]
+    return [architecture for architecture in architectures if architecture != runs]
 
 
 def recorded(state: Path) -> list[LocalImage]:

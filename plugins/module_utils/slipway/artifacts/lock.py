@@ -14,7 +14,8 @@ from .cache import locked, write_atomically
 
 HEADER = """\
 ---
-# Sums of what upstream serves: files by address (sha256), images by name:tag (digest of the linux/amd64 manifest).
+# Sums of what upstream serves: files by address (sha256), images by name:tag (digest of the linux/amd64 manifest)
+# and by "name:tag linux/arm64" (digest of that manifest).
 # Written by playbooks/artifacts.yml when an item is first fetched; commit it, so that everybody gets the same bytes.
 # A later run stops when upstream serves anything else. Remove an entry to accept what the publisher says now.
 """

