@@ -32,6 +32,10 @@ options:
     type: list
     elements: str
     default: []
+  architecture:
+    description: Architecture that the page says; a machine that has another one is refused. Empty for no check.
+    type: str
+    default: ""
   role:
     description:
       - What a machine that somebody else has made is to become; all that keeps it from that is then named.
@@ -69,7 +73,7 @@ ansible_facts:
   contains:
     slipway_node:
       description: >-
-        os, os_version, os_codename, os_name, container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
+        os, os_version, os_codename, os_name, architecture (amd64 or arm64), container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
@@ -90,7 +94,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import marked, told
-from ansible.module_utils.slipway.node.fitness import hindrances
+from ansible.module_utils.slipway.node.architecture import of_this_computer
+from ansible.module_utils.slipway.node.fitness import hindrances, other_architecture
 from ansible.module_utils.slipway.node.kubeapi import find_node
 from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, read, registration, resolve
 
@@ -111,6 +116,7 @@ def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str,
     if known and f"{node['os']} {node['os_version']}" not in known:
         what = f"this machine runs {node['os_name'] or 'an unknown system'}; the roles know {', '.join(known)}"
         yield "unknown-system", what
+    yield from other_architecture(node["architecture"], asked["architecture"], asked["node"])
     if node["kubernetes"]["foreign"]:
         what = (
             "this machine is in a cluster that Slipway did not make (/etc/kubernetes/kubelet.conf is there, our record is not); "
@@ -147,6 +153,7 @@ def main() -> None:
             "endpoint": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
             "known_systems": {"type": "list", "elements": "str", "default": []},
+            "architecture": {"type": "str", "default": ""},
             "role": {"type": "str", "default": "", "choices": ["", "controller", "worker", "mirror"]},
             "clock": {"type": "float", "default": 0},
         },
@@ -155,6 +162,7 @@ def main() -> None:
     links, routes = (ip(module, what) for what in ("address", "route"))
     wanted = module.params["address"]
     node = describe("/", links, wanted, module.params["packages"], routes)
+    node["architecture"] = of_this_computer()
     found = list(troubles(node, links, module.params))
     if found:
         module.fail_json(msg="\n".join(marked(what, error_id) for error_id, what in found), error_id=found[0][0])

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from slipway.node.architecture import of_this_computer
 from slipway.page import checks
 from slipway.page.addresses import balancer_addresses
 from slipway.page.checks import on_the_page, on_this_computer
 from slipway.page.examine import Report, examine
-from slipway.page.machines import members
+from slipway.page.machines import architecture_of, members
 from slipway.page.model import Settings
 from slipway.page.rules import LocalRule, Rule, Surroundings
 from slipway.page.ssh_keys import is_line
@@ -863,6 +864,56 @@ def test_only_what_is_built_here_has_a_system_of_the_page(
     assert [(problem.key, problem.works) for problem in problems] == ([(key, works)] if key else [])
     error_id = "system-not-of-page" if key == "cluster_systems" else "no-box-of-system"
     assert all(problem.id == error_id for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("provider", "said", "computer", "works"),
+    [
+        ("docker", "auto", "arm64", ""),
+        ("docker", "arm64", "arm64", ""),
+        ("docker", "amd64", "amd64", ""),
+        ("docker", "arm64", "amd64", "cluster_architecture: amd64, or cluster_provider: hosts with such machines"),
+        ("virtualbox", "amd64", "arm64", "cluster_architecture: arm64, or cluster_provider: hosts with such machines"),
+        ("hosts", "arm64", "amd64", ""),
+        ("hosts", "amd64", "arm64", ""),
+    ],
+)
+def test_machines_that_are_made_here_have_the_architecture_of_this_computer(
+    provider: str, said: str, computer: str, works: str
+) -> None:
+    values = {"cluster_architecture": said, **(hosts(CTRL) if provider == "hosts" else {"cluster_provider": "docker"})}
+    problems = here(values, provider=provider, architecture=computer).problems
+    found = [(problem.key, problem.id, problem.value, problem.works) for problem in problems]
+    assert found == ([("cluster_architecture", "architecture-not-here", said, works)] if works else [])
+
+
+@pytest.mark.parametrize(
+    ("provider", "box", "computer", "wrong"),
+    [
+        ("libvirt", "built", "arm64", True),
+        ("libvirt", "built", "amd64", False),
+        ("virtualbox", "auto", "arm64", False),
+        ("docker", "built", "arm64", False),
+    ],
+)
+def test_a_box_is_built_for_amd64_alone(provider: str, box: str, computer: str, wrong: bool) -> None:
+    problems = here({"cluster_box": box}, provider=provider, architecture=computer).problems
+    assert [(problem.id, problem.works) for problem in problems] == (
+        [("no-box-for-architecture", "cluster_box: auto")] if wrong else []
+    )
+
+
+def test_a_host_may_have_another_architecture_than_the_others() -> None:
+    entries = [CTRL, {**NODE, "architecture": "arm64"}, {**MIRROR, "architecture": "auto"}]
+    settings = examine(hosts(*entries, cluster_architecture="amd64")).accepted().as_values()
+    found = [
+        architecture_of(one["name"], settings["cluster_architecture"], settings["cluster_hosts"]) for one in entries
+    ]
+    assert found == ["amd64", "arm64", "amd64"]
+    # The page may leave it out, and what is no host of it is as the page says.
+    assert architecture_of("node-7", "arm64", entries) == "arm64"
+    assert architecture_of("ctrl", "auto", [CTRL]) == of_this_computer()
+    assert architecture_of("ctrl", "auto", [{**CTRL, "architecture": "arm64"}]) == "arm64"
 
 
 def version(text: str, source: str = "auto") -> dict[str, Any]:

@@ -135,6 +135,29 @@ def test_packages_come_from_where_this_machine_has_its_own(
     assert found == expected or (expected is None and all(" http://deb.debian.org/" in line for line in found))
 
 
+@pytest.mark.parametrize(
+    ("computer", "archive"),
+    [("amd64", "http://archive.ubuntu.com/ubuntu"), ("arm64", "http://ports.ubuntu.com/ubuntu-ports")],
+)
+def test_ubuntus_packages_are_where_they_are_for_this_computer(
+    computer: str, archive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keyring").touch()
+    monkeypatch.setattr(debian, "UBUNTU_KEYRING", tmp_path / "keyring")
+    monkeypatch.setattr(debian, "of_this_computer", lambda: computer)
+    assert all(f"] {archive} noble" in line for line in debian.sources("noble"))
+    assert f"URIs: {archive}\n" in debian.archive("noble")
+    assert "deb.debian.org" in debian.archive("bookworm")
+
+
+def test_a_root_for_another_architecture_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for computer in ("amd64", "arm64"):
+        monkeypatch.setattr(debian, "of_this_computer", lambda computer=computer: computer)
+        found.add(RECIPE.digest)
+    assert len(found) == 2
+
+
 def test_the_way_out_of_this_machine_is_apts_own(programs: Path) -> None:
     write_program(
         programs / "apt-config",

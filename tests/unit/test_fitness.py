@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.node.fitness import GB, NEEDS, hindrances
+from slipway.node.fitness import GB, NEEDS, hindrances, other_architecture
 from slipway.page.machines import FLOOR
 
 NODE: dict[str, Any] = {"memory_withheld": 0, "container": False, "kubernetes": {"joined": False}}
@@ -36,6 +36,27 @@ def test_nothing_is_said_of_a_machine_that_is_fit(root: Path, role: str) -> None
     place(root, "etc/cni/net.d/87-podman-bridge.conflist", "{}")
     place(root, "var/lib/dpkg/status", "Package: podman\nStatus: install ok installed\n")
     assert told(root, role) == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "wanted", "said"),
+    [
+        ("amd64", "amd64", []),
+        ("arm64", "arm64", []),
+        ("arm64", "", []),
+        (
+            "arm64",
+            "amd64",
+            ["its processor is arm64", "the page says amd64", "architecture: arm64", "of board in cluster_hosts"],
+        ),
+        ("amd64", "arm64", ["its processor is amd64", "the page says arm64", "cluster_architecture: amd64"]),
+        ("riscv64", "amd64", ["its processor is riscv64", "amd64 or arm64"]),
+    ],
+)
+def test_a_machine_has_the_architecture_of_the_page(machine: str, wanted: str, said: list[str]) -> None:
+    found = other_architecture(machine, wanted, "board")
+    assert len(found) == bool(said)
+    assert all(error_id == "other-architecture" and part in what for error_id, what in found for part in said)
 
 
 def test_all_is_said_at_once(root: Path) -> None:

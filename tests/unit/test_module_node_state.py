@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,11 +91,34 @@ def test_another_system_is_refused_by_its_name(
     assert f"this machine runs {name or 'an unknown system'}; the roles know debian 12, debian 13" in ended.msg
 
 
+@pytest.mark.parametrize(
+    ("wanted", "processor", "refused"),
+    [("amd64", "x86_64", False), ("amd64", "aarch64", True), ("arm64", "aarch64", False), ("", "aarch64", False)],
+)
+def test_a_machine_of_another_architecture_than_the_page_says_is_refused(
+    plugin: Any, monkeypatch: pytest.MonkeyPatch, wanted: str, processor: str, refused: bool
+) -> None:
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine=processor))
+    ended = look(plugin, architecture=wanted)
+    assert ended.failed is refused
+    if refused:
+        assert ended.result["error_id"] == "other-architecture"
+        assert "its processor is arm64 (uname -m), and the page says amd64" in ended.msg
+        assert (
+            "architecture: arm64 into the entry of node-1 in cluster_hosts of group_vars/all/cluster.yml" in ended.msg
+        )
+    else:
+        assert ended.result["ansible_facts"]["slipway_node"]["architecture"] == (
+            "amd64" if processor == "x86_64" else "arm64"
+        )
+
+
 def test_role_host_looks_before_it_touches_anything() -> None:
     first = yaml.safe_load((ROOT / "roles/host/tasks/main.yml").read_text())[0]
     assert first["ansible.builtin.import_tasks"] == "look.yml"
     (look_at,) = yaml.safe_load((ROOT / "roles/host/tasks/look.yml").read_text())
     assert look_at["node_state"]["known_systems"] == "{{ __host_known_systems }}"
+    assert look_at["node_state"]["architecture"] == "{{ host_architecture }}"
 
 
 def test_all_that_is_wrong_is_named_at_once(plugin: Any, machine: Looks, monkeypatch: pytest.MonkeyPatch) -> None:

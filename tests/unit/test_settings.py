@@ -102,6 +102,7 @@ GOOD: list[dict[str, Any]] = [
     {"cluster_metallb_addresses": ["192.168.56.80/30", "192.168.56.90 - 192.168.56.99"]},
     {"cluster_api_endpoint": "api.example.org"},
     {"cluster_api_endpoint": "192.168.56.50:6443"},
+    {"cluster_hosts": [{**HOST, "architecture": "arm64"}], "cluster_architecture": "amd64"},
     {"cluster_mirror": True},
     {"cluster_mirror": False},
     {"cluster_box": "debian/bookworm64"},
@@ -118,6 +119,18 @@ def test_good_values_are_taken(values: dict[str, Any]) -> None:
 
 # values, key, part of the message, part of what would work
 BAD: list[tuple[dict[str, Any], str, str, str]] = [
+    (
+        {"cluster_architecture": "x86_64"},
+        "cluster_architecture",
+        "not-one-of: auto, amd64, arm64",
+        "cluster_architecture: auto",
+    ),
+    (
+        {"cluster_hosts": [{**HOST, "architecture": "aarch64"}]},
+        "cluster_hosts[0].architecture",
+        "not-one-of: auto, amd64, arm64",
+        "architecture: arm64",
+    ),
     (
         {"cluster_systems": {"node-2": "fedora"}},
         "cluster_systems.node-2",

@@ -60,6 +60,8 @@ CLUSTER_PAGE = {
     "unknown-machine": "The key names a machine that the page does not have; take one of those that are named.",
     "size-of-host": "The size of a host is its own; remove the key.",
     "system-not-of-page": "The system of these machines is that of their box, or their own; empty `cluster_systems`.",
+    "architecture-not-here": "Machines that are made here have this computer's architecture; write that one, or auto.",
+    "no-box-for-architecture": "No box is built for this computer's architecture; take one that is published.",
     "no-box-of-system": "No box is built with this system; take one of those that are named.",
     "part-needs-part": "A part needs another part, which is off; switch that on, or this off.",
     "gateway-not-in-metallb": "The gateway's address is none of `cluster_metallb_addresses`; take one of those.",

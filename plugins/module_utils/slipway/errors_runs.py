@@ -21,7 +21,7 @@ ARTIFACTS = {
     "not-in-bundle": "The bundle does not have this item; add its part, or switch off what needs it.",
     "image-in-bundle": "The bundle has an image of that name and tag; give yours another tag.",
     "docker-lacks-image": "Docker has no such image; see `docker images`.",
-    "wrong-platform": "The image is for another processor or system; build it for linux/amd64.",
+    "wrong-platform": "The image is for another processor or system; build it for that of the nodes.",
     "loaded-image-gone": "An image that was loaded is gone from the cache; load it again.",
 }
 ROLES = {
@@ -55,6 +55,7 @@ NODES = {
     "machine-disk-full": "A machine has too little room for images; free some, or mount a larger disk.",
     "clock-apart": "The clock of a machine is wrong, so certificates would not be valid; set it.",
     "programs-in-the-way": "Other programs on a machine would be in the way of the cluster's; remove what is named.",
+    "other-architecture": "The processor of a machine is another one than the page says; write the line that is named.",
     "unknown-system": "The roles do not know the system of a machine; take one of those that are named.",
     "foreign-cluster": "A machine is in a cluster that Slipway did not make; reset it, or take it off the page.",
     "node-renamed": "A node has another name in the cluster than on the page; give it its old name back.",

@@ -24,6 +24,7 @@ from typing import IO
 
 from ..artifacts.cache import default_root, disk_full_explained
 from ..errors import SlipwayError
+from ..node.architecture import AMD64, of_this_computer
 from ..page.computer_rules import BOX_SYSTEMS
 from ..paths import ROOT
 from .docker import Progress
@@ -124,6 +125,9 @@ def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progres
     box = box_of(root, cache_root, system, provider)
     if box.file.exists():
         return box
+    if of_this_computer() != AMD64:
+        what = f"A box is built for {AMD64} alone, and this computer is {of_this_computer()}: cluster_box: auto."
+        raise SlipwayError("no-box-for-architecture", what)
     _check_tools()
     box.file.parent.mkdir(parents=True, exist_ok=True)
     with alone(box.file.parent / f"{box.file.name}.lock", progress):

@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from ..node.architecture import AMD64, of_this_computer
 from ..page.machines import MIRROR_NAME
 from ..page.model import Settings
 from .vagrant import home, taken_in
@@ -67,8 +68,8 @@ def decide_box(settings: Settings, existing: dict[str, tuple[str, str]], state: 
     """Name the Vagrant box of virtual machines; empty: one is built. What was found out holds while machines exist."""
     if settings.cluster_box != "auto":
         return "" if settings.cluster_box == "built" else settings.cluster_box
-    # A box is built on Debian and the like; and Vagrant itself knows the environment's proxy, not the page's.
-    if sys.platform != "linux" or taken_in(UPSTREAM_BOX):
+    # A box is built on Debian and the like, for amd64. Vagrant itself knows the environment's proxy, not the page's.
+    if sys.platform != "linux" or of_this_computer() != AMD64 or taken_in(UPSTREAM_BOX):
         return UPSTREAM_BOX
     return UPSTREAM_BOX if _reachable(state / "box.json", BOXES, "", existing) else ""
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ..artifacts.cache import default_root, locked
 from ..errors import SlipwayError
+from ..node.architecture import AMD64, of_this_computer
 from ..paths import ROOT
 from . import docker
 from .docker import Progress
@@ -68,9 +69,11 @@ Suites: {suite}-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
+# Ubuntu has all architectures but amd64 elsewhere.
+UBUNTU_ARCHIVE, UBUNTU_PORTS = "http://archive.ubuntu.com/ubuntu", "http://ports.ubuntu.com/ubuntu-ports"
 UBUNTU_SOURCES = """\
 Types: deb
-URIs: http://archive.ubuntu.com/ubuntu
+URIs: {archive}
 Suites: {suite} {suite}-updates {suite}-security
 Components: main universe
 Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
@@ -96,7 +99,10 @@ class Recipe:
     @property
     def digest(self) -> str:
         """12 hex digits that name this recipe."""
+        # A cache may serve computers of several architectures.
+        own = () if of_this_computer() == AMD64 else (of_this_computer(),)
         parts = (
+            *own,
             *(str(FORMAT), CLEAN, archive(self.suite), MERGED_USR, *DPKG_OPTIONS),
             *(self.suite, self.variant, self.script, hashlib.sha256(self.overlay).hexdigest(), *self.packages),
         )
@@ -105,7 +111,12 @@ class Recipe:
 
 def archive(suite: str) -> str:
     """Return the package sources that a root of ``suite`` is left with, its name yet to be put in."""
-    return UBUNTU_SOURCES if suite in UBUNTU else SOURCES
+    return UBUNTU_SOURCES.replace("{archive}", ubuntu_archive()) if suite in UBUNTU else SOURCES
+
+
+def ubuntu_archive() -> str:
+    """Return where Ubuntu's packages for this computer are."""
+    return UBUNTU_ARCHIVE if of_this_computer() == AMD64 else UBUNTU_PORTS
 
 
 def build_root(
@@ -201,7 +212,7 @@ def remedy(log: str) -> str:
 def sources(suite: str) -> list[str]:
     """Return ``deb`` lines for ``suite``: this machine's own when it has that Debian release, else deb.debian.org.
 
-    Ubuntu's come from archive.ubuntu.com; SlipwayError where its keys are not on this machine.
+    Ubuntu's come from its own archive; SlipwayError where its keys are not on this machine.
     """
     if suite in UBUNTU:
         if not UBUNTU_KEYRING.exists():
@@ -210,7 +221,7 @@ def sources(suite: str) -> list[str]:
                 f"{UBUNTU_KEYRING} is missing, so Ubuntu's packages cannot be trusted; "
                 "install it with `sudo apt-get install ubuntu-archive-keyring`.",
             )
-        start = f"deb [signed-by={UBUNTU_KEYRING}] http://archive.ubuntu.com/ubuntu {suite}"
+        start = f"deb [signed-by={UBUNTU_KEYRING}] {ubuntu_archive()} {suite}"
         return [f"{start}{part} main universe" for part in ("", "-updates", "-security")]
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
     fields = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ..artifacts.cache import default_root, folder_size
+from ..node.architecture import of_this_computer
 from ..node.kubeapi import Api, ApiError
 from ..node.networks import Claim, claims, of_name_servers
 from ..node.state import resolve
@@ -45,6 +46,7 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
     return Surroundings(
         root=root,
         provider=provider,
+        architecture=of_this_computer(),
         with_mirror=decide_mirror(settings, provider, existing, state),
         existing=frozenset(existing),
         memory_available=available,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .architecture import ARCHITECTURES
 from .state import PLACED, missing_packages, read
 
 GB = 10**9
@@ -64,6 +65,25 @@ def hindrances(
     if role != "mirror":
         found += [*_programs(root), *_replaced_units(root)]
     return found
+
+
+def other_architecture(machine: str, wanted: str, name: str) -> list[tuple[str, str]]:
+    """Say that a machine is not what the page says of it, with the line to write: id and words; nothing where it is.
+
+    ``machine`` is its own architecture, ``wanted`` that of the page (empty: no check), ``name`` the machine's.
+    """
+    if not wanted or machine == wanted:
+        return []
+    page = "group_vars/all/cluster.yml"
+    if machine not in ARCHITECTURES:
+        what = f"its processor is {machine}, and there is nothing for that: take a machine that is amd64 or arm64"
+        return [("other-architecture", what)]
+    what = (
+        f"its processor is {machine} (uname -m), and the page says {wanted}: write architecture: {machine} into the "
+        f"entry of {name or 'this machine'} in cluster_hosts of {page}, or cluster_architecture: {machine} where all "
+        "machines are; machines that Slipway makes have cluster_architecture: auto"
+    )
+    return [("other-architecture", what)]
 
 
 def _sizes(root: str, node: Mapping[str, Any], needs: Needs, cpus: int) -> Iterator[tuple[str, str]]:

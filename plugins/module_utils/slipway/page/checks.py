@@ -37,6 +37,7 @@ LOCAL_RULES: tuple[LocalRule, ...] = (
     endpoint_rules.endpoint_is_found,
     computer_rules.ssh_keys_are_public_keys,
     computer_rules.systems_are_of_what_is_made,
+    computer_rules.machines_are_of_this_computer,
     computer_rules.host_keys_exist,
     computer_rules.kubernetes_is_known,
     kept_rules.kubernetes_stays,

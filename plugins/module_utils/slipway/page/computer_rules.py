@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network as Network
 
 from ..node import networks
+from ..node.architecture import AMD64, AUTO
 from ..paths import user_path
 from . import ssh_keys
 from .addresses import free_network
@@ -49,6 +50,19 @@ def systems_are_of_what_is_made(settings: Settings, around: Surroundings) -> Ite
         if around.provider != "hosts" and system not in BOX_SYSTEMS:
             what = f"no box is built with it; there are {', '.join(BOX_SYSTEMS)}"
             yield Fault("no-box-of-system", ("cluster_systems", name), what, f"{name}: {BOX_SYSTEMS[-1]}")
+
+
+@local_rule("cluster_provider", "cluster_architecture", "cluster_box")
+def machines_are_of_this_computer(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    if around.provider == "hosts":
+        return
+    if settings.cluster_architecture not in (AUTO, around.architecture):
+        what = f"machines that are made here have the architecture of this computer, which is {around.architecture}"
+        works_too = f"cluster_architecture: {around.architecture}, or cluster_provider: hosts with such machines"
+        yield Fault("architecture-not-here", ("cluster_architecture",), what, works_too)
+    if around.provider != "docker" and settings.cluster_box == "built" and around.architecture != AMD64:
+        what = f"a box is built for {AMD64} alone, and this computer is {around.architecture}"
+        yield Fault("no-box-for-architecture", ("cluster_box",), what, "cluster_box: auto")
 
 
 @local_rule("cluster_provider", "cluster_hosts")

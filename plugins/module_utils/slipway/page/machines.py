@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network as Network
+from typing import Any
 
+from ..node.architecture import AUTO, of_this_computer
 from ..node.fitness import NEEDS
 from .model import Settings
 
@@ -61,6 +64,12 @@ def members(settings: Settings, *, with_mirror: bool) -> list[Member]:
         for name, role, number, cpus, memory in wanted
         if number < network.num_addresses - 1
     ]
+
+
+def architecture_of(name: str, wanted: str, hosts: Iterable[Mapping[str, Any]]) -> str:
+    """Give the architecture of a machine: what its entry of ``hosts`` says, else ``wanted``, else this computer's."""
+    own = next((str(host.get("architecture", AUTO)) for host in hosts if host["name"] == name), AUTO)
+    return next((said for said in (own, wanted) if said != AUTO), of_this_computer())
 
 
 def node_count(settings: Settings) -> int:

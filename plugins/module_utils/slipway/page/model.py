@@ -29,6 +29,7 @@ MOST_NODES = 5000
 
 Provider = Literal["auto", "virtualbox", "libvirt", "docker", "hosts"]
 Role = Literal["controller", "worker", "mirror"]
+Architecture = Literal["auto", "amd64", "arm64"]
 System = Literal["debian-12", "debian-13", "ubuntu-24.04"]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -214,6 +215,9 @@ class Host(Map):
         "Private SSH key file on your machine (absolute, ~/… or from the checkout); empty: ssh's own choice.",
         example="~/.ssh/id_ed25519",
     )
+    architecture: Architecture = setting(
+        "auto", "Architecture of its processor; auto: the one of cluster_architecture.", example="arm64"
+    )
 
 
 class Proxy(Map):
@@ -300,6 +304,12 @@ class Settings(Map):
         "Machines that exist already, for provider hosts.",
         example=[{"name": "ctrl", "address": "192.168.56.100", "role": "controller", "user": "debian"}],
         max_length=MOST_NODES,
+    )
+    cluster_architecture: Architecture = setting(
+        "auto",
+        "Architecture of the machines' processors. auto: that of this computer, which machines that are made here "
+        "always have.",
+        example="auto",
     )
     cluster_node_cidr: NetworkText = setting(
         "192.168.56.0/24",

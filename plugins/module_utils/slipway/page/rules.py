@@ -36,6 +36,7 @@ class Surroundings:
 
     root: Path = ROOT
     provider: str = "docker"
+    architecture: str = "amd64"
     with_mirror: bool = True
     existing: frozenset[str] = frozenset()
     memory_available: int | None = None
