@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.lab import hosts as machines
+from slipway.page.machines import architecture_of
 
 DOCUMENTATION = r"""
 name: machine_names
@@ -14,6 +15,7 @@ description:
   - Beside it are nodes_seen (of groups and hostvars, the nodes that this run has seen in the cluster),
     nodes_expected (of groups, hostvars and the sum of the cluster's CA, the nodes that have to be Ready),
     and nodes_settled (those that the page has given labels or taints).
+  - architecture_of gives a machine's architecture, of its name, cluster_architecture and the hosts of the page.
 options:
   _input: {description: The groups of the inventory., type: dict, required: true}
   hostvars: {description: Variables of all hosts., type: dict, required: true}
@@ -38,4 +40,5 @@ class FilterModule:
             "nodes_seen": machines.seen,
             "nodes_expected": machines.expected,
             "nodes_settled": machines.settled,
+            "architecture_of": architecture_of,
         }

@@ -13,6 +13,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from slipway.artifacts.local import LocalImage, record
 from slipway.lab import image as debian
+from slipway.node.architecture import of_this_computer
 from slipway.page.addresses import balancer_addresses
 from slipway.page.model import Settings, System
 
@@ -146,6 +147,90 @@ def test_the_bundle_has_packages_for_what_may_stand_behind_its_mirror(
     assert wired("artifacts_suites", **page) == suites
 
 
+@pytest.fixture(scope="module")
+def _plugins() -> None:
+    init_plugin_loader()
+
+
+def facts_of(name: str, architecture: str) -> dict[str, Any]:
+    address = f"example.org/{architecture}/{name}"
+    return {"version": "1", "address": address, "sha256": "0", "size": 1, "source": "built"}
+
+
+MIXED = [{"name": "ctrl"}, {"name": "ctrl-2"}, {"name": "node-1", "architecture": "arm64"}, {"name": "mirror-1"}]
+TAKEN = {
+    "containerd_files": ["containerd", "runc", "cni-plugins"],
+    "kubelet_files": ["kubeadm", "kubelet"],
+    "flannel_files": ["cni-plugin-flannel"],
+    "mirror_files": ["registry"],
+}
+
+
+@pytest.mark.usefixtures("_plugins")
+@pytest.mark.parametrize("variable", TAKEN)
+@pytest.mark.parametrize(("host", "architecture"), [("ctrl", "amd64"), ("node-1", "arm64"), ("mirror-1", "amd64")])
+def test_each_machine_takes_the_files_of_its_own_architecture(variable: str, host: str, architecture: str) -> None:
+    every = [name for names in TAKEN.values() for name in names]
+    files = {name: facts_of(name, "amd64") for name in every}
+    files |= {f"{name}-arm64": facts_of(name, "arm64") for name in every}
+    given: dict[str, Any] = {
+        "inventory_hostname": host,
+        "slipway_provider": "hosts",
+        "cluster_architecture": "amd64",
+        "cluster_hosts": MIXED,
+        "slipway_prefix": "http://mirror/",
+        "slipway_bundle": {"id": "0", "files": files},
+    }
+    found = {one["name"]: one["url"] for one in wired(variable, **given)}
+    assert list(found) == TAKEN[variable]
+    assert all(url.endswith(f"example.org/{architecture}/{name}") for name, url in found.items())
+    assert wired("host_architecture", **given) == architecture
+    assert wired("flannel_architecture", **given) == architecture
+
+
+@pytest.mark.usefixtures("_plugins")
+@pytest.mark.parametrize(
+    ("provider", "said", "hosts", "architectures"),
+    [
+        ("hosts", "amd64", MIXED, ["amd64", "arm64"]),
+        ("hosts", "arm64", [{"name": "ctrl"}], ["arm64"]),
+        ("hosts", "auto", [], [of_this_computer()]),
+        # The mirror alone: it needs files, too.
+        ("hosts", "amd64", [{"name": "mirror-1", "architecture": "arm64"}], ["amd64", "arm64"]),
+        # What is made here is as this computer is; hosts of the page are not used.
+        ("docker", "auto", MIXED, [of_this_computer()]),
+    ],
+)
+def test_a_bundle_is_for_the_architectures_of_all_machines(
+    provider: str, said: str, hosts: list[dict[str, str]], architectures: list[str]
+) -> None:
+    page: dict[str, Any] = {"slipway_provider": provider, "cluster_architecture": said, "cluster_hosts": hosts}
+    assert wired("artifacts_architectures", **page) == architectures
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_an_image_that_is_loaded_is_for_the_nodes_and_not_for_the_mirror() -> None:
+    page: dict[str, Any] = {"slipway_provider": "hosts", "cluster_architecture": "amd64"}
+    page["cluster_hosts"] = [{"name": "mirror-1", "architecture": "arm64"}]
+    assert wired("slipway_node_architectures", **page) == ["amd64"]
+    assert wired("slipway_architecture_here", **page) == of_this_computer()
+
+
+@pytest.mark.usefixtures("_plugins")
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_the_plugin_of_flannel_is_taken_by_the_name_that_it_has_for_the_machine(architecture: str) -> None:
+    loader = DataLoader()
+    variables = {
+        **loader.load_from_file(str(ROOT / "roles/flannel/vars/main.yml"), trusted_as_template=True),
+        "flannel_architecture": architecture,
+    }
+    (place,) = (
+        Templar(loader=loader, variables=variables).template(trust_as_template("{{ __flannel_places }}")).values()
+    )
+    name = f"flannel-{architecture}"
+    assert place == {"dest": "/opt/cni/bin", "archive": True, "only": [name], "rename": {name: "flannel"}}
+
+
 def test_the_bundle_has_packages_for_the_systems_of_container_nodes() -> None:
     page: dict[str, Any] = {"slipway_provider": "docker", "slipway_mirror": "192.0.2.10"}
     systems = {"node-1": "debian-12", "node-2": "debian-13", "node-3": "debian-13"}
@@ -154,11 +239,6 @@ def test_the_bundle_has_packages_for_the_systems_of_container_nodes() -> None:
     assert set(debian.SUITES) == set(get_args(System))
     assert {name.replace("-", " ") for name in debian.SUITES} == set(KNOWN_SYSTEMS)
     assert set(debian.SUITES.values()) <= set(CATALOG["packages"]["suites"])
-
-
-@pytest.fixture(scope="module")
-def _plugins() -> None:
-    init_plugin_loader()
 
 
 PARTS = {"metallb": True, "istio": True, "storage": False}
