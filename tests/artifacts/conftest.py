@@ -20,6 +20,7 @@ import yaml
 from slipway.artifacts.cache import Cache, default_root
 from slipway.artifacts.catalog import Folder
 from slipway.artifacts.engine import Outcome, run
+from slipway.artifacts.golang import REQUIREMENTS
 from slipway.artifacts.jobs import Jobs
 from slipway.artifacts.lock import Lock
 from slipway.artifacts.plan import BundleSettings
@@ -174,7 +175,8 @@ def yard(tmp_path: Path) -> Yard:
     folder.mkdir()
     (folder / "go").symlink_to(ROOT / "artifacts" / "go")
     (folder / "images").symlink_to(ROOT / "artifacts" / "images")
-    (folder / "requirements-go.txt").symlink_to(ROOT / "artifacts" / "requirements-go.txt")
+    for name in REQUIREMENTS.values():
+        (folder / name).symlink_to(ROOT / "artifacts" / name)
     return Yard(folder, tmp_path / "state", tmp_path / "cache")
 
 

@@ -191,6 +191,8 @@ def test_c_for_another_architecture_is_compiled_by_its_compiler(
     assert environ["CGO_LDFLAGS"] == f'-O2 -g "-L{tmp_path}/sys root/usr/lib/{compiler}"'
     assert environ["PKG_CONFIG_LIBDIR"] == f"{tmp_path}/sys root/usr/lib/{compiler}/pkgconfig"
     assert environ["PKG_CONFIG_SYSROOT_DIR"] == f"{tmp_path}/sys root"
+    # A program that is linked against nothing but the C library.
+    assert golang.environment(tmp_path, True, target)["CC"] == f"{compiler}-gcc"
 
 
 def test_programs_without_c_need_no_compiler(computer: str, tmp_path: Path) -> None:

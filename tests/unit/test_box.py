@@ -11,8 +11,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from slipway.lab import box
+from slipway.lab import box, decide
 from slipway.lab.image import Recipe, machine_recipe
+from slipway.page.model import Settings
 from slipway.paths import ROOT
 
 from tests.support.errors import refused
@@ -59,6 +60,22 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_no_box_is_made_on_another_architecture_than_amd64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(box, "of_this_computer", lambda: "arm64")
+    with refused("no-box-for-architecture: amd64 … arm64: cluster_box: auto"):
+        box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None)
+
+
+def test_a_box_that_is_published_is_taken_on_another_architecture_than_amd64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decide, "taken_in", lambda _: False)
+    monkeypatch.setattr(decide, "upstream_answers", lambda *_: False)
+    for computer, name in (("amd64", ""), ("arm64", decide.UPSTREAM_BOX)):
+        monkeypatch.setattr(decide, "of_this_computer", lambda computer=computer: computer)
+        assert decide.decide_box(Settings(), {}, tmp_path) == name
 
 
 @needs_tools

@@ -290,6 +290,54 @@ def test_a_user_outside_of_group_libvirt_is_put_into_it(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
+    ("computer", "page", "expected"),
+    [
+        ("x86_64", "cluster_architecture: auto\n", ""),
+        ("x86_64", "cluster_architecture: amd64\n", ""),
+        ("x86_64", "cluster_architecture: arm64  # boards\n", "arm64"),
+        ("x86_64", "cluster_hosts:\n  - {name: a, role: worker, architecture: arm64}\n", "arm64"),
+        ("x86_64", "cluster_hosts:\n  - name: a\n    architecture: 'arm64'\n  - architecture: arm64\n", "arm64"),
+        ("x86_64", "cluster_hosts:\n  # - {name: a, architecture: arm64}\n", ""),
+        ("aarch64", "cluster_architecture: amd64\ncluster_hosts:\n  - {name: a, architecture: arm64}\n", "amd64"),
+        ("aarch64", "cluster_architecture: arm64\n", ""),
+        ("riscv64", "cluster_architecture: arm64\n", ""),
+    ],
+)
+def test_the_other_architecture_of_a_page_is_found(setup: Setup, computer: str, page: str, expected: str) -> None:
+    setup.page.write_text(page)
+    setup.program("uname", f"echo {computer}")
+    ended = setup.run("other_architecture")
+    assert (ended.returncode, ended.stdout.strip()) == (0, expected), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "page", "needed"),
+    [
+        ("hosts", "arm64", True),
+        ("hosts", "amd64", False),
+        # Machines that are made here are as this one is.
+        ("docker", "arm64", False),
+    ],
+)
+def test_a_compiler_is_installed_for_hosts_of_another_architecture(
+    setup: Setup, kind: str, page: str, needed: bool
+) -> None:
+    setup.page.write_text(f"cluster_architecture: {page}\n")
+    setup.program("uname", "echo x86_64")
+    told = 'builds() { true; }\nhave() { [ "$1" != aarch64-linux-gnu-gcc ]; }\n'
+    ended = setup.run(f'{told}find_missing {kind}\necho "${{packages[*]}}"')
+    assert ended.returncode == 0, ended.stderr
+    assert ("gcc-aarch64-linux-gnu" in ended.stdout.split()) is needed
+
+
+def test_no_box_is_built_on_another_architecture_than_amd64(setup: Setup) -> None:
+    setup.page.write_text("cluster_box: auto\n")
+    setup.program("python3", "cat > /dev/null; exit 1")
+    setup.program("uname", "echo aarch64")
+    assert setup.run("builds_box").returncode == 1
+
+
+@pytest.mark.parametrize(
     ("page", "answer", "taken_in", "expected"),
     [
         ("built", 0, False, 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 ARTIFACTS = {
     "wrong-archive": "An archive is not what it should be, or lacks what is wanted; make it with `docker save`.",
-    "not-in-catalog": "The catalog has no such part or suite; take one of those that are named.",
+    "not-in-catalog": "The catalog has no such part, suite or architecture; take one of those that are named.",
     "not-on-server": "The server has no such file; check the version in `artifacts/catalog.yml`.",
     "download-failed": "Files, packages or an image could not be had; check the address, the network and the proxy.",
     "checksum-differs": "A file or an image has another checksum than is known; find out why before you trust it.",
