@@ -164,6 +164,8 @@ def test_nodes_of_another_architecture_than_this_computer_have_theirs() -> None:
     assert not {"kubelet", "kubeadm", "containerd", "runc", "promtool-arm64"} & found
     # One manifest serves all.
     assert "prometheus-operator-crds" in found
+    both = [item.name for item in wanted(architectures=BOTH, here="amd64").files]
+    assert len(both) == len(set(both))
 
 
 def recipe(**changes: Any) -> Recipe:
