@@ -444,6 +444,21 @@ def test_a_file_may_be_buildable_for_one_architecture_alone(tmp_path: Path) -> N
     assert [(one.name, one.reason) for one in missing] == [("tool-arm64", "for arm64: no compiler")]
 
 
+@pytest.mark.parametrize(
+    ("architectures", "ending"), [(["amd64"], ""), (["arm64"], " for arm64"), (BOTH, " for amd64 and arm64")]
+)
+def test_a_line_of_a_run_says_what_is_for_another_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architectures: list[str], ending: str
+) -> None:
+    monkeypatch.setattr("slipway.artifacts.apt.available", lambda: True)
+    jobs, need = small_checkout.jobs_of(
+        small_checkout.write(tmp_path, *TEMPLATES), tmp_path, architectures=architectures, here="amd64"
+    )
+    titles = [job.title for job in small_checkout.every(jobs, need)]
+    assert f"Debian packages of old{ending}" in titles
+    assert f"image one:v1.0{ending}" in titles
+
+
 def test_two_found_images_are_a_found_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = small_checkout.write(tmp_path, *TEMPLATES)
     jobs, need = small_checkout.jobs_of(folder, tmp_path, architectures=BOTH)

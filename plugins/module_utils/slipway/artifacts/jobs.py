@@ -430,7 +430,7 @@ class Jobs(Programs):
 
         return Job(
             id=f"packages:{suite}",
-            title=f"Debian packages of {suite}",
+            title=f"Debian packages of {suite}{shown(*architectures)}",
             lane="net",
             way="downloaded",
             make=lambda _results: self.cache.make(name, key, fetch, say=self.say),

@@ -132,6 +132,6 @@ def program_name(program: str, architecture: str) -> str:
     return named(f"go-{program}", architecture)
 
 
-def shown(architecture: str) -> str:
-    """Behind an item's version: which architecture it is for, where that is another one than it always was."""
-    return "" if architecture in ("", AMD64) else f" for {architecture}"
+def shown(*architectures: str) -> str:
+    """Behind an item's version: which architectures it is for, where that is another one than it always was."""
+    return "" if architectures == (AMD64,) else f" for {' and '.join(architectures)}"
