@@ -237,6 +237,9 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
     name = unit["name"]
     paths = [path for path in paths if path not in unit["ignore"]] + unit["watch"]
     shown = show(module, name)
+    if shown.get("LoadState") == "not-found" and unit["state"] == "stopped":
+        # What is not there does not run.
+        return []
     if shown.get("LoadState") == "not-found" and not module.check_mode:
         what = f"there is no unit {name} on this machine; is the package or file that brings it installed?"
         module.fail_json(**told("unit-missing", what))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,11 @@ from tests.support.kube import eventually, ready
 from tests.support.lab import rewrite_page
 
 CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
+# What a kubelet does, from the outside: a new connection by the name of the API.
+ASK = (
+    "curl --silent --max-time 3 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null --write-out '%{http_code}' "
+    "$(sed -n 's/^ *server: //p' /etc/kubernetes/kubelet.conf)/readyz"
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,27 @@ def test_with_any_one_of_them_off_the_cluster_is_reached_through_the_others(thre
         eventually(lambda: lost in notready(three), seconds=120, what=f"{lost} is named")
     finally:
         docker("start", f"{three.name}-{lost}")
+    eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
+
+
+@pytest.mark.parametrize(("how", "limit"), [("kill", 5.0), ("pause", 10.0)])
+def test_a_worker_reaches_the_api_again_soon(three: Checkout, how: str, limit: float) -> None:
+    """The API server is killed, or the machine says nothing any more: a client on the worker asks all the time."""
+    worker, lost = f"{three.name}-node-1", f"{three.name}-ctrl"
+    longest = 0.0
+    docker(how, lost)
+    try:
+        began = time.monotonic()
+        last = began
+        while time.monotonic() - began < 30:
+            asked = subprocess.run(["docker", "exec", worker, "sh", "-c", ASK], capture_output=True, text=True, check=False)
+            if asked.stdout.strip() == "200":
+                now = time.monotonic()
+                longest, last = max(longest, now - last), now
+    finally:
+        docker("start" if how == "kill" else "unpause", lost)
+    print(f"API of a {how}ed controller: a worker got no answer for {longest:.1f} s at most")
+    assert longest <= limit
     eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
 
 

@@ -107,6 +107,24 @@ def test_names_stand_in_every_file_that_they_are_read_from() -> None:
             assert not re.search(pattern, "127.0.1.10 node-1")
 
 
+def test_a_balancer_comes_with_its_servers_and_goes_without_them() -> None:
+    paths = ["/etc/slipway/api.cfg", "/etc/systemd/system/slipway-api.service"]
+    servers = {"ctrl-2": "192.0.2.12", "ctrl": "192.0.2.100"}
+    files = {file["path"]: file for file in on("__host_files", host_api_servers=servers)}
+    assert [path for path in paths if files[path].get("state", "present") == "present"] == paths
+    listed = re.findall(r"^    server (\S+) (\S+)$", files[paths[0]]["content"], re.M)
+    assert listed == [("ctrl", "192.0.2.100:6443"), ("ctrl-2", "192.0.2.12:6443")]
+    units = {unit["name"]: unit for unit in on("__host_units", host_api_servers=servers)}
+    assert (units["slipway-api.service"]["state"], units["haproxy.service"]["state"]) == ("started", "stopped")
+    # It starts again for its own files alone.
+    assert not set(paths) & set(units["slipway-api.service"]["ignore"])
+    assert "/etc/hosts" in units["slipway-api.service"]["ignore"]
+    gone = {file["path"] for file in on("__host_files") if file.get("state") == "absent"}
+    assert gone >= set(paths)
+    units = {unit["name"]: unit for unit in on("__host_units")}
+    assert (units["slipway-api.service"]["state"], "haproxy.service" in units) == ("stopped", False)
+
+
 @pytest.mark.parametrize(("values", "user"), [({}, "debian"), ({"ansible_user": "me"}, "me")])
 def test_keys_are_registered_for_who_logs_in(values: dict[str, Any], user: str) -> None:
     files = {file["path"]: file for file in on("__host_files", host_ssh_keys=["ssh-ed25519 AAAA"], **values)}

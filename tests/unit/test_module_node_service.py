@@ -285,6 +285,12 @@ def test_a_unit_that_does_not_exist_is_named(plugin: Any, systemd: Systemd) -> N
     assert "there is no unit thing.service" in ended.msg
 
 
+def test_a_unit_that_is_not_there_does_not_run(plugin: Any, systemd: Systemd) -> None:
+    systemd.shown = {**STOPPED, "LoadState": "not-found"}
+    ended = run_module(plugin, {"units": [{"name": "thing.service", "state": "stopped"}]})
+    assert (ended.failed, ended.result["changed"], ended.result["actions"]) == (False, False, [])
+
+
 def test_a_unit_that_does_not_start_shows_its_journal(plugin: Any, systemd: Systemd) -> None:
     systemd.shown, systemd.refused = dict(STOPPED), "start"
     ended = run_module(plugin, {"units": [UNIT]})

@@ -387,14 +387,26 @@ PAGE: dict[str, Any] = {"cluster_name": "lab", "cluster_api_endpoint": ""}
 
 def test_machines_know_each_other_by_name_and_the_controllers_by_that_of_the_api_too() -> None:
     controllers = [("192.0.2.100", "ctrl"), ("192.0.2.12", "ctrl-2")]
-    assert wired("host_machines", **PAGE) == [
+    assert wired("host_machines", inventory_hostname="mirror-1", **PAGE) == [
         *({"address": address, "names": [name, "api.lab.internal"]} for address, name in controllers),
         {"address": "192.0.2.101", "names": ["node-1"]},
         {"address": "192.0.2.10", "names": ["mirror-1"]},
     ]
+    # A controller asks itself first, and a worker its own balancer, where there are several.
+    second = wired("host_machines", inventory_hostname="ctrl-2", **PAGE)
+    assert [one["address"] for one in second if "api.lab.internal" in one["names"]] == ["192.0.2.12", "192.0.2.100"]
+    assert wired("host_api_servers", inventory_hostname="ctrl-2", **PAGE) == {}
+    worker = {"inventory_hostname": "node-1", **PAGE}
+    assert wired("host_api_servers", **worker) == {"ctrl": "192.0.2.100", "ctrl-2": "192.0.2.12"}
+    balanced = wired("host_machines", **worker)
+    assert [one["address"] for one in balanced if "api.lab.internal" in one["names"]] == ["127.0.0.1"]
+    assert {"address": "192.0.2.12", "names": ["ctrl-2"]} in balanced
+    # With one controller, or an endpoint of the user's, there is nothing to balance.
+    assert wired("host_api_servers", groups={"controllers": ["ctrl"], "workers": ["node-1"]}, **worker) == {}
+    assert wired("host_api_servers", **{**worker, "cluster_api_endpoint": "api.example.org"}) == {}
     # A host may be both, and there may be neither workers nor a mirror.
     both = {"controllers": ["ctrl"], "mirror": ["ctrl"]}
-    assert wired("host_machines", groups=both, **PAGE) == [
+    assert wired("host_machines", inventory_hostname="ctrl", groups=both, **PAGE) == [
         {"address": "192.0.2.100", "names": ["ctrl", "api.lab.internal"]}
     ]
 

@@ -9,16 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+LOOPBACK = "127.0.0.1"
+
 Groups = Mapping[str, Iterable[str]]
 Vars = Mapping[str, Mapping[str, Any]]
 
 
-def names(groups: Groups, hostvars: Vars, api_name: str) -> list[dict[str, Any]]:
-    """Give the address and the names of each machine; every controller answers to ``api_name``, too."""
-    controllers = list(groups.get("controllers", ()))
+def names(
+    groups: Groups, hostvars: Vars, api_name: str, machine: str = "", balanced: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Give the address and the names of each machine, as ``machine`` is to know them.
+
+    Every controller answers to ``api_name``, too, ``machine`` itself first if it is one; or that name leads to the
+    balancer on ``machine``, where that has API servers (``balanced``).
+    """
+    controllers = sorted(groups.get("controllers", ()), key=lambda name: name != machine)
     others = [*groups.get("workers", ()), *groups.get("mirror", ())]
+    own = [] if balanced else [api_name]
     return [
-        *({"address": hostvars[name]["node_address"], "names": [name, api_name]} for name in controllers),
+        *([{"address": LOOPBACK, "names": [api_name]}] if balanced else []),
+        *({"address": hostvars[name]["node_address"], "names": [name, *own]} for name in controllers),
         *({"address": hostvars[name]["node_address"], "names": [name]} for name in others if name not in controllers),
     ]
 
