@@ -91,7 +91,9 @@ def test_a_worker_reaches_the_api_again_soon(three: Checkout, how: str, limit: f
         began = time.monotonic()
         last = began
         while time.monotonic() - began < 30:
-            asked = subprocess.run(["docker", "exec", worker, "sh", "-c", ASK], capture_output=True, text=True, check=False)
+            asked = subprocess.run(
+                ["docker", "exec", worker, "sh", "-c", ASK], capture_output=True, text=True, check=False
+            )
             if asked.stdout.strip() == "200":
                 now = time.monotonic()
                 longest, last = max(longest, now - last), now

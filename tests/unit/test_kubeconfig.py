@@ -49,6 +49,20 @@ def test_several_have_a_context_each_with_the_same_user_and_ca() -> None:
     assert [one["context"]["user"] for one in made["contexts"]] == ["kubernetes-admin"] * 3
 
 
+def test_texts_of_ansible_are_texts() -> None:
+    class Tagged(str):
+        """As Ansible's own: PyYAML cannot write it."""
+
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return "".join(self)
+
+    servers = {Tagged("ctrl"): Tagged("192.0.2.1:6443"), Tagged("ctrl-2"): Tagged("192.0.2.2:6443")}
+    made = yaml.safe_load(kubeconfig.with_contexts(Tagged(ADMIN), "192.0.2.2:6443", servers))
+    assert [one["name"] for one in made["clusters"]] == ["sun", "ctrl", "ctrl-2"]
+
+
 @pytest.fixture
 def listening() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -21,12 +21,13 @@ def with_contexts(admin: str, server: str, controllers: Mapping[str, str]) -> st
     ``admin`` is kubeadm's own, with one cluster and one user. ``server`` (``host:port``) is that of its context.
     ``controllers``: name to ``host:port``; each gets a context of its name, where there are several.
     """
-    text = re.sub(r"(?m)^(\s+server: ).*$", rf"\g<1>https://{server}", admin)
+    text = re.sub(r"(?m)^(\s+server: ).*$", rf"\g<1>https://{server}", str(admin))
     if len(controllers) < 2:
         return text
     found = yaml.safe_load(text)
     cluster, user = found["clusters"][0]["cluster"], found["users"][0]["name"]
-    for name, place in controllers.items():
+    # Ansible's texts are of a kind of its own, which cannot be written.
+    for name, place in ((str(name), str(place)) for name, place in controllers.items()):
         found["clusters"].append({"name": name, "cluster": {**cluster, "server": f"https://{place}"}})
         found["contexts"].append({"name": name, "context": {"cluster": name, "user": user}})
     return str(yaml.safe_dump(found, sort_keys=False, width=10**6))
