@@ -217,8 +217,9 @@ def test_they_are_suspended_resumed_halted_and_started(lab: VirtualBox) -> None:
 def test_destroy_leaves_the_copy_of_the_box_alone(lab: VirtualBox, box: str) -> None:
     lab.expect("destroy", "--force")
     assert [name.startswith(box) for name in lab.there] == [True]
-    assert lab.told("hostonlyif", "remove")
-    assert lab.left() == {}
+    # Vagrant leaves the network, as other machines may use it.
+    assert lab.told("hostonlyif", "remove") == []
+    assert lab.containers() == []
 
 
 def test_purge_takes_the_copy_of_the_box_too(lab: VirtualBox) -> None:
