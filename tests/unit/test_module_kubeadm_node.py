@@ -206,7 +206,9 @@ def test_a_kubelet_that_ends_again_and_again_ends_the_wait(plugin: Any, machine:
     machine.kubelet = "NRestarts=20\nSubState=auto-restart\n"
     machine.answers = [(143, "waiting for the kubelet", "")]
     ended = join(plugin)
-    assert "kubeadm join failed: the kubelet ends again and again [kubeadm-failed]\nwaiting for the kubelet" in ended.msg
+    assert (
+        "kubeadm join failed: the kubelet ends again and again [kubeadm-failed]\nwaiting for the kubelet" in ended.msg
+    )
     assert machine.record == {"state": "started", "action": "join"}
 
 

@@ -233,9 +233,12 @@ def test_an_image_that_cannot_be_pulled_is_named_and_the_old_version_serves_on(a
 
 
 def test_what_the_page_no_longer_names_goes_and_what_is_not_the_releases_stays(kube: Kube, tmp_path: Path) -> None:
-    labels = {"app.kubernetes.io/managed-by": "slipway", "slipway.io/release": "another"}
-    metadata = {"name": "not-ours", "namespace": NAME, "labels": labels}
-    kube.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}])
+    deployments = kube("get", "deployments", f"--namespace={NAME}")["items"]
+    marks = {"app.kubernetes.io/managed-by", "slipway.io/release", "slipway.io/namespace"}
+    own = {key: value for key, value in deployments[0]["metadata"]["labels"].items() if key in marks}
+    for name, labels in (("not-ours", {**own, "slipway.io/release": "another"}), ("not-named", own)):
+        metadata = {"name": name, "namespace": NAME, "labels": labels}
+        kube.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}])
     values = yaml.safe_load(PAGE.read_text())
     del values["services"]["page"]["versions"]["v2"]
     del values["weights"], values["sticky"]
@@ -245,7 +248,8 @@ def test_what_the_page_no_longer_names_goes_and_what_is_not_the_releases_stays(k
     assert code == 0, said
     names = {item["metadata"]["name"] for item in kube("get", "deployments", f"--namespace={NAME}")["items"]}
     assert len(names) == 1
-    assert kube("get", "configmap", "not-ours", f"--namespace={NAME}")
+    kept = {item["metadata"]["name"] for item in kube("get", "configmaps", f"--namespace={NAME}")["items"]}
+    assert kept & {"not-ours", "not-named"} == {"not-ours"}
     code, said = release()
     assert code == 0, said
 
