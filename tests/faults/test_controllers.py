@@ -99,7 +99,7 @@ def test_a_worker_reaches_the_api_again_soon(three: Checkout, how: str, limit: f
                 longest, last = max(longest, now - last), now
     finally:
         docker("start" if how == "kill" else "unpause", lost)
-    print(f"API of a {how}ed controller: a worker got no answer for {longest:.1f} s at most")
+    print(f"a controller after docker {how}: a worker got no answer for {longest:.1f} s at most")
     assert longest <= limit
     eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
 
