@@ -50,7 +50,7 @@ def docker(*words: str) -> str:
 def members(clone: Checkout, asked: str) -> dict[str, bool]:
     """Members of etcd, as the module on the controller ``asked`` sees them, and whether each is healthy."""
     module = ("-m", "etcd_member", "-a", "name=none only_look=true", "--become")
-    done = clone.run(".venv/bin/ansible", asked, *module).expect()
+    done = clone.run(".venv/bin/ansible", asked, *module, ANSIBLE_CALLBACK_RESULT_FORMAT="json").expect()
     found = json.loads(done.output[done.output.index("{") :])
     return {member["name"]: member["healthy"] for member in found["members"]}
 
