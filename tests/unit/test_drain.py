@@ -220,6 +220,16 @@ def test_what_serves_with_too_few_elsewhere_is_told() -> None:
     assert short(seen([waiting], [workload("web", 1)]), {"uid-web"}, {"shop/web-b"}) == []
 
 
+def test_a_pod_that_has_no_other_node_to_itself_is_not_waited_for_while_others_serve() -> None:
+    waiting = pod("gateway-b", "", "gateway", ready=False)
+    waiting["status"]["conditions"].append({"type": "PodScheduled", "status": "False", "message": "anti-affinity"})
+    owners = [workload("gateway", 2)]
+    assert short(seen([pod("gateway-a", "node-1", "gateway"), waiting], owners), {"uid-gateway"}, set()) == []
+    # The one that is Ready is on the node that is drained.
+    (told,) = short(seen([pod("gateway-a", "node-2", "gateway"), waiting], owners), {"uid-gateway"}, set())
+    assert "0 of 2 pods Ready elsewhere" in told
+
+
 # --- the whole of it
 
 

@@ -252,6 +252,9 @@ def short(seen: Seen, workloads: Collection[str], parked: Collection[str]) -> li
         own = [pod for pod in seen.pods if owner(pod).get("uid") == item["metadata"]["uid"] and not ends(pod)]
         ready = [pod for pod in own if serves(pod) and not on(pod, seen.name)]
         waiting = [pod for pod in own if not serves(pod) and name_of(pod) not in parked]
+        # One that is kept to a node of its own finds none while this one is away: the others serve.
+        if ready and waiting and all(condition(pod, "PodScheduled").get("status") == "False" for pod in waiting):
+            continue
         if len(ready) < wanted and (waiting or not own):
             why = "; ".join(filter(None, map(_why, waiting))) or "its pods start"
             told.append(f"{item['kind']} {name_of(item)} has {len(ready)} of {wanted} pods Ready elsewhere: {why}")
