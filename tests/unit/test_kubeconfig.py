@@ -58,7 +58,7 @@ def test_texts_of_ansible_are_texts() -> None:
         def __str__(self) -> str:
             return "".join(self)
 
-    servers = {Tagged("ctrl"): Tagged("192.0.2.1:6443"), Tagged("ctrl-2"): Tagged("192.0.2.2:6443")}
+    servers: dict[str, str] = {Tagged("ctrl"): Tagged("192.0.2.1:6443"), Tagged("ctrl-2"): Tagged("192.0.2.2:6443")}
     made = yaml.safe_load(kubeconfig.with_contexts(Tagged(ADMIN), "192.0.2.2:6443", servers))
     assert [one["name"] for one in made["clusters"]] == ["sun", "ctrl", "ctrl-2"]
 
