@@ -43,14 +43,16 @@ class ActionModule(ClusterAction):
             say=self._display.display,
         )
         state, dry_run = arguments["state"], bool(self._task.check_mode)
+        lines: list[str] = []
         if state == "drained" and dry_run:
-            lines = drain.plan()
-            return {"changed": not lines[0].endswith("already") or len(lines) > 1, "plan": lines, "left": []}
-        if state == "drained":
+            changed, lines = drain.plan()
+        elif state == "drained":
             changed = through_gateway(arguments["gateway"], drain.run, arguments["timeout"])
+        elif state == "open":
+            changed = drain.open(dry_run=dry_run)
         elif dry_run:
             drain.look()
             changed = True
         else:
-            changed = drain.open() if state == "open" else drain.remove()
-        return {"changed": changed, "plan": [], "left": drain.left}
+            changed = drain.remove()
+        return {"changed": changed, "plan": lines, "left": drain.left}

@@ -8,8 +8,8 @@ module: node_drain
 short_description: Take a node out of service, or put it back
 description:
   - Drains a node as C(kubectl drain) does, and looks at what serves meanwhile. First the node is cordoned, and MetalLB announces its
-    addresses from other nodes. Then its pods are evicted, each only while the other pods of its workload can serve. At the end, all of it
-    has to serve on other nodes.
+    addresses from other nodes. Then its pods are evicted, each only while the other pods of its workload can serve. The only pod of a
+    Deployment is replaced by a roll-out, so another one is Ready before it ends. At the end, all of it has to serve on other nodes.
   - Static pods and pods of DaemonSets stay. Data in C(emptyDir) volumes is lost with its pod.
   - Runs on the computer that runs Ansible.
 extends_documentation_fragment: [kubernetes.core.k8s_auth_options]

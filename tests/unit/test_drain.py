@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from slipway.cluster import drain as module
-from slipway.cluster.drain import EXCLUDED, Drain, through_gateway
-from slipway.cluster.eviction import Seen, held, local_volumes, next_ones, short
+from slipway.cluster import rollout
+from slipway.cluster.drain import EXCLUDED, ROLLED, Drain, through_gateway
+from slipway.cluster.eviction import Seen, held, local_volumes, next_ones, rolls, short
 from slipway.errors import SlipwayError
 
 from tests.support.errors import tells
@@ -44,6 +45,17 @@ def pod(
 def workload(name: str, replicas: int, kind: str = "ReplicaSet") -> Object:
     metadata = {"namespace": "shop", "name": name, "uid": f"uid-{name}"}
     return {"kind": kind, "metadata": metadata, "spec": {"replicas": replicas}}
+
+
+def deployment(name: str, replicas: int = 1, **more: Any) -> tuple[Object, Object]:
+    """A Deployment and its ReplicaSet, which has the pods of ``name``."""
+    metadata = {"namespace": "shop", "name": name, "uid": f"uid-deployment-{name}"}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
+    spec = {"replicas": replicas, "strategy": strategy, "template": {"metadata": {}}, **more}
+    owned = workload(name, replicas)
+    owner = {"kind": "Deployment", "name": name, "uid": metadata["uid"], "controller": True}
+    owned["metadata"]["ownerReferences"] = [owner]
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}, owned
 
 
 def budget(name: str, of: str) -> Object:
@@ -91,16 +103,19 @@ class Cluster:
         return object()
 
     def path(self, item: Object) -> str:
-        return f"/nodes/{item['metadata']['name']}"
+        return f"/{item['kind']}/{item['metadata']['name']}"
 
     def get(self, path: str) -> Object | None:
-        return next((one for one in self.lists["Node"] if path == f"/nodes/{one['metadata']['name']}"), None)
+        _, kind, name = path.split("/")
+        return next((one for one in self.lists[kind] if one["metadata"]["name"] == name), None)
 
     def ask(self, path: str, *, method: str = "GET", body: Any = None) -> tuple[int, Object]:
         self.asked.append((method, path))
         if method == "PATCH":
             before = self.get(path.partition("?")[0])
             assert before
+            if before.get("kind") == "Deployment":
+                return 200, self.roll(before, body)
             labels = {key: value for key, value in before["metadata"]["labels"].items() if key != EXCLUDED}
             metadata = {**before["metadata"], "labels": labels | body["metadata"].get("labels", {})}
             after = {**before, "metadata": metadata, "spec": {**before["spec"], **body["spec"]}}
@@ -109,7 +124,7 @@ class Cluster:
         name = path.removesuffix("/eviction").rpartition("/")[2]
         if method == "POST" and (why := self.refuses(name)):
             return 429, {"message": why}
-        if path.startswith("/nodes/"):
+        if path.startswith("/Node/"):
             self.lists["Node"] = [one for one in self.lists["Node"] if one["metadata"]["name"] != name]
             return 200, {}
         (gone,) = (one for one in self.lists["Pod"] if one["metadata"]["name"] == name)
@@ -119,6 +134,21 @@ class Cluster:
             self.lists["Pod"].append({**again, "spec": {**gone["spec"], "nodeName": "node-1"}})
         return 201, {}
 
+    def roll(self, before: Object, body: Object) -> Object:
+        """A new pod on node-1, and the old one ends, unless no new one can start."""
+        after = {**before, "spec": {**before["spec"], "template": body["spec"]["template"]}}
+        self.lists["Deployment"] = [after if one is before else one for one in self.lists["Deployment"]]
+        (old,) = (one for one in self.lists["Pod"] if one["metadata"]["labels"]["app"] == before["metadata"]["name"])
+        new = {**old, "metadata": {**old["metadata"], "name": f"{old['metadata']['name']}-new"}}
+        new["spec"] = {**old["spec"], "nodeName": "node-1"}
+        if self.remade:
+            self.lists["Pod"].remove(old)
+        else:
+            scheduled = {"type": "PodScheduled", "status": "False", "message": "Insufficient cpu"}
+            new["status"] = {"phase": "Pending", "conditions": [scheduled]}
+        self.lists["Pod"].append(new)
+        return after
+
     @property
     def evicted(self) -> list[str]:
         return [path.split("/")[-2] for method, path in self.asked if method == "POST"]
@@ -127,6 +157,7 @@ class Cluster:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.001)
+    monkeypatch.setattr(rollout, "PAUSE", 0.001)
     monkeypatch.setattr(module, "MOVES", 0.01)
 
 
@@ -163,6 +194,34 @@ def test_one_that_serves_nobody_or_stands_alone_leaves_at_once() -> None:
     assert next_ones(seen(pods, [workload("one", 1), workload("web", 2)])) == [alone, broken]
     job = pod("job", "node-2", "job", kind="Job")
     assert next_ones(seen([job])) == [job]
+
+
+@pytest.mark.parametrize(
+    ("more", "rolled"),
+    [
+        ({}, True),
+        ({"replicas": 2}, False),
+        ({"paused": True}, False),
+        ({"strategy": {"type": "Recreate"}}, False),
+        ({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}, False),
+        ({"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}}, False),
+        ({"strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "100%"}}}, False),
+        ({"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}, True),
+    ],
+)
+def test_the_only_pod_of_a_deployment_is_replaced_before_it_ends(more: Object, rolled: bool) -> None:
+    of, owned = deployment("web", **more)
+    there = seen([pod("web", "node-2", "web")], [of, owned])
+    assert bool(rolls(there.pods[0], there)) is rolled
+
+
+def test_one_that_cannot_be_twice_is_evicted() -> None:
+    owners = list(deployment("web"))
+    for single in (pod("web", "node-2", "web", claim="data"), pod("web", "node-2", "web", ready=False)):
+        assert not rolls(single, seen([single], owners))
+    alone = pod("web", "node-2", "web")
+    assert not rolls(alone, Seen(node("node-2"), [node("node-2")], [alone], owners))
+    assert not rolls(pod("job", "node-2", "job", kind="Job"), seen([], owners))
 
 
 def test_a_volume_of_the_node_is_told_with_the_pods_that_use_it() -> None:
@@ -243,9 +302,36 @@ def test_a_drain_moves_all_and_a_second_one_changes_nothing() -> None:
     (drained,) = (one for one in cluster.lists["Node"] if one["metadata"]["name"] == "node-2")
     assert drained["spec"]["unschedulable"]
     assert EXCLUDED in drained["metadata"]["labels"]
+    assert of(cluster).plan() == (False, ["node-2: cordoned already"])
     assert not of(cluster).run()
+    assert of(cluster).open(dry_run=True)
     assert of(cluster).open()
     assert not of(cluster).open()
+    assert not of(cluster).open(dry_run=True)
+
+
+def test_the_only_pod_leaves_by_a_roll_out_whatever_its_budget_says() -> None:
+    single, owned = deployment("web")
+    cluster = Cluster([pod("web", "node-2", "web")], Deployment=[single], ReplicaSet=[owned])
+    cluster.refuses = lambda _: "Cannot evict pod as it would violate the pod's disruption budget."
+    drain = of(cluster)
+    assert drain.run()
+    assert drain.left == ["shop/web"]
+    assert cluster.evicted == []
+    (after,) = cluster.lists["Deployment"]
+    assert after["spec"]["template"]["metadata"]["annotations"] == {ROLLED: "web"}
+
+
+def test_a_roll_out_that_does_not_end_is_named_and_asked_for_once() -> None:
+    single, owned = deployment("web")
+    cluster = Cluster([pod("web", "node-2", "web")], Deployment=[single], ReplicaSet=[owned])
+    cluster.remade = False
+    with pytest.raises(SlipwayError) as error:
+        of(cluster, seconds=0.05).run()
+    tells(error.value, "not-drained: shop/web waits for another pod of Deployment shop/web: web-new finds no node")
+    assert [path for method, path in cluster.asked if method == "PATCH" and "Deployment" in path] == [
+        "/Deployment/web?fieldManager=slipway-drain&force=true"
+    ]
 
 
 def test_addresses_leave_before_pods_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,12 +353,15 @@ def test_addresses_leave_before_pods_do(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_check_says_what_would_be_done_and_touches_nothing() -> None:
     pods = [pod("web", "node-2", "web"), pod("db", "node-2", "db", claim="data")]
     cluster = Cluster(pods, PersistentVolumeClaim=[CLAIM], PersistentVolume=[VOLUME])
-    assert of(cluster).plan() == [
-        "node-2: to be cordoned",
-        "  shop/web moves",
-        "  shop/db moves",
-        "  shop/data is on this node alone and waits for the node to come back (shop/db)",
-    ]
+    assert of(cluster).plan() == (
+        True,
+        [
+            "node-2: to be cordoned",
+            "  shop/web moves",
+            "  shop/db moves",
+            "  shop/data is on this node alone and waits for the node to come back (shop/db)",
+        ],
+    )
     assert cluster.asked == []
 
 

@@ -1,7 +1,8 @@
 """Take a node out of service, and put it back: cordon, MetalLB's addresses, evictions, and a look at what serves then.
 
 The API server evicts, and keeps to PodDisruptionBudgets. Here is the order: other nodes announce the addresses before
-pods leave, pods leave while the rest of their workload serves, and at the end everything serves elsewhere.
+pods leave, pods leave while the rest of their workload serves, and at the end everything serves elsewhere. The only pod
+of a Deployment is not evicted: the Deployment is rolled out once more, so its new pod is Ready before the old one ends.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SlipwayError, together
-from . import eviction
+from . import eviction, rollout
 from .apply import Applier
 from .client import Cluster
 from .eviction import Object, Seen, name_of
@@ -22,6 +23,8 @@ from .objects import identity
 MANAGER = "slipway-drain"
 # MetalLB announces no address from a node that has it, and cloud controllers send nothing there.
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+# On the pods of a Deployment: the pod whose node was drained. Another value makes the Deployment replace its pods.
+ROLLED = "slipway.io/drained"
 # Seconds between two looks, and for addresses to move: speakers tell each other at once.
 PAUSE = 1.0
 MOVES = 20.0
@@ -29,6 +32,7 @@ MOVES = 20.0
 _KINDS = (
     ("v1", "Node"),
     ("v1", "Pod"),
+    ("apps/v1", "Deployment"),
     ("apps/v1", "ReplicaSet"),
     ("apps/v1", "StatefulSet"),
     ("policy/v1", "PodDisruptionBudget"),
@@ -58,17 +62,20 @@ class Drain:
     def look(self) -> Seen:
         """Read what there is. Raises SlipwayError where the cluster has no such node."""
         lists = self.cluster.many(lambda kind: self.cluster.listed(*kind) or [], _KINDS)
-        nodes, pods, sets, stateful, budgets, claims, volumes = lists
+        nodes, pods, deployments, sets, stateful, budgets, claims, volumes = lists
         node = next((one for one in nodes if one["metadata"]["name"] == self.node), None)
         if node is None:
             names = ", ".join(sorted(one["metadata"]["name"] for one in nodes))
             raise SlipwayError("no-such-node", f"the cluster has no node {self.node}; it has {names}: NODE={names}")
-        return Seen(node, nodes, pods, [*sets, *stateful], budgets, claims, volumes)
+        return Seen(node, nodes, pods, [*deployments, *sets, *stateful], budgets, claims, volumes)
 
     # --- before
 
-    def plan(self) -> list[str]:
-        """Say what would be done, and name what is lost. Raises SlipwayError for what only force would do."""
+    def plan(self) -> tuple[bool, list[str]]:
+        """Tell whether a drain would change anything, and say what, with what is lost.
+
+        Raises SlipwayError for what only force would do.
+        """
         seen = self.look()
         self._check(seen)
         lines = [f"{self.node}: {'cordoned already' if _cordoned(seen.node) else 'to be cordoned'}"]
@@ -77,7 +84,7 @@ class Drain:
         for claim, pods in eviction.local_volumes(seen).items():
             fate = "is lost" if self.losing else "waits for the node to come back"
             lines.append(f"  {claim} is on this node alone and {fate} ({pods or 'no pod uses it'})")
-        return lines
+        return _marks(seen.node) != (True, True) or bool(seen.leaving), lines
 
     def _check(self, seen: Seen) -> None:
         """Refuse what cannot go well, all of it at once, unless it is forced."""
@@ -130,7 +137,10 @@ class Drain:
                 # Its kubelet is silent: these pods end when it is back, or with the node.
                 break
             for pod in eviction.next_ones(seen):
-                self._evict(pod)
+                if deployment := eviction.rolls(pod, seen):
+                    self._roll(deployment, pod)
+                else:
+                    self._evict(pod)
             if time.monotonic() >= until:
                 self._give_up(seen)
                 break
@@ -138,6 +148,26 @@ class Drain:
         if self._workloads:
             self._serves(max(until - time.monotonic(), self.seconds / 2))
         return changed or bool(self.left)
+
+    def _roll(self, deployment: Object, pod: Object) -> None:
+        """Have a Deployment start another pod before this one ends; no change if that is under way."""
+        annotations = {ROLLED: pod["metadata"]["name"]}
+        template = deployment["spec"]["template"].get("metadata") or {}
+        if annotations.items() <= (template.get("annotations") or {}).items():
+            return
+        wanted = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {key: deployment["metadata"][key] for key in ("namespace", "name")},
+            "spec": {"template": {"metadata": {"annotations": annotations}}},
+        }
+        try:
+            Applier(self.cluster, manager=MANAGER).apply([wanted])
+        except SlipwayError as exc:
+            self._refused[name_of(pod)] = exc.text
+            return
+        self.left.append(name_of(pod))
+        self.say(f"{self.node}: {name_of(pod)} leaves when another pod of {identity(wanted)} is Ready")
 
     def _evict(self, pod: Object) -> None:
         metadata = pod["metadata"]
@@ -178,9 +208,8 @@ class Drain:
 
     def _addresses_move(self, seen: Seen) -> None:
         """Wait until MetalLB announces nothing from here, where another node may take that."""
-        until = time.monotonic() + MOVES
-        while eviction.elsewhere(seen) and self.announced() and time.monotonic() < until:
-            time.sleep(PAUSE / 2)
+        if eviction.elsewhere(seen):
+            rollout.until(self.announced, lambda services: not services, MOVES)
 
     def announced(self) -> list[str]:
         """Name the Services whose address the node announces, as MetalLB's speakers say."""
@@ -193,26 +222,26 @@ class Drain:
 
     def _serves(self, seconds: float) -> None:
         """Wait until what has left serves elsewhere."""
-        until = time.monotonic() + seconds
-        while True:
-            seen = self.look()
-            parked = {name for names in eviction.local_volumes(seen).values() for name in names.split(", ")}
-            told = eviction.short(seen, self._workloads, parked)
-            if not told or (self.forced and not eviction.elsewhere(seen)):
-                return
-            if time.monotonic() >= until:
-                what = "\n".join(told)
-                raise SlipwayError(
-                    "not-served-elsewhere",
-                    f"{self.node} is drained, and not everything that ran there serves elsewhere:\n{what}\nIt stays "
-                    f"cordoned: `make uncordon NODE={self.node}` opens it again.",
-                )
-            time.sleep(PAUSE)
+        told, served = rollout.until(self._short, lambda told: not told, seconds)
+        if not served:
+            what = "\n".join(told)
+            raise SlipwayError(
+                "not-served-elsewhere",
+                f"{self.node} is drained, and not everything that ran there serves elsewhere:\n{what}\nIt stays "
+                f"cordoned: `make uncordon NODE={self.node}` opens it again.",
+            )
 
-    def open(self) -> bool:
-        """Let pods come to the node again, and tell whether that changed anything."""
-        self.look()
-        return self._mark(drained=False)
+    def _short(self) -> list[str]:
+        seen = self.look()
+        if self.forced and not eviction.elsewhere(seen):
+            return []
+        parked = {name for names in eviction.local_volumes(seen).values() for name in names.split(", ")}
+        return eviction.short(seen, self._workloads, parked)
+
+    def open(self, *, dry_run: bool = False) -> bool:
+        """Let pods come to the node again, and tell whether that changes anything."""
+        marks = _marks(self.look().node)
+        return any(marks) if dry_run else self._mark(drained=False)
 
     def _mark(self, *, drained: bool) -> bool:
         metadata: dict[str, Any] = {"name": self.node, **({"labels": {EXCLUDED: ""}} if drained else {})}
@@ -242,15 +271,12 @@ def through_gateway(address: str, work: Callable[[], bool], seconds: float) -> b
     """Do ``work``. A gateway (``host:port``) that answers before has to answer afterwards: SlipwayError where not."""
     answered = bool(address) and answers(address)
     changed = work()
-    until = time.monotonic() + seconds
-    while answered and not answers(address):
-        if time.monotonic() >= until:
-            raise SlipwayError(
-                "gateway-silent",
-                f"the gateway at {address} answered before the drain, and does not answer any more; look at: kubectl "
-                "--namespace istio-system get pods,services --output wide",
-            )
-        time.sleep(PAUSE)
+    if answered and not rollout.until(lambda: answers(address), bool, seconds)[1]:
+        raise SlipwayError(
+            "gateway-silent",
+            f"the gateway at {address} answered before the drain, and does not answer any more; look at: kubectl "
+            "--namespace istio-system get pods,services --output wide",
+        )
     return changed
 
 

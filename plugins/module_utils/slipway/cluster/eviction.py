@@ -21,7 +21,7 @@ _UNSCHEDULABLE = ("NoSchedule", "NoExecute")
 
 @dataclass(frozen=True)
 class Seen:
-    """What the cluster had at one moment. ``owners`` are ReplicaSets and StatefulSets."""
+    """What the cluster had at one moment. ``owners`` are Deployments, ReplicaSets and StatefulSets."""
 
     node: Object
     nodes: Sequence[Object]
@@ -169,6 +169,32 @@ def _needed(pod: Object, seen: Seen, going: Collection[Object]) -> bool:
     return len(left) < wanted - 1
 
 
+def rolls(pod: Object, seen: Seen) -> Object:
+    """Give the Deployment of which a pod is the only one that serves, if it can start another before this one ends.
+
+    Empty: it cannot, or others serve. A pod with a volume cannot be in two places.
+    """
+    sets = [one for one in seen.owners if _is(one, owner(pod))]
+    found = [one for item in sets for one in seen.owners if _is(one, owner(item)) and one.get("kind") == "Deployment"]
+    if not found or not serves(pod) or not elsewhere(seen) or _has_claim(pod):
+        return {}
+    spec = found[0].get("spec") or {}
+    rolling = (spec.get("strategy") or {}).get("rollingUpdate")
+    one_more = rolling is not None and not spec.get("paused") and _keeps_one(rolling)
+    return found[0] if one_more and spec.get("replicas", 1) == 1 else {}
+
+
+def _keeps_one(rolling: Mapping[str, Any]) -> bool:
+    """Tell whether the roll-out of one pod starts the new one first: a share of it is rounded up, or down to none."""
+    surge, gone = (str(rolling.get(key, "25%")) for key in ("maxSurge", "maxUnavailable"))
+    return surge not in ("0", "0%") and (gone == "0" or (gone.endswith("%") and int(gone[:-1]) < 100))
+
+
+def _has_claim(pod: Object) -> bool:
+    volumes = (pod.get("spec") or {}).get("volumes") or []
+    return any("persistentVolumeClaim" in one or "ephemeral" in one for one in volumes)
+
+
 def _is(item: Object, reference: Mapping[str, Any]) -> bool:
     return bool(reference and item["metadata"].get("uid") == reference.get("uid"))
 
@@ -220,6 +246,9 @@ def held(seen: Seen, refused: Mapping[str, str]) -> Iterator[str]:
         elif ends(pod):
             seconds = (pod.get("spec") or {}).get("terminationGracePeriodSeconds")
             yield f"{name} still ends (terminationGracePeriodSeconds: {seconds})"
+        elif name not in refused and (deployment := rolls(pod, seen)):
+            why = "; ".join(filter(None, map(_why, _others(pod, deployment, seen)))) or "it is not Ready"
+            yield f"{name} waits for another pod of Deployment {name_of(deployment)}: {why}"
         elif blocking := budgets_of(pod, seen.budgets):
             yield f"{name} is held by {', '.join(map(_budget, blocking))}"
         elif name in refused:
@@ -227,6 +256,12 @@ def held(seen: Seen, refused: Mapping[str, str]) -> Iterator[str]:
         else:
             kind = owner(pod).get("kind", "workload")
             yield f"{name} is needed: the other pods of its {kind} {owner(pod).get('name', '')} are not Ready"
+
+
+def _others(pod: Object, deployment: Object, seen: Seen) -> list[Object]:
+    """Give the other pods of a pod's Deployment."""
+    sets = [one for one in seen.owners if _is(deployment, owner(one))]
+    return [one for one in seen.pods if one is not pod and any(_is(item, owner(one)) for item in sets)]
 
 
 def _budget(budget: Object) -> str:
