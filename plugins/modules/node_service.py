@@ -37,6 +37,10 @@ options:
     description: Where the machine remembers what was placed.
     type: path
     default: /var/lib/slipway/artifacts.json
+  files_record:
+    description: Where the machine remembers which files were written, for P(node_reset#module). Empty for a machine that is no node.
+    type: str
+    default: /var/lib/slipway/files.json
   environment:
     description: Variables that downloads go by (C(http_proxy), C(https_proxy), C(no_proxy)). Not shown, and never on a command line.
     type: dict
@@ -124,6 +128,7 @@ from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node.durable import flush
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.fetch import FetchError, ensure, make_folders
+from ansible.module_utils.slipway.node.record import remember
 from ansible.module_utils.slipway.node.state import read
 from ansible.module_utils.slipway.node.units import BEGIN, SHOWN, difference, parse_show, steps, with_block
 
@@ -297,6 +302,7 @@ def main() -> None:
                 },
             },
             "record": {"type": "path", "default": "/var/lib/slipway/artifacts.json"},
+            "files_record": {"type": "str", "default": "/var/lib/slipway/files.json"},
             "environment": {"type": "dict", "default": {}, "no_log": True},
             "timeout": {"type": "int", "default": 60},
             "files": {
@@ -339,6 +345,8 @@ def main() -> None:
     installed = install(module)
     files = module.params["files"]
     written = [spec["path"] for spec in files if write(module, spec, diffs)]
+    if files and module.params["files_record"] and not module.check_mode:
+        remember(module.params["files_record"], files)
     paths = [spec["path"] for spec in files]
     units = module.params["units"]
     actions = []

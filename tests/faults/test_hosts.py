@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 import subprocess
 
 import yaml
@@ -25,6 +26,12 @@ MEND = {
     "node-1": f"rm {DROP_IN}",
     "node-2": "rm /etc/sudoers.d/tty",
 }
+# Where a cluster leaves files, and what comes and goes there by itself, or is to stay.
+FOLDERS = "/etc /usr /opt /srv /root /home /mnt /var"
+PASSING = (
+    r"^/var/(log|cache|tmp|lib/(systemd|apt|dpkg|chrony))/|/\.ansible|\.ssh/|^/etc/(ld\.so\.cache|\.updated)"
+    r"|^/run/(user|credentials)"
+)
 
 
 def on_each(checkout: Checkout, commands: dict[str, str]) -> None:
@@ -36,6 +43,7 @@ def on_each(checkout: Checkout, commands: dict[str, str]) -> None:
 def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
     bare.playbook("playbooks/machines.yml").expect()
     roles = {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}
+    before = {name: traces(bare, name) for name in roles}
     with listed(bare, roles) as hosts:
         # What stands in the way of any of them is named before anything is made.
         on_each(bare, BREAK)
@@ -60,6 +68,42 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
         reset(hosts, "node-1")
         refuse_another_address(hosts, "ctrl")
         move(hosts, "node-1")
+        leave(hosts, before)
+        assert hosts.site().expect().total("failed") == 0
+        assert {node["metadata"]["name"]: ready(node) for node in bare.kube.nodes()} == {"ctrl": True, "node-1": True}
+
+
+def traces(checkout: Checkout, name: str) -> set[str]:
+    """Files, units that start at boot, network interfaces, firewall rules and processes on a machine."""
+    commands = (
+        f"find {FOLDERS} -not -path '*/__pycache__*' -not -type s",
+        "systemctl list-unit-files --state=enabled --no-legend | cut -d' ' -f1",
+        "ls /sys/class/net",
+        # Without the counters of chains.
+        "nft list tables; (iptables-save; ip6tables-save) | sed -n -E 's/^(:[^[]*|-A.*)(\\[.*)?$/\\1/p'",
+        "findmnt --noheadings --raw --output target",
+        "ps -e -o comm= | grep -E 'kube|containerd|flannel|pause|etcd|haproxy'",
+    )
+    command = ["docker", "exec", f"{checkout.name}-{name}", "sh", "-c", "; ".join(commands)]
+    told = subprocess.run(command, check=False, capture_output=True, text=True).stdout.splitlines()
+    assert len(told) > 1000
+    return {line for line in told if not re.search(PASSING, line)}
+
+
+def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
+    """`make reset` leaves nothing of the cluster on a host, and a second one finds nothing."""
+    checkout = hosts.checkout
+    wrong = checkout.playbook("playbooks/reset.yml", *hosts.arguments, "-e", "reset_confirm=another")
+    assert "[not-confirmed]" in wrong.output
+    sure = (*hosts.arguments, "-e", f"reset_confirm={checkout.name}")
+    assert checkout.playbook("playbooks/reset.yml", *sure, "--check").expect().total("changed") > 0
+    assert all(ready(node) for node in checkout.kube.nodes())
+    done = checkout.playbook("playbooks/reset.yml", *sure).expect()
+    print(f"make reset: {done.seconds:.0f} s")
+    for name, there in before.items():
+        assert sorted(traces(checkout, name) - there) == []
+    assert not (checkout.path / ".slipway/kubeconfig").exists()
+    assert checkout.playbook("playbooks/reset.yml", *sure).expect().total("changed") == 0
 
 
 def reset(hosts: Hosts, worker: str) -> None:

@@ -63,7 +63,7 @@ def plugin(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def write(plugin: Any, *files: dict[str, Any], check: bool = False, diff: bool = False, **more: Any) -> Ended:
     files = tuple({"owner": getpass.getuser(), **file} for file in files)
-    return run_module(plugin, {"files": list(files), **more}, check=check, diff=diff)
+    return run_module(plugin, {"files": list(files), "files_record": "", **more}, check=check, diff=diff)
 
 
 @pytest.fixture
