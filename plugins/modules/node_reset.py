@@ -14,11 +14,6 @@ description:
     stay as they are until the machine boots again.
   - Runs as root.
 options:
-  links:
-    description: Network interfaces of the pod network.
-    type: list
-    elements: str
-    required: true
   only_look:
     description: Say only which volumes there are.
     type: bool
@@ -42,7 +37,6 @@ volumes:
 EXAMPLES = r"""
 - name: Reset a host that has left the cluster
   node_reset:
-    links: [cni0, flannel.1]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -51,15 +45,8 @@ from ansible.module_utils.slipway.node.reset import Reset
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "links": {"type": "list", "elements": "str", "required": True},
-            "only_look": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-
-    reset = Reset(module.run_command, module.params["links"], dry_run=module.check_mode)
+    module = AnsibleModule({"only_look": {"type": "bool", "default": False}}, supports_check_mode=True)
+    reset = Reset(module.run_command, dry_run=module.check_mode)
     volumes = reset.volumes()
     if not module.params["only_look"]:
         reset.all()

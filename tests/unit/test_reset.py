@@ -66,7 +66,7 @@ class Machine:
         return next((said for start, said in self.answers.items() if line.startswith(start)), (0, "", ""))
 
     def reset(self, **more: Any) -> Reset:
-        done = Reset(self.run, ["cni0"], root=str(self.root), grace=0.05, **more)
+        done = Reset(self.run, root=str(self.root), grace=0.05, **more)
         done.all()
         return done
 
@@ -240,9 +240,9 @@ def test_a_check_touches_nothing(machine: Machine) -> None:
 
 
 def test_volumes_are_measured(machine: Machine) -> None:
-    assert Reset(machine.run, [], root=str(machine.root)).volumes() == {}
+    assert Reset(machine.run, root=str(machine.root)).volumes() == {}
     machine.write("/var/lib/slipway/storage/pvc-1_shop_data/file", "12345")
-    assert Reset(machine.run, [], root=str(machine.root)).volumes() == {"pvc-1_shop_data": 5}
+    assert Reset(machine.run, root=str(machine.root)).volumes() == {"pvc-1_shop_data": 5}
 
 
 def test_the_record_has_what_is_there(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ class PodNetwork(TypedDict):
     """All of its interfaces on a node, as a regular expression."""
     left: list[str]
     """Interfaces that ``kubeadm reset`` leaves."""
+    chains: list[str]
+    """How the names of its chains of iptables begin."""
     lease_file: str
     """On the node, below its root: names the share of the pod network that the node has."""
     lease_key: str
@@ -64,6 +66,7 @@ NETWORKS: dict[str, PodNetwork] = {
         "link": "flannel.1",
         "devices": r"cni\d*|flannel[.\d-].*",
         "left": ["cni0", "flannel.1"],
+        "chains": ["FLANNEL-"],
         "lease_file": "run/flannel/subnet.env",
         "lease_key": "FLANNEL_SUBNET",
         "process": "flanneld",

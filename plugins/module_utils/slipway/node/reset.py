@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from .fetch import load_record
 from .folder import mount_points
+from .pod_network import NETWORKS
 from .record import load
 from .units import with_block
 
@@ -34,7 +35,7 @@ FOLDERS = (
     "/etc/cni/slipway.d",
     "/etc/slipway",
     "/run/containerd",
-    "/run/flannel",
+    *sorted({f"/{os.path.dirname(network['lease_file'])}" for network in NETWORKS.values()}),
     "/srv/slipway",
     "/usr/local/lib/slipway",
     "/var/lib/cni",
@@ -50,7 +51,9 @@ FOLDERS = (
 _OURS = re.compile(r"/kubepods|/(?:containerd|kubelet)\.service\b")
 # Also without a record, which clusters of earlier versions do not have.
 _UNIT = re.compile(r"(?:slipway-[a-z-]+|kubelet|containerd)\.service")
-_CHAINS = re.compile(r"(?:^:|\s-[jgANI] |^-A )(?:KUBE|CNI|FLANNEL)-")
+# Those of Kubernetes, of the CNI plugin portmap, and of pod networks.
+_NAMES = ["KUBE-", "CNI-", *sorted(name for network in NETWORKS.values() for name in network["chains"])]
+_CHAINS = re.compile(rf"(?:^:|\s-[jg] |^-A )(?:{'|'.join(map(re.escape, _NAMES))})")
 # A login that Slipway was told to let in: the user may rely on it.
 _KEYS = "/.ssh/authorized_keys"
 # Seconds for processes to end by themselves.
@@ -59,10 +62,9 @@ GRACE = 10.0
 
 @dataclass
 class Reset:
-    """One machine. ``links``: network interfaces of the pod network. ``root`` is another folder in tests."""
+    """One machine. ``root`` is another folder in tests."""
 
     run: Command
-    links: Sequence[str]
     root: str = ""
     dry_run: bool = False
     grace: float = GRACE
@@ -161,7 +163,7 @@ class Reset:
                     os.unlink(self._at(path))
 
     def _network(self) -> None:
-        for link in self.links:
+        for link in [link for network in NETWORKS.values() for link in network["left"]]:
             if os.path.exists(self._at(f"/sys/class/net/{link}")):
                 self._do(f"interface {link}", ["ip", "link", "delete", link])
         for family in ("ip", "ip6"):
@@ -285,7 +287,7 @@ class Reset:
 
 
 def without_chains(saved: str) -> str:
-    """Take the chains KUBE-, CNI- and FLANNEL- out of what iptables-save prints, with every rule that leads there."""
+    """Take chains of Kubernetes and pod networks out of what iptables-save prints, with the rules that lead there."""
     lines: Iterable[str] = saved.splitlines(keepends=True)
     return "".join(line for line in lines if not _CHAINS.search(line))
 
