@@ -163,15 +163,23 @@ class Checkout:
 
     def kill_in(self, play: str, *, after: float = 2.0, target: str = "up") -> Run:
         """``make <target>``, and ``kill -9`` of all of it ``after`` seconds into the first play named ``play``."""
+        return self._kill_at("PLAY", play, (target,), after)
+
+    def kill_at(self, task: str, *targets: str, after: float = 0.5) -> Run:
+        """``make`` with ``targets``, and ``kill -9`` of all of it ``after`` seconds into the first task so named."""
+        return self._kill_at("TASK", task, targets, after)
+
+    def _kill_at(self, kind: str, name: str, targets: tuple[str, ...], after: float) -> Run:
         import threading
 
+        begin = f"{kind} [{name}]"
+
         def on_line(line: str, process: subprocess.Popen[str]) -> None:
-            found = PLAY.match(line)
-            if found and found.group(1) == play:
+            if line.startswith(begin):
                 threading.Timer(after, kill, [process]).start()
 
-        run = self.watch(("make", "--no-print-directory", target), on_line=on_line)
-        assert f"PLAY [{play}]" in run.output, f"no play {play} in:\n{run.output[-2000:]}"
+        run = self.watch(("make", "--no-print-directory", *targets), on_line=on_line)
+        assert begin in run.output, f"no {begin} in:\n{run.output[-2000:]}"
         return run.expect(-signal.SIGKILL)
 
     def left(self) -> dict[str, list[str]]:
