@@ -1,0 +1,88 @@
+"""The checks know what each part, the gateway and a release need, and name what the page lacks of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.page.model import Settings
+
+from tests.support.errors import tells
+from tests.support.settings import here, page
+
+
+def parts(**values: bool) -> dict[str, Any]:
+    return {"cluster_parts": {**Settings().cluster_parts.model_dump(), **values}}
+
+
+def test_the_gateway_has_an_address_of_the_pool() -> None:
+    for address, ranges in (("192.168.56.92", []), ("", []), ("192.168.56.200", ["192.168.56.200/32"])):
+        gateway = {"address": address, "ports": [80]}
+        assert page(cluster_gateway=gateway, cluster_metallb_addresses=ranges).problems == []
+    (problem,) = page(cluster_gateway={"address": "192.168.56.89", "ports": [80]}).problems
+    assert problem.key == "cluster_gateway.address"
+    tells(problem, "gateway-not-in-metallb: 192.168.56.90-192.168.56.99")
+    assert problem.works == "address: 192.168.56.92"
+    elsewhere = {"address": "10.0.0.1", "ports": [80]}
+    assert page(cluster_gateway=elsewhere, **parts(istio=False)).problems == []
+
+
+def test_the_gateway_has_each_port_once() -> None:
+    (problem,) = page(cluster_gateway={"address": "", "ports": [80, 443, 80]}).problems
+    assert (problem.key, problem.works) == ("cluster_gateway.ports", "ports: [80, 443]")
+
+
+@pytest.mark.parametrize(
+    ("ports", "index", "what", "fix"),
+    [
+        ([80, 443, 10080], 2, "port-taken: 10080 … 80", "ports: [80, 443]"),
+        ([15021], 0, "port-taken: 15021", "ports: [80]"),
+    ],
+)
+def test_a_port_that_the_gateway_cannot_open_is_refused_before_there_is_one(
+    ports: list[int], index: int, what: str, fix: str
+) -> None:
+    (problem,) = page(cluster_gateway={"address": "", "ports": ports}).problems
+    assert (problem.key, problem.value, problem.works) == (f"cluster_gateway.ports[{index}]", str(ports[index]), fix)
+    tells(problem, what)
+
+
+def test_a_mesh_needs_addresses() -> None:
+    assert page(**parts(metallb=False, istio=False)).problems == []
+    (problem,) = page(**parts(metallb=False)).problems
+    assert (problem.key, problem.works) == ("cluster_parts.istio", "metallb: true")
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "works"),
+    [
+        ("grafana", {"monitoring": False}, ["monitoring: true"]),
+        ("kiali", {"monitoring": False}, ["monitoring: true"]),
+        ("kiali", {"monitoring": False, "istio": False}, ["istio: true", "monitoring: true"]),
+        ("kiali", {"monitoring": True}, []),
+        ("tracing", {"istio": False}, ["istio: true"]),
+        ("tracing", {}, []),
+        ("headlamp", {"istio": False}, []),
+    ],
+)
+def test_a_console_needs_what_it_shows(on: str, off: dict[str, bool], works: list[str]) -> None:
+    problems = page(**parts(**{on: True, **off})).problems
+    assert [(problem.key, problem.works) for problem in problems] == [(f"cluster_parts.{on}", one) for one in works]
+
+
+def test_a_page_of_before_there_were_consoles_still_works() -> None:
+    before = ("metallb", "istio", "storage", "metrics_server", "monitoring")
+    assert page(cluster_parts=dict.fromkeys(before, True)).problems == []
+
+
+def test_a_listed_release_has_what_it_needs() -> None:
+    sms: dict[str, Any] = {"cluster_releases": ["releases/sms-checker.yml"]}
+    assert here({**sms, **parts(monitoring=True)}).problems == []
+    (problem,) = here({**sms, **parts(monitoring=True)}, with_mirror=False).problems
+    assert (problem.key, problem.works) == ("cluster_releases[0]", "cluster_mirror: true, or cluster_releases: []")
+    (warning,) = here({**sms, **parts(monitoring=False)}).warnings
+    assert (warning.key, warning.works) == ("cluster_releases[0]", "monitoring: true")
+    (problem,) = here({**sms, **parts(monitoring=True, istio=False, metallb=False)}).problems
+    assert (problem.key, problem.works) == ("cluster_releases", "cluster_parts: {istio: true}")
+    (problem,) = here({"cluster_releases": ["releases/sms-checker"]}).problems
+    assert problem.id == "wrong-form"
