@@ -1,0 +1,93 @@
+"""A release whose page says everything that a page can say, its pods and its containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slipway.release.planner import Plan, plan
+from slipway.release.spec import load
+
+from .release import RELEASES, one, page, shipped
+
+IMAGE = "example.org/app:1.0"
+SHIPPED = sorted(path.stem for path in RELEASES.glob("*.yml"))
+
+# Everything that a page can say, at once.
+FULL: dict[str, Any] = {
+    "name": "full",
+    "hosts": ["full.local"],
+    "weights": {"v1": 50, "v2": 50},
+    "override": {"hosts": {"next": "v2"}},
+    "sticky": {"hash": {"header": "x-user"}},
+    "gateway": {"ports": [80, 8080], "tls": {}},
+    "limits": {"per_client": "10/minute", "total": "100/second"},
+    "tracing": "10%",
+    "image_pull_secrets": ["registry"],
+    "services": {
+        "web": {
+            "image": IMAGE,
+            "replicas": 2,
+            "command": ["/app"],
+            "args": ["--x"],
+            "env": {"A": "1", "B": {"secret": "token", "key": "K"}, "C": {"field": "metadata.name"}},
+            "config": {"MODE": "x"},
+            "config_mount": "/etc/web",
+            "secrets": "token",
+            "mounts": {"disk": "/disk", "node": "/node", "room": "/room", "token": "/token"},
+            "probes": {"ready": "/r", "live": {"path": "/l", "period": "10s", "port": 81}, "start": "/s"},
+            "resources": {"cpu": 0.1, "memory": "1024Mi", "cpu_limit": 1, "memory_limit": "2Gi"},
+            "min_available": 1,
+            "protocol": "http2",
+            "service_port": 80,
+            "calls": ["api"],
+            "callers": ["batch/report", "tools/*"],
+            "circuit_breaking": {},
+            "metrics": {"port": 9090, "labels": {"release": "prom"}},
+            "service_per_version": True,
+            "versions": {"v1": None, "v2": {"sidecar": False, "writable": True, "user": 1000, "drain": "0.5s"}},
+        },
+        "api": {
+            "image": IMAGE,
+            "autoscaling": {"min": 2, "max": 4, "cpu": "70%"},
+            "metrics": "/m",
+            "load_balancing": "least-requests",
+            "versions": {"v1": None, "v2": None, "v3": {"shadow": "10%"}},
+        },
+    },
+    "volumes": {
+        "disk": {"size": "1Gi", "storage_class": "fast"}, "node": {"host_path": "/mnt/x"}, "room": {"temporary": "8Mi"},
+    },
+    "secrets": {"token": {"keys": {"K": {"environment": "TOKEN"}}}, "registry": {"existing": True}},
+    "alerts": {"Errors": "errors > 5%"},
+    "mail": {"to": ["a@b.c", "d@e.f"], "server": "mail.b.c:25", "tls": False},
+    "alertmanager": "own",
+    "tools": {
+        "grafana": {"host": "grafana", "service": "graf.x:3000"}, "prometheus": {"host": "prom", "alias": "myprom"},
+    },
+}  # fmt: skip
+
+
+def full_plan(folder: Path) -> Plan:
+    """Plan the release whose page says everything."""
+    return plan(load(page(folder, FULL)))
+
+
+def every(full: Plan) -> Iterator[Any]:
+    """Each object of that plan, and of those that are part of the repository."""
+    yield from full.objects
+    for name in SHIPPED:
+        yield from shipped(name).objects
+
+
+def pod(made: Plan, name: str) -> dict[str, Any]:
+    """The pod that a Deployment makes."""
+    found: dict[str, Any] = one(made, "Deployment", name)["spec"]["template"]
+    return found
+
+
+def container(made: Plan, name: str) -> dict[str, Any]:
+    """The one container of that pod."""
+    (found,) = pod(made, name)["spec"]["containers"]
+    return dict(found)
