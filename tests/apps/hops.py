@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
 ANSWER_SECONDS = 20
+FREE = "win a free prize now, call 0900123456"
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,24 @@ def hop(role: str, **settings: str) -> Iterator[Hop]:
     with started(role, **settings) as process:
         process.wait_until_ready()
         yield process
+
+
+class Chain(NamedTuple):
+    frontend: Hop
+    service: Hop
+    model: Hop
+
+
+@contextmanager
+def in_a_row() -> Iterator[Chain]:
+    """Three versions, so that no test mistakes one hop for another."""
+    on = {"test_header": "1"}
+    with (
+        hop("model", version="v3", **on) as model,
+        hop("service", version="v2", next=model.address, timeout="2", **on) as service,
+        hop("frontend", next=service.address, cookie_name="canary-user", cookie_value="true", **on) as frontend,
+    ):
+        yield Chain(frontend, service, model)
 
 
 def eventually(check: Callable[[], bool], what: str, seconds: float = ANSWER_SECONDS) -> None:
