@@ -14,7 +14,7 @@ from slipway.lab.libvirt import EMULATED, KVM
 from slipway.paths import ROOT
 
 from tests.support.errors import tells
-from tests.unit.test_provider import make_plan
+from tests.support.provider import make_plan
 
 PANIC = "echo '[1.0] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)'"
 

@@ -8,47 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from slipway.lab import computer, container, daemons, docker, obstacles, provider, removal, vagrant
+from slipway.lab import computer, container, daemons, obstacles, provider, removal, vagrant
 from slipway.lab.daemons import DAEMONS
 from slipway.lab.docker import Thing
 from slipway.lab.obstacles import Seen, free_network
 from slipway.node.state import name_servers
 
+from tests.support.provider import CIDR, OWN, Docker, make_plan, record
+
 if TYPE_CHECKING:
     from slipway.lab.plan import LabPlan
-
-OWN = "/home/me/slipway/.vagrant"
-CIDR = "192.168.57.0/24"
-
-
-def make_plan(vagrant: str = OWN) -> LabPlan:
-    names = {"mirror-1": ("mirror", 10), "ctrl": ("controller", 100), "node-1": ("worker", 101)}
-    return {
-        "cluster": "sun",
-        "provider": "docker",
-        "network": {"name": "sun", "cidr": CIDR, "gateway": "192.168.57.1", "apart": ["10.244.0.0/16"]},
-        "machines": [
-            {
-                "name": name,
-                "role": role,
-                "address": f"192.168.57.{number}",
-                "cpus": 2,
-                "memory": 1024,
-                "system": "debian-12",
-                "image": "slipway-node:0",
-                "box": "",
-                "box_file": "",
-            }
-            for name, (role, number) in names.items()
-        ],
-        "left": [],
-        "checkout": False,
-        "hosts": [],
-        "cache": "/cache",
-        "page": "",
-        "state": "",
-        "vagrant": vagrant,
-    }
 
 
 def seen(*containers: Thing, records: dict[str, str] | None = None, **things: list[Thing]) -> Seen:
@@ -283,27 +252,6 @@ def test_a_folder_with_a_comma_survives_dockers_way_of_writing() -> None:
     plan = make_plan("/srv/a, b/.vagrant")
     value = next(word for word in arguments(plan=plan) if "volume-label" in word).removeprefix("--mount=")
     assert "volume-label=io.slipway.vagrant=/srv/a, b/.vagrant" in next(csv.reader([value]))
-
-
-class Docker:
-    """A docker that answers from a list, and writes down what it was asked."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
-        monkeypatch.setattr(docker, "run", self)
-
-    def __call__(self, *arguments: str) -> str:
-        words = " ".join(arguments)
-        self.asked.append(words)
-        return next((answer for start, answer in self.answers.items() if words.startswith(start)), "")
-
-
-def record(folder: Path, **ids: str) -> None:
-    for name, text in ids.items():
-        place = folder / "machines" / name.replace("_", "-") / "docker"
-        place.mkdir(parents=True)
-        (place / "id").write_text(f"{text}\n")
 
 
 def test_a_machine_runs_when_its_container_runs_in_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,33 +1,25 @@
-"""What the Vagrantfile and make call of the provider: preparing, looking, stopping, removing; Docker is a stand-in."""
+"""The provider looks, prepares, sweeps and removes as the Vagrantfile and make ask it to; Docker is a stand-in."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import json
 import os
-import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from slipway.errors import SlipwayError
-from slipway.lab import computer, container, daemons, docker, libvirt, obstacles, provider, purge, sizes
-from slipway.lab.daemons import DAEMONS
+from slipway.lab import computer, container, docker, obstacles, provider
 from slipway.lab.docker import Thing
 from slipway.lab.libvirt import EMULATED, Driver
 from slipway.lab.obstacles import Findings, Seen
 
 from tests.support.errors import refused
-from tests.unit.test_provider import Docker, make_plan, record
+from tests.support.provider import INFO, Docker, of, plan_in, record, verb
 
-INFO = {"ServerVersion": "27.0", "NCPU": 2, "MemoryLimit": True, "CpuCfsQuota": True}
 NETWORK = {
     "Name": "sun",
     "Id": "n1",
@@ -39,18 +31,7 @@ BRIDGE = {"Name": "bridge", "Id": "n0", "Labels": None, "IPAM": {"Config": None}
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Any:
-    """A plan with folders of the test; tests make other plans of it."""
-    return {**make_plan(str(tmp_path / "vagrant")), "cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")}
-
-
-def of(plan: Any, kind: str) -> Any:
-    """The same plan with another provider."""
-    return {**plan, "provider": kind}
-
-
-def verb(name: str, plan: Any, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(plan)))
-    return provider.main([name, *more])
+    return plan_in(tmp_path)
 
 
 # --- looking ------------------------------------------------------------------------------------------------
@@ -279,67 +260,6 @@ def test_missing_machines_are_printed_for_make(
     assert json.loads(capsys.readouterr().out) == {"missing": ["mirror-1", "ctrl", "node-1"], "sizes": {}}
 
 
-# --- sizes
-
-
-def sized(plan: Any, provider_name: str = "docker") -> Any:
-    """The plan, whose machines Vagrant has under ids like c-ctrl."""
-    for machine in plan["machines"]:
-        place = Path(plan["vagrant"], "machines", machine["name"], provider_name)
-        place.mkdir(parents=True)
-        (place / "id").write_text(f"c-{machine['name']}")
-    return of(plan, provider_name)
-
-
-def answers(monkeypatch: pytest.MonkeyPatch, **by_program: list[str]) -> list[str]:
-    """Have programs answer with lines, by the word that tells the call; gives what was asked."""
-    asked: list[str] = []
-
-    def lines(*command: str) -> list[str]:
-        asked.append(" ".join(command))
-        return next((found for word, found in by_program.items() if word in command), [])
-
-    monkeypatch.setattr(computer, "lines", lines)
-    host = container.Host(bounding=0, server="27", cpus=4, limits_memory=True, limits_cpus=True)
-    monkeypatch.setattr(container, "this_host", lambda: host)
-    return asked
-
-
-def test_container_nodes_get_the_size_of_the_page_while_they_run(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    docker = Docker(monkeypatch, {})
-    inspected = [f"c-mirror-1 {1024 << 20} {2 * 10**9}", f"c-ctrl {512 << 20} {2 * 10**9}", f"c-node-1 {1024 << 20} 0"]
-    answers(monkeypatch, inspect=inspected, exec=[f"anon {100 << 20}"])
-    plan = sized(plan)
-    assert sizes.wrong_sizes(plan) == {
-        "ctrl": ["memory of ctrl is 512 MiB and the page says 1024 MiB"],
-        "node-1": ["cpus of node-1 is 4 and the page says 2"],
-    }
-    told = sizes.resize(plan)
-    assert docker.asked == [
-        "update --memory=1024m --memory-swap=1024m sun-ctrl",
-        "update --cpus=2 sun-node-1",
-    ]
-    assert told[0] == "memory of ctrl is 512 MiB and the page says 1024 MiB: it has that now"
-
-
-def test_a_container_node_that_uses_more_than_that_keeps_its_size(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    docker = Docker(monkeypatch, {})
-    answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} {2 * 10**9}"], exec=["file 7", f"anon {1000 << 20}"])
-    (left,) = sizes.resize(sized(plan))
-    assert left == (
-        "memory of ctrl is 2048 MiB and the page says 1024 MiB, but 1000 MiB are in use there: "
-        "take pods off ctrl first (kubectl drain ctrl)"
-    )
-    assert docker.asked == []
-
-
-def test_where_docker_cannot_limit_nothing_is_said(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, inspect=["c-ctrl 0 0"])
-    host = container.Host(bounding=0, server="27", cpus=4, limits_memory=False, limits_cpus=False)
-    monkeypatch.setattr(container, "this_host", lambda: host)
-    assert sizes.wrong_sizes(sized(plan)) == {}
-
-
 def test_a_cluster_whose_controllers_are_destroyed_may_be_founded_otherwise(
     plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,33 +273,6 @@ def test_a_cluster_whose_controllers_are_destroyed_may_be_founded_otherwise(
     (Path(plan["vagrant"]) / "machines/ctrl/docker/id").unlink()
     assert verb("sweep", plan, monkeypatch) == 0
     assert not kept.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "lines"),
-    [
-        ("virtualbox", {"showvminfo": ['name="sun-ctrl"', "memory=1024", "cpus=3"]}),
-        ("libvirt", {"dominfo": ["CPU(s):         3", "Max memory:     1048576 KiB", "Used memory:    7 KiB"]}),
-    ],
-)
-def test_of_virtual_machines_it_is_said_what_restarts_them(
-    name: str, lines: dict[str, list[str]], plan: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = answers(monkeypatch, **lines)
-    left = sizes.resize(sized(plan, name))
-    assert left[0] == (
-        "cpus of mirror-1 is 3 and the page says 2: `vagrant reload --no-provision mirror-1` restarts it with that"
-    )
-    assert len(left) == 3
-    assert "c-mirror-1" in asked[0]
-
-
-def test_sizes_are_given_by_a_verb(
-    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answers(monkeypatch, inspect=[f"c-ctrl {2048 << 20} {2 * 10**9}"], exec=[f"anon {2000 << 20}"])
-    assert verb("resize", sized(plan), monkeypatch) == 0
-    assert "2000 MiB are in use there" in capsys.readouterr().out
 
 
 def test_a_container_that_has_ended_is_told_with_its_last_words(
@@ -430,263 +323,3 @@ def test_a_cluster_can_be_removed_by_its_name(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "stdin", None)
     assert provider.main(["remove", "--cluster", "slipway-test-1"]) == 0
     assert all("--filter=label=io.slipway.cluster=slipway-test-1" in words for words in docker.asked)
-
-
-@pytest.fixture
-def dockerd(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that looks like Docker's, noted as the one that setup started."""
-    (tmp_path / "state").mkdir()
-    with subprocess.Popen(["bash", "-c", "exec -a dockerd sleep 60"]) as process:
-        until = time.monotonic() + 20
-        while b"dockerd" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
-            assert time.monotonic() < until, "bash did not become a process named dockerd"
-            time.sleep(0.01)
-        (tmp_path / "state/dockerd.pid").write_text(f"{process.pid}\n")
-        # Nobody but the test is there to bury it.
-        reaper = threading.Thread(target=process.wait)
-        reaper.start()
-        yield process
-        process.kill()
-        reaper.join()
-
-
-def test_the_docker_that_setup_started_is_stopped(
-    plan: Any, dockerd: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Docker(monkeypatch, {"ps": ""})
-    real = subprocess.run
-
-    def run(command: list[str], **more: Any) -> Any:
-        return real(command[2:] if command[:2] == ["sudo", "--non-interactive"] else command, **more)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert verb("stop-daemon", plan, monkeypatch) == 0
-    assert "stopping Docker" in capsys.readouterr().err
-    assert not Path(plan["state"], "dockerd.pid").exists()
-    # It is gone for the verb from its end on, for the test once it is buried.
-    assert dockerd.wait(20) == -signal.SIGTERM
-
-
-def test_a_docker_that_sudo_may_not_stop_is_told_with_the_command_for_it(
-    plan: Any, dockerd: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Docker(monkeypatch, {"ps": ""})
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    asked = sudo_asks(monkeypatch)
-    assert verb("stop-daemon", plan, monkeypatch) == 1
-    said = capsys.readouterr().err
-    assert said.endswith(
-        f"a password is required [not-removed]\nStop it yourself, then run this again: {typed(dockerd.pid)}\n"
-    )
-    assert asked == [["sudo", "--non-interactive", "sh", "-c", f"kill {dockerd.pid}"]]
-    assert Path(plan["state"], "dockerd.pid").exists()
-
-
-def test_the_libvirt_that_setup_started_is_stopped_unless_a_machine_runs_in_it(
-    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ended: list[int] = []
-    alive = {"11": "libvirtd", "12": "virtlogd"}
-    monkeypatch.setattr(daemons, "is_program", lambda pid, program: alive.get(pid) == program)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-
-    def kill(pid: int, _signal: int) -> None:
-        ended.append(pid)
-        del alive[str(pid)]
-
-    monkeypatch.setattr(os, "kill", kill)
-    domains = ["moon-ctrl"]
-    monkeypatch.setitem(DAEMONS, "libvirt", dataclasses.replace(DAEMONS["libvirt"], users=lambda: domains))
-    state = Path(plan["state"])
-    state.mkdir()
-    for pid, name in alive.items():
-        (state / f"{name}.pid").write_text(f"{pid}\n")
-    assert verb("stop-daemon", of(plan, "libvirt"), monkeypatch) == 0
-    assert "libvirt keeps running for moon-ctrl" in capsys.readouterr().err
-    assert ended == []
-    domains.clear()
-    assert verb("stop-daemon", of(plan, "libvirt"), monkeypatch) == 0
-    assert "stopping libvirt, which `make setup` started" in capsys.readouterr().err
-    assert ended == [11, 12]
-    assert list(state.iterdir()) == []
-    assert verb("stop-daemon", of(plan, "virtualbox"), monkeypatch) == 0
-    assert capsys.readouterr().err == ""
-
-
-def typed(pid: int) -> str:
-    return f"sudo sh -c 'kill {pid}'"
-
-
-def sudo_asks(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Stand in for the sudo of somebody who has to type a password; gives what it was called with."""
-    asked: list[list[str]] = []
-
-    def run(command: list[str], *, check: bool, **_: Any) -> subprocess.CompletedProcess[str]:
-        if command[0] != "sudo":
-            names = command[command.index("remove") + 1 :]
-            return subprocess.CompletedProcess(command, 0, "".join(f"Remv {name} [1.0]\n" for name in names), "")
-        asked.append(command)
-        if check:
-            raise subprocess.CalledProcessError(1, command)
-        return subprocess.CompletedProcess(command, 1, "", "sudo: a password is required\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    return asked
-
-
-def test_a_docker_that_does_not_stop_is_told_and_stays_noted(
-    plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Docker(monkeypatch, {})
-    Path(plan["state"]).mkdir()
-    Path(plan["state"], "dockerd.pid").write_text("77")
-    monkeypatch.setattr(daemons, "is_program", lambda *_: True)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "kill", lambda *_: None)
-    monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert verb("stop-daemon", plan, monkeypatch) == 1
-    assert capsys.readouterr().err.endswith("Docker (process 77) did not stop within 15 s. [not-removed]\n")
-    assert Path(plan["state"], "dockerd.pid").exists()
-
-
-# --- what purge asks Docker and apt -------------------------------------------------------------------------
-
-
-def purging(name: str, plan: Any, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.delenv("SLIPWAY_CACHE", raising=False)
-    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(plan)))
-    return purge.main([name])
-
-
-@pytest.fixture
-def left(plan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    # Not the boxes of whoever runs the tests.
-    monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(libvirt, "unused_copies", list)
-    Path(plan["cache"]).mkdir()
-    Path(plan["state"]).mkdir()
-    Path(plan["state"], "packages").write_text("vagrant\nuidmap\n")
-    return plan
-
-
-def programs(monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[list[str]]:
-    """Stand in for apt, which would take along just what it is asked for; gives what it was called with."""
-    called: list[list[str]] = []
-
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        called.append(command)
-        names = command[command.index("remove") + 1 :]
-        told = "".join(f"Remv {name} [1.0]\n" for name in names)
-        return subprocess.CompletedProcess(command, code, told, "E: dpkg was interrupted\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    return called
-
-
-def test_purge_names_folders_images_and_packages(
-    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    programs(monkeypatch)
-    monkeypatch.setattr(docker, "is_there", lambda: True)
-    monkeypatch.setattr(docker, "run", lambda *_: "slipway-node:1\nslipway-node:2\n")
-    assert purging("list", left, monkeypatch) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"  {left['cache']}  (")
-    assert lines[2:] == [
-        "  the image slipway-node:1",
-        "  the image slipway-node:2",
-        "  the Debian packages that setup installed: uidmap vagrant",
-    ]
-
-
-def test_an_image_that_another_clusters_machines_use_stays(
-    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def run(*arguments: str) -> str:
-        if arguments == ("rmi", "slipway-node:2"):
-            raise SlipwayError("program-failed", "image is being used")
-        return "slipway-node:1\nslipway-node:2\n"
-
-    monkeypatch.setattr(docker, "is_there", lambda: True)
-    monkeypatch.setattr(docker, "run", run)
-    assert purging("images", left, monkeypatch) == 0
-    assert capsys.readouterr().err.splitlines() == [
-        "slipway: removing the image slipway-node:1",
-        "slipway: the image slipway-node:2 stays: the machines of another cluster use it",
-    ]
-
-
-def test_without_docker_there_are_no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker, "is_there", lambda: False)
-    assert purge.images() == []
-
-
-def test_boxes_that_were_built_go_from_vagrant_and_libvirt(
-    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    boxes = [f"slipway-debian-{release}-libvirt-0123456789ab" for release in (12, 13)]
-    for name in (*boxes, "bento-VAGRANTSLASH-x"):
-        (tmp_path / "home/boxes" / name).mkdir(parents=True)
-    monkeypatch.setattr(docker, "is_there", lambda: False)
-    removed: list[str] = []
-    monkeypatch.setattr(libvirt, "unused_copies", lambda: ["copy.img"])
-    monkeypatch.setattr(libvirt, "remove_copy", removed.append)
-
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        assert "--force" not in command
-        return subprocess.CompletedProcess(command, int(command[-1] == boxes[1]), "", "")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert purging("images", left, monkeypatch) == 0
-    assert capsys.readouterr().err.splitlines() == [
-        f"slipway: removing the Vagrant box {boxes[0]}",
-        f"slipway: the Vagrant box {boxes[1]} stays",
-        "slipway: removing libvirt's copy of a box, copy.img",
-    ]
-    assert removed == ["copy.img"]
-
-
-def test_packages_go_before_the_list_of_them(
-    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    called = programs(monkeypatch)
-    assert purging("rest", left, monkeypatch) == 0
-    assert called[-1][-4:] == ["remove", "--yes", "uidmap", "vagrant"]
-    assert "removing 2 Debian packages" in capsys.readouterr().err
-    assert not Path(left["state"]).exists()
-
-
-def test_packages_that_cannot_go_keep_the_list_of_them(
-    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    programs(monkeypatch, code=100)
-    assert purging("rest", left, monkeypatch) == 1
-    assert "failed: [not-removed]\nE: dpkg was interrupted" in capsys.readouterr().err
-    assert Path(left["state"], "packages").exists()
-
-
-def test_where_sudo_asks_for_a_password_all_but_the_packages_and_their_list_goes(
-    left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    asked = sudo_asks(monkeypatch)
-    Path(left["state"], "log").mkdir()
-    Path(left["state"], "kubeconfig").touch()
-    for _ in range(2):
-        assert purging("rest", left, monkeypatch) == 1
-        assert "yourself: sudo apt-get remove --yes uidmap vagrant\n" in capsys.readouterr().err
-        assert asked.pop() == ["sudo", "--non-interactive", "apt-get", "remove", "--yes", "uidmap", "vagrant"]
-        assert not Path(left["cache"]).exists()
-        assert [path.name for path in Path(left["state"]).iterdir()] == ["packages"]
-    programs(monkeypatch)
-    assert purging("rest", left, monkeypatch) == 0
-    assert not Path(left["state"]).exists()
-
-
-def test_a_file_in_a_cache_elsewhere_goes_too(left: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(left["cache"], "bundles.lock").touch()
-    monkeypatch.setenv("SLIPWAY_CACHE", left["cache"])
-    Path(left["state"], "packages").unlink()
-    purge.remove_rest(left, lambda _: None)
-    assert list(Path(left["cache"]).iterdir()) == []
