@@ -84,4 +84,13 @@ def test_what_runs_on_nodes_needs_the_standard_library_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_file_is_too_long_to_read(name: str) -> None:
-    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    assert lines(FILES[name]) <= MOST_LINES
+
+
+def test_no_file_of_tests_is_too_long_to_read() -> None:
+    found = {str(path.relative_to(ROOT)): lines(path) for path in sorted((ROOT / "tests").rglob("*.py"))}
+    assert {name: count for name, count in found.items() if count > MOST_LINES} == {}
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
