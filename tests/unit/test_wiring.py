@@ -389,9 +389,14 @@ def test_machines_know_each_other_by_name_and_the_controllers_by_that_of_the_api
     controllers = [("192.0.2.100", "ctrl"), ("192.0.2.12", "ctrl-2")]
     assert wired("host_machines", inventory_hostname="mirror-1", **PAGE) == [
         *({"address": address, "names": [name, "api.lab.internal"]} for address, name in controllers),
-        {"address": "192.0.2.101", "names": ["node-1"]},
         {"address": "192.0.2.10", "names": ["mirror-1"]},
     ]
+    # Controllers know the workers, and a worker knows no other one.
+    worker_1 = {"address": "192.0.2.101", "names": ["node-1"]}
+    assert worker_1 in wired("host_machines", inventory_hostname="ctrl", **PAGE)
+    assert worker_1 in wired("host_machines", inventory_hostname="node-1", **PAGE)
+    several = {"controllers": ["ctrl"], "workers": ["node-1", "ctrl-2"]}
+    assert worker_1 not in wired("host_machines", inventory_hostname="ctrl-2", groups=several, **PAGE)
     # A controller asks itself first, and a worker its own balancer, where there are several.
     second = wired("host_machines", inventory_hostname="ctrl-2", **PAGE)
     assert [one["address"] for one in second if "api.lab.internal" in one["names"]] == ["192.0.2.12", "192.0.2.100"]

@@ -18,13 +18,15 @@ Vars = Mapping[str, Mapping[str, Any]]
 def names(
     groups: Groups, hostvars: Vars, api_name: str, machine: str = "", balanced: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Give the address and the names of each machine, as ``machine`` is to know them.
+    """Give the address and the names of each machine that ``machine`` is to know.
 
-    Every controller answers to ``api_name``, too, ``machine`` itself first if it is one; or that name leads to the
+    A worker knows itself, the controllers and the mirror; so no worker changes when another one comes or goes. Every
+    controller answers to ``api_name``, too, ``machine`` itself first if it is one; or that name leads to the
     balancer on ``machine``, where that has API servers (``balanced``).
     """
     controllers = sorted(groups.get("controllers", ()), key=lambda name: name != machine)
-    others = [*groups.get("workers", ()), *groups.get("mirror", ())]
+    workers = [name for name in groups.get("workers", ()) if machine in (*controllers, name)]
+    others = [*workers, *groups.get("mirror", ())]
     own = [] if balanced else [api_name]
     return [
         *([{"address": LOOPBACK, "names": [api_name]}] if balanced else []),

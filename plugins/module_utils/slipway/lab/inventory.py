@@ -250,7 +250,8 @@ def render_inventory_cfg(plan: LabPlan, ssh: Mapping[str, Ssh]) -> str:
             common |= {key: values.pop(key) for key in ("ansible_ssh_common_args",) if key in values}
             parts.append(" ".join([name, *(f"{key}={_ini(value)}" for key, value in values.items())]))
         parts.append("")
-    parts += ["[nodes:children]", "controllers", "workers", ""]
+    # As in the inventory plugin.
+    parts += ["[nodes:children]", "controllers", "workers", "", "[existing]", ""]
     for group in ("nodes", "mirror") if common else ():
         parts += [f"[{group}:vars]", *(f"{key}={json.dumps(value)}" for key, value in common.items()), ""]
     parts += ["[all:vars]", *(f"{key}={json.dumps(value)}" for key, value in inventory.variables.items()), ""]
