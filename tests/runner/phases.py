@@ -153,11 +153,12 @@ SHORT = (
     ),
     suite(
         "cluster",
-        "DNS, pods and nodes reach each other, and people reach services",
+        "DNS, pods and nodes reach each other, and people reach services; a node is added to hundreds",
         1200,
         "--capture=no",
         "tests/e2e/test_cluster.py",
         "tests/e2e/test_gateway.py",
+        "tests/e2e/test_scale.py",
         needs=("up",),
     ),
     suite(
