@@ -100,5 +100,9 @@ def test_a_worker_that_is_off_the_page_is_named_and_goes_as_it_is_said(standing:
     run = checkout.make("up").expect()
     assert "node-2" not in run.output
     written(standing)
-    checkout.make("up").expect()
+    added = checkout.make("add-nodes").expect()
+    print(f"make add-nodes: {added.seconds:.0f} s")
     assert {node["metadata"]["name"] for node in kube.nodes()} == {"ctrl", "node-1", "node-2"}
+    # It was looked at, and no more.
+    assert added.recap["node-1"]["ok"] <= 2
+    assert checkout.make("up").expect().total("changed") == 0
