@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes reset down purge test test-long mutate lint bench lock
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates reset down purge test test-long mutate lint bench lock
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -86,6 +86,9 @@ replace-node: setup ## The same, and make it anew: make replace-node NODE=node-1
 
 add-nodes: setup ## Add the nodes that the page has and the cluster does not, and leave the other workers as they are
 	@$(ansible-playbook) playbooks/machines.yml playbooks/add-nodes.yml
+
+renew-certificates: setup ## Renew the certificates of the control plane that end within 180 days (DAYS=400: all of them)
+	@$(ansible-playbook) playbooks/renew-certificates.yml $(if $(call named,DAYS,x),-e $(call named,DAYS,renew_days))
 
 reset: setup ## Take your own hosts out of their cluster, which is gone then; it asks first
 	@$(ansible-playbook) playbooks/reset.yml

@@ -25,6 +25,17 @@ ASK = (
     "curl --silent --max-time 3 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null --write-out '%{http_code}' "
     "$(sed -n 's/^ *server: //p' /etc/kubernetes/kubelet.conf)/readyz"
 )
+# For at most ten minutes, until a file says that it is enough.
+CLIENT = f"""
+rm -f /run/asked-enough
+for _ in $(seq 1 2400); do
+  [ ! -e /run/asked-enough ] || break
+  answer=$({ASK})
+  [ "$answer" = 200 ] || answer=$({ASK})
+  if [ "$answer" = 200 ]; then echo answered; else echo lost; fi
+  sleep 0.25
+done
+"""
 # Tasks of remove-node.yml, and the seconds from the start of each to the kill.
 STEPS = [
     ("Move its pods to other nodes", 1.0),
@@ -136,6 +147,28 @@ def test_the_first_one_is_made_anew(three: Checkout) -> None:
     assert docker("inspect", "--format", "{{.Id}}", f"{three.name}-ctrl") != before
     assert members(three, "ctrl-2") == dict.fromkeys(CONTROLLERS, True)
     assert all(ready(node) for node in three.kube.nodes())
+    assert three.make("up").expect().total("changed") == 0
+
+
+def test_certificates_are_renewed_while_the_api_answers(three: Checkout) -> None:
+    """A client on a worker that tries again once is always answered."""
+    before = yaml.safe_load((three.state / "kubeconfig").read_text())["users"][0]["user"]["client-certificate-data"]
+    client = ["docker", "exec", f"{three.name}-node-1", "sh", "-c", CLIENT]
+    with subprocess.Popen(client, stdout=subprocess.PIPE, text=True) as asking:
+        time.sleep(1)
+        done = three.make("renew-certificates", "DAYS=400").expect()
+        docker("exec", f"{three.name}-node-1", "touch", "/run/asked-enough")
+        said = (asking.communicate()[0]).split()
+    print(f"make renew-certificates: {done.seconds:.0f} s, {len(said)} requests, {said.count('lost')} lost")
+    assert len(said) > done.seconds
+    assert said.count("lost") == 0
+    for name in CONTROLLERS:
+        assert f"{name}: renewed: admin.conf, apiserver" in done.output
+        assert "started again: etcd, kube-apiserver, kube-controller-manager, kube-scheduler" in done.output
+    after = yaml.safe_load((three.state / "kubeconfig").read_text())["users"][0]["user"]["client-certificate-data"]
+    assert after != before
+    assert three.make("renew-certificates").expect().total("changed") == 0
+    eventually(lambda: three.make("status").status == 0, seconds=120, what="all is well")
     assert three.make("up").expect().total("changed") == 0
 
 

@@ -48,6 +48,7 @@ NODES = {
     "no-hosts": "`make reset` is for hosts that you have; what Slipway made goes with `make down`.",
     "not-confirmed": "The answer was not the name of the cluster, so nothing was changed; type the command again.",
     "reset-incomplete": "Something of a cluster cannot be removed from a machine; reboot it, and reset it again.",
+    "control-plane-not-well": "A part of the control plane does not come back with its new certificates; see its log.",
     "unmanaged-pods": "A drain would delete pods that nobody makes anew; move them yourself, or use FORCE=1.",
     "volumes-would-go": "Volumes are on this node alone and would be lost; copy their data, then use FORCE=1.",
     "nowhere-to-go": "No other node takes the pods of this one; add a node, or use FORCE=1.",

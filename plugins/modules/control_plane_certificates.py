@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ansible module: renew the certificates of a controller. Runs there, with its Python alone."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: control_plane_certificates
+short_description: Renew the certificates of a controller
+description:
+  - Renews, with C(kubeadm certs renew), the certificates of a controller that end soon. Then the parts of its control plane that still serve
+    with old ones start again, one after the other, and each has to be well before the next one stops.
+  - With several controllers, etcd starts again only while its other members are healthy. This works with certificates that have ended, too.
+  - Certificates of kubelets are not touched, because kubelets renew them by themselves, and neither are CAs.
+  - Runs as root.
+options:
+  address:
+    description: Address of the API server of this controller.
+    type: str
+    required: true
+  days:
+    description: Certificates that end within so many days are renewed.
+    type: int
+    default: 180
+  timeout:
+    description: Seconds for each part to be well again.
+    type: int
+    default: 120
+attributes:
+  check_mode: {support: full}
+"""
+
+RETURN = r"""
+renewed:
+  description: Certificates that were renewed (in check mode, that would be).
+  returned: always
+  type: list
+  elements: str
+restarted:
+  description: Parts that started again (in check mode, those that would without a renewal).
+  returned: always
+  type: list
+  elements: str
+days:
+  description: Days until the first certificate ends.
+  returned: always
+  type: int
+"""
+
+EXAMPLES = r"""
+- name: Renew what ends within half a year
+  control_plane_certificates:
+    address: "{{ node_address }}"
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway.errors import told
+from ansible.module_utils.slipway.node.certificates import DAY, Certificate, due, processes, read, stale
+from ansible.module_utils.slipway.node.etcd import Etcd, EtcdError
+from ansible.module_utils.slipway.node.kubeapi import Api, ApiError
+
+ADMIN = "/etc/kubernetes/admin.conf"
+# Programs of ours that read them when they start.
+READERS = ("slipway-serving.service", "slipway-control-plane-metrics.service")
+PAUSE = 0.5
+
+
+def look(module: AnsibleModule) -> list[Certificate]:
+    code, out, error = module.run_command(["kubeadm", "certs", "check-expiration", "-o", "json"])
+    try:
+        found: list[Certificate] = read(out)
+    except (ValueError, KeyError):
+        found = []
+    if code or not found:
+        what = f"kubeadm does not say when the certificates of this controller end: {error.strip() or out.strip()}"
+        module.fail_json(**told("kubeadm-failed", what))
+    return found
+
+
+def etcd_is_well() -> str:
+    """Say which members of etcd are not healthy; empty: all of them are."""
+    try:
+        silent = [member.told for member in Etcd().members() if not member.healthy]
+    except EtcdError as exc:
+        return str(exc)
+    return f"not healthy: {', '.join(silent)}" if silent else ""
+
+
+def api_is_well(address: str) -> str:
+    """Say how the API server of this controller fails; empty: it is ready."""
+    try:
+        with open(ADMIN, encoding="utf-8") as file:
+            # From etcd, and for somebody who shows a certificate.
+            status, _ = Api(file.read(), server=f"{address}:6443").request("GET", "/api/v1/nodes?limit=1")
+    except (OSError, ValueError, ApiError) as exc:
+        return str(exc)
+    return "" if status == 200 else f"https://{address}:6443/api/v1/nodes is answered with {status}"
+
+
+def restart(module: AnsibleModule, part: str, process: int, well: Callable[[], str]) -> None:
+    """End a part's process, which the kubelet starts again, and wait until it is well."""
+    os.kill(process, signal.SIGTERM)
+    until = time.monotonic() + module.params["timeout"]
+    why = ""
+    while time.monotonic() < until:
+        if processes().get(part, process) != process:
+            why = well()
+            if not why:
+                return
+        time.sleep(PAUSE)
+    what = (
+        f"{part} is not well {module.params['timeout']} s after its certificates were renewed"
+        f"{f': {why}' if why else ''}; look at: crictl ps --all, and /var/log/pods/kube-system_{part}-*"
+    )
+    module.fail_json(**told("control-plane-not-well", what))
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "days": {"type": "int", "default": 180},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    address = module.params["address"]
+    before = look(module)
+    ended = min(one.seconds for one in before) <= 0
+    renewed = due(before, module.params["days"])
+    # With certificates that have ended it is not well before they are renewed.
+    why = etcd_is_well() if (renewed or stale()) and not ended else ""
+    if why:
+        what = f"etcd is not well, so nothing on this controller is restarted: {why}. Bring its members back first"
+        module.fail_json(**told("no-quorum", what))
+    if not module.check_mode:
+        for name in renewed:
+            code, out, error = module.run_command(["kubeadm", "certs", "renew", name])
+            if code:
+                what = f"kubeadm cannot renew {name}: {error.strip() or out.strip()}"
+                module.fail_json(**told("kubeadm-failed", what))
+    restarted = list(stale())
+    if not module.check_mode:
+        # Where all of them have ended, the others of etcd cannot be well before they are renewed too.
+        wells = {"kube-apiserver": lambda: api_is_well(address), **({} if ended else {"etcd": etcd_is_well})}
+        for part in restarted:
+            if process := stale().get(part):
+                restart(module, part, process, wells.get(part, str))
+        if restarted:
+            module.run_command(["systemctl", "try-restart", *READERS])
+    left = look(module) if renewed and not module.check_mode else before
+    module.exit_json(
+        changed=bool(renewed or restarted),
+        renewed=renewed,
+        restarted=restarted,
+        days=int(min(one.seconds for one in left) // DAY),
+    )
+
+
+if __name__ == "__main__":
+    main()
