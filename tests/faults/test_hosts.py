@@ -68,6 +68,7 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
         reset(hosts, "node-1")
         refuse_another_address(hosts, "ctrl")
         move(hosts, "node-1")
+        come_back(hosts, "node-1")
         leave(hosts, before)
         assert hosts.site().expect().total("failed") == 0
         assert {node["metadata"]["name"]: ready(node) for node in bare.kube.nodes()} == {"ctrl": True, "node-1": True}
@@ -104,6 +105,19 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
         assert sorted(traces(checkout, name) - there) == []
     assert not (checkout.path / ".slipway/kubeconfig").exists()
     assert checkout.playbook("playbooks/reset.yml", *sure).expect().total("changed") == 0
+
+
+def come_back(hosts: Hosts, worker: str) -> None:
+    """A worker that was removed while it was off, and is on again, is a node like before after the next run."""
+    checkout = hosts.checkout
+    docker("stop", f"{checkout.name}-{worker}")
+    forced = ("-e", f"drain_node={worker}", "-e", "drain_force=true", "-e", "drain_timeout=20")
+    removed = checkout.playbook("playbooks/remove-node.yml", *hosts.arguments, *forced).expect()
+    assert "That machine did not answer. Type there, before it joins again" in removed.output
+    assert worker not in {node["metadata"]["name"] for node in checkout.kube.nodes()}
+    docker("start", f"{checkout.name}-{worker}")
+    assert hosts.site().expect().total("failed") == 0
+    assert {node["metadata"]["name"]: ready(node) for node in checkout.kube.nodes()} == {"ctrl": True, worker: True}
 
 
 def reset(hosts: Hosts, worker: str) -> None:
