@@ -62,6 +62,12 @@ LONG: tuple[Phase, ...] = (
         3600,
         *files("faults", "controllers"),
     ),
+    suite(
+        "nodes",
+        "workers are added, drained and removed, and certificates renewed, at 50 requests a second: none fails",
+        3600,
+        *files("nodes", "nodes"),
+    ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(
         "releases",

@@ -1,0 +1,104 @@
+"""Nodes come and go while clients ask two releases: no request fails. What each command takes is printed.
+
+One service has two replicas, the other one. The tests build on each other, in this order, on one cluster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.changing import Place, placed
+from tests.support.checkout import Run
+from tests.support.kube import eventually, ready
+from tests.support.lab import rewrite_page
+from tests.support.releases import Stage, made
+from tests.support.transitions import Row, api, page, web
+
+# Requests a second, in all.
+RATE = 50.0
+PARTS = {"metallb": True, "istio": True, "storage": False, "metrics_server": False, "monitoring": False}
+WORKERS: dict[str, Any] = {"count": 2, "cpus": 2, "memory": 3072}
+DOUBLE = page(None, {"web": web(replicas=2), "api": api(replicas=2)})
+SINGLE = page(None, {"web": web(), "api": api()})
+Placed = tuple[Place, Place]
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with made("nodes", mail=False, cluster_parts=PARTS, cluster_workers=WORKERS) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def places(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Placed]:
+    """Both releases."""
+    with ExitStack() as stack:
+        rows = (Row("double", DOUBLE, DOUBLE, "v1"), Row("single", SINGLE, SINGLE, "v1"))
+        folder: Path = tmp_path_factory.mktemp("pages")
+        first, second = (stack.enter_context(placed(stage, row, folder)) for row in rows)
+        yield first, second
+
+
+def command(stage: Stage, places: Placed, *words: str) -> Run:
+    """Type ``make`` with some words while clients ask both releases; none of their requests may fail."""
+    loads = [place.loaded(rate=RATE / len(places), most=600) for place in places]
+    with loads[0], loads[1]:
+        time.sleep(2.5)
+        done = stage.checkout.make(*words)
+        time.sleep(3)
+    lost = {
+        place.name: [f"{each.at:.1f} s: {each.status} {each.said}" for each in load.answers if each.status != "200"]
+        for place, load in zip(places, loads, strict=True)
+    }
+    asked = sum(len(load.answers) for load in loads)
+    print(f"make {' '.join(words)}: {done.seconds:.0f} s, {asked} requests, {sum(map(len, lost.values()))} failed")
+    assert asked > RATE / 2 * done.seconds
+    assert not any(lost.values()), lost
+    return done.expect()
+
+
+def nodes(stage: Stage) -> dict[str, bool]:
+    return {node["metadata"]["name"]: ready(node) for node in stage.kube.nodes()}
+
+
+def host_of(stage: Stage, place: Place) -> str:
+    """The node of the first pod of a release."""
+    pods = stage.kube("get", "pods", place.where, "--selector=app=web")["items"]
+    return str(pods[0]["spec"]["nodeName"])
+
+
+def test_a_worker_is_added(stage: Stage, places: Placed) -> None:
+    checkout = stage.checkout
+    checkout.page.write_text(rewrite_page(checkout.settings, {"cluster_workers": {**WORKERS, "count": 3}}))
+    command(stage, places, "add-nodes")
+    assert nodes(stage) == dict.fromkeys(("ctrl", "node-1", "node-2", "node-3"), True)
+    assert checkout.make("up").expect().total("changed") == 0
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["two replicas", "one replica"])
+def test_a_node_is_drained(stage: Stage, places: Placed, which: int) -> None:
+    node = host_of(stage, places[which])
+    command(stage, places, "drain", f"NODE={node}")
+    left = stage.kube("get", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={node}")["items"]
+    assert {pod["metadata"]["ownerReferences"][0]["kind"] for pod in left} == {"DaemonSet"}
+    stage.checkout.make("uncordon", f"NODE={node}").expect()
+
+
+def test_the_certificates_are_renewed(stage: Stage, places: Placed) -> None:
+    command(stage, places, "renew-certificates", "DAYS=400")
+    eventually(lambda: stage.checkout.make("status").status == 0, seconds=120, what="all is well")
+
+
+def test_a_worker_is_removed(stage: Stage, places: Placed) -> None:
+    """The last one, with what runs on it; the page has one worker less then, and a run finds nothing to do."""
+    checkout = stage.checkout
+    command(stage, places, "remove-node", "NODE=node-3")
+    assert nodes(stage) == dict.fromkeys(("ctrl", "node-1", "node-2"), True)
+    checkout.page.write_text(checkout.settings)
+    assert checkout.make("up").expect().total("changed") == 0
