@@ -57,13 +57,15 @@ PLAYS = {
 # What the project promises: by hand times this; a second run of the cluster's plays in these seconds and tasks, of the
 # parts' plays in these seconds; MiB that the parts use when nothing is asked of them, and cores that all nodes do then.
 RATIO, AGAIN_SECONDS, AGAIN_TASKS, PARTS_SECONDS, PARTS_MEMORY, IDLE_CORES = 2.0, 30.0, 40, 18.0, 1229, 0.5
+# By hand times this with several controllers.
+RATIO_OF_SEVERAL = 1.5
 
 
 class BenchError(Exception):
     """A step did not end well; the text says which and where its output is."""
 
 
-def lay_out() -> None:
+def lay_out(controllers: int) -> None:
     """Write page and inventory of a lab of our own, on a network that is free now."""
     shutil.rmtree(INVENTORY, ignore_errors=True)
     shared = INVENTORY / "group_vars"
@@ -71,7 +73,9 @@ def lay_out() -> None:
     for path in (ROOT / "group_vars").glob("**/*.yml"):
         if path.name != "cluster.yml":
             (shared / path.relative_to(ROOT / "group_vars")).symlink_to(path)
-    write_page(PAGE, NAME)
+    several = {"cluster_controllers": {"count": controllers, "cpus": 2, "memory": 2560}}
+    several["cluster_workers"] = {"count": 1, "cpus": 2, "memory": 3072}
+    write_page(PAGE, NAME, **(several if controllers > 1 else {}))
     (INVENTORY / "cluster.slipway.yml").write_text(
         "---\nplugin: slipway\npage: group_vars/all/cluster.yml\nstate: ../state\n"
     )
@@ -169,14 +173,16 @@ def by_hand(machines: list[dict[str, Any]]) -> dict[str, float]:
     made = playbook("bare-machines", "playbooks/machines.yml")
     config = ssh_config(machines)
     nodes = [machine["name"] for machine in machines if machine["role"] != "mirror"]
-    main = next(machine for machine in machines if machine["role"] == "controller")
+    controllers = [machine for machine in machines if machine["role"] == "controller"]
+    main, names = controllers[0], ",".join(machine["name"] for machine in controllers)
+    workers = [machine["name"] for machine in machines if machine["role"] == "worker"]
     OBJECTS.mkdir(exist_ok=True)
     given = {"bench_objects": OBJECTS, "bench_bin": HOME / "bin", "flannel_api_endpoint": f"{main['address']}:6443"}
     playbook("bare-objects", "bench/objects.yml", *(f"--extra-vars={key}={value}" for key, value in given.items()))
     kubeconfig, path = str(STATE / "kubeconfig"), f"{HOME / 'bin'}:{os.environ['PATH']}"
     bundle, flannel = str(STATE / "bundle.json"), str(OBJECTS / "flannel.yml")
     began = time.monotonic()
-    timed("bare", ["bench/bare", str(config), bundle, flannel, kubeconfig, *nodes], PATH=path)
+    timed("bare", ["bench/bare", str(config), bundle, flannel, kubeconfig, names, *workers], PATH=path)
     answer_dns(config, nodes)
     ready = time.monotonic()
     timed("bare-mesh", ["bench/mesh", kubeconfig, str(OBJECTS)], PATH=path)
@@ -271,8 +277,8 @@ def changed(times: dict[str, Any]) -> int:
     return sum(int(host["changed"]) for host in times["hosts"].values())
 
 
-def show(hand: list[dict[str, float]], ours: list[dict[str, Any]]) -> bool:
-    """Print the figures; return whether they are what the project promises."""
+def show(hand: list[dict[str, float]], ours: list[dict[str, Any]], most: float) -> bool:
+    """Print the figures; return whether they are what the project promises, as ``most`` times those by hand."""
     console = Console(width=110)
     ratios = {key: [b[key] / a[key] for a, b in zip(hand, ours, strict=True)] for key in ("cluster", "gateway")}
     parts = median(part_seconds(run["again_times"]) for run in ours)
@@ -287,7 +293,7 @@ def show(hand: list[dict[str, float]], ours: list[dict[str, Any]]) -> bool:
         ("cluster", "cluster: all nodes Ready, DNS answers"),
         ("gateway", "from there: a workload answers through the gateway"),
     ):
-        ratio = f"{median(ratios[key]):.2f} (at most {RATIO:.1f})" if key in ratios else ""
+        ratio = f"{median(ratios[key]):.2f} (at most {most:.1f})" if key in ratios else ""
         table.add_row(what, *(f"{median(r[key] for r in runs):.1f}" for runs in (hand, ours)), ratio)
     table.add_row("second run: the cluster", "", f"{cluster:.1f} (at most {AGAIN_SECONDS:.0f})", "")
     table.add_row("second run: its parts", "", f"{parts:.1f} (at most {PARTS_SECONDS:.0f})", "")
@@ -325,7 +331,7 @@ def show(hand: list[dict[str, float]], ours: list[dict[str, Any]]) -> bool:
         if seconds >= 0.5:
             steps.add_row(f"{seconds:.1f}", where, name)
     console.print(steps)
-    figures = all(median(found) <= RATIO for found in ratios.values())
+    figures = all(median(found) <= most for found in ratios.values())
     second = cluster <= AGAIN_SECONDS and parts <= PARTS_SECONDS and tasks <= AGAIN_TASKS and not second_changes
     return figures and second and used <= PARTS_MEMORY and cores <= IDLE_CORES
 
@@ -334,11 +340,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=1, help="pairs to run (default 1)")
     parser.add_argument("--report", type=Path, help="file that gets all figures as JSON")
+    parser.add_argument("--controllers", type=int, default=1, help="controllers, beside one worker if several")
     options = parser.parse_args(argv)
     HOME.mkdir(parents=True, exist_ok=True)
     clean(NAME)
     shutil.rmtree(STATE, ignore_errors=True)
-    lay_out()
+    lay_out(options.controllers)
     hand, ours = [], []
     try:
         playbook("artifacts", "playbooks/artifacts.yml")
@@ -354,7 +361,7 @@ def main(argv: list[str] | None = None) -> int:
         clean(NAME)
     if options.report:
         options.report.write_text(json.dumps({"hand": hand, "slipway": ours}, indent=1))
-    kept = show(hand, ours)
+    kept = show(hand, ours, RATIO if options.controllers == 1 else RATIO_OF_SEVERAL)
     if not kept:
         print("At least one figure is not what the project promises.")
     return 0 if kept else 1
