@@ -139,7 +139,18 @@ def test_without_a_quorum_nothing_is_removed(three: Checkout) -> None:
     assert members(three, "ctrl") == dict.fromkeys(CONTROLLERS, True)
 
 
+def add_learner(three: Checkout, asked: str) -> None:
+    """Add a member to etcd that never starts: it blocks every later join."""
+    pki = "/etc/kubernetes/pki/etcd"
+    shown = ("--cacert", f"{pki}/ca.crt", "--cert", f"{pki}/healthcheck-client.crt")
+    member = '{"peerURLs": ["https://192.0.2.99:2380"], "isLearner": true}'
+    asking = ("curl", "--silent", "--fail", *shown, "--key", f"{pki}/healthcheck-client.key", "--data", member)
+    docker("exec", f"{three.name}-{asked}", *asking, "https://127.0.0.1:2379/v3/cluster/member/add")
+    assert set(members(three, asked)) == {*CONTROLLERS, ""}
+
+
 def test_the_first_one_is_made_anew(three: Checkout) -> None:
+    add_learner(three, "ctrl-2")
     before = docker("inspect", "--format", "{{.Id}}", f"{three.name}-ctrl")
     docker("kill", f"{three.name}-ctrl")
     done = three.make("replace-node", "NODE=ctrl").expect()
