@@ -64,9 +64,10 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "nodes",
-        "workers are added, drained and removed, and certificates renewed, at 50 requests a second: none fails",
+        "workers are added, drained and removed, and certificates renewed, at 50 requests a second: none fails; a run "
+        "beside a hundred more nodes",
         3600,
-        *files("nodes", "nodes"),
+        *files("nodes", "nodes", "crowd"),
     ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(
