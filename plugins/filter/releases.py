@@ -14,7 +14,8 @@ name: releases_hosts
 short_description: Name all that the releases of a page answer on
 description:
   - Their hosts, those that show one version, and those of tools, sorted, each once.
-  - Beside it is releases_parts, which names the parts of artifacts/catalog.yml that hold images of these releases.
+  - Beside it is releases_parts, which names the parts of artifacts/catalog.yml that hold images of these releases, and
+    images_parts, which names those that hold images of a bundle.
 options:
   _input: {description: Pages of releases, as cluster_releases lists them., type: list, elements: str, required: true}
 author: The Slipway authors
@@ -48,4 +49,8 @@ class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"releases_hosts": releases_hosts, "releases_parts": releases_parts}
+        return {
+            "releases_hosts": releases_hosts,
+            "releases_parts": releases_parts,
+            "images_parts": releases.parts_of_images,
+        }

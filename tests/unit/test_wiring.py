@@ -247,6 +247,7 @@ PARTS = {"metallb": True, "istio": True, "storage": False}
 @pytest.mark.usefixtures("_plugins")
 def test_a_listed_release_brings_its_images_and_its_names() -> None:
     page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "cluster_gateway": {"address": "192.0.2.92"}}
+    page["slipway_state"] = "/nowhere"
     base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
     named = ["*.lab.local", "lab.local", "192.0.2.92"]
     assert wired("artifacts_parts", cluster_releases=[], **page) == base
@@ -254,6 +255,21 @@ def test_a_listed_release_brings_its_images_and_its_names() -> None:
     listed = ["releases/hello.yml"]
     assert wired("artifacts_parts", cluster_releases=listed, **page) == [*base, "apps"]
     assert wired("istio_hosts", cluster_releases=listed, **page) == [*named, "hello.local"]
+
+
+@pytest.mark.usefixtures("_plugins")
+def test_what_a_cluster_runs_stays_in_its_bundle_though_the_page_has_it_no_more(tmp_path: Path) -> None:
+    """Its pods may start on another node, and pull their images there."""
+    page: dict[str, Any] = {
+        "cluster_parts": {**PARTS, "istio": False},
+        "cluster_releases": [],
+        "slipway_state": str(tmp_path),
+        "slipway_images": {name: {} for name in ("istio-pilot", "app-model", "etcd", "from-an-older-catalog")},
+    }
+    base = ["kubernetes", "flannel", "mirror", "tools", "metallb"]
+    assert wired("artifacts_parts", **page) == base
+    (tmp_path / "founded.json").touch()
+    assert wired("artifacts_parts", **page) == [*base, "apps", "istio"]
 
 
 @pytest.mark.usefixtures("_plugins")
@@ -467,6 +483,7 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
         "cluster_pod_cidr": "10.244.0.0/16",
         "cluster_parts": {},
         "cluster_releases": [],
+        "slipway_state": "/nowhere",
         "slipway_bundle": {
             "images": {"flannel": {"name": "ghcr.io/flannel", "tag": "v1", "digest": "", "source": "built"}}
         },

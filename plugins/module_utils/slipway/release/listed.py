@@ -76,6 +76,12 @@ def parts(pages: Iterable[str], root: Path = ROOT) -> list[str]:
     return sorted({part for images in found for named in images.values() for part in named})
 
 
+def parts_of_images(names: Iterable[str], root: Path = ROOT) -> list[str]:
+    """Name the parts of the catalog that hold images of these names there, sorted; an unknown name is in none."""
+    images = _catalog(root).get("images") or {}
+    return sorted({part for name in names for part in (images.get(name) or {}).get("parts") or []})
+
+
 def need_a_mirror(pages: Iterable[str], root: Path = ROOT) -> bool:
     """Tell whether nodes can get images of these pages from a mirror alone; a page that cannot work needs nothing."""
     try:
