@@ -246,8 +246,8 @@ PARTS = {"metallb": True, "istio": True, "storage": False}
 
 @pytest.mark.usefixtures("_plugins")
 def test_a_listed_release_brings_its_images_and_its_names() -> None:
-    page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "cluster_gateway": {"address": "192.0.2.92"}}
-    page["slipway_state"] = "/nowhere"
+    page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere"}
+    page["cluster_gateway"] = {"address": "192.0.2.92"}
     base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
     named = ["*.lab.local", "lab.local", "192.0.2.92"]
     assert wired("artifacts_parts", cluster_releases=[], **page) == base
@@ -259,7 +259,6 @@ def test_a_listed_release_brings_its_images_and_its_names() -> None:
 
 @pytest.mark.usefixtures("_plugins")
 def test_what_a_cluster_runs_stays_in_its_bundle_though_the_page_has_it_no_more(tmp_path: Path) -> None:
-    """Its pods may start on another node, and pull their images there."""
     page: dict[str, Any] = {
         "cluster_parts": {**PARTS, "istio": False},
         "cluster_releases": [],
