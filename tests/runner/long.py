@@ -65,9 +65,9 @@ LONG: tuple[Phase, ...] = (
     suite(
         "nodes",
         "workers are added, drained and removed, and certificates renewed, at 50 requests a second: none fails; a run "
-        "beside a hundred more nodes",
+        "beside a hundred more nodes; a node is added to three hundred",
         3600,
-        *files("nodes", "nodes", "crowd"),
+        *files("nodes", "nodes", "crowd", "hundreds"),
     ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(

@@ -153,7 +153,7 @@ SHORT = (
     ),
     suite(
         "cluster",
-        "DNS, pods and nodes reach each other, and people reach services; a node is added to hundreds",
+        "DNS, pods and nodes reach each other, and people reach services; a node is added to a hundred",
         1200,
         "--capture=no",
         "tests/e2e/test_cluster.py",

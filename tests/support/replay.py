@@ -8,7 +8,7 @@ import ipaddress
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ VALUES = {
 }
 CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
 NEW, MIRROR = "new", "mirror-1"
+# What a worker that is in the cluster already may be asked at most. A controller gets to know the new node.
+OF_WORKER, OF_CONTROLLER = 3, 16
 # Seconds until a machine answers: the network, and Python's start.
 DELAY = 0.05
 JOIN = f"kubeadm join api:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:{'0' * 64}"
@@ -127,13 +129,29 @@ def _role(name: str) -> str:
     return "controller" if name in CONTROLLERS else "mirror" if name == MIRROR else "worker"
 
 
-def recorded(checkout: Checkout, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Give the facts that node_state reads on machines of a cluster that stands."""
+def add_a_node(checkout: Checkout, facts: Mapping[str, Any], folder: Path, workers: int) -> float:
+    """Add a node to so many workers, which are only looked at, and give the seconds that it took."""
+    done = Crowd(checkout, folder, workers, facts).play("playbooks/add-nodes.yml")
+    most = {
+        kind: max(sum(modules.values()) for name, modules in done.asked.items() if name.startswith(kind))
+        for kind in ("worker", "ctrl")
+    }
+    print(f"add a node to {workers} workers: {done.run.seconds:.1f} s, modules on one of them: {most}")
+    assert done.asked[NEW]["kubeadm_node"] == 1
+    assert most["worker"] <= OF_WORKER
+    assert most["ctrl"] <= OF_CONTROLLER
+    assert {done.asked[name]["kubeadm_node"] for name in CONTROLLERS} == {0}
+    return done.run.seconds
+
+
+def recorded(checkout: Checkout) -> dict[str, Any]:
+    """Give the facts that node_state reads on a controller, on a worker, and on the mirror, which is no node."""
+    names = {"controller": "ctrl", "worker": "node-1", "none": "mirror-1"}
     module = ("-m", "node_state", "-a", "address={{ node_address }} node={{ inventory_hostname }}", "--become")
-    found = []
-    for name in names:
+    found = {}
+    for kind, name in names.items():
         said = checkout.run(".venv/bin/ansible", name, *module, ANSIBLE_CALLBACK_RESULT_FORMAT="json").expect().output
-        found.append(json.loads(said[said.index("{") :])["ansible_facts"])
+        found[kind] = json.loads(said[said.index("{") :])["ansible_facts"]
     return found
 
 
