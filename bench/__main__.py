@@ -142,7 +142,11 @@ def clients() -> None:
     folder.mkdir(exist_ok=True)
     shutil.copy2(files / bundle["files"]["kubectl"]["address"], folder / "kubectl")
     with tarfile.open(files / bundle["files"]["istioctl"]["address"]) as archive:
-        archive.extract("istioctl", folder, filter="data")
+        # Debian 12's Python has no filter for extract().
+        content = archive.extractfile("istioctl")
+        assert content is not None
+        with (folder / "istioctl").open("wb") as file:
+            shutil.copyfileobj(content, file)
     for name in ("kubectl", "istioctl"):
         (folder / name).chmod(0o755)
 
