@@ -46,7 +46,7 @@ def stage() -> Iterator[Stage]:
 
 def fake(number: int) -> dict[str, object]:
     """A node object of kwok's."""
-    name = f"fake-{number}"
+    name, address = f"fake-{number}", f"198.51.100.{number}"
     size = {"cpu": "8", "memory": "16Gi", "pods": "110"}
     return {
         "apiVersion": "v1",
@@ -57,7 +57,12 @@ def fake(number: int) -> dict[str, object]:
             "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"},
         },
         "spec": {"taints": [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]},
-        "status": {"allocatable": size, "capacity": size, "nodeInfo": {"kubeletVersion": "kwok"}, "phase": "Running"},
+        "status": {
+            "allocatable": size,
+            "capacity": size,
+            "nodeInfo": {"kubeletVersion": "kwok", "osImage": "none"},
+            "addresses": [{"type": "InternalIP", "address": address}],
+        },
     }
 
 

@@ -57,6 +57,12 @@ def told(
     return str(templar.template(trust_as_template((PLAYBOOKS / "templates/summary.j2").read_text()))).splitlines()
 
 
+def test_a_node_without_an_address_does_not_end_the_run() -> None:
+    """As one that somebody adds by hand, before its kubelet or the cloud gives it one."""
+    bare = {"metadata": {"name": "bare"}, "status": {"nodeInfo": NODE["status"]["nodeInfo"]}}
+    assert any(line.split()[:2] == ["bare", "none"] for line in told(ready_known=[NODE, bare]))
+
+
 def test_it_names_the_nodes_and_what_to_type_next() -> None:
     lines = told()
     assert any(line.split()[:3] == ["ctrl", "192.0.2.100", "v1.37.0"] for line in lines)
