@@ -5,6 +5,7 @@ The nodes are kwok's: objects whose heartbeats and pods a program of this machin
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -21,6 +22,8 @@ from tests.support.releases import Stage, made
 from .test_nodes import PARTS, WORKERS
 
 COUNT = 100
+# Behind those of machines.
+FIRST = 120
 SELECTOR = "kwok.x-k8s.io/node=fake"
 FOLDER = Path(__file__).parent / "kwok"
 
@@ -44,9 +47,9 @@ def stage() -> Iterator[Stage]:
         yield there
 
 
-def fake(number: int) -> dict[str, object]:
-    """A node object of kwok's."""
-    name, address = f"fake-{number}", f"198.51.100.{number}"
+def fake(number: int, network: ipaddress.IPv4Network) -> dict[str, object]:
+    """A node object of kwok's, with an address of the lab's own network that no machine has: some ask each node."""
+    name, address = f"fake-{number}", str(network[FIRST + number])
     size = {"cpu": "8", "memory": "16Gi", "pods": "110"}
     return {
         "apiVersion": "v1",
@@ -68,9 +71,10 @@ def fake(number: int) -> dict[str, object]:
 
 def test_a_run_takes_no_longer(stage: Stage, kwok: Path, tmp_path: Path) -> None:
     checkout, kube = stage.checkout, stage.kube
+    network = ipaddress.IPv4Network(stage.page["cluster_node_cidr"])
     alone = checkout.make("up").expect()
     file = tmp_path / "nodes.json"
-    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [fake(n) for n in range(COUNT)]}))
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [fake(n, network) for n in range(COUNT)]}))
     command = [str(kwok), f"--kubeconfig={kube.config}", f"--manage-nodes-with-annotation-selector={SELECTOR}"]
     log = (tmp_path / "kwok.log").open("w")
     with log, subprocess.Popen([*command, "--manage-all-nodes=false"], stdout=log, stderr=log) as process:

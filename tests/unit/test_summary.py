@@ -13,7 +13,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks/phases"
-NODE = {
+NODE: dict[str, Any] = {
     "metadata": {"name": "ctrl"},
     "status": {
         "addresses": [{"type": "InternalIP", "address": "192.0.2.100"}],
