@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.kube import eventually, ready
 from tests.support.releases import Stage, made
@@ -71,7 +72,7 @@ def fake(number: int, network: ipaddress.IPv4Network) -> dict[str, object]:
 
 def test_a_run_takes_no_longer(stage: Stage, kwok: Path, tmp_path: Path) -> None:
     checkout, kube = stage.checkout, stage.kube
-    network = ipaddress.IPv4Network(stage.page["cluster_node_cidr"])
+    network = ipaddress.IPv4Network(yaml.safe_load(checkout.page.read_text())["cluster_node_cidr"])
     alone = checkout.make("up").expect()
     file = tmp_path / "nodes.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [fake(n, network) for n in range(COUNT)]}))
