@@ -158,6 +158,9 @@ class CallbackModule(CallbackBase):
             self._remember(result, text)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
+        if getattr(getattr(result, "_task", None), "ignore_unreachable", False):
+            # The play says itself what follows from it.
+            return
         self._remember(result, unreachable(str(result._result.get("msg", "")), way_to(result._host)))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:

@@ -218,6 +218,17 @@ def test_a_task_can_have_the_beginnings_of_later_steps_written_down(callback: An
     assert [json.loads(line)["name"] for line in steps.read_text().splitlines()] == ["first", "second", "ends it"]
 
 
+def test_a_machine_that_may_be_silent_is_no_failure(run: Run) -> None:
+    run.play("Remove a node")
+    run.task("Leave the cluster on the machine itself")
+    host = SimpleNamespace(get_name=lambda: "node-1", groups=[], vars={})
+    task = SimpleNamespace(ignore_unreachable=True, delegate_to=None)
+    run.told.v2_runner_on_unreachable(SimpleNamespace(_host=host, _task=task, _result={"msg": "No route to host"}))
+    said = run.end("node-1 did not answer")
+    assert "FAILED" not in said
+    assert "node-1 did not answer" in said
+
+
 def test_a_host_of_the_users_own_is_told_by_how_one_gets_in(run: Run) -> None:
     run.play("Contact")
     run.task("Look at the machine")
