@@ -18,6 +18,10 @@ options:
     description: Say only which volumes there are.
     type: bool
     default: false
+  keep_volumes:
+    description: Leave the volumes of the StorageClass C(local-path).
+    type: bool
+    default: false
 attributes:
   check_mode: {support: full}
 """
@@ -45,8 +49,9 @@ from ansible.module_utils.slipway.node.reset import Reset
 
 
 def main() -> None:
-    module = AnsibleModule({"only_look": {"type": "bool", "default": False}}, supports_check_mode=True)
-    reset = Reset(module.run_command, dry_run=module.check_mode)
+    options = {name: {"type": "bool", "default": False} for name in ("only_look", "keep_volumes")}
+    module = AnsibleModule(options, supports_check_mode=True)
+    reset = Reset(module.run_command, dry_run=module.check_mode, keep_volumes=module.params["keep_volumes"])
     volumes = reset.volumes()
     if not module.params["only_look"]:
         reset.all()

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from .snapshot import receive
+
 PKI = "/etc/kubernetes/pki/etcd"
 LOCAL = "127.0.0.1:2379"
 # Seconds for an answer: a member that is there answers at once, also while it elects a leader.
@@ -108,6 +110,19 @@ class Etcd:
             said = found.get("message") or found.get("error") if isinstance(found, dict) else found
             raise EtcdError(f"https://{address}{path} is answered with {answer.status}: {said}")
         return found
+
+    def snapshot(self, path: str) -> None:
+        """Write a snapshot of all data to a file. Raises EtcdError, SnapshotError."""
+        connection = http.client.HTTPSConnection(self.local, timeout=60, context=self.context)
+        with closing(connection):
+            try:
+                connection.request("POST", "/v3/maintenance/snapshot", "{}")
+                answer = connection.getresponse()
+                if answer.status != 200:
+                    raise EtcdError(f"a snapshot is answered with {answer.status}: {answer.read(400)!r}")
+                receive(answer, path)
+            except (http.client.HTTPException, TimeoutError, ssl.SSLError) as exc:
+                raise EtcdError(f"the snapshot broke off: {exc}") from exc
 
     def members(self) -> list[Member]:
         """List the members, and whether each is healthy. Raises EtcdError."""

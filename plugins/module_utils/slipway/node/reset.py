@@ -67,6 +67,7 @@ class Reset:
     run: Command
     root: str = ""
     dry_run: bool = False
+    keep_volumes: bool = False
     grace: float = GRACE
     done: list[str] = field(default_factory=list)
     """What was there, and is gone; in check mode, what would go."""
@@ -272,7 +273,9 @@ class Reset:
         with os.scandir(self._at(folder)) as entries:
             for entry in list(entries):
                 path = f"{folder}/{entry.name}"
-                if path in mounts:
+                if self.keep_volumes and path == VOLUMES:
+                    kept = True
+                elif path in mounts:
                     kept = True
                     if path.startswith(tuple(f"{place}/" for place in MOUNTED)):
                         self.left.append(f"{path}: something is mounted there still")

@@ -275,6 +275,21 @@ class Gateway(Map):
     )
 
 
+class Backup(Map):
+    """Where `make backup` writes, and who can read it."""
+
+    folder: str = setting(
+        "~/slipway-backups", "Folder on the computer that runs Ansible.", example="~/slipway-backups", min_length=1
+    )
+    recipients: list[Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]] = setting(
+        [],
+        "Public keys of age; the owner of any of them can restore.",
+        example=["age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"],
+        rule="must be public keys of age, which begin with age1",
+    )
+    keep: int = setting(14, "The newest that are kept.", example=14, unit="backups", ge=1)
+
+
 class Settings(Map):
     """Settings of a Slipway cluster (group_vars/all/cluster.yml)."""
 
@@ -409,6 +424,15 @@ class Settings(Map):
         "What single nodes have otherwise than the others, by their names: labels, taints, and the size of a machine "
         "that is made. Labels and taints that are taken off the page are taken off the node.",
         example={"node-2": {"labels": {"disk": "ssd"}, "taints": ["gpu=true:NoSchedule"], "memory": 8192}},
+    )
+    cluster_backup: Backup = setting(
+        Backup(),
+        "Backups of the cluster by make backup: where they go, who can read them, and how many are kept.",
+        example={
+            "folder": "~/slipway-backups",
+            "recipients": ["age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"],
+            "keep": 14,
+        },
     )
     cluster_proxy: Proxy = setting(
         Proxy(http="", https="", no_proxy=[]),

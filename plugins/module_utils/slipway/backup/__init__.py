@@ -1,0 +1,1 @@
+"""A backup of a cluster: one encrypted archive on the user's computer."""

@@ -1,0 +1,158 @@
+"""A snapshot of etcd with all that opens it: taken on a controller, tried there, and put back where no cluster is.
+
+etcdutl comes out of etcd's own image. Runs on the nodes (stdlib only).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+Command = Callable[[Sequence[str]], tuple[int, str, str]]
+
+KUBERNETES = "/etc/kubernetes"
+DATA = "/var/lib/etcd"
+ENCRYPTION = "encryption/config.yml"
+# Below /etc/kubernetes. kubeadm makes everything else anew of these.
+KEYS = (
+    *(f"pki/{name}.{kind}" for name in ("ca", "front-proxy-ca", "etcd/ca") for kind in ("crt", "key")),
+    "pki/sa.key",
+    "pki/sa.pub",
+    ENCRYPTION,
+)
+SNAPSHOT = "etcd.db"
+# etcd writes pages of so many bytes, and the sum of them all behind the last one.
+_PAGE, _SUM = 512, 32
+_SEALED = re.compile(rb"k8s:enc:secretbox:v1:([A-Za-z0-9_-]+):")
+# Watchers have seen revisions that a restored etcd does not have: its next one is far beyond them.
+BUMP = 1_000_000_000
+
+
+class SnapshotError(Exception):
+    """A snapshot cannot be taken, read or put back; the text says why."""
+
+
+def receive(lines: Iterable[bytes], path: str) -> None:
+    """Write the answer of etcd's gateway to ``/v3/maintenance/snapshot``, an object in each line, as a file."""
+    with open(path, "wb") as file:
+        for line in lines:
+            if not line.strip():
+                continue
+            said = json.loads(line)
+            if "error" in said:
+                raise SnapshotError(f"etcd ends the snapshot: {said['error'].get('message', said['error'])}")
+            file.write(base64.b64decode(said["result"].get("blob", "")))
+    check(path)
+
+
+def check(path: str) -> None:
+    """Compare a snapshot with its own sum. Raises SnapshotError where it is cut off or damaged."""
+    size = os.path.getsize(path)
+    if size % _PAGE != _SUM:
+        raise SnapshotError(f"the snapshot is cut off: {size} bytes are no whole pages and a sum")
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        left = size - _SUM
+        while left:
+            part = file.read(min(left, 1 << 20))
+            found.update(part)
+            left -= len(part)
+        if file.read() != found.digest():
+            raise SnapshotError("the snapshot is damaged: it has another sum than etcd wrote behind it")
+
+
+def sealed_with(path: str) -> set[str]:
+    """Name the keys with which the Secrets of a snapshot are encrypted."""
+    names: set[str] = set()
+    end = b""
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            names |= {name.decode() for name in _SEALED.findall(end + part)}
+            end = part[-256:]
+    return names
+
+
+def sealing_keys(configuration: str) -> set[str]:
+    """Name the keys of an EncryptionConfiguration."""
+    return set(re.findall(r"(?m)^\s*- name: (\S+)\s*$", configuration))
+
+
+def image_of(manifest: str) -> str:
+    """Give the image of a static pod, of its manifest."""
+    found = re.search(r"(?m)^\s*image: (\S+)\s*$", manifest)
+    if not found:
+        raise SnapshotError("the manifest of etcd names no image")
+    return found.group(1)
+
+
+def etcdutl(run: Command, image: str, folder: str, *arguments: str) -> str:
+    """Run etcdutl of an image, which sees ``folder`` as ``/backup``. Raises SnapshotError."""
+    name = f"slipway-etcdutl-{os.getpid()}"
+    mount = f"type=bind,src={folder},dst=/backup,options=rbind:rw"
+    command = ["ctr", "--namespace", "k8s.io", "run", "--rm", "--mount", mount, image, name]
+    code, out, error = run([*command, "/usr/local/bin/etcdutl", *arguments])
+    if code:
+        raise SnapshotError(f"etcdutl {arguments[0]} {arguments[1]} ends with {code}: {(error or out).strip()[-800:]}")
+    return out
+
+
+def try_out(run: Command, image: str, folder: str) -> dict[str, Any]:
+    """Restore the snapshot of a folder beside the cluster, and give what etcdutl says of it."""
+    trial = f"{folder}/trial"
+    shutil.rmtree(trial, ignore_errors=True)
+    try:
+        etcdutl(run, image, folder, "snapshot", "restore", f"/backup/{SNAPSHOT}", "--data-dir", "/backup/trial")
+        said = etcdutl(run, image, folder, "snapshot", "status", f"/backup/{SNAPSHOT}", "--write-out", "json")
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+    found: dict[str, Any] = json.loads(said)
+    if not found.get("totalKey"):
+        raise SnapshotError("the snapshot has no keys")
+    return found
+
+
+def restore(run: Command, image: str, folder: str, name: str, address: str) -> None:
+    """Make data of etcd for one member, ``name`` at ``address``, of the snapshot of a folder, and put it in place."""
+    peer = f"https://{address}:2380"
+    shutil.rmtree(f"{folder}/data", ignore_errors=True)
+    etcdutl(
+        *(run, image, folder, "snapshot", "restore", f"/backup/{SNAPSHOT}", "--data-dir", "/backup/data"),
+        *("--name", name, "--initial-cluster", f"{name}={peer}", "--initial-advertise-peer-urls", peer),
+        *("--bump-revision", str(BUMP), "--mark-compacted"),
+    )
+    os.chmod(f"{folder}/data", 0o700)
+    if os.path.isdir(DATA) and not os.listdir(DATA):
+        os.rmdir(DATA)
+    if os.path.exists(DATA):
+        raise SnapshotError(f"{DATA} has data of another cluster")
+    shutil.move(f"{folder}/data", DATA)
+
+
+def pack(folder: str, target: str, root: str = "") -> None:
+    """Put the snapshot of a folder and the keys of this controller into a tar archive for root alone."""
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
+        archive.add(f"{folder}/{SNAPSHOT}", arcname=SNAPSHOT)
+        for name in KEYS:
+            path = f"{root}{KUBERNETES}/{name}"
+            if not os.path.exists(path):
+                raise SnapshotError(f"{path} is not there: a cluster whose CA is kept elsewhere cannot be backed up")
+            archive.add(path, arcname=name)
+
+
+def place(files: Mapping[str, bytes], root: str = "") -> None:
+    """Write keys below /etc/kubernetes, as kubeadm would."""
+    for name, content in files.items():
+        path = f"{root}{KUBERNETES}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        mode = 0o644 if name.endswith((".crt", ".pub")) else 0o600
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
