@@ -14,7 +14,7 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +88,8 @@ def write(folder: Path, given: Path, more: Mapping[str, bytes], manifest: Manife
             os.fsync(file.fileno())
         part.rename(target)
     except (OSError, pyrage.EncryptError, tarfile.TarError) as exc:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise SlipwayError("backup-not-written", f"{target} cannot be written: {exc}") from exc
     return target
 
@@ -102,15 +103,16 @@ def _join(given: Path, more: Mapping[str, bytes], manifest: Manifest, plain: Pat
                 continue
             text = content.read()
             sums[member.name] = hashlib.sha256(text).hexdigest()
-            _add(archive, member.name, text)
+            add_file(archive, member.name, text)
         for name, text in more.items():
             sums[name] = hashlib.sha256(text).hexdigest()
-            _add(archive, name, text)
+            add_file(archive, name, text)
         said = json.dumps({**asdict(manifest), "sums": sums}, indent=1, sort_keys=True)
-        _add(archive, MANIFEST, said.encode())
+        add_file(archive, MANIFEST, said.encode())
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file for its owner alone."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), 0o600
     archive.addfile(info, io.BytesIO(content))
@@ -152,7 +154,7 @@ def for_controller(folder: Path) -> None:
     """Pack what a controller gets of an archive that was read into ``controller.tar`` beside it."""
     with tarfile.open(folder / "controller.tar", "w") as archive:
         for name in (SNAPSHOT, *KEYS):
-            _add(archive, name, (folder / name).read_bytes())
+            add_file(archive, name, (folder / name).read_bytes())
 
 
 def _identities(path: Path) -> Iterator[x25519.Identity]:

@@ -1,0 +1,186 @@
+"""A backup is whole or none, opens with its key alone, and fits only the page that it was made with."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.backup import archive
+from slipway.backup.__main__ import main, pack, unpack
+from slipway.backup.archive import Manifest
+from slipway.errors import SlipwayError
+from slipway.node.snapshot import KEYS, SNAPSHOT
+
+from tests.support.errors import tells
+
+SETTINGS = {"cluster_name": "sun", "cluster_pod_cidr": "10.244.0.0/16", "cluster_kubernetes_version": "1.37.0"}
+KEPT = {"values": {"cluster_name": "sun", "cluster_pod_cidr": "10.244.0.0/16"}}
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> tuple[Path, str]:
+    """The file of a key, and its public half."""
+    path = tmp_path / "key"
+    return path, archive.new_key(path)
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """What a controller gives."""
+    path = tmp_path / "controller.tar"
+    with tarfile.open(path, "w") as file:
+        for name in (SNAPSHOT, *KEYS):
+            info = tarfile.TarInfo(name)
+            info.size = len(name)
+            file.addfile(info, io.BytesIO(name.encode()))
+    return path
+
+
+def packed(tmp_path: Path, given: Path, recipient: str, **more: Any) -> Path:
+    (tmp_path / "page.yml").write_text("cluster_name: sun\n")
+    (tmp_path / "founded.json").write_text(json.dumps(KEPT))
+    done = pack(
+        {
+            "cluster": "sun",
+            "kubernetes": "1.37.0",
+            "revision": 7,
+            "keys": 300,
+            "folder": str(tmp_path / "backups"),
+            "keep": 14,
+            "recipients": [recipient],
+            "given": str(given),
+            "files": {name: str(tmp_path / name) for name in ("page.yml", "founded.json", "ca/ca.key")},
+            **more,
+        }
+    )
+    return Path(done["path"])
+
+
+def ask(path: Path, key: Path, folder: Path, **settings: str) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    given = {"archive": str(path), "identity": str(key), "folder": str(folder), "settings": {**SETTINGS, **settings}}
+    return unpack(given)
+
+
+def test_what_goes_in_comes_out_and_only_its_owner_reads_it(tmp_path: Path, key: tuple[Path, str], given: Path) -> None:
+    path = packed(tmp_path, given, key[1])
+    assert (path.stat().st_mode & 0o777, key[0].stat().st_mode & 0o777) == (0o600, 0o600)
+    assert b"BEGIN" not in path.read_bytes()
+    assert b"age-encryption.org" in path.read_bytes()[:64]
+    told = ask(path, key[0], tmp_path / "out")
+    assert (told["cluster"], told["revision"], told["keys"]) == ("sun", 7, 300)
+    for name in (SNAPSHOT, *KEYS):
+        assert (tmp_path / "out" / name).read_text() == name
+    assert (tmp_path / "out/page.yml").read_text() == "cluster_name: sun\n"
+    with tarfile.open(tmp_path / "out/controller.tar") as again:
+        assert set(again.getnames()) == {SNAPSHOT, *KEYS}
+
+
+def test_another_key_does_not_open_it(tmp_path: Path, key: tuple[Path, str], given: Path) -> None:
+    path = packed(tmp_path, given, key[1])
+    other = tmp_path / "other"
+    archive.new_key(other)
+    with pytest.raises(SlipwayError) as error:
+        ask(path, other, tmp_path / "out")
+    tells(error.value, f"wrong-backup-key: {path} cannot be decrypted with {other}")
+    for text in ("", "no key\n", "AGE-SECRET-KEY-1WRONG\n"):
+        other.write_text(text)
+        with pytest.raises(SlipwayError) as error:
+            ask(path, other, tmp_path / "out")
+        assert error.value.id == "wrong-backup-key"
+
+
+def test_one_that_is_damaged_cut_off_or_something_else_is_refused(
+    tmp_path: Path, key: tuple[Path, str], given: Path
+) -> None:
+    path = packed(tmp_path, given, key[1])
+    whole = path.read_bytes()
+    for broken in (whole[:-1], whole[: len(whole) // 2], whole[:200] + b"x" + whole[201:], whole[:300], b"", b"no"):
+        path.write_bytes(broken)
+        with pytest.raises(SlipwayError) as error:
+            ask(path, key[0], tmp_path / "out")
+        # In its head, the change hides whose key opens it.
+        assert error.value.id in ("backup-unreadable", "wrong-backup-key")
+    with pytest.raises(SlipwayError) as error:
+        ask(tmp_path / "none", key[0], tmp_path / "out")
+    assert error.value.id == "backup-unreadable"
+
+
+def test_a_file_in_it_that_is_not_what_was_put_there_is_found(
+    tmp_path: Path, key: tuple[Path, str], given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = archive.add_file
+
+    def add(file: tarfile.TarFile, name: str, content: bytes) -> None:
+        real(file, name, b"other" if name == "pki/ca.key" else content)
+
+    monkeypatch.setattr(archive, "add_file", add)
+    path = packed(tmp_path, given, key[1])
+    with pytest.raises(SlipwayError) as error:
+        ask(path, key[0], tmp_path / "out")
+    tells(error.value, f"backup-unreadable: {path} is damaged: pki/ca.key")
+
+
+def test_it_is_held_against_the_page(tmp_path: Path, key: tuple[Path, str], given: Path) -> None:
+    path = packed(tmp_path, given, key[1])
+    with pytest.raises(SlipwayError) as error:
+        ask(path, key[0], tmp_path / "out", cluster_name="moon")
+    tells(error.value, "foreign-backup: of the cluster sun … the page is of moon")
+    with pytest.raises(SlipwayError) as error:
+        ask(path, key[0], tmp_path / "out", cluster_pod_cidr="10.0.0.0/16", cluster_kubernetes_version="1.38.0")
+    tells(error.value, "foreign-backup: cluster_pod_cidr is '10.0.0.0/16' … cluster_kubernetes_version is '1.38.0'")
+    assert (tmp_path / "backup-page.yml").read_text() == "cluster_name: sun\n"
+
+
+def test_one_that_cannot_be_written_leaves_nothing_and_takes_nothing(
+    tmp_path: Path, key: tuple[Path, str], given: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    old = folder / archive.file_name("sun", datetime(2026, 1, 1, tzinfo=UTC))
+    old.touch()
+    given.write_bytes(b"no tar archive")
+    with pytest.raises(SlipwayError) as error:
+        packed(tmp_path, given, key[1], keep=1)
+    tells(error.value, f"backup-not-written: {folder}")
+    assert list(folder.iterdir()) == [old]
+    (tmp_path / "file").touch()
+    with pytest.raises(SlipwayError) as error:
+        packed(tmp_path, given, key[1], folder=str(tmp_path / "file"))
+    assert error.value.id == "backup-not-written"
+
+
+def test_the_newest_stay_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 29, 3, tzinfo=UTC)
+    names = [archive.file_name("sun", now + timedelta(days=day)) for day in range(4)]
+    others = ["moon-20260101T000000Z.tar.age", "sun-20260101.tar.age", "sun-old-20260101T000000Z.tar.age", "notes"]
+    for name in (*names, *others):
+        (tmp_path / name).touch()
+    assert [path.name for path in archive.prune(tmp_path, "sun", 2)] == names[:2]
+    assert {path.name for path in tmp_path.iterdir()} == {*names[2:], *others}
+    assert archive.prune(tmp_path, "sun", 9) == []
+
+
+def test_an_archive_of_a_later_version_is_not_guessed_at(tmp_path: Path, key: tuple[Path, str], given: Path) -> None:
+    manifest = Manifest("sun", "now", "1.37.0", 1, 1, {}, format=2)
+    path = archive.write(tmp_path, given, {}, manifest, [key[1]])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SlipwayError) as error:
+        archive.read(path, key[0], tmp_path / "out")
+    tells(error.value, "backup-unreadable: has the format 2")
+
+
+def test_a_key_is_made_once_and_its_public_half_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "key"
+    assert main(["key", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("age1")
+    before = path.read_text()
+    assert main(["key", str(path)]) == 1
+    assert "[backup-key-not-written]" in capsys.readouterr().err
+    assert path.read_text() == before
+    assert main([]) == 2

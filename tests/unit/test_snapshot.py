@@ -1,0 +1,129 @@
+"""A snapshot of etcd is received whole, checked, tried out, and put in place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.node import snapshot
+from slipway.node.snapshot import SnapshotError
+
+PAGES = b"k8s:enc:secretbox:v1:slipway-1:x".ljust(1024, b"\0")
+WHOLE = PAGES + hashlib.sha256(PAGES).digest()
+MANIFEST = "spec:\n  containers:\n  - command:\n    - etcd\n    image: registry.k8s.io/etcd:3.7.0-0\n"
+
+
+def said(content: bytes) -> list[bytes]:
+    """As etcd's gateway says it."""
+    parts = [content[place : place + 100] for place in range(0, len(content), 100)]
+    return [json.dumps({"result": {"blob": base64.b64encode(part).decode()}}).encode() + b"\n" for part in parts]
+
+
+def test_it_is_received_and_its_sum_is_right(tmp_path: Path) -> None:
+    path = str(tmp_path / "etcd.db")
+    snapshot.receive([*said(WHOLE), b"\n"], path)
+    assert Path(path).read_bytes() == WHOLE
+    assert snapshot.sealed_with(path) == {"slipway-1"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (said(WHOLE[:-1]), "cut off"),
+        (said(b"x" + WHOLE[1:]), "damaged"),
+        ([], "cut off"),
+        ([*said(WHOLE)[:2], b'{"error": {"message": "no leader"}}'], "no leader"),
+    ],
+)
+def test_half_of_one_or_another_one_is_none(tmp_path: Path, lines: list[bytes], why: str) -> None:
+    with pytest.raises(SnapshotError, match=why):
+        snapshot.receive(lines, str(tmp_path / "etcd.db"))
+
+
+def test_a_key_across_two_reads_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "etcd.db"
+    path.write_bytes(b"\0" * ((1 << 20) - 10) + b"k8s:enc:secretbox:v1:other:")
+    assert snapshot.sealed_with(str(path)) == {"other"}
+    configuration = "keys:\n            - name: slipway-1\n              secret: x\n            - name: old\n"
+    assert snapshot.sealing_keys(configuration) == {"slipway-1", "old"}
+
+
+class Utility:
+    """Stands in for etcdutl: makes the data folder that it is asked for."""
+
+    def __init__(self, folder: Path, keys: int = 5, code: int = 0) -> None:
+        self.folder, self.keys, self.code = folder, keys, code
+        self.ran: list[list[str]] = []
+
+    def __call__(self, command: Sequence[str]) -> tuple[int, str, str]:
+        self.ran.append([*command])
+        if "restore" in command:
+            place = command[command.index("--data-dir") + 1].replace("/backup", str(self.folder))
+            Path(place, "member").mkdir(parents=True)
+        return self.code, json.dumps({"revision": 9, "totalKey": self.keys}), "broken"
+
+
+def test_the_trial_is_beside_the_cluster_and_leaves_nothing(tmp_path: Path) -> None:
+    utility = Utility(tmp_path)
+    assert snapshot.try_out(utility, "etcd:1", str(tmp_path))["revision"] == 9
+    assert list(tmp_path.iterdir()) == []
+    assert all(command[:4] == ["ctr", "--namespace", "k8s.io", "run"] for command in utility.ran)
+    for wrong, why in (
+        (Utility(tmp_path, code=1), "etcdutl snapshot restore ends with 1: broken"),
+        (Utility(tmp_path, 0), "no keys"),
+    ):
+        with pytest.raises(SnapshotError, match=why):
+            snapshot.try_out(wrong, "etcd:1", str(tmp_path))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_it_becomes_the_data_of_one_member_far_beyond_its_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, folder = tmp_path / "etcd", tmp_path / "backup"
+    folder.mkdir()
+    data.mkdir()
+    monkeypatch.setattr(snapshot, "DATA", str(data))
+    utility = Utility(folder)
+    snapshot.restore(utility, "etcd:1", str(folder), "ctrl", "192.0.2.1")
+    assert (data / "member").is_dir()
+    assert data.stat().st_mode & 0o777 == 0o700
+    (command,) = utility.ran
+    for pair in (
+        ("--name", "ctrl"),
+        ("--initial-cluster", "ctrl=https://192.0.2.1:2380"),
+        ("--bump-revision", "1000000000"),
+    ):
+        assert command[command.index(pair[0]) + 1] == pair[1]
+    assert "--mark-compacted" in command
+    with pytest.raises(SnapshotError, match="has data of another cluster"):
+        snapshot.restore(utility, "etcd:1", str(folder), "ctrl", "192.0.2.1")
+
+
+def test_keys_go_in_and_come_out_with_their_modes(tmp_path: Path) -> None:
+    folder, target = tmp_path / "work", tmp_path / "out.tar"
+    folder.mkdir()
+    (folder / snapshot.SNAPSHOT).write_bytes(WHOLE)
+    with pytest.raises(SnapshotError, match="is not there"):
+        snapshot.pack(str(folder), str(target), root=str(tmp_path))
+    files: dict[str, Any] = {name: name.encode() for name in snapshot.KEYS}
+    snapshot.place(files, root=str(tmp_path))
+    modes = {name: (tmp_path / "etc/kubernetes" / name).stat().st_mode & 0o777 for name in snapshot.KEYS}
+    assert modes["pki/ca.crt"] == modes["pki/sa.pub"] == 0o644
+    assert {mode for name, mode in modes.items() if not name.endswith((".crt", ".pub"))} == {0o600}
+    snapshot.pack(str(folder), str(target), root=str(tmp_path))
+    assert target.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(target) as archive:
+        assert set(archive.getnames()) == {snapshot.SNAPSHOT, *snapshot.KEYS}
+
+
+def test_the_image_that_runs_is_taken() -> None:
+    assert snapshot.image_of(MANIFEST) == "registry.k8s.io/etcd:3.7.0-0"
+    with pytest.raises(SnapshotError):
+        snapshot.image_of("")
