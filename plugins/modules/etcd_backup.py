@@ -105,7 +105,8 @@ def restore(module: AnsibleModule) -> None:
     image = module.params["image"]
     fresh(WORK)
     with tarfile.open(module.params["archive"]) as archive:
-        archive.extract(snapshot.SNAPSHOT, WORK, filter="data")
+        with open(f"{WORK}/{snapshot.SNAPSHOT}", "wb") as file:
+            shutil.copyfileobj(archive.extractfile(snapshot.SNAPSHOT), file)  # type: ignore[arg-type]
         keys = {name: archive.extractfile(name).read() for name in snapshot.KEYS}  # type: ignore[union-attr]
     snapshot.check(f"{WORK}/{snapshot.SNAPSHOT}")
     pull = ["ctr", "--namespace", "k8s.io", "image", "pull", "--hosts-dir", "/etc/containerd/certs.d", image]

@@ -69,6 +69,12 @@ LONG: tuple[Phase, ...] = (
         3600,
         *files("nodes", "nodes", "crowd", "hundreds"),
     ),
+    suite(
+        "backup",
+        "a cluster with a release is saved, lost, and made again out of its backup, on new machines and over itself",
+        3600,
+        *files("backup", "backup"),
+    ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(
         "releases",

@@ -175,6 +175,18 @@ def test_an_archive_of_a_later_version_is_not_guessed_at(tmp_path: Path, key: tu
     tells(error.value, "backup-unreadable: has the format 2")
 
 
+@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../outside"])
+def test_nothing_is_written_outside_of_its_folder(
+    tmp_path: Path, key: tuple[Path, str], given: Path, name: str
+) -> None:
+    path = archive.write(tmp_path, given, {name: b"x"}, Manifest("sun", "now", "1.37.0", 1, 1, {}), [key[1]])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SlipwayError) as error:
+        archive.read(path, key[0], tmp_path / "out")
+    tells(error.value, "backup-unreadable: is no file of a backup")
+    assert not (tmp_path / "outside").exists()
+
+
 def test_a_key_is_made_once_and_its_public_half_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "key"
     assert main(["key", str(path)]) == 0

@@ -1,0 +1,183 @@
+"""A cluster with a release is saved, lost, and made again out of its backup: on new machines, and on those that it has.
+
+The tests build on each other, in this order, on one cluster.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.changing import Place, placed
+from tests.support.kube import Kube, eventually, ready
+from tests.support.lab import rewrite_page
+from tests.support.releases import Stage, made
+from tests.support.transitions import Row, pair
+
+PARTS = {"metallb": True, "istio": True, "storage": True, "metrics_server": False, "monitoring": False}
+WORKERS = {"count": 2, "cpus": 2, "memory": 3072}
+PAGE = pair()
+NAMES = ("ctrl", "node-1", "node-2")
+# Written by a pod into its volume, which no backup has.
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with made("backup", mail=False, cluster_parts=PARTS, cluster_workers=WORKERS) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def place(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder: Path = tmp_path_factory.mktemp("pages")
+    with placed(stage, Row("saved", PAGE, PAGE, "v1"), folder) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def key(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key, whose public half is on the page, with a folder beside it."""
+    path: Path = tmp_path_factory.mktemp("key") / "key"
+    done = stage.checkout.run(".venv/bin/python", "-m", "slipway.backup", "key", str(path)).expect()
+    backup = {"folder": str(path.parent / "backups"), "recipients": [done.output.strip()], "keep": 2}
+    page = stage.checkout.page
+    page.write_text(rewrite_page(page.read_text(), {"cluster_backup": backup}))
+    return path
+
+
+def backups(key: Path) -> list[Path]:
+    return sorted((key.parent / "backups").glob("*"))
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout
+
+
+def left_on(stage: Stage, name: str) -> str:
+    """What a backup or a restore has left on a machine that is not encrypted."""
+    places = "/var/lib/slipway/backup /var/tmp/slipway-backup"
+    return docker("exec", f"{stage.checkout.name}-{name}", "sh", "-c", f"ls -d {places} 2> /dev/null || true")
+
+
+def volume(name: str) -> list[dict[str, object]]:
+    """A claim, and a pod that keeps its volume in use."""
+    metadata = {"name": name, "namespace": "default"}
+    container = {
+        "name": "app",
+        "image": "slipway.local/apps/frontend:1.0.0",
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]
+    return [
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": CLAIM},
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"containers": [container], "volumes": volumes},
+        },
+    ]
+
+
+def objects(value: str) -> list[dict[str, object]]:
+    metadata = {"name": "kept", "namespace": "default"}
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": value}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"value": value}},
+    ]
+
+
+def kept(kube: Kube) -> list[str]:
+    """The values of both; a Secret's as it is in the answer."""
+    return [kube("get", kind, "kept", "--namespace=default")["data"]["value"] for kind in ("configmap", "secret")]
+
+
+def whole(stage: Stage, place: Place) -> None:
+    """All nodes are Ready, the release answers, and a run finds nothing to do."""
+    assert {node["metadata"]["name"]: ready(node) for node in stage.kube.nodes()} == dict.fromkeys(NAMES, True)
+    place.answers(PAGE)
+    eventually(lambda: stage.checkout.make("status").status == 0, seconds=180, what="all is well")
+    assert stage.checkout.make("up").expect().total("changed") == 0
+
+
+def test_without_anybody_who_could_read_it_there_is_no_backup(stage: Stage, place: Place) -> None:
+    refused = stage.checkout.make("backup")
+    assert refused.status
+    assert "[no-recipients]" in refused.output
+    assert place.name
+
+
+def test_a_backup_is_made_and_leaves_nothing_else(stage: Stage, place: Place, key: Path) -> None:
+    stage.kube.apply([*objects("before"), *volume("data")])
+    eventually(
+        lambda: stage.kube("get", "pod", "data", "--namespace=default")["status"]["phase"] == "Running",
+        seconds=120,
+        what="the pod with a volume runs",
+    )
+    done = stage.checkout.make("backup").expect()
+    (path,) = backups(key)
+    print(f"make backup: {done.seconds:.0f} s, {path.stat().st_size / 1e6:.1f} MB")
+    assert str(path) in done.output
+    assert left_on(stage, "ctrl") == ""
+    assert not (stage.checkout.state / "backup").exists()
+    for _ in range(2):
+        stage.checkout.make("backup").expect()
+    assert len(backups(key)) == 2
+    assert path not in backups(key)
+    assert place.name
+
+
+def test_the_wrong_key_or_a_broken_file_stops_before_anything_stops(stage: Stage, place: Place, key: Path) -> None:
+    other = key.parent / "other"
+    stage.checkout.run(".venv/bin/python", "-m", "slipway.backup", "key", str(other)).expect()
+    broken = key.parent / "broken"
+    newest = backups(key)[-1]
+    broken.write_bytes(newest.read_bytes()[:-100])
+    for file, identity, error in ((newest, other, "wrong-backup-key"), (broken, key, "backup-unreadable")):
+        refused = stage.checkout.make("restore", f"BACKUP={file}", f"IDENTITY={identity}")
+        assert refused.status
+        assert f"[{error}]" in refused.output
+        assert refused.total("changed") == 0
+    # Nobody types the name of the cluster here.
+    playbook = ("playbooks/restore.yml", "-e", f"backup={newest}", "-e", f"identity={key}")
+    refused = stage.checkout.playbook(*playbook, "-e", "restore_confirm=another")
+    assert "[not-confirmed]" in refused.output
+    assert not (stage.checkout.state / "restore").exists()
+    whole(stage, place)
+
+
+def test_it_comes_back_on_new_machines(stage: Stage, place: Place, key: Path) -> None:
+    saved, before = kept(stage.kube), (stage.checkout.state / "kubeconfig").read_text()
+    stage.kube.apply(objects("after"))
+    assert kept(stage.kube) != saved
+    stage.checkout.make("down").expect()
+    done = stage.checkout.make("restore", f"BACKUP={backups(key)[-1]}", f"IDENTITY={key}").expect()
+    print(f"make restore on new machines: {done.seconds:.0f} s")
+    assert kept(stage.kube) == saved
+    assert [left_on(stage, name) for name in NAMES] == ["", "", ""]
+    whole(stage, place)
+    # Who had a kubeconfig before can use it: the CA is the same.
+    old = key.parent / "kubeconfig"
+    old.write_text(before)
+    program = str(stage.kube.program)
+    assert subprocess.run([program, f"--kubeconfig={old}", "get", "nodes"], check=False).returncode == 0
+
+
+def test_it_comes_back_over_a_cluster_that_lives_and_volumes_stay(stage: Stage, place: Place, key: Path) -> None:
+    saved = kept(stage.kube)
+    where = stage.kube("get", "pod", "data", "--namespace=default")["spec"]["nodeName"]
+    machine = f"{stage.checkout.name}-{where}"
+    folder = docker("exec", machine, "sh", "-c", "ls -d /var/lib/slipway/storage/*data*").strip()
+    docker("exec", machine, "sh", "-c", f"echo mine > {folder}/file")
+    stage.checkout.make("backup").expect()
+    stage.kube.apply(objects("after"))
+    playbook = ("playbooks/restore.yml", "-e", f"backup={backups(key)[-1]}", "-e", f"identity={key}")
+    done = stage.checkout.playbook(*playbook, "-e", f"restore_confirm={stage.checkout.name}").expect()
+    print(f"make restore over a cluster: {done.seconds:.0f} s")
+    assert kept(stage.kube) == saved
+    assert docker("exec", machine, "cat", f"{folder}/file") == "mine\n"
+    whole(stage, place)
