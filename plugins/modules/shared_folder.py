@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""A folder that all machines have under one name."""
+"""A folder that all machines have under one name, and folders of volumes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ description:
   - Makes the folder when it is missing, with the permissions of C(/tmp). Warns where a file system does not let
     it have them.
   - Warns when more than one machine should see the same files and the folder is no mount, so that each has its own.
+  - Opens volumes that were lost with an older machine of the same name, and that the kubelet has made anew for root alone.
 options:
   path:
     description: The folder.
@@ -19,6 +20,9 @@ options:
     description: Number of machines that should see the same files in it.
     type: int
     required: true
+  volumes:
+    description: Folder of the volumes of this machine. Empty folders in it that only root may write to are opened.
+    type: path
 author: The Slipway authors
 attributes:
   check_mode: {support: full}
@@ -36,19 +40,28 @@ mounted:
   description: Whether something is mounted there.
   returned: success
   type: bool
+opened:
+  description: Volumes that were opened.
+  returned: success
+  type: list
+  elements: str
 """
 
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
-from ansible.module_utils.slipway.node.folder import mount_points, share
+from ansible.module_utils.slipway.node.folder import closed_volumes, mount_points, open_volume, share
 from ansible.module_utils.slipway.node.state import read
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "required": True}, "machines": {"type": "int", "required": True}},
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "machines": {"type": "int", "required": True},
+            "volumes": {"type": "path"},
+        },
         supports_check_mode=True,
     )
     path = os.path.normpath(module.params["path"])
@@ -65,7 +78,10 @@ def main() -> None:
             f"{path} is a folder of this machine alone: pods on other machines see other files there. Mount one file "
             "system at it on all of them, by NFS for example, when they should see the same."
         )
-    module.exit_json(changed=folder.changed, mounted=mounted)
+    opened = closed_volumes(module.params["volumes"]) if module.params["volumes"] else []
+    for volume in opened if not module.check_mode else []:
+        open_volume(volume)
+    module.exit_json(changed=folder.changed or bool(opened), mounted=mounted, opened=opened)
 
 
 if __name__ == "__main__":

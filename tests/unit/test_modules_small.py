@@ -49,6 +49,30 @@ def test_a_shared_folder_that_is_closed_or_in_the_way_is_named(
     assert f"not every user may write to {tmp_path}" in capsys.readouterr().err
 
 
+def test_volumes_that_were_lost_are_opened_and_those_in_use_stay(tmp_path: Path) -> None:
+    """The kubelet makes the folder of a volume for root alone, where the provisioner would make it for everybody."""
+    volumes = tmp_path / "storage"
+    lost, used, closed, own = (volumes / name for name in ("lost", "used", "closed", "own"))
+    for folder in (lost / "sub", used, closed, own):
+        folder.mkdir(parents=True)
+    (used / "file").touch()
+    own.chmod(0o777)
+    (volumes / "link").symlink_to(used)
+    plugin = load("modules", "shared_folder")
+    arguments = {"path": str(tmp_path / "shared"), "machines": 1, "volumes": str(volumes)}
+    (tmp_path / "shared").mkdir(mode=0o1777)
+    (tmp_path / "shared").chmod(0o1777)
+    expected = [str(closed), str(lost)]
+    assert run_module(plugin, arguments, check=True).result["opened"] == expected
+    assert stat.S_IMODE(lost.stat().st_mode) == 0o755
+    ended = run_module(plugin, arguments).result
+    assert (ended["changed"], ended["opened"]) == (True, expected)
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (lost, lost / "sub", closed)} == {0o777}
+    assert stat.S_IMODE(used.stat().st_mode) == 0o755
+    assert not run_module(plugin, arguments).result["changed"]
+    assert run_module(plugin, {**arguments, "volumes": str(tmp_path / "none")}).result["opened"] == []
+
+
 def promtool(folder: Path, text: str) -> str:
     program = folder / "promtool"
     program.write_text(f"#!/bin/sh\n{text}\n")

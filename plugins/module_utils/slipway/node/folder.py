@@ -1,4 +1,4 @@
-"""A folder for everybody, on a machine. Runs on the nodes (stdlib only)."""
+"""Folders that pods of any user may write to, on a machine. Runs on the nodes (stdlib only)."""
 
 from __future__ import annotations
 
@@ -48,3 +48,26 @@ def share(path: str, *, pretend: bool = False) -> Folder:
     after = os.stat(path).st_mode
     # Some file systems keep no permissions, and say nothing.
     return Folder(changed=new or after != before, closed=after & PERMISSIONS != MODE & PERMISSIONS)
+
+
+def closed_volumes(path: str) -> list[str]:
+    """Name the volumes below ``path`` that no pod can have used: without a file, and only root may write to them.
+
+    The provisioner makes a volume's folder for everybody. Where that is gone (another machine has the node's name now),
+    the kubelet makes it for root alone, as whom this runs.
+    """
+    found = []
+    for name in sorted(os.listdir(path)) if os.path.isdir(path) else []:
+        volume = os.path.join(path, name)
+        if os.path.isdir(volume) and not os.path.islink(volume):
+            states = [os.lstat(folder) for folder, _, _ in os.walk(volume)]
+            files = any(names for _, _, names in os.walk(volume))
+            if not files and all(state.st_uid == os.geteuid() and not state.st_mode & 0o022 for state in states):
+                found.append(volume)
+    return found
+
+
+def open_volume(volume: str) -> None:
+    """Let everybody write to a volume, and to the folders that the kubelet has made in it."""
+    for folder, _, _ in os.walk(volume):
+        os.chmod(folder, PERMISSIONS)
