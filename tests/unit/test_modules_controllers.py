@@ -1,0 +1,252 @@
+"""Modules that run on controllers and hosts: what they do, refuse, and say in check mode."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.plugins import load, run_module
+
+DAY = 86400
+
+
+def certificates(*seconds: int) -> str:
+    names = ("admin.conf", "apiserver", "etcd-server")
+    found = [{"name": name, "residualTime": left} for name, left in zip(names, seconds, strict=True)]
+    return json.dumps({"certificates": found})
+
+
+class Controller:
+    """Stands in for kubeadm, systemctl and processes of a controller."""
+
+    def __init__(self, plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = [400 * DAY] * 3
+        self.stale: dict[str, int] = {}
+        self.running = {"etcd": 1, "kube-apiserver": 2}
+        self.ran: list[str] = []
+        self.fails = ""
+        self.ill: dict[str, str] = {"etcd": "", "api": ""}
+        monkeypatch.setattr(plugin.AnsibleModule, "run_command", lambda _self, command, **_: self.run(command))
+        monkeypatch.setattr(plugin, "stale", lambda: dict(self.stale))
+        monkeypatch.setattr(plugin, "processes", lambda: dict(self.running))
+        monkeypatch.setattr(plugin, "etcd_is_well", lambda: self.ill["etcd"])
+        monkeypatch.setattr(plugin, "api_is_well", lambda _address: self.ill["api"])
+        monkeypatch.setattr(plugin.os, "kill", self.kill)
+        monkeypatch.setattr(plugin, "PAUSE", 0.001)
+
+    def run(self, command: list[str]) -> tuple[int, str, str]:
+        line = " ".join(command)
+        self.ran.append(line)
+        if self.fails and self.fails in line:
+            return 1, "", "no"
+        if "check-expiration" in line:
+            return 0, certificates(*self.left), ""
+        if "renew" in line:
+            self.left = [400 * DAY] * 3
+            self.stale = {"etcd": 1, "kube-apiserver": 2}
+        return 0, "", ""
+
+    def kill(self, process: int, _signal: int) -> None:
+        (part,) = (name for name, number in self.running.items() if number == process)
+        self.ran.append(f"kill {part}")
+        self.running[part] += 100
+        del self.stale[part]
+
+
+@pytest.fixture
+def renewal(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Controller]:
+    plugin = load("modules", "control_plane_certificates")
+    return plugin, Controller(plugin, monkeypatch)
+
+
+GIVEN = {"address": "192.0.2.1", "timeout": 1}
+
+
+def test_certificates_that_last_are_left(renewal: tuple[Any, Controller]) -> None:
+    plugin, controller = renewal
+    ended = run_module(plugin, GIVEN).result
+    assert (ended["changed"], ended["renewed"], ended["days"]) == (False, [], 400)
+    assert controller.ran == ["kubeadm certs check-expiration -o json"]
+
+
+def test_those_that_end_soon_are_renewed_and_what_reads_them_starts_again(renewal: tuple[Any, Controller]) -> None:
+    plugin, controller = renewal
+    controller.left = [400 * DAY, 3 * DAY, 100 * DAY]
+    ended = run_module(plugin, GIVEN, check=True).result
+    assert (ended["changed"], ended["renewed"], ended["restarted"], ended["days"]) == (
+        True,
+        ["apiserver", "etcd-server"],
+        [],
+        3,
+    )
+    assert not [line for line in controller.ran if "renew" in line or "kill" in line]
+    ended = run_module(plugin, GIVEN).result
+    assert (ended["restarted"], ended["days"]) == (["etcd", "kube-apiserver"], 400)
+    assert [line for line in controller.ran if line.startswith("kill")] == ["kill etcd", "kill kube-apiserver"]
+    assert controller.ran[-2].startswith("systemctl try-restart slipway-serving.service")
+    assert not run_module(plugin, GIVEN).result["changed"]
+
+
+def test_a_run_that_was_cut_off_starts_again_what_is_left(renewal: tuple[Any, Controller]) -> None:
+    plugin, controller = renewal
+    controller.stale = {"kube-apiserver": 2}
+    ended = run_module(plugin, GIVEN).result
+    assert (ended["renewed"], ended["restarted"]) == ([], ["kube-apiserver"])
+
+
+def test_nothing_stops_while_etcd_is_not_well_unless_its_certificates_have_ended(
+    renewal: tuple[Any, Controller],
+) -> None:
+    plugin, controller = renewal
+    controller.left, controller.ill["etcd"] = [DAY] * 3, "not healthy: ctrl-2"
+    ended = run_module(plugin, GIVEN)
+    assert "[no-quorum]" in ended.msg
+    assert not [line for line in controller.ran if "renew" in line]
+    controller.left = [-DAY] * 3
+    assert run_module(plugin, GIVEN).result["restarted"] == ["etcd", "kube-apiserver"]
+
+
+def test_a_part_that_does_not_come_back_is_named(renewal: tuple[Any, Controller]) -> None:
+    plugin, controller = renewal
+    controller.left, controller.ill["api"] = [DAY] * 3, "connection refused"
+    ended = run_module(plugin, GIVEN)
+    assert "kube-apiserver is not well" in ended.msg
+    assert "connection refused" in ended.msg
+    assert "[control-plane-not-well]" in ended.msg
+
+
+@pytest.mark.parametrize("fails", ["check-expiration", "renew"])
+def test_a_kubeadm_that_fails_is_quoted(renewal: tuple[Any, Controller], fails: str) -> None:
+    plugin, controller = renewal
+    controller.left, controller.fails = [DAY] * 3, fails
+    ended = run_module(plugin, GIVEN)
+    assert "[kubeadm-failed]" in ended.msg
+    assert "no" in ended.msg
+
+
+# --- a host that is reset
+
+
+@pytest.mark.parametrize(("check", "look"), [(False, False), (True, False), (False, True)])
+def test_a_host_is_reset_or_only_looked_at(monkeypatch: pytest.MonkeyPatch, check: bool, look: bool) -> None:
+    plugin = load("modules", "node_reset")
+    seen: list[bool] = []
+
+    def reset(self: Any) -> None:
+        seen.append(self.dry_run)
+        self.done.append("/etc/kubernetes")
+
+    monkeypatch.setattr(plugin.Reset, "volumes", lambda _self: {"pvc-1": 5})
+    monkeypatch.setattr(plugin.Reset, "all", reset)
+    ended = run_module(plugin, {"only_look": look}, check=check).result
+    assert ended["volumes"] == {"pvc-1": 5}
+    assert (ended["changed"], seen) == ((False, []) if look else (True, [check]))
+
+
+def test_what_cannot_be_removed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = load("modules", "node_reset")
+    monkeypatch.setattr(plugin.Reset, "volumes", lambda _self: {})
+    monkeypatch.setattr(plugin.Reset, "all", lambda self: self.left.append("mount /x: busy"))
+    ended = run_module(plugin, {})
+    assert ended.failed
+    assert "mount /x: busy" in ended.msg
+    assert "[reset-incomplete]" in ended.msg
+
+
+# --- a backup
+
+
+@pytest.fixture
+def backup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, Path]:
+    """The module with its folders below a folder of its own."""
+    plugin = load("modules", "etcd_backup")
+    kubernetes = tmp_path / "etc/kubernetes"
+    (kubernetes / "manifests").mkdir(parents=True)
+    (kubernetes / "manifests/etcd.yaml").write_text("    image: etcd:1\n")
+    monkeypatch.setattr(plugin.snapshot, "KUBERNETES", str(kubernetes))
+    plugin.snapshot.place(dict.fromkeys(plugin.snapshot.KEYS, b"key"))
+    (kubernetes / plugin.snapshot.ENCRYPTION).write_text("            - name: slipway-1\n")
+    monkeypatch.setattr(plugin, "WORK", str(tmp_path / "work"))
+    monkeypatch.setattr(plugin, "RECORD", f"{str(tmp_path)[1:]}/kubeadm.json")
+    monkeypatch.setattr(plugin, "kubernetes_state", lambda _root: {"joined": False})
+    monkeypatch.setattr(plugin.snapshot, "try_out", lambda *_: {"revision": 7, "totalKey": 9})
+    monkeypatch.setattr(plugin.shutil, "chown", lambda *_: None)
+    monkeypatch.setattr(plugin, "Etcd", type("Etcd", (), {"snapshot": taken(b"k8s:enc:secretbox:v1:slipway-1:")}))
+    return plugin, tmp_path
+
+
+def taken(content: bytes) -> Callable[[Any, str], None]:
+    def snapshot(_self: Any, path: str) -> None:
+        Path(path).write_bytes(content)
+
+    return snapshot
+
+
+def test_a_cluster_is_saved_and_what_is_left_is_the_archive(backup: tuple[Any, Path]) -> None:
+    plugin, folder = backup
+    archive = folder / "there/controller.tar"
+    given = {"state": "saved", "archive": str(archive)}
+    assert run_module(plugin, given, check=True).result["changed"]
+    assert not archive.exists()
+    ended = run_module(plugin, given).result
+    assert (ended["revision"], ended["keys"], ended["image"]) == (7, 9, "etcd:1")
+    assert archive.parent.stat().st_mode & 0o777 == 0o700
+    assert not (folder / "work").exists()
+    assert run_module(plugin, {**given, "state": "absent"}).result["changed"]
+    assert not archive.parent.exists()
+    assert not run_module(plugin, {**given, "state": "absent"}).result["changed"]
+
+
+def test_secrets_whose_key_is_not_there_are_no_backup(
+    backup: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, folder = backup
+    monkeypatch.setattr(plugin, "Etcd", type("Etcd", (), {"snapshot": taken(b"k8s:enc:secretbox:v1:lost:")}))
+    ended = run_module(plugin, {"state": "saved", "archive": str(folder / "there/controller.tar")})
+    assert "[backup-failed]" in ended.msg
+    assert "encrypted with keys that are not in encryption/config.yml: lost" in ended.msg
+    assert not (folder / "there").exists()
+    assert not (folder / "work").exists()
+
+
+RESTORED = {"state": "restored", "image": "etcd:1", "name": "ctrl", "address": "192.0.2.1"}
+
+
+def test_it_is_put_back_and_the_founding_is_left_to_be_finished(
+    backup: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, folder = backup
+    archive = folder / "there/controller.tar"
+    given = {**RESTORED, "archive": str(archive)}
+    run_module(plugin, {"state": "saved", "archive": str(archive)})
+    restored: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(plugin.snapshot, "check", lambda _path: None)
+    monkeypatch.setattr(plugin.snapshot, "restore", lambda *words: restored.append(words[1:]))
+    monkeypatch.setattr(plugin.AnsibleModule, "run_command", lambda *_arguments, **_more: (0, "", ""))
+    assert run_module(plugin, given).result["changed"]
+    assert restored == [("etcd:1", str(folder / "work"), "ctrl", "192.0.2.1")]
+    assert json.loads((folder / "kubeadm.json").read_text()) == {"state": "started", "action": "init"}
+    assert not archive.parent.exists()
+
+
+def test_an_image_that_cannot_be_pulled_or_a_machine_in_a_cluster_is_named(
+    backup: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, folder = backup
+    archive = folder / "there/controller.tar"
+    run_module(plugin, {"state": "saved", "archive": str(archive)})
+    monkeypatch.setattr(plugin.snapshot, "check", lambda _path: None)
+    monkeypatch.setattr(plugin.AnsibleModule, "run_command", lambda *_arguments, **_more: (1, "", "not found"))
+    ended = run_module(plugin, {**RESTORED, "archive": str(archive)})
+    assert "etcd:1 cannot be pulled: not found" in ended.msg
+    assert "[restore-failed]" in ended.msg
+    with tarfile.open(folder / "other.tar", "w"):
+        pass
+    assert "[restore-failed]" in run_module(plugin, {**RESTORED, "archive": str(folder / "other.tar")}).msg
+    monkeypatch.setattr(plugin, "kubernetes_state", lambda _root: {"joined": True})
+    assert "[cluster-lives]" in run_module(plugin, {**RESTORED, "archive": str(archive)}).msg
