@@ -63,12 +63,12 @@ def left_on(stage: Stage, name: str) -> str:
     return docker("exec", f"{stage.checkout.name}-{name}", "sh", "-c", f"ls -d {places} 2> /dev/null || true")
 
 
-def volume(name: str) -> list[dict[str, object]]:
-    """A claim, and a pod that keeps its volume in use."""
+def volume(name: str, pause: dict[str, str]) -> list[dict[str, object]]:
+    """A claim, and a pod that keeps its volume in use and does nothing."""
     metadata = {"name": name, "namespace": "default"}
     container = {
         "name": "app",
-        "image": "slipway.local/apps/frontend:1.0.0",
+        "image": f"{pause['name']}:{pause['tag']}",
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]
@@ -112,7 +112,7 @@ def test_without_anybody_who_could_read_it_there_is_no_backup(stage: Stage, plac
 
 
 def test_a_backup_is_made_and_leaves_nothing_else(stage: Stage, place: Place, key: Path) -> None:
-    stage.kube.apply([*objects("before"), *volume("data")])
+    stage.kube.apply([*objects("before"), *volume("data", stage.kube.bundle["images"]["pause"])])
     eventually(
         lambda: stage.kube("get", "pod", "data", "--namespace=default")["status"]["phase"] == "Running",
         seconds=120,

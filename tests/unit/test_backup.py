@@ -50,6 +50,7 @@ def packed(tmp_path: Path, given: Path, recipient: str, **more: Any) -> Path:
             "kubernetes": "1.37.0",
             "revision": 7,
             "keys": 300,
+            "images": ["etcd", "app-model"],
             "folder": str(tmp_path / "backups"),
             "keep": 14,
             "recipients": [recipient],
@@ -74,6 +75,7 @@ def test_what_goes_in_comes_out_and_only_its_owner_reads_it(tmp_path: Path, key:
     assert b"age-encryption.org" in path.read_bytes()[:64]
     told = ask(path, key[0], tmp_path / "out")
     assert (told["cluster"], told["revision"], told["keys"]) == ("sun", 7, 300)
+    assert told["images"] == ["app-model", "etcd"]
     for name in (SNAPSHOT, *KEYS):
         assert (tmp_path / "out" / name).read_text() == name
     assert (tmp_path / "out/page.yml").read_text() == "cluster_name: sun\n"

@@ -27,6 +27,7 @@ def pack(given: dict[str, Any]) -> dict[str, Any]:
         revision=given["revision"],
         keys=given["keys"],
         kept=json.loads(more.get("founded.json", b"{}")),
+        images=sorted(given["images"]),
     )
     folder = Path(given["folder"]).expanduser()
     path = archive.write(folder, Path(given["given"]), more, manifest, given["recipients"])
@@ -49,7 +50,7 @@ def unpack(given: dict[str, Any]) -> dict[str, Any]:
         told = "\n".join([f"{path} does not fit the page:", *wrong, f"The page that it was made with is in {page}"])
         raise SlipwayError("foreign-backup", told)
     archive.for_controller(folder)
-    return {"cluster": manifest.cluster, "made": manifest.made, "revision": manifest.revision, "keys": manifest.keys}
+    return {name: getattr(manifest, name) for name in ("cluster", "made", "revision", "keys", "images")}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -35,7 +35,10 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is in an archive. ``kept``: what the cluster was founded with, as ``founded.json``."""
+    """What is in an archive.
+
+    ``kept``: what the cluster was founded with, as ``founded.json``. ``images``: names in the catalog of artifacts.
+    """
 
     cluster: str
     made: str
@@ -43,6 +46,7 @@ class Manifest:
     revision: int
     keys: int
     kept: dict[str, Any]
+    images: list[str] = field(default_factory=list)
     sums: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
