@@ -101,8 +101,11 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     assert all(ready(node) for node in checkout.kube.nodes())
     done = checkout.playbook("playbooks/reset.yml", *sure).expect()
     print(f"make reset: {done.seconds:.0f} s")
-    for name, there in before.items():
-        assert sorted(traces(checkout, name) - there) == []
+    left = {name: sorted(traces(checkout, name) - there) for name, there in before.items()}
+    for name, lines in left.items():
+        # In full: pytest shortens what it compares.
+        print(f"left on {name}: {lines}", flush=True)
+    assert not any(left.values())
     assert not (checkout.path / ".slipway/kubeconfig").exists()
     assert checkout.playbook("playbooks/reset.yml", *sure).expect().total("changed") == 0
 

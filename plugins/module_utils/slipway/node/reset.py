@@ -47,6 +47,16 @@ FOLDERS = (
     "/var/log/slipway",
     STATE,
 )
+# They go if nothing is left in them, the innermost first. Pods of the control plane make those of kubelet plugins.
+EMPTY = (
+    "/etc/cni",
+    "/opt/cni/bin",
+    "/opt/cni",
+    "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+    "/usr/libexec/kubernetes/kubelet-plugins/volume",
+    "/usr/libexec/kubernetes/kubelet-plugins",
+    "/usr/libexec/kubernetes",
+)
 # Control groups of pods, and of containerd, whose shims outlive it.
 _OURS = re.compile(r"/kubepods|/(?:containerd|kubelet)\.service\b")
 # Also without a record, which clusters of earlier versions do not have.
@@ -95,6 +105,8 @@ class Reset:
         self._files(files)
         for folder in FOLDERS:
             self._folder(folder)
+        for folder in EMPTY if not self.dry_run else ():
+            self._empty(folder)
         if self.done and not self.dry_run:
             self.run(["systemctl", "daemon-reload"])
             for unit in {path.split("/")[-2][:-2] for path in files if ".service.d/" in path}:
@@ -214,10 +226,6 @@ class Reset:
             return
         for path in paths:
             os.unlink(self._at(path))
-        for folder in ("/opt/cni/bin", "/opt/cni"):
-            with contextlib.suppress(OSError):
-                # It stays if somebody else has something there.
-                os.rmdir(self._at(folder))
 
     def _read(self, path: str) -> str:
         try:
@@ -235,10 +243,14 @@ class Reset:
             self.done.append(path)
         if not self.dry_run:
             os.unlink(place)
-            with contextlib.suppress(OSError):
-                # A drop-in's folder; it stays if something else is in it.
-                if os.path.dirname(path).endswith(".d"):
-                    os.rmdir(os.path.dirname(place))
+            folder = os.path.dirname(path)
+            if folder.endswith((".service.d", "/.kube")):
+                self._empty(folder)
+
+    def _empty(self, folder: str) -> None:
+        """Remove a folder, unless something else is in it."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._at(folder))
 
     def _block(self, path: str) -> None:
         before = self._read(path)
