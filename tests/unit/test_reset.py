@@ -96,6 +96,7 @@ def test_folders_go_and_what_is_mounted_in_them_stays(machine: Machine) -> None:
     ):
         machine.write(path)
     machine.write("/home/me/data")
+    (machine.root / "usr/libexec/kubernetes/kubelet-plugins/volume/exec").mkdir(parents=True)
     (machine.root / "var/lib/kubelet").mkdir()
     (machine.root / "var/lib/kubelet/link").symlink_to(machine.root / "home/me")
     # A disk of the user's own, and one for etcd alone.
@@ -105,6 +106,7 @@ def test_folders_go_and_what_is_mounted_in_them_stays(machine: Machine) -> None:
     assert not machine.there("/var/lib/kubelet")
     assert machine.there("/srv/slipway/bundles/1/a")
     assert machine.there("/etc/cni/net.d/mine")
+    assert not machine.there("/usr/libexec/kubernetes")
     assert machine.there("/home/me/data")
     assert machine.there("/var/lib/etcd")
     assert not machine.there("/var/lib/etcd/member")
@@ -147,7 +149,10 @@ def test_only_our_files_and_our_lines_go(machine: Machine) -> None:
     assert machine.there("/usr/local/bin/mine")
     for gone in ("/home/me/.kube/config", "/etc/sysctl.d/90-slipway.conf", "/usr/local/bin/runc", "/opt/cni"):
         assert not machine.there(gone)
+    # Folders that are empty then go too; those with something of somebody else stay.
     assert not machine.there("/etc/systemd/system/nginx.service.d")
+    assert not machine.there("/home/me/.kube")
+    assert machine.there("/home/me")
     assert machine.ran[-2:] == ["systemctl daemon-reload", "systemctl try-restart nginx.service"]
 
 
