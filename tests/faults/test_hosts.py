@@ -23,7 +23,7 @@ BREAK = {
 }
 MEND = {
     "ctrl": "iptables --delete INPUT --protocol udp --dport 8472 --jump DROP",
-    "node-1": f"rm {DROP_IN}",
+    "node-1": f"rm -r $(dirname {DROP_IN})",
     "node-2": "rm /etc/sudoers.d/tty",
 }
 # Where a cluster leaves files, and what comes and goes there by itself, or is to stay.
@@ -31,6 +31,8 @@ FOLDERS = "/etc /usr /opt /srv /root /home /mnt /var"
 PASSING = (
     r"^/var/(log|cache|tmp|lib/(systemd|apt|dpkg|chrony))/|/\.ansible|\.ssh/|^/etc/(ld\.so\.cache|\.updated)"
     r"|^/run/(user|credentials)"
+    # Packages stay; Docker's own rules are other ones after a restart; a table that iptables has asked for is empty.
+    r"|nginx|^/usr/share/|^/var/www|^/etc/ufw|DOCKER_|^:[A-Z]+ ACCEPT|^table ip6? (filter|mangle|nat)$"
 )
 
 

@@ -225,6 +225,7 @@ def test_rules_and_tables_and_interfaces_go(machine: Machine) -> None:
     done = machine.reset()
     assert "ip link delete cni0" in machine.ran
     assert "nft delete table ip kube-proxy" in machine.ran
+    assert "nft delete table ip flannel-ipv4" in machine.ran
     assert "nft delete table ip6 kube-proxy" not in machine.ran
     assert done.left == ["rules of iptables: no"]
 

@@ -38,6 +38,8 @@ class PodNetwork(TypedDict):
     """Interfaces that ``kubeadm reset`` leaves."""
     chains: list[str]
     """How the names of its chains of iptables begin."""
+    tables: list[str]
+    """Its tables of nftables, each with its family."""
     lease_file: str
     """On the node, below its root: names the share of the pod network that the node has."""
     lease_key: str
@@ -67,6 +69,7 @@ NETWORKS: dict[str, PodNetwork] = {
         "devices": r"cni\d*|flannel[.\d-].*",
         "left": ["cni0", "flannel.1"],
         "chains": ["FLANNEL-"],
+        "tables": ["ip flannel-ipv4", "ip6 flannel-ipv6"],
         "lease_file": "run/flannel/subnet.env",
         "lease_key": "FLANNEL_SUBNET",
         "process": "flanneld",

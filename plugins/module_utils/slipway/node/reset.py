@@ -47,11 +47,16 @@ FOLDERS = (
     "/var/log/slipway",
     STATE,
 )
-# They go if nothing is left in them, the innermost first. Pods of the control plane make those of kubelet plugins.
+# They go if nothing is left in them, the innermost first. Pods of the control plane make those of kubelet plugins, and
+# kube-proxy that of modules, where a machine has none.
 EMPTY = (
     "/etc/cni",
     "/opt/cni/bin",
     "/opt/cni",
+    "/opt/containerd/bin",
+    "/opt/containerd/lib",
+    "/opt/containerd",
+    "/usr/lib/modules",
     "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
     "/usr/libexec/kubernetes/kubelet-plugins/volume",
     "/usr/libexec/kubernetes/kubelet-plugins",
@@ -61,6 +66,7 @@ EMPTY = (
 _OURS = re.compile(r"/kubepods|/(?:containerd|kubelet)\.service\b")
 # Also without a record, which clusters of earlier versions do not have.
 _UNIT = re.compile(r"(?:slipway-[a-z-]+|kubelet|containerd)\.service")
+TABLES = ("ip kube-proxy", "ip6 kube-proxy", *(table for network in NETWORKS.values() for table in network["tables"]))
 # Those of Kubernetes, of the CNI plugin portmap, and of pod networks.
 _NAMES = ["KUBE-", "CNI-", *sorted(name for network in NETWORKS.values() for name in network["chains"])]
 _CHAINS = re.compile(rf"(?:^:|\s-[jg] |^-A )(?:{'|'.join(map(re.escape, _NAMES))})")
@@ -179,9 +185,9 @@ class Reset:
         for link in [link for network in NETWORKS.values() for link in network["left"]]:
             if os.path.exists(self._at(f"/sys/class/net/{link}")):
                 self._do(f"interface {link}", ["ip", "link", "delete", link])
-        for family in ("ip", "ip6"):
-            if self._finds("nft") and self.run(["nft", "list", "table", family, "kube-proxy"])[0] == 0:
-                self._do(f"nftables table {family} kube-proxy", ["nft", "delete", "table", family, "kube-proxy"])
+        for table in TABLES if self._finds("nft") else ():
+            if self.run(["nft", "list", "table", *table.split()])[0] == 0:
+                self._do(f"nftables table {table}", ["nft", "delete", "table", *table.split()])
         for program in ("iptables", "ip6tables"):
             if self._finds(f"{program}-save"):
                 self._rules(program)
