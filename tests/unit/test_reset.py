@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.node.record import load, remember
+from slipway.node.fetch import load_record
+from slipway.node.record import remember
 from slipway.node.reset import Reset, without_chains
 from slipway.node.units import BEGIN, END
 
@@ -257,9 +258,9 @@ def test_the_record_has_what_is_there(tmp_path: Path) -> None:
     hosts.touch()
     spec: dict[str, Any] = {"block": False, "only_over": ""}
     remember(record, [{"path": str(mine), **spec}, {"path": str(hosts), **spec, "block": True}])
-    assert load(record) == {str(mine): {}, str(hosts): {"block": True}}
+    assert load_record(record) == {str(mine): {}, str(hosts): {"block": True}}
     mine.unlink()
     remember(record, [{"path": str(mine), **spec}])
-    assert load(record) == {str(hosts): {"block": True}}
+    assert load_record(record) == {str(hosts): {"block": True}}
     Path(record).write_text("{")
-    assert load(record) == {}
+    assert load_record(record) == {}

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from .fetch import load_record
 from .folder import mount_points
 from .pod_network import NETWORKS
-from .record import load
 from .units import with_block
 
 Command = Callable[[Sequence[str]], tuple[int, str, str]]
@@ -96,7 +95,7 @@ class Reset:
 
     def all(self) -> None:
         """Reset the machine."""
-        files = load(self._at(f"{STATE}/files.json"))
+        files = load_record(self._at(f"{STATE}/files.json"))
         # Other units (nginx, chrony) belong to their packages, which have them elsewhere.
         units = {
             name for name in self._names(UNITS) if _UNIT.fullmatch(name) and os.path.isfile(self._at(UNITS + name))
