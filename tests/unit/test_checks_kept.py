@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.errors import tells
-from tests.support.settings import CTRL, NODE, here, hosts
+from tests.support.settings import CTRL, FOUNDED, NODE, here, hosts
 
 
 def version(text: str, source: str = "auto") -> dict[str, Any]:
@@ -48,13 +48,6 @@ def test_a_cluster_that_stands_keeps_its_release() -> None:
     assert here(version("1.37.0"), kubernetes_running="1.37.0").problems == []
 
 
-FOUNDED = {
-    "cluster_name": "slipway",
-    "cluster_api_endpoint": "api.slipway.internal:6443",
-    "cluster_pod_cidr": "10.244.0.0/16",
-    "cluster_service_cidr": "10.96.0.0/12",
-    "cluster_dns_domain": "cluster.local",
-}
 BALANCED = {**FOUNDED, "cluster_api_endpoint": "api.example.org:6443"}
 
 

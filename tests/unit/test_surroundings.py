@@ -13,6 +13,8 @@ from slipway.lab import computer, surroundings
 from slipway.node.kubeapi import ApiError
 from slipway.page.model import Settings
 
+from tests.support.settings import FOUNDED
+
 
 def test_memory_is_read_in_mib(tmp_path: Path) -> None:
     file = tmp_path / "meminfo"
@@ -177,13 +179,6 @@ clusterName: slipway
 controlPlaneEndpoint: api.slipway.internal:6443
 networking: {dnsDomain: cluster.local, podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12}
 """
-FOUNDED = {
-    "cluster_name": "slipway",
-    "cluster_api_endpoint": "api.slipway.internal:6443",
-    "cluster_pod_cidr": "10.244.0.0/16",
-    "cluster_service_cidr": "10.96.0.0/12",
-    "cluster_dns_domain": "cluster.local",
-}
 
 
 @pytest.mark.parametrize(
