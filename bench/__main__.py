@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.support.kube import Kube, eventually
-from tests.support.lab import ROOT, clean, lab_name, write_page
+from tests.support.lab import ROOT, clean, lab_name, take_out, write_page
 from tests.support.mesh import Echo
 
 HOME = ROOT / ".slipway/bench"
@@ -142,13 +142,8 @@ def clients() -> None:
     folder.mkdir(exist_ok=True)
     shutil.copy2(files / bundle["files"]["kubectl"]["address"], folder / "kubectl")
     with tarfile.open(files / bundle["files"]["istioctl"]["address"]) as archive:
-        # Debian 12's Python has no filter for extract().
-        content = archive.extractfile("istioctl")
-        assert content is not None
-        with (folder / "istioctl").open("wb") as file:
-            shutil.copyfileobj(content, file)
-    for name in ("kubectl", "istioctl"):
-        (folder / name).chmod(0o755)
+        take_out(archive, "istioctl", folder / "istioctl")
+    (folder / "kubectl").chmod(0o755)
 
 
 def answer_dns(config: Path, nodes: list[str]) -> None:

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ def docker(*arguments: str) -> list[str]:
         return []
     done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
     return done.stdout.split() if done.returncode == 0 else []
+
+
+def take_out(archive: tarfile.TarFile, member: str | tarfile.TarInfo, target: Path) -> None:
+    """Write a program of an archive to ``target``. Debian 12's Python has no filter for ``extract``."""
+    content = archive.extractfile(member)
+    assert content is not None
+    with target.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    target.chmod(0o755)
 
 
 def networks_in_use() -> list[ipaddress.IPv4Network]:

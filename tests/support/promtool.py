@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import tarfile
 import threading
 from pathlib import Path
@@ -15,7 +14,7 @@ from slipway.artifacts.catalog import Folder
 from slipway.artifacts.jobs import Jobs
 from slipway.artifacts.lock import Lock
 
-from .lab import ROOT
+from .lab import ROOT, take_out
 
 NAME = "promtool"
 
@@ -46,11 +45,6 @@ def have(folder: Path) -> Path:
     entry = engine.Progress(engine.in_order([job]), lines, print, stop).run()[job.id]
     with tarfile.open(entry.path / entry.facts["file"]) as archive:
         (member,) = (one for one in archive.getmembers() if one.name.rpartition("/")[2] == NAME)
-        content = archive.extractfile(member)
-        assert content is not None
-        # Debian 12's Python has no filter for extract().
         program = folder / NAME
-        with program.open("wb") as file:
-            shutil.copyfileobj(content, file)
-    program.chmod(0o755)
+        take_out(archive, member, program)
     return program
