@@ -12,7 +12,7 @@ description:
   - Each host has C(ansible_host) and C(node_address), its address on the node network, before the machine exists.
   - SSH settings of Vagrant machines come from one call of C(vagrant ssh-config), remembered until a machine changes.
   - The settings of the page, with their defaults, are variables of all hosts, and so are C(slipway_page),
-    C(slipway_state) and C(slipway_provider).
+    C(slipway_state), C(slipway_provider) and C(slipway_patience), the factor of waits.
   - A list of addresses in the place of a file (C(-i 192.168.56.100,)) names the cluster of the checkout when they are
     all of its machines. The whole cluster is the inventory then, under the names of the page, with C(group_vars).
 options:

@@ -238,6 +238,7 @@ def test_machines_are_in_their_groups_before_they_exist(tmp_path: Path) -> None:
         "slipway_state": str(tmp_path),
         "slipway_provider": "libvirt",
         "slipway_machines_left": [],
+        "slipway_patience": 1,
     }
 
 
@@ -375,6 +376,7 @@ def test_the_plain_file_is_read_by_ansible_as_the_inventory_it_is(tmp_path: Path
         "slipway_state": str(tmp_path),
         "slipway_provider": "libvirt",
         "slipway_machines_left": [],
+        "slipway_patience": 1,
     }
     assert found["_meta"]["hostvars"]["mirror-1"]["ansible_ssh_common_args"] == LAB_SSH_ARGS
 

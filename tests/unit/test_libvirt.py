@@ -240,3 +240,13 @@ def test_a_machine_that_another_vagrant_makes_now_stays(computer: Path, monkeypa
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert half_made(computer, "id") == []
+
+
+@pytest.mark.parametrize(
+    ("note", "factor"),
+    [('{"driver": "kvm"}', 1), ('{"driver": "qemu"}', libvirt.EMULATED_PATIENCE), ("not json", 1), (None, 1)],
+)
+def test_a_run_waits_longer_for_emulated_machines(tmp_path: Path, note: str | None, factor: int) -> None:
+    if note:
+        (tmp_path / "libvirt.json").write_text(note)
+    assert libvirt.patience(tmp_path) == factor

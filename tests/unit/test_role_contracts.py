@@ -21,6 +21,7 @@ FACTS = {
     "slipway_provider",
     "slipway_node",
     "slipway_machines_left",
+    "slipway_patience",
     "slipway_pods_asked",
 }
 

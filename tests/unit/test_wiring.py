@@ -53,6 +53,19 @@ def test_metallb_gets_the_range_that_was_checked(values: dict[str, Any]) -> None
     assert wired("metallb_addresses", **settings.as_values()) == balancer_addresses(settings)
 
 
+def waits() -> dict[str, int]:
+    """What each role says of its waits."""
+    read = (yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/defaults/main.yml"))
+    return {name: value for found in read for name, value in (found or {}).items() if name.endswith("_timeout")}
+
+
+@pytest.mark.parametrize("patience", [1, 5])
+def test_each_wait_of_a_role_is_as_long_as_it_says_and_longer_for_emulated_machines(patience: int) -> None:
+    assert len(waits()) > 10
+    for name, seconds in waits().items():
+        assert wired(name, slipway_patience=patience) == seconds * patience, name
+
+
 @pytest.mark.parametrize(("mirrors", "there"), [(["mirror-1"], True), ([], False)])
 def test_what_is_built_is_built_for_a_mirror(mirrors: list[str], there: bool) -> None:
     assert wired("artifacts_mirror", groups={**GROUPS, "mirror": mirrors}) is there

@@ -24,6 +24,7 @@ from ..page.environment import settings_of
 from ..page.examine import examine_page
 from ..page.read import shown_path
 from ..paths import ROOT, state_folder
+from .libvirt import patience
 from .plan import LabPlan, make_plan, other_lab, page_file
 from .vagrant import records
 
@@ -204,6 +205,7 @@ def _all_variables(plan: LabPlan) -> dict[str, Any]:
         "slipway_state": plan["state"],
         "slipway_provider": plan["provider"],
         "slipway_machines_left": plan["left"],
+        "slipway_patience": patience(Path(plan["state"])) if plan["provider"] == "libvirt" else 1,
     }
 
 

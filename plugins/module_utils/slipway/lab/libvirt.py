@@ -192,6 +192,23 @@ KVM: Driver = {"driver": "kvm", "model": ""}
 EMULATED: Driver = {"driver": "qemu", "model": EMULATED_MODEL}
 
 
+# How many times as long a run waits for emulated machines.
+EMULATED_PATIENCE = 5
+
+
+def patience(state: Path) -> int:
+    """Give the factor of all waits: 1, and more where machines are emulated. No note means KVM."""
+    try:
+        return EMULATED_PATIENCE if _noted(state) == EMULATED else 1
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
+
+
+def _noted(state: Path) -> Driver:
+    found = json.loads((state / "libvirt.json").read_text(encoding="utf-8"))["driver"]
+    return KVM if found == KVM["driver"] else EMULATED
+
+
 def driver(state: Path, progress: Progress, kernel: Path | None = None, *, machines: bool = False) -> Driver:
     """Tell how machines are run. What was found out for the first of them holds while there are ``machines``.
 
@@ -200,7 +217,7 @@ def driver(state: Path, progress: Progress, kernel: Path | None = None, *, machi
     note = state / "libvirt.json"
     if machines:
         try:
-            return KVM if json.loads(note.read_text(encoding="utf-8"))["driver"] == "kvm" else EMULATED
+            return _noted(state)
         except (OSError, ValueError, KeyError, TypeError):
             pass
     why = obstacle(kernel)
