@@ -50,6 +50,12 @@ LONG: tuple[Phase, ...] = (
         *files("faults", "vm"),
     ),
     suite(
+        "arm64",
+        "a worker with arm64, emulated, in a cluster of amd64: every program and image for it is built here",
+        5400,
+        *files("faults", "arm64"),
+    ),
+    suite(
         "vagrant",
         "virtual machines of libvirt, of a box made here: vagrant up, halt, reload, suspend, snapshot, destroy",
         10800,

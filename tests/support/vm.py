@@ -20,12 +20,34 @@ from pathlib import Path
 
 from slipway.artifacts.cache import default_root
 from slipway.lab.image import Recipe, make, node_recipe
+from slipway.node.architecture import AMD64, ARM64
 
 from .kube import eventually
 from .lab import ROOT, run
 
-QEMU = "qemu-system-x86_64"
-PACKAGES = ("linux-image-cloud-amd64", "udev", "e2fsprogs", "util-linux")
+
+@dataclass(frozen=True)
+class Kind:
+    """A computer that QEMU can be: ``debs`` has its program, ``options`` are its machine and processor."""
+
+    qemu: str
+    debs: str
+    options: tuple[str, ...]
+    console: str
+
+
+KINDS = {
+    AMD64: Kind("qemu-system-x86_64", "qemu-system-x86", ("-machine", "q35", "-cpu", "max"), "ttyS0"),
+    # Pointer authentication as the standard has it takes an emulator most of its time.
+    ARM64: Kind(
+        "qemu-system-aarch64",
+        "qemu-system-arm",
+        ("-machine", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on"),
+        "ttyAMA0",
+    ),
+}
+# Its kernel is named by the architecture.
+PACKAGES = ("udev", "e2fsprogs", "util-linux")
 DISK, SWAP = "6G", "256M"
 # Cards are known by their addresses: what they are called is the machine's own business.
 NAT_CARD, NODE_CARD = "52:54:00:00:00:01", "52:54:00:00:00:02"
@@ -44,10 +66,11 @@ chroot "$1" systemctl --quiet set-default multi-user.target
 """
 
 
-def recipe() -> Recipe:
+def recipe(architecture: str) -> Recipe:
     """What a container node has, a kernel on top of it, and nothing of the container."""
     node = node_recipe(ROOT)
-    return Recipe(node.suite, tuple(sorted({*node.packages, *PACKAGES})), node.variant, script=CUSTOMIZE)
+    packages = {*node.packages, *PACKAGES, f"linux-image-cloud-{architecture}"}
+    return Recipe(node.suite, tuple(sorted(packages)), node.variant, script=CUSTOMIZE, architecture=architecture)
 
 
 @dataclass(frozen=True)
@@ -55,18 +78,19 @@ class Box:
     """Where a machine's disks, kernel and first memory disk lie."""
 
     folder: Path
+    kind: Kind
 
     @property
     def disks(self) -> tuple[Path, Path]:
         return self.folder / "root.img", self.folder / "swap.img"
 
 
-def build(folder: Path, name: str, address: str, prefix: int, key: str) -> Box:
+def build(folder: Path, name: str, address: str, prefix: int, key: str, *, architecture: str = AMD64) -> Box:
     """Make the disks of machine ``name``; ``key`` is the public SSH key that opens it."""
     shutil.rmtree(folder, ignore_errors=True)
     root = folder / "root"
     root.mkdir(parents=True)
-    subprocess.run(["tar", "-xf", str(make(recipe(), default_root(), print)), "-C", str(root)], check=True)
+    subprocess.run(["tar", "-xf", str(make(recipe(architecture), default_root(), print)), "-C", str(root)], check=True)
     network = f"[Match]\nMACAddress={NODE_CARD}\n[Network]\nAddress={address}/{prefix}\n"
     texts = {
         "etc/hostname": f"{name}\n",
@@ -80,7 +104,7 @@ def build(folder: Path, name: str, address: str, prefix: int, key: str) -> Box:
     }
     for path, text in texts.items():
         (root / path).write_text(text)
-    box = Box(folder)
+    box = Box(folder, KINDS[architecture])
     for pattern, target in (("vmlinuz-*", "kernel"), ("initrd.img-*", "initrd")):
         (found,) = (root / "boot").glob(pattern)
         shutil.copyfile(found, folder / target)
@@ -114,13 +138,13 @@ class Machine:
     """The machine as a process; what its console says goes to ``console.log`` in the folder of its box."""
 
     def __init__(self, box: Box, port: str, address: str, *, memory: int = 2048, processors: int = 2) -> None:
-        self.address = address
+        self.address, self.kind = address, box.kind
         disks = [word for disk in box.disks for word in ("-drive", f"file={disk},format=raw,if=virtio,cache=unsafe")]
         self.command: Sequence[str] = (
-            *(QEMU, "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-display", "none"),
+            *(box.kind.qemu, *box.kind.options, "-accel", "tcg,thread=multi", "-display", "none"),
             *("-m", str(memory), "-smp", str(processors), *disks),
             *("-kernel", str(box.folder / "kernel"), "-initrd", str(box.folder / "initrd")),
-            *("-append", "root=/dev/vda rw console=ttyS0 quiet"),
+            *("-append", f"root=/dev/vda rw console={box.kind.console} quiet"),
             # Nothing goes out to anywhere: what it installs comes from the mirror.
             *("-netdev", "user,id=nat,restrict=on", "-device", f"virtio-net-pci,netdev=nat,mac={NAT_CARD}"),
             *("-netdev", f"tap,id=node,ifname={port},script=no,downscript=no"),
@@ -144,7 +168,7 @@ class Machine:
         assert self.process is not None
         status = self.process.poll()
         if status is not None:
-            raise RuntimeError(f"{QEMU} has ended with {status}")
+            raise RuntimeError(f"{self.kind.qemu} has ended with {status}")
         with contextlib.suppress(OSError), socket.create_connection((self.address, 22), timeout=5) as wire:
             return wire.recv(4) == b"SSH-"
         return False

@@ -369,3 +369,16 @@ def test_a_root_is_left_with_the_sources_of_its_own_system(tmp_path: Path, monke
 
 
 MMDEBSTRAP_END = 'for last in "$@"; do case $last in */root.tar) echo root > "$last" ;; esac; done\n'
+
+
+def test_a_root_of_another_architecture_is_asked_for_and_kept_apart(
+    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "of_this_computer", lambda: "amd64")
+    made = debian.make(replace(RECIPE, architecture="arm64"), tmp_path, lambda _: None)
+    assert made.parent == programs.parent / "roots"
+    assert "--architectures=arm64" in (tmp_path / "record").read_text().splitlines()
+    assert made.name != debian.make(RECIPE, tmp_path, lambda _: None).name
+    assert "--architectures" not in (tmp_path / "record").read_text()
+    # Named or not, this computer's own is one and the same.
+    assert replace(RECIPE, architecture="amd64").digest == RECIPE.digest

@@ -88,19 +88,25 @@ IMAGE_CHANGES = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a root. ``overlay`` is a tar unpacked over it, ``script`` runs with the root's path as $1."""
+    """All that decides a root. ``overlay`` is a tar unpacked over it, ``script`` runs with the root's path as $1.
+
+    ``architecture`` is Debian's name; empty: this computer's. Programs of another one run here only where the kernel
+    hands them to an emulator (binfmt_misc).
+    """
 
     suite: str
     packages: tuple[str, ...]
     variant: str
     overlay: bytes = b""
     script: str = ""
+    architecture: str = ""
 
     @property
     def digest(self) -> str:
         """12 hex digits that name this recipe."""
         # A cache may serve computers of several architectures.
-        own = () if of_this_computer() == AMD64 else (of_this_computer(),)
+        architecture = self.architecture or of_this_computer()
+        own = () if architecture == AMD64 else (architecture,)
         parts = (
             *own,
             *(str(FORMAT), CLEAN, archive(self.suite), MERGED_USR, *DPKG_OPTIONS),
@@ -173,6 +179,8 @@ def run_mmdebstrap(recipe: Recipe, made: Path, work: Path) -> None:
         # Where a kill leaves no half root in /tmp. Without root the files belong to a user who may not enter ours.
         env["TMPDIR"] = str(work)
     command = [program, "--quiet", f"--variant={recipe.variant}", "--format=tar", "--skip=cleanup/apt"]
+    if recipe.architecture:
+        command.append(f"--architectures={recipe.architecture}")
     command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
     command += [f"--aptopt={option}" for option in host_apt_options()]
     command.append(f"--hook-dir={MERGED_USR}")
