@@ -296,6 +296,16 @@ def test_what_goes_with_a_key_is_what_ansible_cfg_says_and_no_more() -> None:
     assert f"{reader['ssh_connection']['ssh_args']} -o IdentitiesOnly=yes" == KEY_SSH_ARGS
 
 
+def test_a_machine_that_says_nothing_any_more_is_given_up() -> None:
+    """Without it, ssh waits for hours for one that lost its power in the middle of a step."""
+    shown = subprocess.run(
+        ["ssh", "-F", "/dev/null", "-G", *KEY_SSH_ARGS.split(), "192.0.2.1"], check=True, capture_output=True, text=True
+    ).stdout
+    said = dict(line.split(" ", 1) for line in shown.splitlines() if line.startswith("serveralive"))
+    # A busy machine answers late, an emulated one above all.
+    assert 120 <= int(said["serveraliveinterval"]) * int(said["serveralivecountmax"]) <= 300
+
+
 def test_an_inventory_is_read_from_its_page(tmp_path: Path, vagrant: Vagrant) -> None:
     page = tmp_path / "page.yml"
     page.write_text("cluster_name: lab\ncluster_provider: libvirt\ncluster_mirror: false\n")

@@ -36,7 +36,10 @@ VAGRANT_USER = "vagrant"
 # Of its keys only the one that is named is offered: servers end a connection after six, and an agent may have more.
 LAB_SSH_ARGS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o IdentitiesOnly=yes"
 # What ansible.cfg says, and the same; not as common arguments, which the caller may say (--ssh-common-args).
-KEY_SSH_ARGS = "-o ControlMaster=auto -o ControlPersist=300s -o IdentitiesOnly=yes"
+KEY_SSH_ARGS = (
+    "-o ControlMaster=auto -o ControlPersist=300s -o ServerAliveInterval=30 -o ServerAliveCountMax=6 "
+    "-o IdentitiesOnly=yes"
+)
 HEADER = "# Written by Slipway after every `vagrant up`: a change made here is overwritten.\n"
 
 
