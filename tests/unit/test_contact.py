@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 from slipway.lab.contact import Login, broken, login, unreachable
+from slipway.paths import ROOT
 
 OWN = Login("node-1", "192.0.2.11", 2222, "debian", "/home/me/.ssh/lab", own=True)
 VIA = "Failed to connect to the host via ssh: "
@@ -94,12 +102,86 @@ def test_what_keeps_a_step_from_beginning_is_told_with_what_works(outcome: dict[
     assert told in broken(outcome, OWN)
 
 
+VIRTUAL = Login("node-1", "192.168.57.101", 22, "vagrant")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("/bin/sh: 1: sudo: not found", "it has no sudo"),
+        ("vagrant is not in the sudoers file.", "vagrant may not use sudo on it"),
+        ("sudo: a password is required", "asks vagrant for a password"),
+    ],
+)
+def test_a_box_without_what_vagrant_needs_is_exchanged(said: str, told: str) -> None:
+    text = broken({"msg": "x", "module_stderr": said, "module_stdout": ""}, VIRTUAL)
+    assert told in text
+    assert "vagrant destroy node-1" in text
+    assert "cluster_box: built" in text
+    # What is for machines that the user made himself.
+    assert not {"user: root", "adduser", "--ask-become-pass", "/etc/sudoers.d"} & {*text.split()}
+
+
+def test_python_is_installed_on_a_machine_of_vagrant_through_vagrant() -> None:
+    text = broken({"msg": "The module interpreter '/usr/bin/python3' was not found.", "module_stdout": ""}, VIRTUAL)
+    assert "vagrant ssh node-1" in text
+    assert "sudo apt-get install python3" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("provider", "lacks", "told"),
+    [
+        ("libvirt", {"ansible_python_interpreter": "/nowhere/python3"}, "it has no python3"),
+        ("virtualbox", {"ansible_become_exe": "/nowhere/sudo"}, "it has no sudo"),
+        ("libvirt", {}, ""),
+        # Container nodes are made here, and are not asked.
+        ("docker", {"ansible_become_exe": "/nowhere/sudo"}, ""),
+    ],
+)
+def test_a_box_without_python_or_sudo_is_told_before_anything_is_got_for_it(
+    tmp_path: Path, provider: str, lacks: dict[str, str], told: str
+) -> None:
+    sudo = str(tmp_path / "sudo")
+    variables = {"ansible_connection": "local", "slipway_provider": provider, "ansible_become_exe": sudo}
+    variables |= {"ansible_python_interpreter": sys.executable, **lacks}
+    variables |= {"cluster_node_cidr": "192.0.2.0/24", "cluster_pod_cidr": "10.244.0.0/16"}
+    # A sudo that does not ask, where those who run the tests may have none: -H -S -n -u root sh -c …
+    Path(sudo).write_text('#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec "$@"\n')
+    Path(sudo).chmod(0o755)
+    hosts = {"ctrl": {"node_address": "192.0.2.100"}}
+    groups: dict[str, Any] = {"nodes": {"children": {"controllers": {"hosts": hosts}}}, "mirror": {}}
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(json.dumps({"all": {"vars": variables, "children": groups}}))
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_"))}
+    done = subprocess.run(
+        [*command, "playbooks/phases/contact.yml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        # Whoever runs the tests may be root already.
+        env={**clean, "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"},
+    )
+    assert (done.returncode != 0) is bool(told), done.stdout
+    assert told in done.stdout
+    assert ("phase Contact, step: Make sure that the box has" in done.stdout) is bool(told)
+
+
 def test_what_the_machine_said_is_quoted() -> None:
     assert "    | sudo: sorry, you must have a tty to run sudo" in broken(REQUIRETTY, OWN)
     odd = {**REQUIRETTY, "module_stderr": "", "module_stdout": "Killed\x1b[0m\n", "rc": 137}
     text = broken(odd, OWN)
     assert "(exit status 137)" in text
     assert text.endswith("    | Killed")
+
+
+def test_what_sudo_said_while_ansible_waited_for_it_is_told_too() -> None:
+    waited = "Task failed: Premature end of stream waiting for become success.\n>>> Standard Error\n"
+    assert "it has no sudo" in broken({"msg": f"{waited}/bin/sh: 1: sudo: not found"}, OWN)
+    assert "adduser debian sudo" in broken({"msg": f"{waited}debian is not in the sudoers file."}, OWN)
+    assert broken({"msg": "backup: /bin/sh: 1: sudo: not found"}, OWN) == ""
 
 
 def test_a_step_that_fails_in_its_own_words_keeps_them() -> None:

@@ -133,7 +133,9 @@ def broken(outcome: Mapping[str, Any], to: Login) -> str:
     if "module_stdout" not in outcome:
         own = _clean(f"{message}\n{outcome.get('stderr') or ''}")
         elsewhere = to.name == "localhost" or "_ansible_delegated_vars" in outcome
-        found = next(_faults_in_own_words(own, to), "")
+        # Ansible waited for sudo: what it quotes is what the shell or sudo said.
+        ask = _faults if "become success" in message else _faults_in_own_words
+        found = next(ask(own, to), "")
         return "" if not found or (elsewhere and FULL_DISK.search(own)) else f"{own}\n{found}"
     said = _clean(str(outcome.get("module_stderr") or "")) or _clean(str(outcome["module_stdout"] or ""))
     found = next(_faults(f"{message}\n{said}", to), "")
@@ -153,11 +155,14 @@ def _faults(said: str, to: Login) -> Iterator[str]:
             f"what works, on it: echo 'Defaults:{to.user or 'ALL'} !requiretty' | sudo tee /etc/sudoers.d/{file}-tty"
         )
     if re.search(r"not in the sudoers file|may not run sudo|is not allowed to (execute|run)", said):
-        yield f"{user} may not use sudo on it.\nwhat works, as root on it: adduser {to.user or 'USER'} sudo"
+        own = f"as root on it: adduser {to.user or 'USER'} sudo"
+        yield f"{user} may not use sudo on it.\nwhat works{f', {own}' if to.own else _other_box(to)}"
     if re.search(r"sudo: (command )?not found|sudo: No such file", said):
-        yield f"it has no sudo.\nwhat works, as root on it: apt-get install sudo; or user: root at it in {_PAGE}"
+        own = f"as root on it: apt-get install sudo; or user: root at it in {_PAGE}"
+        yield f"it has no sudo.\nwhat works{f', {own}' if to.own else _other_box(to)}"
     if re.search(r"module interpreter \S+ was not found|python[\d.]*: (not found|No such file|command not)", said):
-        yield "it has no python3, which every step needs.\nwhat works, on it: sudo apt-get install python3"
+        where = "on it" if to.own else f"on it (vagrant ssh {to.name})"
+        yield f"it has no python3, which every step needs.\nwhat works, {where}: sudo apt-get install python3"
     if "Read-only file system" in said:
         yield (
             "a file system of it can only be read, as after a fault of its disk.\n"
@@ -166,15 +171,20 @@ def _faults(said: str, to: Login) -> Iterator[str]:
     yield from _faults_in_own_words(said, to)
 
 
+def _other_box(to: Login) -> str:
+    """Say what works where the box of a machine lacks what Vagrant itself needs."""
+    return f": vagrant destroy {to.name}, and another box, such as cluster_box: built in {_PAGE}"
+
+
 def _faults_in_own_words(said: str, to: Login) -> Iterator[str]:
     """What Ansible and modules say themselves of the same."""
     user, rule = to.user or "the user who logs in", f"{to.user or 'USER'} ALL=(ALL) NOPASSWD: ALL"
     if re.search(r"Missing sudo password|sudo: a password is required|no askpass program", said):
-        yield (
-            f"sudo on it asks {user} for a password.\n"
-            f"what works, on it: echo '{rule}' | sudo tee /etc/sudoers.d/{(to.user or 'slipway').replace('.', '-')}; "
+        own = (
+            f", on it: echo '{rule}' | sudo tee /etc/sudoers.d/{(to.user or 'slipway').replace('.', '-')}; "
             "or here: .venv/bin/ansible-playbook --ask-become-pass playbooks/site.yml"
         )
+        yield f"sudo on it asks {user} for a password.\nwhat works{own if to.own else _other_box(to)}"
     if "Incorrect sudo password" in said:
         yield (
             f"sudo on it does not take the password that was given for {user}.\n"
