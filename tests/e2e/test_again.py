@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -33,6 +34,17 @@ def test_check_mode_reports_no_change_and_no_failure(checkout: Checkout) -> None
 
 def test_the_generated_inventory_works_as_well(checkout: Checkout) -> None:
     run = checkout.playbook("--inventory=inventory.cfg", "--user=vagrant", "playbooks/site.yml").expect()
+    assert run.total("changed") == 0
+    assert run.total("failed") == 0
+
+
+@pytest.mark.parametrize("machine", ["ctrl", "node-1"])
+def test_the_address_of_one_machine_names_the_cluster(checkout: Checkout, machine: str) -> None:
+    """All that many users type after a change to their page."""
+    inventory = (checkout.path / "inventory.cfg").read_text()
+    found = re.search(rf"^{machine} .*ansible_host=(\S+)", inventory, re.MULTILINE)
+    assert found
+    run = checkout.playbook("-u", "vagrant", "-i", f"{found.group(1)},", "finalization.yml").expect()
     assert run.total("changed") == 0
     assert run.total("failed") == 0
 

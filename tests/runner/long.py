@@ -63,6 +63,13 @@ LONG: tuple[Phase, ...] = (
         *files("vagrant", "libvirt"),
     ),
     suite(
+        "vagrant-faults",
+        "such machines lose their power in three phases of a run, the computer is rebooted, a disk is full",
+        14400,
+        "--capture=no",
+        *files("vagrant", "faults"),
+    ),
+    suite(
         "controllers",
         "three controllers: each is lost, made anew, removed; no quorum; the cluster is reached through the others",
         3600,
