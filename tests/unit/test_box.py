@@ -71,11 +71,11 @@ def test_no_box_is_made_on_another_architecture_than_amd64(tmp_path: Path, monke
 def test_a_box_that_is_published_is_taken_on_another_architecture_than_amd64(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decide, "taken_in", lambda _: False)
+    monkeypatch.setattr(decide, "taken_in", lambda *_: False)
     monkeypatch.setattr(decide, "upstream_answers", lambda *_: False)
     for computer, name in (("amd64", ""), ("arm64", decide.UPSTREAM_BOX)):
         monkeypatch.setattr(decide, "of_this_computer", lambda computer=computer: computer)
-        assert decide.decide_box(Settings(), {}, tmp_path) == name
+        assert decide.decide_box(Settings(), {}, tmp_path, "libvirt") == name
 
 
 @needs_tools

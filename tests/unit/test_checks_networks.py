@@ -166,6 +166,29 @@ def test_networks_that_this_computer_uses_are_refused(values: dict[str, Any], ke
     tells(problem, what)
 
 
+@pytest.mark.parametrize(
+    ("provider", "network", "told"),
+    [
+        ("libvirt", "192.168.121.0/24", "network-in-use: 192.168.121.0/24"),
+        ("libvirt", "192.168.120.0/22", "network-in-use: 192.168.121.0/24"),
+        ("virtualbox", "10.0.0.0/16", "network-in-use: 10.0.2.0/24"),
+        ("libvirt", "10.0.2.0/24", ""),
+        ("docker", "192.168.121.0/24", ""),
+    ],
+)
+def test_nodes_are_apart_from_the_network_over_which_vagrant_gets_in(provider: str, network: str, told: str) -> None:
+    values: dict[str, Any] = {"cluster_node_cidr": network, "cluster_metallb_addresses": []}
+    values["cluster_gateway"] = {"address": "", "ports": [80]}
+    problems = here(values, provider=provider, virtualbox_networks=()).problems
+    assert [problem.key for problem in problems] == ["cluster_node_cidr"] * bool(told)
+    for problem in problems:
+        tells(problem, told)
+        again = {**values, "cluster_node_cidr": problem.works.partition(": ")[2]}
+        assert here(again, provider=provider, virtualbox_networks=()).problems == []
+    # What stands, works.
+    assert here(values, provider=provider, virtualbox_networks=(), existing=frozenset({"ctrl"})).problems == []
+
+
 VIRTUALBOX = {"provider": "virtualbox", "virtualbox_networks": ("192.168.56.0/21",)}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import grp
 import hashlib
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,57 @@ def test_a_libvirt_that_does_not_answer_is_told(computer: Path, monkeypatch: pyt
     tells(refusal, "libvirt-silent: group libvirt")
 
 
+CONNECT = "error: failed to connect to the hypervisor\nerror: "
+SOCKET = f"{CONNECT}Failed to connect socket to '/var/run/libvirt/libvirt-sock': "
+POLKIT = "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'"
+
+
+@pytest.mark.parametrize(
+    ("said", "member", "told"),
+    [
+        (None, False, "libvirt-silent: not installed … SLIPWAY_PROVIDER=libvirt make setup"),
+        (f"{SOCKET}No such file or directory", False, "libvirt-silent: SLIPWAY_PROVIDER=libvirt make setup … No such"),
+        (f"{SOCKET}Connection refused", True, "libvirt-silent: SLIPWAY_PROVIDER=libvirt make setup … refused"),
+        (f"{SOCKET}Permission denied", False, "libvirt-not-allowed: usermod -aG libvirt $USER … Permission denied"),
+        (f"{CONNECT}{POLKIT}", False, "libvirt-not-allowed: usermod -aG libvirt $USER"),
+        (f"{CONNECT}{POLKIT}", True, "libvirt-not-allowed: new login … sg libvirt -c 'vagrant up'"),
+        (f"{CONNECT}no connection driver available for qemu:///system", True, "libvirt-silent: apt-get install"),
+        ("no answer within 120 s", True, "libvirt-silent: make setup … no answer within"),
+    ],
+)
+def test_why_libvirt_does_not_answer_is_told_with_what_works(said: str | None, member: bool, told: str) -> None:
+    refusal = libvirt.silent(said, member=member)
+    tells(refusal, told)
+    assert "\n    | error: failed to connect" in refusal.text or CONNECT not in (said or "")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_who_is_in_the_group_is_told_from_who_is_not(
+    computer: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    group = grp.struct_group(("libvirt", "x", 64055, [me] if listed else []))
+    monkeypatch.setattr(grp, "getgrnam", {"libvirt": group}.__getitem__)
+    (computer / "bin/virsh").write_text(f"#!/bin/sh\necho '{SOCKET.splitlines()[-1]} Permission denied' >&2; exit 1\n")
+    (computer / "bin/virsh").write_text(
+        (computer / "bin/virsh").read_text().replace("'/var", "/var").replace("k':", "k:")
+    )
+    (computer / "bin/virsh").chmod(0o755)
+    (refusal,) = libvirt.in_the_way(make_plan(), {})
+    tells(refusal, f"libvirt-not-allowed: {'sg libvirt' if listed else 'usermod'}")
+    monkeypatch.setattr(grp, "getgrnam", {}.__getitem__)
+    (refusal,) = libvirt.in_the_way(make_plan(), {})
+    tells(refusal, "libvirt-not-allowed: usermod")
+
+
+def test_a_virsh_that_hangs_is_an_answer_too(computer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libvirt, "ANSWER_SECONDS", 0.2)
+    (computer / "bin/virsh").write_text("#!/bin/sh\nexec sleep 5\n")
+    (computer / "bin/virsh").chmod(0o755)
+    (refusal,) = libvirt.in_the_way(make_plan(), {})
+    tells(refusal, "libvirt-silent: no answer within 0.2 s")
+
+
 def test_a_domain_of_our_name_is_not_taken_over(computer: Path) -> None:
     virsh(computer, "sun-ctrl")
     (refusal,) = libvirt.in_the_way(make_plan(), {})
@@ -171,6 +224,15 @@ def test_disks_of_machines_that_are_new_need_room(computer: Path, free: int, ref
     assert libvirt.in_the_way(make_plan(), {"node-1": "1234"}) == []
 
 
+@pytest.mark.parametrize(("free", "refused"), [(8 * 10**9, True), (9 * 10**9, False), (None, False)])
+def test_a_pool_that_is_going_to_be_made_needs_room_where_it_will_be(
+    computer: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, refused: bool
+) -> None:
+    virsh(computer)
+    monkeypatch.setattr("slipway.lab.computer.free_space", {libvirt.IMAGES: free}.__getitem__)
+    assert [refusal.id for refusal in libvirt.in_the_way(make_plan(), {})] == ["no-room-for-machines"] * refused
+
+
 # --- what a killed run leaves, and what purge takes
 
 ASKED = """echo "$*" >> {folder}/asked
@@ -194,6 +256,61 @@ def asking(computer: Path) -> None:
 def test_a_copy_of_a_box_that_a_disk_is_based_on_stays(computer: Path) -> None:
     asking(computer)
     assert libvirt.unused_copies() == [FREE]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "used", "known", "removed"),
+    [
+        ([1000, 1000], False, "", True),
+        # All of it; and one that somebody is copying now.
+        ([5000, 5000], False, "", False),
+        ([1000, 2000], False, "", False),
+        # A disk is based on it; and all machines are made.
+        ([1000, 1000], True, "", False),
+        ([1000, 1000], False, "id", False),
+    ],
+)
+@pytest.mark.parametrize("layout", ["0/libvirt", "0/amd64/libvirt"])
+def test_a_copy_of_a_box_that_was_cut_off_is_removed(
+    computer: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: list[int],
+    used: bool,
+    known: str,
+    removed: bool,
+    layout: str,
+) -> None:
+    """Vagrant would take it for the whole box, and its machines would not boot."""
+    monkeypatch.setenv("VAGRANT_HOME", str(computer / "home"))
+    monkeypatch.setattr(libvirt, "GROWS_SECONDS", 0.0)
+    monkeypatch.setattr(libvirt, "of_this_computer", lambda: "amd64")
+    box = FREE.partition("_")[0]
+    disk = computer / "home/boxes" / box / layout / "box.img"
+    disk.parent.mkdir(parents=True)
+    disk.write_bytes(b"x" * 5000)
+    asking(computer)
+    program = computer / "bin/virsh"
+    for number, size in enumerate(sizes):
+        (computer / f"size-{number}").write_text(str(size))
+    script = program.read_text().replace("</path></target></volume>", "</path></target>$physical</volume>")
+    seen = f"n=$(ls {computer}/size-* | head -1); physical=\"<physical unit='bytes'>$(cat $n)</physical>\"\n"
+    seen += f'case "$*" in *vol-dumpxml*{FREE}) [ "$(ls {computer}/size-* | wc -l)" = 1 ] || rm $n ;; esac\n'
+    script = script.replace("case", f"{seen}case", 1)
+    program.write_text(
+        script.replace(f"/pool/{USED}</path></backing", f"/pool/{FREE if used else USED}</path></backing")
+    )
+    plan = make_plan(str(computer / "vagrant"))
+    for machine in plan["machines"]:
+        machine |= {"box": box, "box_file": "/boxes/x.box"}
+        if known:
+            folder = computer / "vagrant/machines" / machine["name"] / "libvirt"
+            folder.mkdir(parents=True)
+            (folder / known).write_text("1")
+            (folder / "private_key").touch()
+    said: list[str] = []
+    libvirt.clear_half_made(plan, said.append)
+    asked = (computer / "asked").read_text() if (computer / "asked").exists() else ""
+    assert (f"vol-delete --pool default {FREE}" in asked, len(said)) == (removed, int(removed))
 
 
 def half_made(computer: Path, *files: str, box_file: str = "/boxes/x.box") -> list[str]:

@@ -240,7 +240,7 @@ def test_boxes_that_are_built_are_made_and_one_is_booted_for_libvirt(
     monkeypatch.setattr(provider, "driver", driver)
     monkeypatch.setattr(provider, "in_the_way", lambda *_: [])
     monkeypatch.setattr(provider, "clear_half_made", lambda *_: None)
-    monkeypatch.setattr(provider, "taken_in", lambda box: box == "known")
+    monkeypatch.setattr(provider, "taken_in", lambda box, *_: box == "known")
     assert provider.prepare(plan, Path(), lambda _: None)["libvirt"] == EMULATED
     for machine, system in zip(plan["machines"], ("debian-12", "debian-13", "debian-12"), strict=False):
         machine |= {"system": system, "box_file": f"{tmp_path}/{system}.box"}

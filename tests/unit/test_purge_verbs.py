@@ -112,6 +112,27 @@ def test_boxes_that_were_built_go_from_vagrant_and_libvirt(
     assert removed == ["copy.img"]
 
 
+@pytest.mark.parametrize("layout", ["0/virtualbox", "0/amd64/virtualbox"])
+def test_virtualboxs_copy_of_a_box_goes_in_both_layouts_of_vagrant(
+    left: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, layout: str
+) -> None:
+    folder = tmp_path / "home/boxes/slipway-debian-12-virtualbox-0123456789ab" / layout
+    folder.mkdir(parents=True)
+    (folder / "master_id").write_text("4711\n")
+    monkeypatch.setattr(docker, "is_there", lambda: False)
+    called: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        called.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert purging("images", left, monkeypatch) == 0
+    assert [[*command][1:] for command in called if command[0] == "VBoxManage"] == [
+        ["unregistervm", "4711", "--delete"]
+    ]
+
+
 def test_packages_go_before_the_list_of_them(
     left: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -334,24 +334,32 @@ def test_no_box_is_built_on_another_architecture_than_amd64(setup: Setup) -> Non
     setup.page.write_text("cluster_box: auto\n")
     setup.program("python3", "cat > /dev/null; exit 1")
     setup.program("uname", "echo aarch64")
-    assert setup.run("builds_box").returncode == 1
+    assert setup.run("builds_box libvirt").returncode == 1
 
 
 @pytest.mark.parametrize(
     ("page", "answer", "taken_in", "expected"),
     [
-        ("built", 0, False, 0),
-        ("debian/bookworm64", 1, False, 1),
-        ("auto", 0, False, 1),
-        ("auto", 1, False, 0),
-        ("auto", 1, True, 1),
+        ("built", 0, "", 0),
+        ("debian/bookworm64", 1, "", 1),
+        ("auto", 0, "", 1),
+        ("auto", 1, "", 0),
+        ("auto", 1, "202510.26.0/libvirt", 1),
+        ("auto", 1, "202510.26.0/amd64/libvirt", 1),
+        ("auto", 1, "202510.26.0/arm64/libvirt", 0),
+        ("auto", 1, "202510.26.0/virtualbox", 0),
     ],
 )
 def test_a_box_is_built_where_the_plan_builds_one(
-    page: str, answer: int, taken_in: bool, expected: int, setup: Setup
+    page: str, answer: int, taken_in: str, expected: int, setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup.page.write_text(f"cluster_box: {page}\n")
     setup.program("python3", f"cat > /dev/null; exit {answer}")
     if taken_in:
-        (setup.folder / ".vagrant.d/boxes/bento-VAGRANTSLASH-ubuntu-24.04").mkdir(parents=True)
-    assert setup.run("builds_box").returncode == expected
+        (setup.folder / ".vagrant.d/boxes/bento-VAGRANTSLASH-ubuntu-24.04" / taken_in).mkdir(parents=True)
+    assert setup.run("builds_box libvirt").returncode == expected
+    if page == "auto" and answer:
+        # The plan finds the same.
+        monkeypatch.setenv("VAGRANT_HOME", str(setup.folder / ".vagrant.d"))
+        monkeypatch.setattr(decide, "upstream_answers", lambda *_: False)
+        assert (decide.decide_box(Settings(), {}, setup.folder, "libvirt") == "") is (expected == 0)

@@ -26,13 +26,13 @@ def test_memory_is_read_in_mib(tmp_path: Path) -> None:
 
 
 def test_free_disk_is_that_of_the_nearest_folder_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = surroundings.free_space(tmp_path / "a/b/c")
+    free = computer.free_space(tmp_path / "a/b/c")
     assert free is not None
     assert free > 0
     monkeypatch.setattr("shutil.disk_usage", lambda _: (_ for _ in ()).throw(PermissionError))
-    assert surroundings.free_space(tmp_path) is None
+    assert computer.free_space(tmp_path) is None
     monkeypatch.setattr("shutil.disk_usage", lambda _: (_ for _ in ()).throw(FileNotFoundError))
-    assert surroundings.free_space(tmp_path) is None
+    assert computer.free_space(tmp_path) is None
 
 
 def test_a_folder_is_as_large_as_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +92,9 @@ ROUTES = '[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}]'
         ("docker", '[{"Base": "10.7.0.0/16", "Size": 24}]', ["10.7.0.0/16"]),
         ("docker", "Cannot connect", list(surroundings.POOLS)),
         ("hosts", "null", []),
+        # Networks that come with the first machine.
+        ("libvirt", "null", ["192.168.121.0/24"]),
+        ("virtualbox", "null", ["10.0.2.0/24"]),
     ],
 )
 def test_networks_of_this_computer(

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,7 @@ def evaluated(
     mirror: bool = False,
     status: int = 0,
     verb: str = "status",
+    more_words: Sequence[str] = (),
     said: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
     """Give what the Vagrantfile configures for ``vagrant status``; what it says where it ends otherwise."""
@@ -61,7 +62,12 @@ def evaluated(
     }
     command = ["ruby", str(ROOT / "tests/support/vagrantfile.rb"), str(ROOT / "Vagrantfile"), verb]
     done = subprocess.run(
-        [*command, f"--provider={provider}"], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [*command, f"--provider={provider}", *more_words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
     )
     assert done.returncode == status, done.stderr
     # What the inventory says of itself comes after it.
@@ -157,6 +163,101 @@ def test_machines_of_one_page_are_not_provisioned_by_another(tmp_path: Path, ver
     if status:
         assert "SLIPWAY_PAGE is another lab's" in told
         assert "SLIPWAY_INVENTORY" in told
+
+
+def test_workers_and_sizes_of_the_environment_are_made(tmp_path: Path) -> None:
+    said = {"SLIPWAY_WORKERS": "3", "SLIPWAY_WORKERS_MEMORY": "1536", "SLIPWAY_CONTROLLERS_CPUS": "4"}
+    machines = evaluated(tmp_path, "virtualbox", said=said)["machines"]
+    sizes = {name: machine["providers"]["virtualbox"] for name, machine in machines.items()}
+    assert {name: (size["cpus"], size["memory"]) for name, size in sizes.items()} == {
+        "ctrl": (4, 2048),
+        **dict.fromkeys(("node-1", "node-2", "node-3"), (3, 1536)),
+    }
+    # The last one provisions all of them.
+    assert [name for name, machine in machines.items() if machine["provisioners"]] == ["node-3"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("SLIPWAY_WORKERS", "three"), ("SLIPWAY_WORKER", "3")])
+def test_a_wrong_variable_of_the_environment_ends_vagrant_and_is_named(tmp_path: Path, name: str, text: str) -> None:
+    assert name in evaluated(tmp_path, "virtualbox", status=2, said={name: text})
+
+
+# --- what is refused before Vagrant makes anything
+
+
+@pytest.mark.parametrize(
+    ("arguments", "records", "refused"),
+    [
+        (("up",), (), True),
+        (("up",), ("ctrl",), True),
+        (("up", "--no-provision"), (), True),
+        # They are started only; and what is asked, or taken away, needs no room.
+        (("up", "--no-provision"), ("ctrl",), False),
+        (("status",), (), False),
+        (("destroy",), (), False),
+    ],
+)
+def test_machines_that_are_too_large_for_this_computer_are_refused(
+    tmp_path: Path, arguments: tuple[str, ...], records: tuple[str, ...], refused: bool
+) -> None:
+    for name in records:
+        folder = tmp_path / "vagrant/machines" / name / "virtualbox"
+        folder.mkdir(parents=True)
+        (folder / "id").write_text("1")
+    bare = programs(tmp_path, VBoxManage="true", vagrant="true")
+    large = "cluster_nodes: {node-2: {memory: 99999999}}"
+    verb, *more = arguments
+    told = evaluated(tmp_path, "virtualbox", large, verb=verb, more_words=more, status=2 * refused, said=bare)
+    if refused:
+        assert "[machines-exceed-memory]" in told
+
+
+def test_a_provider_without_its_plugin_is_refused_and_so_is_a_libvirt_that_is_away(tmp_path: Path) -> None:
+    away = programs(tmp_path, virsh="exit 1")
+    told = evaluated(tmp_path, "libvirt", verb="up", status=1, said=away)
+    assert "[libvirt-silent]" in told
+    assert "[vagrant-plugin-missing]" not in told
+    told = evaluated(tmp_path, "libvirt", verb="up", status=1, said={**away, "STANDIN_PLUGINS": "another"})
+    assert "[vagrant-plugin-missing]" in told
+    assert "[libvirt-silent]" in told
+    # Vagrant itself says which providers it knows.
+    evaluated(tmp_path, "libvirt", said={**away, "STANDIN_PLUGINS": "another"})
+
+
+@pytest.mark.parametrize(
+    ("provider", "more", "error"),
+    [
+        ("libvirt", "cluster_box: mine", "box-unfit"),
+        ("virtualbox", "cluster_box: mine", "box-unfit"),
+        ("libvirt", "cluster_node_cidr: 192.168.121.0/24", "network-in-use"),
+        ("libvirt", "", "name-taken"),
+        ("libvirt", "cluster_name: moon", "network-in-use"),
+    ],
+)
+def test_boxes_and_networks_that_do_not_fit_are_refused(tmp_path: Path, provider: str, more: str, error: str) -> None:
+    box = tmp_path / "home/boxes/mine/0" / provider
+    box.mkdir(parents=True)
+    (box / "metadata.json").write_text('{"provider": "another"}')
+    network = """case "$3 $4" in
+      "net-list --all") echo sun ;;
+      net-dumpxml*) echo "<network><ip address='192.168.58.1' prefix='25'/></network>" ;;
+    esac"""
+    fakes = programs(tmp_path, virsh=network if error != "box-unfit" else "true", VBoxManage="true", vagrant="true")
+    key, _, value = more.partition(": ")
+    page = dict(line.split(": ", 1) for line in PAGE.splitlines() if ": " in line)
+    said = {**fakes, "VAGRANT_HOME": str(tmp_path / "home")}
+    said |= {f"SLIPWAY_{key.removeprefix('cluster_').upper()}": value} if key in page else {}
+    told = evaluated(tmp_path, provider, verb="up", status=2 if "121" in more else 1, said=said)
+    assert f"[{error}]" in told
+
+
+def programs(folder: Path, **scripts: str) -> dict[str, str]:
+    """Put programs in front of those of this computer."""
+    (folder / "bin").mkdir(exist_ok=True)
+    for name, text in scripts.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "bin" / name).chmod(0o755)
+    return {"PATH": f"{folder}/bin:{os.environ['PATH']}"}
 
 
 def test_hosts_and_a_wrong_page_end_vagrant_with_a_sentence(tmp_path: Path) -> None:

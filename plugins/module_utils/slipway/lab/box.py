@@ -28,6 +28,7 @@ from ..node.architecture import AMD64, of_this_computer
 from ..page.computer_rules import BOX_SYSTEMS
 from ..paths import ROOT
 from .docker import Progress
+from .fit import damage, sum_file, write_sum
 from .image import alone, machine_recipe, make
 
 SYSTEMS = BOX_SYSTEMS
@@ -123,7 +124,7 @@ def kernel_of(file: Path) -> Path:
 def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progress: Progress) -> Box:
     """Make the box when the cache has none; one process makes it, others wait for that one. Errors: SlipwayError."""
     box = box_of(root, cache_root, system, provider)
-    if box.file.exists():
+    if _is_sound(box):
         return box
     if of_this_computer() != AMD64:
         what = f"A box is built for {AMD64} alone, and this computer is {of_this_computer()}: cluster_box: auto."
@@ -131,8 +132,10 @@ def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progres
     _check_tools()
     box.file.parent.mkdir(parents=True, exist_ok=True)
     with alone(box.file.parent / f"{box.file.name}.lock", progress):
-        if box.file.exists():
+        if _is_sound(box):
             return box
+        if box.file.exists():
+            progress(f"box {box.name}: {damage(box.file, provider, AMD64)}; it is made again")
         for stale in box.file.parent.glob(f".{box.file.name}.*"):
             shutil.rmtree(stale)
         tar = make(machine_recipe(root, "box", system), cache_root, progress)
@@ -146,12 +149,20 @@ def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progres
                 (work / "box").mkdir()
                 _pack(box, root, work / "disk.raw", work / "box")
                 _archive(work / "box", work / "made.box")
+                # Without a sum for a moment, and never with that of another file.
+                sum_file(box.file).unlink(missing_ok=True)
                 (work / "made.box").rename(box.file)
+                write_sum(box.file)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         size = box.file.stat().st_size / MIB
         progress(f"box {box.name}: {size:.0f} MiB in {time.monotonic() - started:.0f} s")
     return box
+
+
+def _is_sound(box: Box) -> bool:
+    """Tell whether the cache has the box as it was made: a power cut, or a disk that fails, may have damaged it."""
+    return box.file.exists() and not damage(box.file, box.provider, AMD64)
 
 
 def _check_tools() -> None:

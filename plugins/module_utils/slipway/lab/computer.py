@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,18 @@ def text(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ""
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes free for this user where ``folder`` is, or will be made."""
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
 
 
 def name_servers() -> list[str]:

@@ -64,12 +64,12 @@ def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[s
     return not _reachable(state / "upstream.json", UPSTREAM, settings.cluster_proxy.https, existing)
 
 
-def decide_box(settings: Settings, existing: dict[str, tuple[str, str]], state: Path) -> str:
+def decide_box(settings: Settings, existing: dict[str, tuple[str, str]], state: Path, provider: str) -> str:
     """Name the Vagrant box of virtual machines; empty: one is built. What was found out holds while machines exist."""
     if settings.cluster_box != "auto":
         return "" if settings.cluster_box == "built" else settings.cluster_box
     # A box is built on Debian and the like, for amd64. Vagrant itself knows the environment's proxy, not the page's.
-    if sys.platform != "linux" or of_this_computer() != AMD64 or taken_in(UPSTREAM_BOX):
+    if sys.platform != "linux" or of_this_computer() != AMD64 or taken_in(UPSTREAM_BOX, provider, AMD64):
         return UPSTREAM_BOX
     return UPSTREAM_BOX if _reachable(state / "box.json", BOXES, "", existing) else ""
 

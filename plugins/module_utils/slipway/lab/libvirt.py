@@ -7,21 +7,25 @@ get as far as missing it.
 
 from __future__ import annotations
 
+import grp
 import ipaddress
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import SlipwayError
-from ..node.fitness import GB, NEEDS
+from ..node.architecture import of_this_computer
+from . import computer
 from .docker import Progress
-from .obstacles import overlap, taken
-from .vagrant import at_work
+from .obstacles import no_room, overlap, taken
+from .vagrant import at_work, box_folders
 
 if TYPE_CHECKING:
     from .plan import LabPlan
@@ -41,6 +45,12 @@ EMULATED_MODEL = "Haswell-noTSX"
 SYSTEM = "qemu:///system"
 # Where vagrant-libvirt puts disks.
 POOL = "default"
+# Where it makes that, if it is not there yet.
+IMAGES = Path("/var/lib/libvirt/images")
+# Who is in it may use libvirt.
+GROUP = "libvirt"
+# Seconds in which a file that is copied grows.
+GROWS_SECONDS = 2.0
 # Seconds for an answer; removing a large disk takes some.
 ANSWER_SECONDS = 120
 
@@ -50,9 +60,10 @@ def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
 
     ``records`` are the machines that Vagrant knows, name to id.
     """
-    answer = _virsh("list", "--all", "--name")
-    if answer is None:
-        return [SlipwayError("libvirt-silent", _NO_ANSWER)]
+    asked = _ask("list", "--all", "--name")
+    if asked is None or asked.returncode != 0:
+        return [silent(asked.stderr if asked else None, member=_is_member())]
+    answer = asked.stdout.split()
     refusals = []
     for machine in plan["machines"]:
         name = f"{plan['cluster']}-{machine['name']}"
@@ -63,7 +74,7 @@ def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
                 "--remove-all-storage. Or set another cluster_name."
             )
             refusals.append(SlipwayError("name-taken", what))
-    refusals += _no_room(plan, records)
+    refusals += no_room(plan, records, *_room())
     wanted = plan["network"]
     networks = _networks()
     for name, cidr in networks.items():
@@ -82,26 +93,47 @@ def in_the_way(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
     return refusals
 
 
-def _no_room(plan: LabPlan, records: Mapping[str, str]) -> list[SlipwayError]:
-    """Refuse machines whose disks will not find room: they take none at first, and a node fills its own later."""
+def _room() -> tuple[int | None, str]:
+    """Tell how many bytes are free where libvirt keeps disks, and where that is; a pool that is missing is made."""
     told = "\n".join(_virsh("pool-info", "--bytes", POOL) or ())
     available = re.search(r"^Available:\s+(\d+)$", told, re.MULTILINE)
-    needed = sum(NEEDS[machine["role"]].disk for machine in plan["machines"] if machine["name"] not in records)
-    if available is None or int(available.group(1)) >= needed:
-        return []
-    what = (
-        f"The disks of the new machines need up to {needed / GB:.0f} GB, and {int(available.group(1)) / GB:.1f} GB are "
-        f"free where libvirt keeps them (virsh --connect {SYSTEM} pool-dumpxml {POOL}). Free some there, or have fewer "
-        "machines: cluster_workers: {count: 1}"
-    )
-    return [SlipwayError("no-room-for-machines", what)]
+    if available:
+        return int(available.group(1)), f"where libvirt keeps them (virsh --connect {SYSTEM} pool-dumpxml {POOL})"
+    return computer.free_space(IMAGES), f"in {IMAGES}, where libvirt is going to keep them"
 
 
-_NO_ANSWER = (
-    f"libvirt does not answer (virsh --connect {SYSTEM} list). Type `make setup`, which installs and starts it, with "
-    "cluster_provider: libvirt on the page. If it runs, you are not in group libvirt: sudo usermod -aG libvirt $USER, "
-    "and log in again."
-)
+# What installs and starts libvirt, and Vagrant's plugin for it, whatever the page says.
+SETUP = "SLIPWAY_PROVIDER=libvirt make setup"
+
+
+def silent(said: str | None, *, member: bool) -> SlipwayError:
+    """Say why libvirt does not answer. ``said`` are virsh's words, None without virsh; ``member``: of group libvirt."""
+    if said is None:
+        what = f"libvirt is not installed here: there is no virsh. What works: {SETUP}, which installs and starts it."
+        return SlipwayError("libvirt-silent", what)
+    quoted = "".join(f"\n    | {line.strip()}" for line in said.splitlines() if line.strip())
+    if re.search(r"permission denied|authentication (unavailable|failed)|access denied|polkit", said, re.IGNORECASE):
+        what = "You may not use libvirt here: you are not in group libvirt. What works: sudo usermod -aG libvirt $USER"
+        what = f"{what} ({SETUP} does the same), and a new login"
+        if member:
+            what = "You may not use libvirt yet: this login is older than your membership in group libvirt. What "
+            what += "works: a new login, or make up, or sg libvirt -c 'vagrant up'"
+        return SlipwayError("libvirt-not-allowed", what + quoted)
+    if re.search(r"no connection driver", said, re.IGNORECASE):
+        what = "libvirt has no driver for QEMU. What works on Debian: sudo apt-get install libvirt-daemon-system "
+        return SlipwayError("libvirt-silent", f"{what}qemu-system-x86, and then: {SETUP}{quoted}")
+    what = f"libvirt does not answer (virsh --connect {SYSTEM} list). What works: {SETUP}, which starts it."
+    return SlipwayError("libvirt-silent", f"{what} If it runs, see whether you are in group libvirt: id{quoted}")
+
+
+def _is_member() -> bool:
+    """Tell whether the user is in group libvirt, be it since this login began or not."""
+    try:
+        group = grp.getgrnam(GROUP)
+        user = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return user.pw_name in group.gr_mem or user.pw_gid == group.gr_gid
 
 
 def running() -> list[str]:
@@ -116,8 +148,14 @@ def clear_half_made(plan: LabPlan, progress: Progress) -> None:
     Vagrant would take such a machine for made: without its address on the node network and with the well-known key.
     Nobody has used it. Only of a box that is built here is it known that Vagrant leaves a key of its own behind.
     """
+    if halves := _half_copied(plan):
+        # One that still grows is copied by somebody else.
+        time.sleep(GROWS_SECONDS)
+        for copy, _ in halves.items() & _half_copied(plan).items():
+            progress(f"{copy} was copied in part by a run that was cut off: removing it, to copy it again")
+            remove_copy(copy)
     for machine in plan["machines"]:
-        folder = Path(plan["vagrant"]) / "machines" / machine["name"] / "libvirt"
+        folder = _records(plan, machine["name"])
         if not machine["box_file"] or not folder.is_dir() or (folder / "private_key").exists():
             continue
         if at_work(machine["name"], Path(plan["vagrant"])):
@@ -133,14 +171,43 @@ def clear_half_made(plan: LabPlan, progress: Progress) -> None:
 
 def unused_copies() -> list[str]:
     """Name libvirt's copies of boxes that were built here and that no disk of any machine is based on."""
+    return list(_unused_copies())
+
+
+def _unused_copies() -> dict[str, str]:
+    """Give these copies, and how libvirt describes each."""
     volumes = [line.split()[0] for line in _virsh("vol-list", POOL) or () if "/" in line]
     described = {name: "\n".join(_virsh("vol-dumpxml", "--pool", POOL, name) or ()) for name in volumes}
     based_on = {path for text in described.values() for path in _BACKING.findall(text)}
-    return [
-        name
+    return {
+        name: text
         for name, text in described.items()
         if _COPY.fullmatch(name) and not based_on & set(_PATH.findall(text.partition("<backingStore>")[0]))
-    ]
+    }
+
+
+def _half_copied(plan: LabPlan) -> dict[str, int]:
+    """Give the copies of boxes built here that are smaller than the box, and the bytes of each.
+
+    Vagrant copies a box once, and afterwards takes what is there for all of it.
+    """
+    sizes = {}
+    for machine in plan["machines"]:
+        if machine["box_file"] and not (_records(plan, machine["name"]) / "id").exists():
+            for folder in box_folders(machine["box"], "libvirt", of_this_computer()):
+                if (disk := folder / "box.img").is_file():
+                    sizes[machine["box"]] = disk.stat().st_size
+    return {
+        name: int(has.group(1))
+        for name, text in (_unused_copies() if sizes else {}).items()
+        for box, size in sizes.items()
+        if name.startswith(f"{box}_vagrant_box_image_") and (has := _PHYSICAL.search(text)) and int(has.group(1)) < size
+    }
+
+
+def _records(plan: LabPlan, machine: str) -> Path:
+    """Name the folder of what Vagrant knows of a machine."""
+    return Path(plan["vagrant"]) / "machines" / machine / "libvirt"
 
 
 def remove_copy(name: str) -> None:
@@ -151,6 +218,7 @@ def remove_copy(name: str) -> None:
 # What vagrant-libvirt calls its copy of a box's disk.
 _COPY = re.compile(r"slipway-debian-[\w-]+_vagrant_box_image_\S+")
 _BACKING = re.compile(r"<backingStore>\s*<path>([^<]+)</path>")
+_PHYSICAL = re.compile(r"<physical unit='bytes'>(\d+)<")
 _PATH = re.compile(r"<path>([^<]+)</path>")
 
 
@@ -170,15 +238,24 @@ _ADDRESS = re.compile(r"<ip\b[^>]*?\baddress='([0-9.]+)'[^>]*?(?:\bnetmask='([0-
 
 def _virsh(*words: str) -> list[str] | None:
     """Ask libvirt: the lines of its answer that say something; None when there is none."""
+    done = _ask(*words)
+    if done is None or done.returncode != 0:
+        return None
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _ask(*words: str) -> subprocess.CompletedProcess[str] | None:
+    """Run virsh; None where there is none. One that hangs has said so."""
     command = ["virsh", "--connect", SYSTEM, *words]
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS, env=environment
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else None
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {ANSWER_SECONDS} s")
 
 
 class Driver(TypedDict):

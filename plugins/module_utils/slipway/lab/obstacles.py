@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SlipwayError
+from ..node.fitness import GB, NEEDS
 from . import computer, docker
 from .container import container_name, shared_volume
 from .docker import Thing
@@ -177,6 +178,21 @@ def whose(plan: LabPlan, thing: Thing) -> str:
         f"It belongs to a cluster {thing.cluster!r} whose records ({thing.owner}) are gone: remove all of it with\n"
         f"  .venv/bin/python -m slipway.lab.provider remove --cluster {thing.cluster}"
     )
+
+
+def no_room(plan: LabPlan, known: Container[str], free: int | None, where: str) -> list[SlipwayError]:
+    """Refuse machines whose disks will not find room ``where``: a disk takes none at first, and is filled later.
+
+    ``known`` are machines that exist; ``free`` are bytes, None where nobody knows.
+    """
+    needed = sum(NEEDS[machine["role"]].disk for machine in plan["machines"] if machine["name"] not in known)
+    if free is None or free >= needed:
+        return []
+    what = (
+        f"The disks of the new machines need up to {needed / GB:.0f} GB, and {free / GB:.1f} GB are free {where}. "
+        "Free some there, or have fewer machines: cluster_workers: {count: 1}"
+    )
+    return [SlipwayError("no-room-for-machines", what)]
 
 
 def taken(cidr: str, name: str, subnet: str, used: Iterable[str]) -> SlipwayError:

@@ -114,7 +114,7 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
         [] if provider == "hosts" else members(settings, with_mirror=decide_mirror(settings, provider, existing, state))
     )
     hosts = settings.cluster_hosts if provider == "hosts" else []
-    box = decide_box(settings, existing, state) if provider in VIRTUAL else ""
+    box = decide_box(settings, existing, state, provider) if provider in VIRTUAL else ""
     # All machines with one system have the same image, whose name takes a moment to work out.
     runs = cache(partial(_runs, provider=provider, box=box, root=root))
     return {

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import SlipwayError, together
+from ..node.architecture import of_this_computer
 from ..paths import ROOT
-from . import docker, virtualbox
+from . import docker, fit, libvirt, virtualbox
 from .box import ensure_box, kernel_of
 from .container import bundles, container_name, run_arguments, this_host
 from .daemons import DAEMONS, stop
@@ -41,24 +42,25 @@ class Prepared(TypedDict):
     libvirt: Driver | None
 
 
-def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
-    """Make all that machines need before Vagrant makes them."""
+def prepare(plan: LabPlan, root: Path, progress: Progress, *, plugin: bool = True) -> Prepared:
+    """Make all that machines need before Vagrant makes them; ``plugin``: Vagrant has what its provider needs."""
     if plan["provider"] == "libvirt":
         clear_half_made(plan, progress)
     seen = look(plan)
     findings = judge(plan, seen)
-    if plan["provider"] == "virtualbox":
-        findings.refusals += virtualbox.in_the_way()
-    if plan["provider"] == "libvirt":
-        findings.refusals += in_the_way(plan, seen.records)
+    if not plugin:
+        findings.refusals.append(SlipwayError("vagrant-plugin-missing", _NO_PLUGIN))
+    findings.refusals += _refusals_of_virtual_machines(plan, seen)
     if plan["network"]["name"] not in seen.networks:
         findings.refusals += answering(plan, seen)
     if findings.refusals:
         raise together(findings.refusals)
     if plan["provider"] != "docker":
         # Machines that are there need no box any more.
+        fit.forget_half_taken_in(plan, seen.records, progress)
         new = [machine for machine in plan["machines"] if machine["box_file"] and machine["name"] not in seen.records]
-        for system in sorted({machine["system"] for machine in new if not taken_in(machine["box"])}):
+        lacking = {m["system"] for m in new if not taken_in(m["box"], plan["provider"], of_this_computer())}
+        for system in sorted(lacking):
             ensure_box(root, Path(plan["cache"]), system, plan["provider"], progress)
         for sentence in resize(plan):
             progress(sentence)
@@ -77,6 +79,20 @@ def prepare(plan: LabPlan, root: Path, progress: Progress) -> Prepared:
     key = make_key(Path(plan["vagrant"]))
     arguments = {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
     return {"arguments": arguments, "libvirt": None}
+
+
+_NO_PLUGIN = (
+    f"Vagrant has no plugin for libvirt. What works: {libvirt.SETUP}; or sudo apt-get install vagrant-libvirt beside "
+    "Debian's Vagrant, or vagrant plugin install vagrant-libvirt with the Vagrant of its makers"
+)
+
+
+def _refusals_of_virtual_machines(plan: LabPlan, seen: Seen) -> list[SlipwayError]:
+    """Ask the provider of virtual machines, and look at the box that they are made of."""
+    if plan["provider"] == "docker":
+        return []
+    ask = {"libvirt": in_the_way, "virtualbox": virtualbox.in_the_way}[plan["provider"]]
+    return [*ask(plan, seen.records), *fit.in_the_way(plan, seen.records)]
 
 
 def _driver(plan: LabPlan, seen: Seen, progress: Progress) -> Driver:
@@ -138,6 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = ["prepare", "missing", "resize", "fallen", "sweep", "remove", "stop-daemon"]
     parser.add_argument("verb", choices=verbs, help="all but `remove --cluster` read the machine plan on stdin")
     parser.add_argument("--cluster", help="with remove: the cluster of this name, whoever made it; else the plan's own")
+    what = "with prepare: Vagrant does not have the plugin vagrant-libvirt"
+    parser.add_argument("--without-plugin", action="store_true", help=what)
     options = parser.parse_args(argv)
 
     def progress(line: str) -> None:
@@ -149,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         plan: LabPlan = json.load(sys.stdin)
         if options.verb == "prepare":
-            print(json.dumps(prepare(plan, ROOT, progress)))
+            print(json.dumps(prepare(plan, ROOT, progress, plugin=not options.without_plugin)))
         elif options.verb == "missing":
             print(json.dumps({"missing": missing(plan), "sizes": wrong_sizes(plan)}))
         elif options.verb == "resize":

@@ -17,12 +17,13 @@ from ..node.architecture import of_this_computer
 from ..node.kubeapi import Api, ApiError
 from ..node.networks import Claim, claims, of_name_servers
 from ..node.state import resolve
-from ..page.computer_rules import VIRTUALBOX_CONF
+from ..page.computer_rules import OF_PROVIDERS, VIRTUALBOX_CONF
 from ..page.founding import Founding, kept
 from ..page.model import Settings
 from ..page.rules import Surroundings
 from ..paths import ROOT
 from . import computer
+from .computer import free_space
 from .decide import decide_mirror, decide_provider
 from .vagrant import records, vagrant_folder
 
@@ -76,18 +77,6 @@ def memory(file: Path = Path("/proc/meminfo")) -> tuple[int | None, int | None]:
     return sizes.get("MemTotal"), sizes.get("MemAvailable")
 
 
-def free_space(folder: Path) -> int | None:
-    """Bytes free for this user where ``folder`` is, or will be made."""
-    for place in (folder, *folder.parents):
-        try:
-            return shutil.disk_usage(place).free
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None
-
-
 def virtualbox_networks(file: Path) -> tuple[str, ...]:
     """Read which host-only networks VirtualBox allows; empty: not known, so nothing is refused."""
     try:
@@ -119,6 +108,8 @@ def claimed(provider: str) -> list[Claim]:
             for pool in pools
             if ":" not in pool["Base"]
         ]
+    own = OF_PROVIDERS.get(provider, {})
+    found += [{"network": network, "what": what, "route": False} for network, what in own.items()]
     return [*found, *of_name_servers(computer.name_servers())]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -48,9 +49,39 @@ def home() -> Path:
     return Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
 
 
-def taken_in(box: str) -> bool:
-    """Tell whether Vagrant has a box."""
-    return (home() / "boxes" / box.replace("/", "-VAGRANTSLASH-")).is_dir()
+def box_folder(box: str) -> Path:
+    """Name the folder in which Vagrant keeps all versions of a box."""
+    return home() / "boxes" / box.replace("/", "-VAGRANTSLASH-")
+
+
+def box_folders(box: str, provider: str, architecture: str) -> list[Path]:
+    """List the folders of a box that machines of ``provider`` may be made of, the newest version first.
+
+    Vagrant takes a box in as ``<version>/<provider>``, and since 2.4 as ``<version>/<architecture>/<provider>``.
+    """
+    folder = box_folder(box)
+    found = [*folder.glob(f"[!.]*/{provider}"), *folder.glob(f"[!.]*/{architecture}/{provider}")]
+    kept = [place for place in found if place.is_dir()]
+    return sorted(kept, key=lambda place: _version(place.relative_to(folder).parts[0]), reverse=True)
+
+
+def box_providers(box: str) -> list[str]:
+    """List the providers, with the architecture where Vagrant keeps one, that it has a box for."""
+    folder = box_folder(box)
+    found = [*folder.glob("[!.]*/*/metadata.json"), *folder.glob("[!.]*/*/*/metadata.json")]
+    return sorted({" on ".join(reversed(file.relative_to(folder).parts[1:-1])) for file in found})
+
+
+def _version(text: str) -> list[tuple[int, int, str]]:
+    """Order versions as gems are: a part with letters is older than a number."""
+    words = re.findall(r"\d+|[a-z]+", text.lower())
+    parts = [(int(word.isdigit()), int(word) if word.isdigit() else 0, word) for word in words]
+    return [*parts, (1, -1, "")]
+
+
+def taken_in(box: str, provider: str, architecture: str) -> bool:
+    """Tell whether Vagrant has a box for machines of ``provider``."""
+    return bool(box_folders(box, provider, architecture))
 
 
 def at_work(machine: str, vagrant: Path, root: Path = ROOT) -> bool:

@@ -1,19 +1,36 @@
-"""VirtualBox: whether Vagrant knows the release of it that is installed, and the copies of boxes that it keeps."""
+"""VirtualBox: whether Vagrant knows the release of it, whether it has room, and the copies of boxes that it keeps."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SlipwayError
 from . import computer
+from .obstacles import no_room
+
+if TYPE_CHECKING:
+    from .plan import LabPlan
 
 # The first Vagrant that knows a VirtualBox, newest first. Every Vagrant of today knows older ones.
 KNOWN_SINCE = {(7, 2): (2, 4, 9), (7, 1): (2, 4, 3)}
 
 
-def in_the_way() -> list[SlipwayError]:
+def in_the_way(plan: LabPlan, known: Container[str]) -> list[SlipwayError]:
+    """Refuse what does not work: too little room for new machines, or a VirtualBox that this Vagrant does not know.
+
+    ``known`` are machines that exist.
+    """
+    told = "\n".join(computer.lines("VBoxManage", "list", "systemproperties"))
+    folder = re.search(r"^Default machine folder:\s+(/.*)$", told, re.MULTILINE)
+    place = Path(folder.group(1)) if folder else None
+    free = computer.free_space(place) if place else None
+    return [*_too_new(), *no_room(plan, known, free, f"in {place}, where VirtualBox keeps them")]
+
+
+def _too_new() -> list[SlipwayError]:
     """Refuse a VirtualBox that is newer than Vagrant knows: Vagrant says so of each machine, and not what helps."""
     virtualbox = _version("VBoxManage", "--version")
     needs = next((vagrant for known, vagrant in KNOWN_SINCE.items() if virtualbox[:2] >= known), ())

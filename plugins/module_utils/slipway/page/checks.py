@@ -44,6 +44,7 @@ LOCAL_RULES: tuple[LocalRule, ...] = (
     kept_rules.founding_stays,
     kept_rules.controllers_keep_their_addresses,
     computer_rules.networks_are_free_here,
+    computer_rules.nodes_are_apart_from_the_providers_network,
     computer_rules.virtualbox_allows_the_network,
     computer_rules.memory_is_there,
     computer_rules.disk_is_there,

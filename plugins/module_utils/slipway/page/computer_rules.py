@@ -9,7 +9,7 @@ from ..node import networks
 from ..node.architecture import AMD64, AUTO
 from ..paths import user_path
 from . import ssh_keys
-from .addresses import free_network
+from .addresses import free_network, network_apart
 from .form import Fault
 from .machines import FLOOR, Member, members
 from .model import Settings, works
@@ -111,6 +111,22 @@ def networks_are_free_here(settings: Settings, around: Surroundings) -> Iterator
             others = _claimed({"cluster_node_cidr", *OF_PODS_AND_SERVICES} - {key}, settings)
             what = f"shares addresses with {', '.join(found[:3])}, which this computer uses"
             yield Fault("network-in-use", (key,), what, works((key,), free_network(key, [*claimed, *others])))
+
+
+# The network of a provider over which Vagrant gets into machines, beside the one of the nodes.
+OF_PROVIDERS = {
+    "libvirt": {"192.168.121.0/24": "Vagrant gets into machines of libvirt over it"},
+    "virtualbox": {"10.0.2.0/24": "every machine of VirtualBox has a card in it (NAT)"},
+}
+
+
+@local_rule("cluster_provider", "cluster_node_cidr")
+def nodes_are_apart_from_the_providers_network(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    key = "cluster_node_cidr"
+    for network, what in OF_PROVIDERS.get(around.provider, {}).items():
+        if Network(settings.cluster_node_cidr).overlaps(Network(network)) and not around.existing:
+            better = network_apart(key, settings, None)
+            yield Fault("network-in-use", (key,), f"shares addresses with {network} ({what})", works((key,), better))
 
 
 def _claimed(keys: Iterable[str], settings: Settings) -> list[networks.Claim]:
