@@ -8,13 +8,16 @@ from typing import Any, get_args
 
 import pytest
 from slipway.artifacts.cache import Area, Cache
-from slipway.lab import docker, purge
+from slipway.lab import docker, libvirt, purge
 
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delenv("SLIPWAY_CACHE", raising=False)
     monkeypatch.setattr(docker, "is_there", lambda: False)
+    # Not the boxes of whoever runs the tests.
+    monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(libvirt, "unused_copies", list)
     for name in ("cache/items", "cache/mine", "state/ca"):
         (tmp_path / name).mkdir(parents=True)
     return {"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")}
