@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import yaml
 from slipway.lab.libvirt import SYSTEM
 from slipway.page.model import Parts
 
-from tests.support.checkout import Checkout, Run
+from tests.support.checkout import Checkout, Run, Standing
 from tests.support.kube import eventually
 from tests.support.lab import rewrite_page, run
 from tests.support.outside import Balanced, answers, ask, route
@@ -32,6 +33,11 @@ class Lab:
 
     checkout: Checkout
     page: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What begins the names of all that libvirt has of it."""
+        return str(self.page["cluster_name"])
 
     def vagrant(self, *words: str, timeout: float = VERB) -> Run:
         """A verb of Vagrant, as a user types it."""
@@ -50,7 +56,7 @@ class Lab:
 
     def domain(self, name: str) -> str:
         """What libvirt calls a machine."""
-        return f"{self.checkout.name}-{name}"
+        return f"{self.name}-{name}"
 
     def well(self) -> float:
         """Seconds until ``make status`` finds nothing wrong."""
@@ -96,6 +102,11 @@ def lab() -> Iterator[Lab]:
     """A clean clone with ``cluster_provider: libvirt``, set up; the verbs make its machines, and take them away."""
     if os.geteuid():
         pytest.skip("libvirt's images and networks are looked at as root")
+    if stands := os.environ.get("SLIPWAY_TEST_CLUSTER"):
+        # The machines of a checkout that was set up by hand: for single tests, without minutes of boots before them.
+        there = Standing(Path(stands))
+        yield Lab(there, yaml.safe_load(there.page.read_text()))
+        return
     made = Checkout("libvirt")
     made.fresh()
     parts = dict.fromkeys(Parts.model_fields, False) | {"metallb": True, "storage": True, "metrics_server": True}

@@ -85,7 +85,7 @@ def test_after_a_reboot_of_the_computer_the_machines_are_started_again(lab: Lab)
     """All that runs is gone; what is defined is there: machines, their disks, and networks that nobody has started."""
     for name in NAMES:
         virsh("destroy", lab.domain(name))
-    virsh("net-destroy", lab.checkout.name)
+    virsh("net-destroy", lab.name)
     if not virsh("list", "--name"):
         # Vagrant's own, which machines of others would miss.
         virsh("net-destroy", "vagrant-libvirt")

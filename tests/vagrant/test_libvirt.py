@@ -36,7 +36,7 @@ def test_vagrant_up_ends_with_a_cluster(lab: Lab) -> None:
 
 def test_the_driver_is_what_was_found_out(lab: Lab) -> None:
     found = json.loads((lab.checkout.state / "libvirt.json").read_text())["driver"]
-    described = "\n".join(virsh("dumpxml", f"{lab.checkout.name}-ctrl"))
+    described = "\n".join(virsh("dumpxml", f"{lab.name}-ctrl"))
     assert f"<domain type='{found}'" in described
 
 
@@ -150,7 +150,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(lab: Lab) -> None:
 
 def test_destroy_leaves_nothing(lab: Lab) -> None:
     lab.vagrant("destroy", "--force").expect()
-    assert [name for name in virsh("list", "--all", "--name") if name.startswith(lab.checkout.name)] == []
-    assert lab.checkout.name not in virsh("net-list", "--all", "--name")
-    left = [line for line in virsh("vol-list", "default") if line.startswith(f"{lab.checkout.name}-")]
+    assert [name for name in virsh("list", "--all", "--name") if name.startswith(f"{lab.name}-")] == []
+    assert lab.name not in virsh("net-list", "--all", "--name")
+    left = [line for line in virsh("vol-list", "default") if line.startswith(f"{lab.name}-")]
     assert left == []
