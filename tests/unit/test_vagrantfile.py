@@ -144,6 +144,12 @@ def test_only_the_last_machine_provisions_and_it_does_so_for_all(virtual: tuple[
     assert Path(site["inventory_path"]).name == "inventory"
 
 
+@pytest.mark.parametrize("verb", ["resume", "snapshot"])
+def test_machines_that_go_on_as_they_were_are_not_provisioned(tmp_path: Path, verb: str) -> None:
+    machines = evaluated(tmp_path, "libvirt", verb=verb)["machines"]
+    assert [name for name, machine in machines.items() if machine["provisioners"]] == []
+
+
 def test_what_the_callers_shell_says_does_not_decide_what_is_found(tmp_path: Path) -> None:
     foreign = {"PYTHONHOME": "/nonexistent", "ANSIBLE_CONFIG": "/x", "ANSIBLE_LIBRARY": "/x", "LC_ALL": "xx_XX.UTF-8"}
     told = evaluated(tmp_path, "virtualbox", said=foreign)
