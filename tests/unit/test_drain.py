@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from slipway.cluster import drain as module
 from slipway.cluster import rollout
-from slipway.cluster.drain import EXCLUDED, ROLLED, Drain, through_gateway
+from slipway.cluster.drain import EXCLUDED, LEAVING, ROLLED, Drain, through_gateway
 from slipway.cluster.eviction import Seen, held, local_volumes, next_ones, rolls, short
 from slipway.errors import SlipwayError
 
@@ -118,6 +118,8 @@ class Cluster:
                 return 200, self.roll(before, body)
             labels = {key: value for key, value in before["metadata"]["labels"].items() if key != EXCLUDED}
             metadata = {**before["metadata"], "labels": labels | body["metadata"].get("labels", {})}
+            # All annotations here are the drain's own: what it does not name any more goes.
+            metadata["annotations"] = body["metadata"].get("annotations", {})
             after = {**before, "metadata": metadata, "spec": {**before["spec"], **body["spec"]}}
             self.lists["Node"] = [after if one is before else one for one in self.lists["Node"]]
             return 200, after
@@ -397,6 +399,46 @@ def test_a_node_that_dies_meanwhile_is_not_waited_for() -> None:
     ending["metadata"]["deletionTimestamp"] = "now"
     cluster = Cluster([ending], Node=[node("node-1"), node("node-2", ready=False)])
     assert of(cluster, seconds=30).run()
+
+
+def test_a_pod_of_a_set_that_is_stuck_on_a_silent_node_is_told_and_not_waited_for() -> None:
+    ending = pod("db-0", "node-2", "db", kind="StatefulSet")
+    ending["metadata"]["deletionTimestamp"] = "now"
+    sets, silent = [workload("db", 1, "StatefulSet")], [node("node-1"), node("node-2", ready=False)]
+    said: list[str] = []
+    cluster = Cluster([ending], Node=silent, StatefulSet=sets)
+    silent[1]["metadata"]["annotations"] = {LEAVING: "uid-db"}
+    assert of(cluster, say=said.append).run()
+    assert said[-1] == (
+        "node-2 does not answer: shop/db-0 starts elsewhere when it is back, or gone (`make remove-node NODE=node-2`)"
+    )
+    assert of(Cluster([ending], Node=silent, StatefulSet=sets), losing=True, say=said.append).run()
+    assert said[-1] == "node-2 does not answer: shop/db-0 starts elsewhere when it is gone"
+    # While the node answers the pod ends, and is waited for.
+    there = Seen(node("node-2"), [node("node-2")], [ending], sets)
+    assert "StatefulSet shop/db has 0 of 1" in short(there, {"uid-db"}, set())[0]
+
+
+def test_a_drain_that_was_cut_off_has_said_what_the_next_one_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster([pod("web", "node-2", "web")], ReplicaSet=[workload("web", 1)])
+    cluster.remade = False
+
+    def killed(_self: Drain, _pod: Object) -> None:
+        raise KeyboardInterrupt
+
+    # The pod has left, and the run is killed before it has seen another one serve.
+    monkeypatch.setattr(Drain, "_note", killed)
+    with pytest.raises(KeyboardInterrupt):
+        of(cluster).run()
+    monkeypatch.undo()
+    assert cluster.lists["Pod"] == []
+    with pytest.raises(SlipwayError) as error:
+        of(cluster, seconds=0.05).run()
+    tells(error.value, "not-served-elsewhere: ReplicaSet shop/web has 0 of 1 pods Ready elsewhere")
+    cluster.lists["Pod"] = [pod("web-again", "node-1", "web")]
+    assert not of(cluster).run()
+    (drained,) = (one for one in cluster.lists["Node"] if one["metadata"]["name"] == "node-2")
+    assert drained["metadata"]["annotations"] == {}
 
 
 def test_what_does_not_come_back_elsewhere_fails_the_drain() -> None:

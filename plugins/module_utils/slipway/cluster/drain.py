@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,9 @@ MANAGER = "slipway-drain"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 # On the pods of a Deployment: the pod whose node was drained. Another value makes the Deployment replace its pods.
 ROLLED = "slipway.io/drained"
+# On a node that is drained, until all serves elsewhere: the uids of workloads whose pods leave. A drain that was cut
+# off has seen them go, and the next one waits for them.
+LEAVING = "slipway.io/leaving"
 # Seconds between two looks, and for addresses to move: speakers tell each other at once.
 PAUSE = 1.0
 MOVES = 20.0
@@ -126,6 +129,7 @@ class Drain:
         """Drain the node and tell whether that changed anything. Raises SlipwayError that names what holds it."""
         seen = self.look()
         self._check(seen)
+        self._workloads |= _before(seen.node)
         changed = self._mark(drained=True)
         if changed:
             self.say(f"{self.node}: cordoned")
@@ -135,9 +139,12 @@ class Drain:
             gone = not seen.answers and all(map(eviction.ends, seen.leaving))
             if gone:
                 # Its kubelet is silent: these pods end when it is back, or with the node.
+                self._tell_stuck(seen)
                 break
-            for pod in eviction.next_ones(seen):
-                if deployment := eviction.rolls(pod, seen):
+            going = [(pod, eviction.rolls(pod, seen)) for pod in eviction.next_ones(seen)]
+            self._remember(pod for pod, deployment in going if not deployment)
+            for pod, deployment in going:
+                if deployment:
                     self._roll(deployment, pod)
                 else:
                     self._evict(pod)
@@ -147,7 +154,22 @@ class Drain:
             time.sleep(PAUSE)
         if self._workloads:
             self._serves(max(until - time.monotonic(), self.seconds / 2))
+            self._workloads.clear()
+            self._mark(drained=True)
         return changed or bool(self.left)
+
+    def _remember(self, pods: Iterable[Object]) -> None:
+        """Write on the node which workloads have pods that leave, before they do."""
+        found = {str(reference["uid"]) for pod in pods if (reference := eviction.owner(pod)).get("uid")}
+        if not found <= self._workloads:
+            self._workloads |= found
+            self._mark(drained=True)
+
+    def _tell_stuck(self, seen: Seen) -> None:
+        """Name the pods that nobody makes anew while a silent node is in the cluster."""
+        for name in [name for item in seen.owners for name in eviction.stuck(item, seen)]:
+            back = "" if self.losing else f"is back, or gone (`make remove-node NODE={self.node}`)"
+            self.say(f"{self.node} does not answer: {name} starts elsewhere when it {back or 'is gone'}")
 
     def _roll(self, deployment: Object, pod: Object) -> None:
         """Have a Deployment start another pod before this one ends; no change if that is under way."""
@@ -245,6 +267,8 @@ class Drain:
 
     def _mark(self, *, drained: bool) -> bool:
         metadata: dict[str, Any] = {"name": self.node, **({"labels": {EXCLUDED: ""}} if drained else {})}
+        if drained and self._workloads:
+            metadata["annotations"] = {LEAVING: ",".join(sorted(self._workloads))}
         wanted = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"unschedulable": drained}}
         (applied,) = Applier(self.cluster, patience=10, manager=MANAGER).apply([wanted])
         return _marks(applied.before) != _marks(applied.after)
@@ -256,6 +280,12 @@ class Drain:
         if gone.changed:
             self.say(f"{identity(node)} is gone")
         return gone.changed
+
+
+def _before(node: Object) -> set[str]:
+    """Read which workloads a drain that was cut off has seen leave."""
+    annotations = node["metadata"].get("annotations") or {}
+    return set(filter(None, str(annotations.get(LEAVING, "")).split(",")))
 
 
 def _cordoned(node: Object) -> bool:

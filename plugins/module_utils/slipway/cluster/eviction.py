@@ -284,6 +284,8 @@ def short(seen: Seen, workloads: Collection[str], parked: Collection[str]) -> li
         if item["metadata"].get("uid") not in workloads:
             continue
         wanted = int((item.get("spec") or {}).get("replicas") or 0)
+        if stuck(item, seen):
+            continue
         own = [pod for pod in seen.pods if owner(pod).get("uid") == item["metadata"]["uid"] and not ends(pod)]
         ready = [pod for pod in own if serves(pod) and not on(pod, seen.name)]
         waiting = [pod for pod in own if not serves(pod) and name_of(pod) not in parked]
@@ -294,6 +296,13 @@ def short(seen: Seen, workloads: Collection[str], parked: Collection[str]) -> li
             why = "; ".join(filter(None, map(_why, waiting))) or "its pods start"
             told.append(f"{item['kind']} {name_of(item)} has {len(ready)} of {wanted} pods Ready elsewhere: {why}")
     return sorted(told)
+
+
+def stuck(item: Object, seen: Seen) -> list[str]:
+    """Name the pods that a StatefulSet makes anew only when the silent node is back, or gone: each has one name."""
+    if item.get("kind") != "StatefulSet" or seen.answers:
+        return []
+    return [name_of(pod) for pod in seen.leaving if ends(pod) and _is(item, owner(pod))]
 
 
 def _why(pod: Object) -> str:
