@@ -43,6 +43,13 @@ options:
     type: str
     default: ""
     choices: ["", controller, worker, mirror]
+  made_for:
+    description:
+      - What a machine that Slipway made is to become. Only disks that are full, and a clock that is apart, are named.
+      - Empty for no question. Nothing is asked of one that is in a cluster already.
+    type: str
+    default: ""
+    choices: ["", controller, worker]
   clock:
     description: Seconds since 1970 on the machine that runs Ansible; a clock that is apart from it is named. 0 for no question.
     type: float
@@ -78,7 +85,7 @@ ansible_facts:
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), kubernetes (joined, controller, interrupted,
-        founding, foreign, etcd, sealed, node, ca, version, pod_cidr, address, registered, marked, moved, settings). V(registered) is whether
+        founding, foreign, remains, etcd, sealed, node, ca, version, pod_cidr, address, registered, marked, moved, settings). V(registered) is whether
         the cluster has this node with all that its kubelet and the pod network told of it, V(marked) whether as a controller, V(moved) whether
         the pod network told of another address, V(settings) whether the page has given it labels or taints; null when there was no telling.
       type: dict
@@ -87,7 +94,6 @@ ansible_facts:
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -95,7 +101,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import marked, told
 from ansible.module_utils.slipway.node.architecture import of_this_computer
-from ansible.module_utils.slipway.node.fitness import hindrances, other_architecture
+from ansible.module_utils.slipway.node.fitness import disks_of, hindrances, other_architecture, strains
 from ansible.module_utils.slipway.node.kubeapi import find_node
 from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, read, registration, resolve
 
@@ -138,11 +144,12 @@ def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str,
             "set the right address or cluster_node_cidr in group_vars/all/cluster.yml"
         )
         yield "address-not-here", what
+    apart = time.time() - asked["clock"] if asked["clock"] else 0
     if asked["role"]:
-        disk = shutil.disk_usage("/var/lib/containerd" if os.path.isdir("/var/lib/containerd") else "/var/lib")
-        apart = time.time() - asked["clock"] if asked["clock"] else 0
         cpus = len(os.sched_getaffinity(0))
-        yield from hindrances("/", node, asked["role"], free=disk.free, size=disk.total, cpus=cpus, apart=apart)
+        yield from hindrances("/", node, asked["role"], disks=disks_of(asked["role"]), cpus=cpus, apart=apart)
+    elif asked["made_for"]:
+        yield from strains("/", node, asked["made_for"], disks=disks_of(asked["made_for"]), apart=apart)
 
 
 def main() -> None:
@@ -155,6 +162,7 @@ def main() -> None:
             "known_systems": {"type": "list", "elements": "str", "default": []},
             "architecture": {"type": "str", "default": ""},
             "role": {"type": "str", "default": "", "choices": ["", "controller", "worker", "mirror"]},
+            "made_for": {"type": "str", "default": "", "choices": ["", "controller", "worker"]},
             "clock": {"type": "float", "default": 0},
         },
         supports_check_mode=True,

@@ -143,6 +143,20 @@ def test_all_that_is_wrong_is_named_at_once(plugin: Any, machine: Looks, monkeyp
     assert "too little" not in look(plugin).msg
 
 
+def test_of_a_machine_that_was_made_only_what_has_come_upon_it_is_asked(
+    plugin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strained(*given: Any, **more: Any) -> list[tuple[str, str]]:
+        return [("clock-apart", f"{given[2]} {more['apart']:.0f} s, {', '.join(more['disks'])}")]
+
+    monkeypatch.setattr(plugin, "strains", strained)
+    monkeypatch.setattr(plugin.time, "time", lambda: 1000.0)
+    ended = look(plugin, made_for="worker", clock=910)
+    assert ended.failed
+    assert "worker 90 s, /var/lib/containerd, /var/lib/kubelet" in ended.msg
+    assert not look(plugin, clock=910).failed
+
+
 @pytest.mark.parametrize(("name", "refused"), [("web-1", True), ("node-1", False), ("", False)])
 def test_a_node_keeps_its_name(plugin: Any, machine: Looks, name: str, refused: bool) -> None:
     machine.node["kubernetes"] |= {"joined": True, "node": "node-1"}

@@ -154,8 +154,8 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
-NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "etcd", "sealed", "node", "ca", "version"}
-NOTHING |= {"pod_cidr", "address"}
+NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "remains", "etcd", "sealed", "node", "ca"}
+NOTHING |= {"version", "pod_cidr", "address"}
 PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
 SUM = hashlib.sha256(b"a").hexdigest()
 IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
@@ -169,12 +169,13 @@ IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0
         (SERVER, {"foreign"}),
         ({**KUBELET, **DONE}, {"joined"}),
         ({**SERVER, **DONE}, {"joined", "controller"}),
-        ({**SERVER, **STARTED}, {"interrupted"}),
-        ({**SERVER, **FOUNDING}, {"interrupted", "founding"}),
-        (STARTED, {"interrupted"}),
-        (DONE, set()),
-        ({**KUBELET, "var/lib/slipway/kubeadm.json": "half a fi"}, {"interrupted"}),
-        ({"var/lib/etcd/member/wal": ""}, {"etcd"}),
+        ({**SERVER, **STARTED}, {"interrupted", "remains"}),
+        ({**SERVER, **FOUNDING}, {"interrupted", "founding", "remains"}),
+        (STARTED, {"interrupted", "remains"}),
+        # A reset that was cut off has come so far.
+        (DONE, {"remains"}),
+        ({**KUBELET, "var/lib/slipway/kubeadm.json": "half a fi"}, {"interrupted", "remains"}),
+        ({"var/lib/etcd/member/wal": ""}, {"etcd", "remains"}),
         ({"etc/kubernetes/encryption/config.yml": "key"}, {"sealed"}),
         ({"etc/kubernetes/encryption/config.yml": "\n"}, set()),
     ],

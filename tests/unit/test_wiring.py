@@ -390,16 +390,16 @@ def test_what_a_node_that_is_away_is_not_waited_for(joined: dict[str, bool], spe
 
 
 @pytest.mark.parametrize(
-    ("provider", "roles"),
+    ("provider", "roles", "made"),
     [
-        ("hosts", {"ctrl": "controller", "node-1": "worker", "mirror-1": "mirror"}),
+        ("hosts", {"ctrl": "controller", "node-1": "worker", "mirror-1": "mirror"}, ["", "", ""]),
         # Machines that Slipway makes are fit for what they are made for.
-        ("docker", {"ctrl": "", "node-1": "", "mirror-1": ""}),
+        ("docker", {"ctrl": "", "node-1": "", "mirror-1": ""}, ["controller", "worker", ""]),
     ],
 )
-def test_hosts_are_asked_whether_they_are_fit_for_their_role(provider: str, roles: dict[str, str]) -> None:
-    found = {name: wired("host_role", slipway_provider=provider, inventory_hostname=name) for name in roles}
-    assert found == roles
+def test_hosts_are_asked_whether_they_are_fit(provider: str, roles: dict[str, str], made: list[str]) -> None:
+    assert {name: wired("host_role", slipway_provider=provider, inventory_hostname=name) for name in roles} == roles
+    assert [wired("host_made_for", slipway_provider=provider, inventory_hostname=name) for name in roles] == made
 
 
 def test_hosts_are_asked_right_after_the_settings_and_virtual_machines_for_python_alone() -> None:

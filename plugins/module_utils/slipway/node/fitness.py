@@ -21,23 +21,42 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Needs:
-    """What a machine has to have: processors, memory in MiB, bytes free for what is installed and pulled."""
+    """What a machine has to have: processors, memory in MiB, and by folder the bytes free for what comes there."""
 
     cpus: int
     memory: int
-    disk: int
+    rooms: Mapping[str, int]
+
+    @property
+    def disk(self) -> int:
+        """The bytes, where all folders are on one disk."""
+        return sum(self.rooms.values())
 
 
+@dataclass(frozen=True)
+class Disk:
+    """The file system of a folder: which one it is, and its bytes."""
+
+    device: int
+    free: int
+    size: int
+
+
+IMAGES, PODS, ETCD, BUNDLES = "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd", "/srv/slipway"
 # MiB: kubeadm's own floor, the kubelet's, the mirror's. The disk has to take the images of all parts.
 NEEDS = {
-    "controller": Needs(cpus=2, memory=1700, disk=3 * GB),
-    "worker": Needs(cpus=1, memory=700, disk=3 * GB),
-    "mirror": Needs(cpus=1, memory=256, disk=3 * GB),
+    "controller": Needs(2, 1700, {IMAGES: 23 * GB // 10, PODS: 2 * GB // 10, ETCD: 5 * GB // 10}),
+    "worker": Needs(1, 700, {IMAGES: 28 * GB // 10, PODS: 2 * GB // 10}),
+    "mirror": Needs(1, 256, {BUNDLES: 3 * GB}),
 }
-# A kubelet takes no pods where less of the file system of images is free.
-EVICTS = 15
+# A kubelet takes no pods where less of these file systems is free (in %).
+EVICTS = {IMAGES: 15, PODS: 10}
+# What is left to come where a run has begun: the images. Nodes that share one disk share what is in it.
+BEGUN = 3
 # Seconds that clocks may differ; the way to a machine takes some of them.
 APART = 60
+# The same for machines that Slipway makes: the way to an emulated one is long.
+APART_MADE = 300
 
 # What Debian, Ubuntu, Docker and Kubernetes call what runs containers and pods.
 RUNTIMES = ("containerd", "containerd.io", "cri-o")
@@ -48,22 +67,47 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/syste
 
 
 def hindrances(
-    root: str, node: Mapping[str, Any], role: str, *, free: int, size: int, cpus: int, apart: float
+    root: str, node: Mapping[str, Any], role: str, *, disks: Mapping[str, Disk], cpus: int, apart: float
 ) -> list[tuple[str, str]]:
     """Say all that keeps a machine from becoming a ``role`` (controller, worker, mirror): ids and words.
 
-    The words say what works. ``node`` is what :func:`.state.describe` gives; ``free`` and ``size`` are bytes of the
-    file system that images go to; ``apart`` is how many seconds its clock is ahead of the one of the machine that runs
-    Ansible. One that is in a cluster already has shown that it can be.
+    The words say what works. ``node`` is what :func:`.state.describe` gives, ``disks`` what :func:`disks_of` does;
+    ``apart`` is how many seconds its clock is ahead of the one of the machine that runs Ansible. One that is in a
+    cluster already has shown that it can be.
     """
     if node["kubernetes"]["joined"]:
         return []
+    begun = bool(read(os.path.join(root, PLACED)))
     found = [*_sizes(root, node, NEEDS[role], cpus), *_clock(apart)]
-    # What Slipway has placed takes the room that was asked for.
-    if not read(os.path.join(root, PLACED)):
-        found += _disk(NEEDS[role], free, size, evicts=role != "mirror" and not node["container"])
+    found += _disks(NEEDS[role], disks, evicts=role != "mirror" and not node["container"], begun=begun)
     if role != "mirror":
         found += [*_programs(root), *_replaced_units(root)]
+    return found
+
+
+def strains(
+    root: str, node: Mapping[str, Any], role: str, *, disks: Mapping[str, Disk], apart: float
+) -> list[tuple[str, str]]:
+    """Say what has come upon a machine that Slipway made, as :func:`hindrances` does: its disks, and its clock."""
+    if node["kubernetes"]["joined"]:
+        return []
+    container = bool(node["container"])
+    # The disk and the clock of a container are those of this computer.
+    begun = container or bool(read(os.path.join(root, PLACED)))
+    found = [*_disks(NEEDS[role], disks, evicts=not container, begun=begun)]
+    return found if container else [*found, *_clock(apart, APART_MADE)]
+
+
+def disks_of(role: str, root: str = "/") -> dict[str, Disk]:
+    """Look at the file systems that the folders of a role are on, or will be."""
+    found = {}
+    for folder in NEEDS[role].rooms:
+        path = os.path.join(root, folder[1:])
+        while not os.path.isdir(path):
+            path = os.path.dirname(path)
+        state = os.statvfs(path)
+        block = state.f_frsize
+        found[folder] = Disk(os.stat(path).st_dev, state.f_bavail * block, state.f_blocks * block)
     return found
 
 
@@ -97,8 +141,8 @@ def _sizes(root: str, node: Mapping[str, Any], needs: Needs, cpus: int) -> Itera
         yield "machine-too-small", what
 
 
-def _clock(apart: float) -> Iterator[tuple[str, str]]:
-    if abs(apart) > APART:
+def _clock(apart: float, most: float = APART) -> Iterator[tuple[str, str]]:
+    if abs(apart) > most:
         what = (
             f"its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the one of the machine that runs "
             "Ansible, and certificates would not be valid yet, or no more: sudo timedatectl set-ntp true, "
@@ -107,13 +151,21 @@ def _clock(apart: float) -> Iterator[tuple[str, str]]:
         yield "clock-apart", what
 
 
-def _disk(needs: Needs, free: int, size: int, *, evicts: bool) -> Iterator[tuple[str, str]]:
-    kept = size * EVICTS // 100 if evicts else 0
-    if free < needs.disk + kept:
-        why = f", of which the kubelet keeps {EVICTS} % ({_gb(kept)}) free" if kept else ""
+def _disks(needs: Needs, disks: Mapping[str, Disk], *, evicts: bool, begun: bool) -> Iterator[tuple[str, str]]:
+    together: dict[int, list[str]] = {}
+    for folder, disk in disks.items():
+        together.setdefault(disk.device, []).append(folder)
+    for folders in together.values():
+        disk = disks[folders[0]]
+        room = sum(needs.rooms[folder] for folder in folders) // (BEGUN if begun else 1)
+        share = max(EVICTS.get(folder, 0) for folder in folders) if evicts else 0
+        kept = disk.size * share // 100
+        if disk.free >= room + kept:
+            continue
+        why = f", of which the kubelet keeps {share} % ({_gb(kept)}) free" if kept else ""
         what = (
-            f"{_gb(free)} of {_gb(size)} are free under /var/lib{why}; {_gb(needs.disk + kept)} are needed for images: "
-            "free some (df --human-readable /var/lib), or mount a larger disk there"
+            f"{_gb(disk.free)} of {_gb(disk.size)} are free under {', '.join(folders)}{why}; {_gb(room + kept)} are "
+            f"needed: free some (df --human-readable {folders[0]}), or mount a larger disk there"
         )
         yield "machine-disk-full", what
 

@@ -214,6 +214,7 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     ``controller``: as ``joined``, and an API server is declared here.
     ``interrupted``: a kubeadm run of ours began here and did not end; ``founding``: it was to found the cluster.
     ``foreign``: a kubelet has credentials, and no run of ours gave them to it.
+    ``remains``: it is in none, and has what a run that was cut off has left of one, or made of one;
     ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
     ``node``: the name by which it joined, where that is known;
     ``ca``: the sum of the CA of the cluster that it joined; ``version``: the release that it runs there, that of the
@@ -229,6 +230,7 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     kubelet = os.path.exists(os.path.join(root, KUBELET_CONF))
     interrupted = record.get("state") == "started"
     joined = kubelet and record.get("state") == "done"
+    etcd = os.path.isdir(os.path.join(root, "var/lib/etcd/member"))
     manifest = os.path.join(root, API_SERVER)
     controller = joined and os.path.exists(manifest)
     ca = record.get("ca") or ca_sum(read(os.path.join(root, CA)))
@@ -239,7 +241,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "interrupted": interrupted,
         "founding": interrupted and record.get("action") == "init",
         "foreign": kubelet and not record,
-        "etcd": os.path.isdir(os.path.join(root, "var/lib/etcd/member")),
+        "remains": not joined and bool(text.strip() or etcd),
+        "etcd": etcd,
         "sealed": bool(read(os.path.join(root, SEAL)).strip()),
         "node": str(record.get("node", "")) if joined else "",
         "ca": ca if joined else "",
