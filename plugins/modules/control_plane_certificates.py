@@ -10,6 +10,7 @@ description:
   - Renews, with C(kubeadm certs renew), the certificates of a controller that end soon. Then the parts of its control plane that still serve
     with old ones start again, one after the other, and each has to be well before the next one stops.
   - With several controllers, etcd starts again only while its other members are healthy. This works with certificates that have ended, too.
+  - What a renewal that was cut off has left half-written is put back first, and renewed anew.
   - Certificates of kubelets are not touched, because kubelets renew them by themselves, and neither are CAs.
   - Runs as root.
 options:
@@ -56,10 +57,24 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
-from ansible.module_utils.slipway.node.certificates import DAY, Certificate, due, processes, read, stale
+from ansible.module_utils.slipway.node import lock
+from ansible.module_utils.slipway.node.certificates import (
+    DAY,
+    READS,
+    Certificate,
+    due,
+    forget,
+    keep,
+    processes,
+    put_back,
+    read,
+    settle,
+    stale,
+)
 from ansible.module_utils.slipway.node.etcd import Etcd, EtcdError
 from ansible.module_utils.slipway.node.kubeapi import Api, ApiError
 
@@ -67,6 +82,8 @@ ADMIN = "/etc/kubernetes/admin.conf"
 # Programs of ours that read them when they start.
 READERS = ("slipway-serving.service", "slipway-control-plane-metrics.service")
 PAUSE = 0.5
+# Seconds that a part has to end by itself: as many as the kubelet gives it.
+GRACE = 30.0
 
 
 def look(module: AnsibleModule) -> list[Certificate]:
@@ -104,9 +121,14 @@ def api_is_well(address: str) -> str:
 def restart(module: AnsibleModule, part: str, process: int, well: Callable[[], str]) -> None:
     """End a part's process, which the kubelet starts again, and wait until it is well."""
     os.kill(process, signal.SIGTERM)
-    until = time.monotonic() + module.params["timeout"]
+    until, patience = time.monotonic() + module.params["timeout"], time.monotonic() + GRACE
     why = ""
     while time.monotonic() < until:
+        if time.monotonic() > patience:
+            # An API server waits for requests in flight, one minute and then another.
+            patience = until
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         if processes().get(part, process) != process:
             why = well()
             if not why:
@@ -119,30 +141,45 @@ def restart(module: AnsibleModule, part: str, process: int, well: Callable[[], s
     module.fail_json(**told("control-plane-not-well", what))
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "address": {"type": "str", "required": True},
-            "days": {"type": "int", "default": 180},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
+def wait_until(module: AnsibleModule, well: Callable[[], str]) -> str:
+    """Say why something is not well; what an earlier run was killed over may just be starting."""
+    until = time.monotonic() + module.params["timeout"]
+    while (why := well()) and time.monotonic() < until:
+        time.sleep(PAUSE)
+    return why
+
+
+def renew(module: AnsibleModule, names: list[str], held: int) -> None:
+    """Renew certificates: all of them, or the next run begins with those that were there before."""
+    if not names:
+        return
+    keep(names)
+    for name in names:
+        code, out, error = module.run_command(["kubeadm", "certs", "renew", name], pass_fds=[held])
+        if code:
+            put_back()
+            what = f"kubeadm cannot renew {name}: {error.strip() or out.strip()}"
+            module.fail_json(**told("kubeadm-failed", what))
+    settle(names)
+    forget()
+
+
+def work(module: AnsibleModule, held: int) -> None:
+    """Renew what is to be renewed, and start again what reads it. ``held``: the lock of this machine."""
     address = module.params["address"]
+    cut_off = bool(READS.keys() - processes().keys())
+    if not module.check_mode:
+        cut_off = bool(put_back()) or cut_off
     before = look(module)
     ended = min(one.seconds for one in before) <= 0
     renewed = due(before, module.params["days"])
     # With certificates that have ended it is not well before they are renewed.
-    why = etcd_is_well() if (renewed or stale()) and not ended else ""
+    why = wait_until(module, etcd_is_well) if (renewed or stale()) and not ended else ""
     if why:
         what = f"etcd is not well, so nothing on this controller is restarted: {why}. Bring its members back first"
         module.fail_json(**told("no-quorum", what))
     if not module.check_mode:
-        for name in renewed:
-            code, out, error = module.run_command(["kubeadm", "certs", "renew", name])
-            if code:
-                what = f"kubeadm cannot renew {name}: {error.strip() or out.strip()}"
-                module.fail_json(**told("kubeadm-failed", what))
+        renew(module, renewed, held)
     restarted = list(stale())
     if not module.check_mode:
         # Where all of them have ended, the others of etcd cannot be well before they are renewed too.
@@ -152,6 +189,13 @@ def main() -> None:
                 restart(module, part, process, wells.get(part, str))
         if restarted:
             module.run_command(["systemctl", "try-restart", *READERS])
+        # A part that a run before has ended may not be back yet.
+        why = wait_until(module, lambda: api_is_well(address)) if cut_off and not ended else ""
+        if why:
+            what = (
+                f"the API server here is not well after {module.params['timeout']} s: {why}; look at: crictl ps --all"
+            )
+            module.fail_json(**told("control-plane-not-well", what))
     left = look(module) if renewed and not module.check_mode else before
     module.exit_json(
         changed=bool(renewed or restarted),
@@ -159,6 +203,24 @@ def main() -> None:
         restarted=restarted,
         days=int(min(one.seconds for one in left) // DAY),
     )
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "days": {"type": "int", "default": 180},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        work(module, -1)
+    try:
+        with lock.taken(module.params["timeout"]) as held:
+            work(module, held)
+    except lock.BusyError as exc:
+        module.fail_json(**told("machine-busy", str(exc)))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ EXAMPLES = r"""
     owner: "{{ ansible_user }}"
 """
 
+import functools
 import json
 import os
 import shutil
@@ -69,7 +70,7 @@ import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
-from ansible.module_utils.slipway.node import snapshot
+from ansible.module_utils.slipway.node import lock, snapshot
 from ansible.module_utils.slipway.node.durable import replace
 from ansible.module_utils.slipway.node.etcd import Etcd, EtcdError
 from ansible.module_utils.slipway.node.evidence import of_disks
@@ -77,6 +78,8 @@ from ansible.module_utils.slipway.node.snapshot import SnapshotError
 from ansible.module_utils.slipway.node.state import RECORD, kubernetes_state, read
 
 WORK = "/var/lib/slipway/backup"
+# Seconds for a backup or a restore that is still at work here.
+BUSY = 600.0
 
 
 def fresh(folder: str, owner: str = "root") -> None:
@@ -86,12 +89,12 @@ def fresh(folder: str, owner: str = "root") -> None:
     shutil.chown(folder, owner)
 
 
-def save(module: AnsibleModule) -> dict[str, object]:
+def save(module: AnsibleModule, run: snapshot.Command) -> dict[str, object]:
     archive, owner = module.params["archive"], module.params["owner"]
     image = snapshot.image_of(read(f"{snapshot.KUBERNETES}/manifests/etcd.yaml"))
     fresh(WORK)
     Etcd().snapshot(f"{WORK}/{snapshot.SNAPSHOT}")
-    found = snapshot.try_out(module.run_command, image, WORK)
+    found = snapshot.try_out(run, image, WORK)
     known = snapshot.sealing_keys(read(f"{snapshot.KUBERNETES}/{snapshot.ENCRYPTION}"))
     if lost := snapshot.sealed_with(f"{WORK}/{snapshot.SNAPSHOT}") - known:
         raise SnapshotError(f"Secrets are encrypted with keys that are not in {snapshot.ENCRYPTION}: {', '.join(lost)}")
@@ -101,7 +104,7 @@ def save(module: AnsibleModule) -> dict[str, object]:
     return {"revision": found["revision"], "keys": found["totalKey"], "image": image}
 
 
-def restore(module: AnsibleModule) -> None:
+def restore(module: AnsibleModule, run: snapshot.Command) -> None:
     image = module.params["image"]
     fresh(WORK)
     with tarfile.open(module.params["archive"]) as archive:
@@ -110,11 +113,11 @@ def restore(module: AnsibleModule) -> None:
         keys = {name: archive.extractfile(name).read() for name in snapshot.KEYS}  # type: ignore[union-attr]
     snapshot.check(f"{WORK}/{snapshot.SNAPSHOT}")
     pull = ["ctr", "--namespace", "k8s.io", "image", "pull", "--hosts-dir", "/etc/containerd/certs.d", image]
-    code, out, error = module.run_command(pull)
+    code, out, error = run(pull)
     if code:
         raise SnapshotError(f"{image} cannot be pulled: {(error or out).strip()[-800:]}")
     snapshot.place(keys)
-    snapshot.restore(module.run_command, image, WORK, module.params["name"], module.params["address"])
+    snapshot.restore(run, image, WORK, module.params["name"], module.params["address"])
     # Role control_plane takes this for a founding that was cut off, and finishes it.
     with open(f"/{RECORD}.new", "w", encoding="utf-8") as file:
         file.write(json.dumps({"state": "started", "action": "init"}) + "\n")
@@ -141,12 +144,27 @@ def main() -> None:
         module.fail_json(**told("cluster-lives", what))
     if module.check_mode:
         module.exit_json(changed=there if state == "absent" else True, revision=0, keys=0, image="")
+    try:
+        # One that a killed run has left at work here ends first: both would work in the same folders.
+        with lock.taken(BUSY) as held:
+            # A program that outlives this module holds the lock, too.
+            work(module, functools.partial(module.run_command, pass_fds=[held]))
+    except lock.BusyError as exc:
+        module.fail_json(**told("machine-busy", str(exc)))
+
+
+def work(module: AnsibleModule, run: snapshot.Command) -> None:
+    """Do it, and leave nothing that is not asked for."""
+    state, folder = module.params["state"], os.path.dirname(module.params["archive"])
+    there = os.path.isdir(folder)
     given: dict[str, object] = {}
     try:
+        if state != "absent":
+            snapshot.sweep(run)
         if state == "saved":
-            given = save(module)
+            given = save(module, run)
         elif state == "restored":
-            restore(module)
+            restore(module, run)
     except (SnapshotError, EtcdError, OSError, KeyError, ValueError, tarfile.TarError) as exc:
         shutil.rmtree(folder, ignore_errors=True)
         verb = "backed up" if state == "saved" else "put back"

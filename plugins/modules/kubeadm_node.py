@@ -63,7 +63,6 @@ seconds:
   returned: changed
 """
 
-import fcntl
 import json
 import os
 import threading
@@ -74,6 +73,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
+from ansible.module_utils.slipway.node import lock
 from ansible.module_utils.slipway.node.durable import replace
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.kubeadm import (
@@ -126,20 +126,12 @@ def watching(module: AnsibleModule, over: threading.Event, hopeless: threading.E
 
 
 def take_lock(module: AnsibleModule, seconds: int) -> int:
-    """Return a descriptor that no other kubeadm of ours on this machine holds, after waiting for it."""
-    os.makedirs(RUN, mode=0o700, exist_ok=True)
-    lock = os.open(f"{RUN}/kubeadm.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                what = f"another kubeadm is still at work after {seconds} s; look at: ps -ef | grep kubeadm"
-                module.fail_json(**told("kubeadm-busy", what))
-            time.sleep(0.5)
-        else:
-            return lock
+    """Return the lock of this machine; a kubeadm of a run that was cut off holds it until it is done."""
+    try:
+        held: int = lock.take(seconds, RUN)
+    except lock.BusyError as exc:
+        module.fail_json(**told("machine-busy", str(exc)))
+    return held
 
 
 def main() -> None:
@@ -158,7 +150,7 @@ def main() -> None:
     )
     action = module.params["action"]
     # A run that was cut off may have left kubeadm at work here: it holds the lock until it is done.
-    lock = None if module.check_mode else take_lock(module, module.params["timeout"])
+    held = None if module.check_mode else take_lock(module, module.params["timeout"])
     state = kubernetes_state("/")
     if state["joined"]:
         module.exit_json(changed=False, ansible_facts=facts(state["ca"]))
@@ -180,7 +172,7 @@ def main() -> None:
         try:
             code, out, err = module.run_command(
                 ["timeout", str(module.params["timeout"]), *line],
-                pass_fds=[lock],
+                pass_fds=[held],
                 before_communicate_callback=watching(module, over, hopeless),
             )
         finally:

@@ -45,7 +45,11 @@ EXAMPLES = r"""
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
+from ansible.module_utils.slipway.node import lock
 from ansible.module_utils.slipway.node.reset import Reset
+
+# Seconds for what is still at work here; kubeadm itself is given up after 300.
+BUSY = 330.0
 
 
 def main() -> None:
@@ -53,8 +57,15 @@ def main() -> None:
     module = AnsibleModule(options, supports_check_mode=True)
     reset = Reset(module.run_command, dry_run=module.check_mode, keep_volumes=module.params["keep_volumes"])
     volumes = reset.volumes()
-    if not module.params["only_look"]:
-        reset.all()
+    try:
+        if module.check_mode and not module.params["only_look"]:
+            reset.all()
+        elif not module.params["only_look"]:
+            # A kubeadm, or another reset, that a killed run has left at work here would go on behind this one.
+            with lock.taken(BUSY):
+                reset.all()
+    except lock.BusyError as exc:
+        module.fail_json(**told("machine-busy", str(exc)))
     if reset.left:
         what = "\n".join(["this machine is not reset:", *reset.left])
         module.fail_json(**told("reset-incomplete", f"{what}\nReboot it, then run this again."))

@@ -68,6 +68,32 @@ def ask(path: Path, key: Path, folder: Path, **settings: str) -> dict[str, Any]:
     return unpack(given)
 
 
+def test_a_backup_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove(
+    tmp_path: Path, key: tuple[Path, str], given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "backups", tmp_path / "tmp"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    folder.mkdir()
+    left = folder / "sun-20261129T030000Z.tar.part"
+    others = [folder / "moon-20261129T030000Z.tar.part", folder / "mine.part"]
+    for path in (left, *others):
+        path.write_text("half")
+    work: list[Path] = []
+
+    def looked(plain: str, part: str, _keys: object) -> None:
+        work.append(Path(plain).parent)
+        Path(part).write_text("encrypted")
+
+    monkeypatch.setattr("pyrage.encrypt_file", looked)
+    packed(tmp_path, given, key[1])
+    assert not left.exists()
+    assert all(path.exists() for path in others)
+    # What is not encrypted lies where the playbook removes it, before it begins and when it ends.
+    assert [path.parent for path in work] == [given.parent]
+    assert not list(elsewhere.iterdir())
+
+
 def test_what_goes_in_comes_out_and_only_its_owner_reads_it(tmp_path: Path, key: tuple[Path, str], given: Path) -> None:
     path = packed(tmp_path, given, key[1])
     assert (path.stat().st_mode & 0o777, key[0].stat().st_mode & 0o777) == (0o600, 0o600)

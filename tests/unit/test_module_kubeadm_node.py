@@ -115,7 +115,7 @@ def test_the_configuration_is_roots_alone_and_goes_in_any_case(plugin: Any, mach
     machine.answers = [(1, "", "error: no")]
     join(plugin)
     assert machine.configs == [(f"token: {TOKEN}\n", 0o600)]
-    assert list((tmp_path / "run").iterdir()) == [tmp_path / "run/kubeadm.lock"]
+    assert list((tmp_path / "run").iterdir()) == [tmp_path / "run/work.lock"]
 
 
 def test_a_machine_that_is_in_is_left_alone(plugin: Any, machine: Machine) -> None:
@@ -214,12 +214,13 @@ def test_a_kubelet_that_ends_again_and_again_ends_the_wait(plugin: Any, machine:
 
 def test_only_one_kubeadm_is_at_work_on_a_machine(plugin: Any, machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    held = os.open(tmp_path / "run/kubeadm.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    held = os.open(tmp_path / "run/work.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
         ended = join(plugin, timeout=0)
     finally:
         os.close(held)
     assert ended.failed
-    assert "another kubeadm is still at work after 0 s" in ended.msg
+    assert "still at work after 0 s" in ended.msg
+    assert ended.result["error_id"] == "machine-busy"
     assert machine.lines == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,13 +27,22 @@ def certificates(*seconds: int) -> str:
 class Controller:
     """Stands in for kubeadm, systemctl and processes of a controller."""
 
-    def __init__(self, plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, plugin: Any, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+        self.root = root
+        for name in ("keep", "put_back", "settle", "forget"):
+            monkeypatch.setattr(plugin, name, functools.partial(getattr(plugin, name), root=str(root)))
+        monkeypatch.setattr(plugin.lock, "FOLDER", str(root / "run"))
         self.left = [400 * DAY] * 3
         self.stale: dict[str, int] = {}
         self.running = {"etcd": 1, "kube-apiserver": 2}
         self.ran: list[str] = []
         self.fails = ""
         self.ill: dict[str, str] = {"etcd": "", "api": ""}
+        # Certificates that kubeadm writes, and how many it has written when it is killed.
+        self.files = {name: self.write(name, "old") for name in ("pki/apiserver.crt", "pki/apiserver.key")}
+        self.killed = False
+        # Whether parts end only when they are killed.
+        self.stubborn = False
         monkeypatch.setattr(plugin.AnsibleModule, "run_command", lambda _self, command, **_: self.run(command))
         monkeypatch.setattr(plugin, "stale", lambda: dict(self.stale))
         monkeypatch.setattr(plugin, "processes", lambda: dict(self.running))
@@ -46,12 +58,26 @@ class Controller:
             return 1, "", "no"
         if "check-expiration" in line:
             return 0, certificates(*self.left), ""
+        if "renew" in line and self.killed:
+            self.write("pki/apiserver.key", "new")
+            self.write("pki/apiserver.crt", "")
+            raise KeyboardInterrupt
         if "renew" in line:
             self.left = [400 * DAY] * 3
             self.stale = {"etcd": 1, "kube-apiserver": 2}
         return 0, "", ""
 
-    def kill(self, process: int, _signal: int) -> None:
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / "etc/kubernetes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def kill(self, process: int, sent: int) -> None:
+        if sent == signal.SIGTERM and self.stubborn:
+            return
+        if sent == signal.SIGKILL and process not in self.running.values():
+            raise ProcessLookupError
         (part,) = (name for name, number in self.running.items() if number == process)
         self.ran.append(f"kill {part}")
         self.running[part] += 100
@@ -59,9 +85,9 @@ class Controller:
 
 
 @pytest.fixture
-def renewal(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Controller]:
+def renewal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, Controller]:
     plugin = load("modules", "control_plane_certificates")
-    return plugin, Controller(plugin, monkeypatch)
+    return plugin, Controller(plugin, monkeypatch, tmp_path)
 
 
 GIVEN = {"address": "192.0.2.1", "timeout": 1}
@@ -99,6 +125,47 @@ def test_a_run_that_was_cut_off_starts_again_what_is_left(renewal: tuple[Any, Co
     assert (ended["renewed"], ended["restarted"]) == ([], ["kube-apiserver"])
 
 
+def test_a_renewal_that_is_killed_while_kubeadm_writes_begins_with_what_was_there(
+    renewal: tuple[Any, Controller],
+) -> None:
+    plugin, controller = renewal
+    controller.left, controller.killed = [DAY] * 3, True
+    with pytest.raises(KeyboardInterrupt):
+        run_module(plugin, GIVEN)
+    assert {path.read_text() for path in controller.files.values()} == {"new", ""}
+    controller.killed, controller.fails = False, "renew"
+    # What is half-written would keep kubeadm from saying when certificates end.
+    assert "[kubeadm-failed]" in run_module(plugin, GIVEN).msg
+    assert {path.read_text() for path in controller.files.values()} == {"old"}
+    controller.fails = ""
+    assert run_module(plugin, GIVEN).result["renewed"] == ["admin.conf", "apiserver", "etcd-server"]
+    assert not list((controller.root / "var/lib/slipway").iterdir())
+
+
+def test_what_a_run_before_was_killed_over_is_waited_for(
+    renewal: tuple[Any, Controller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, controller = renewal
+    controller.left = [DAY] * 3
+    starting = iter(["connection refused", "connection refused"])
+    monkeypatch.setattr(plugin, "etcd_is_well", lambda: next(starting, ""))
+    assert run_module(plugin, GIVEN).result["changed"]
+    # The last part was ended, and is not back.
+    del controller.running["kube-apiserver"]
+    controller.ill["api"] = "connection refused"
+    assert "[control-plane-not-well]" in run_module(plugin, GIVEN).msg
+    controller.ill["api"] = ""
+    assert not run_module(plugin, GIVEN).result["changed"]
+
+
+def test_two_renewals_do_not_work_at_once(renewal: tuple[Any, Controller]) -> None:
+    plugin, _ = renewal
+    held = plugin.lock.take(0)
+    assert "[machine-busy]" in run_module(plugin, GIVEN).msg
+    os.close(held)
+    assert not run_module(plugin, GIVEN).failed
+
+
 def test_nothing_stops_while_etcd_is_not_well_unless_its_certificates_have_ended(
     renewal: tuple[Any, Controller],
 ) -> None:
@@ -120,6 +187,16 @@ def test_a_part_that_does_not_come_back_is_named(renewal: tuple[Any, Controller]
     assert "[control-plane-not-well]" in ended.msg
 
 
+def test_a_part_that_does_not_end_by_itself_is_ended(
+    renewal: tuple[Any, Controller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, controller = renewal
+    controller.left, controller.stubborn = [DAY] * 3, True
+    assert "[control-plane-not-well]" in run_module(plugin, GIVEN).msg
+    monkeypatch.setattr(plugin, "GRACE", 0.05)
+    assert run_module(plugin, GIVEN).result["restarted"] == ["etcd", "kube-apiserver"]
+
+
 @pytest.mark.parametrize("fails", ["check-expiration", "renew"])
 def test_a_kubeadm_that_fails_is_quoted(renewal: tuple[Any, Controller], fails: str) -> None:
     plugin, controller = renewal
@@ -133,8 +210,11 @@ def test_a_kubeadm_that_fails_is_quoted(renewal: tuple[Any, Controller], fails: 
 
 
 @pytest.mark.parametrize(("check", "look"), [(False, False), (True, False), (False, True)])
-def test_a_host_is_reset_or_only_looked_at(monkeypatch: pytest.MonkeyPatch, check: bool, look: bool) -> None:
+def test_a_host_is_reset_or_only_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, check: bool, look: bool
+) -> None:
     plugin = load("modules", "node_reset")
+    monkeypatch.setattr(plugin.lock, "FOLDER", str(tmp_path))
     seen: list[bool] = []
 
     def reset(self: Any) -> None:
@@ -148,14 +228,31 @@ def test_a_host_is_reset_or_only_looked_at(monkeypatch: pytest.MonkeyPatch, chec
     assert (ended["changed"], seen) == ((False, []) if look else (True, [check]))
 
 
-def test_what_cannot_be_removed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_removed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plugin = load("modules", "node_reset")
+    monkeypatch.setattr(plugin.lock, "FOLDER", str(tmp_path))
     monkeypatch.setattr(plugin.Reset, "volumes", lambda _self: {})
     monkeypatch.setattr(plugin.Reset, "all", lambda self: self.left.append("mount /x: busy"))
     ended = run_module(plugin, {})
     assert ended.failed
     assert "mount /x: busy" in ended.msg
     assert "[reset-incomplete]" in ended.msg
+
+
+def test_a_kubeadm_that_is_still_at_work_is_not_reset_under_its_feet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plugin = load("modules", "node_reset")
+    monkeypatch.setattr(plugin.lock, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(plugin, "BUSY", 0.0)
+    monkeypatch.setattr(plugin.Reset, "volumes", lambda _self: {})
+    monkeypatch.setattr(plugin.Reset, "all", lambda self: self.done.append("/etc/kubernetes"))
+    held = plugin.lock.take(0)
+    assert "[machine-busy]" in run_module(plugin, {}).msg
+    # Looking is no work.
+    assert not run_module(plugin, {"only_look": True}).failed
+    os.close(held)
+    assert run_module(plugin, {}).result["done"] == ["/etc/kubernetes"]
 
 
 # --- a backup
@@ -172,6 +269,9 @@ def backup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, Path]:
     plugin.snapshot.place(dict.fromkeys(plugin.snapshot.KEYS, b"key"))
     (kubernetes / plugin.snapshot.ENCRYPTION).write_text("            - name: slipway-1\n")
     monkeypatch.setattr(plugin, "WORK", str(tmp_path / "work"))
+    monkeypatch.setattr(plugin.lock, "FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(plugin, "BUSY", 0.0)
+    monkeypatch.setattr(plugin.AnsibleModule, "run_command", lambda *_arguments, **_more: (0, "", ""))
     monkeypatch.setattr(plugin, "RECORD", f"{str(tmp_path)[1:]}/kubeadm.json")
     monkeypatch.setattr(plugin, "kubernetes_state", lambda _root: {"joined": False})
     monkeypatch.setattr(plugin.snapshot, "try_out", lambda *_: {"revision": 7, "totalKey": 9})
@@ -211,6 +311,18 @@ def test_secrets_whose_key_is_not_there_are_no_backup(
     assert "[backup-failed]" in ended.msg
     assert "encrypted with keys that are not in encryption/config.yml: lost" in ended.msg
     assert not (folder / "there").exists()
+    assert not (folder / "work").exists()
+
+
+def test_two_backups_do_not_work_in_one_folder(backup: tuple[Any, Path]) -> None:
+    plugin, folder = backup
+    given = {"state": "saved", "archive": str(folder / "there/controller.tar")}
+    held = plugin.lock.take(0)
+    (folder / "work").mkdir()
+    assert "[machine-busy]" in run_module(plugin, given).msg
+    assert (folder / "work").is_dir()
+    os.close(held)
+    assert run_module(plugin, given).result["keys"] == 9
     assert not (folder / "work").exists()
 
 

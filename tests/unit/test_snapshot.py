@@ -106,6 +106,35 @@ def test_it_becomes_the_data_of_one_member_far_beyond_its_revision(
         snapshot.restore(utility, "etcd:1", str(folder), "ctrl", "192.0.2.1")
 
 
+def test_a_disk_of_its_own_gets_the_data_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, folder = tmp_path / "etcd", tmp_path / "backup"
+    (data / "lost+found").mkdir(parents=True)
+    folder.mkdir()
+    monkeypatch.setattr(snapshot, "DATA", str(data))
+
+    def mounted(path: str) -> None:
+        raise OSError(f"{path}: Device or resource busy")
+
+    monkeypatch.setattr("os.rmdir", mounted)
+    snapshot.restore(Utility(folder), "etcd:1", str(folder), "ctrl", "192.0.2.1")
+    assert sorted(path.name for path in data.iterdir()) == ["lost+found", "member"]
+
+
+def test_what_a_killed_run_has_left_of_etcdutl_goes() -> None:
+    ran: list[str] = []
+
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        ran.append(" ".join(command[3:]))
+        return 0, "slipway-etcdutl-7\nmine\n", ""
+
+    snapshot.sweep(run)
+    assert ran == [
+        "containers list --quiet",
+        "tasks delete --force slipway-etcdutl-7",
+        "containers delete slipway-etcdutl-7",
+    ]
+
+
 def test_keys_go_in_and_come_out_with_their_modes(tmp_path: Path) -> None:
     folder, target = tmp_path / "work", tmp_path / "out.tar"
     folder.mkdir()

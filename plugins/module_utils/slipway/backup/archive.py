@@ -84,7 +84,9 @@ def write(folder: Path, given: Path, more: Mapping[str, bytes], manifest: Manife
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = [x25519.Recipient.from_str(text) for text in recipients]
-        with _private() as work:
+        _sweep(folder, manifest.cluster, part)
+        # Beside what is not encrypted either, and goes with it, also where this is killed.
+        with _private(given.parent) as work:
             plain = work / "plain.tar"
             _join(given, more, manifest, plain)
             pyrage.encrypt_file(str(plain), str(part), keys)
@@ -128,7 +130,7 @@ def read(path: Path, identity: Path, folder: Path) -> Manifest:
 
     Raises SlipwayError: the key is not one of its recipients', or the archive is cut off, damaged, or none of ours.
     """
-    with _private() as work:
+    with _private(folder) as work:
         plain = work / "plain.tar"
         try:
             pyrage.decrypt_file(str(path), str(plain), list(_identities(identity)))
@@ -187,9 +189,17 @@ def _identities(path: Path) -> Iterator[x25519.Identity]:
 
 
 @contextmanager
-def _private() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="slipway-backup-") as folder:
+def _private(place: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="slipway-backup-", dir=place) as folder:
         yield Path(folder)
+
+
+def _sweep(folder: Path, cluster: str, own: Path) -> None:
+    """Remove what backups of a cluster that were cut off have left half-written."""
+    pattern = re.compile(rf"{re.escape(cluster)}-\d{{8}}T\d{{6}}Z\.tar\.part")
+    for path in folder.glob("*.part"):
+        if path != own and pattern.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def prune(folder: Path, cluster: str, keep: int) -> list[Path]:

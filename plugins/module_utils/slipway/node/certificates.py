@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from .durable import flush, replace
+
 FOLDER = "/etc/kubernetes"
+# What was there before a renewal, until all of it is renewed.
+KEPT = "/var/lib/slipway/certificates"
 DAY = 86400
 # The process of each part, in the order in which they start again, and the files that it reads at its start.
 READS: Mapping[str, tuple[str, ...]] = {
@@ -51,6 +56,63 @@ def read(said: str) -> list[Certificate]:
 def due(certificates: Iterable[Certificate], days: float) -> list[str]:
     """Name those that end within ``days``."""
     return [one.name for one in certificates if one.seconds < days * DAY]
+
+
+def _written(name: str) -> tuple[str, ...]:
+    """Give the files, below /etc/kubernetes, that kubeadm writes when it renews one."""
+    if name.endswith(".conf"):
+        return (name,)
+    path = f"pki/{name.replace('etcd-', 'etcd/', 1) if name.startswith('etcd-') else name}"
+    return f"{path}.crt", f"{path}.key"
+
+
+def keep(names: Iterable[str], root: str = "") -> None:
+    """Copy the files of certificates that are to be renewed, before kubeadm writes into them.
+
+    A kubeadm that is killed leaves half a file, or a key and the certificate of another one.
+    """
+    kept, part = f"{root}{KEPT}", f"{root}{KEPT}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part, mode=0o700)
+    for name in [name for each in names for name in _written(each)]:
+        if os.path.isfile(f"{root}{FOLDER}/{name}"):
+            os.makedirs(os.path.dirname(f"{part}/{name}"), mode=0o700, exist_ok=True)
+            # With its time, by which a part that reads it is found to be stale or not.
+            shutil.copy2(f"{root}{FOLDER}/{name}", f"{part}/{name}")
+            flush(f"{part}/{name}")
+    os.replace(part, kept)
+    flush(os.path.dirname(kept))
+
+
+def put_back(root: str = "") -> list[str]:
+    """Put back what a renewal that was cut off has kept, and name it; it is renewed anew then."""
+    kept = f"{root}{KEPT}"
+    names = sorted(_below(kept))
+    for name in names:
+        path = f"{root}{FOLDER}/{name}"
+        shutil.copy2(f"{kept}/{name}", f"{path}.slipway")
+        replace(f"{path}.slipway", path)
+    forget(root)
+    return names
+
+
+def forget(root: str = "") -> None:
+    """Remove what was kept: all is renewed."""
+    for folder in (f"{root}{KEPT}", f"{root}{KEPT}.part"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def settle(names: Iterable[str], root: str = "") -> None:
+    """Wait until files that kubeadm wrote are on the disk."""
+    for name in [name for each in names for name in _written(each)]:
+        if os.path.isfile(f"{root}{FOLDER}/{name}"):
+            flush(f"{root}{FOLDER}/{name}")
+
+
+def _below(folder: str) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield os.path.relpath(os.path.join(place, name), folder)
 
 
 def started(process: int, root: str = "") -> float:

@@ -195,12 +195,16 @@ class Reset:
         """Take the chains of Kubernetes and of CNI plugins out, and every rule that leads there; others stay."""
         _, before, _ = self.run([f"{program}-save"])
         after = without_chains(before)
+        path = self._at(f"/run/slipway-{program}.rules")
+        if not self.dry_run:
+            # Of one that was cut off.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         if after == before:
             return
         self.done.append(f"rules of {program}")
         if self.dry_run:
             return
-        path = self._at(f"/run/slipway-{program}.rules")
         with open(path, "w", encoding="utf-8") as file:
             file.write(after)
         code, _, error = self.run([f"{program}-restore", path])

@@ -28,6 +28,8 @@ KEYS = (
     ENCRYPTION,
 )
 SNAPSHOT = "etcd.db"
+# How containers of etcdutl are called.
+UTILITY = "slipway-etcdutl-"
 # etcd writes pages of so many bytes, and the sum of them all behind the last one.
 _PAGE, _SUM = 512, 32
 _SEALED = re.compile(rb"k8s:enc:secretbox:v1:([A-Za-z0-9_-]+):")
@@ -92,9 +94,18 @@ def image_of(manifest: str) -> str:
     return found.group(1)
 
 
+def sweep(run: Command) -> None:
+    """Remove the containers of etcdutl that a killed run has left in containerd."""
+    ctr = ("ctr", "--namespace", "k8s.io")
+    _, out, _ = run([*ctr, "containers", "list", "--quiet"])
+    for name in [name for name in out.split() if name.startswith(UTILITY)]:
+        run([*ctr, "tasks", "delete", "--force", name])
+        run([*ctr, "containers", "delete", name])
+
+
 def etcdutl(run: Command, image: str, folder: str, *arguments: str) -> str:
     """Run etcdutl of an image, which sees ``folder`` as ``/backup``. Raises SnapshotError."""
-    name = f"slipway-etcdutl-{os.getpid()}"
+    name = f"{UTILITY}{os.getpid()}"
     mount = f"type=bind,src={folder},dst=/backup,options=rbind:rw"
     command = ["ctr", "--namespace", "k8s.io", "run", "--rm", "--mount", mount, image, name]
     code, out, error = run([*command, "/usr/local/bin/etcdutl", *arguments])
@@ -127,12 +138,15 @@ def restore(run: Command, image: str, folder: str, name: str, address: str) -> N
         *("--name", name, "--initial-cluster", f"{name}={peer}", "--initial-advertise-peer-urls", peer),
         *("--bump-revision", str(BUMP), "--mark-compacted"),
     )
-    os.chmod(f"{folder}/data", 0o700)
-    if os.path.isdir(DATA) and not os.listdir(DATA):
-        os.rmdir(DATA)
-    if os.path.exists(DATA):
+    # A disk of its own has a folder of its file system.
+    if os.path.isdir(DATA) and set(os.listdir(DATA)) - {"lost+found"}:
         raise SnapshotError(f"{DATA} has data of another cluster")
-    shutil.move(f"{folder}/data", DATA)
+    os.makedirs(DATA, exist_ok=True)
+    os.chmod(DATA, 0o700)
+    for name in os.listdir(f"{folder}/data"):
+        # Whole or not at all, also where it is copied to another disk.
+        shutil.move(f"{folder}/data/{name}", f"{DATA}/{name}.new")
+        os.replace(f"{DATA}/{name}.new", f"{DATA}/{name}")
 
 
 def pack(folder: str, target: str, root: str = "") -> None:
