@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from slipway.node.snapshot import SNAPSHOT, UTILITY
 
 from tests.support.changing import Place, placed
+from tests.support.checkout import On
 from tests.support.kube import Kube, eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.releases import Stage, made
@@ -57,10 +59,23 @@ def docker(*words: str) -> str:
     return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout
 
 
+def on(stage: Stage, name: str, command: str) -> str:
+    """What a command prints on a machine, whatever it ends with."""
+    words = ["docker", "exec", f"{stage.checkout.name}-{name}", "sh", "-c", command]
+    return subprocess.run(words, check=False, capture_output=True, text=True).stdout.strip()
+
+
 def left_on(stage: Stage, name: str) -> str:
-    """What a backup or a restore has left on a machine that is not encrypted."""
+    """What a backup or a restore has left on a machine: what is not encrypted, and containers of etcdutl."""
     places = "/var/lib/slipway/backup /var/tmp/slipway-backup"
-    return docker("exec", f"{stage.checkout.name}-{name}", "sh", "-c", f"ls -d {places} 2> /dev/null || true")
+    containers = f"ctr --namespace k8s.io containers list --quiet | grep ^{UTILITY}"
+    return on(stage, name, f"ls -d {places} 2> /dev/null; {containers}")
+
+
+def left_here(stage: Stage, key: Path) -> list[Path]:
+    """What is left on this machine: what is not encrypted, and halves of archives."""
+    state = [stage.checkout.state / name for name in ("backup", "restore")]
+    return [path for path in state if path.exists()] + [path for path in backups(key) if path.suffix == ".part"]
 
 
 def volume(name: str, pause: dict[str, str]) -> list[dict[str, object]]:
@@ -131,6 +146,39 @@ def test_a_backup_is_made_and_leaves_nothing_else(stage: Stage, place: Place, ke
     assert place.name
 
 
+SAVING = {
+    "the snapshot is taken": f"test -e /var/lib/slipway/backup/{SNAPSHOT}",
+    "it is tried out": f"ctr --namespace k8s.io tasks list | grep ^{UTILITY}",
+    "the archive is there": "test -e /var/tmp/slipway-backup/controller.tar",
+}
+
+
+@pytest.mark.parametrize("moment", SAVING)
+@pytest.mark.parametrize("all_of_it", [False, True], ids=["only here", "on the node too"])
+def test_a_backup_that_is_killed_is_made_anew(stage: Stage, key: Path, moment: str, all_of_it: bool) -> None:
+    """What goes on at work on the controller ends first, and nothing of either is left."""
+    before = backups(key)
+    event = On("ctrl", f"{SAVING[moment]} > /dev/null")
+    make = ("make", "--no-print-directory", "backup")
+    stage.checkout.kill_when(event, *make, module_on="ctrl" if all_of_it else "")
+    if all_of_it:
+        on(stage, "ctrl", "pkill --signal=KILL --exact ctr")
+    assert backups(key) == before
+    stage.checkout.make("backup").expect()
+    assert left_on(stage, "ctrl") == ""
+    assert left_here(stage, key) == []
+    assert backups(key)[-1] not in before
+
+
+@pytest.mark.parametrize("step", ["Get what the controller has", "Encrypt it", "Remove what is not encrypted here"])
+def test_a_backup_that_is_killed_on_this_machine_leaves_no_half(stage: Stage, key: Path, step: str) -> None:
+    stage.checkout.kill_when(f"TASK [{step}]", "make", "--no-print-directory", "backup")
+    stage.checkout.make("backup").expect()
+    assert left_on(stage, "ctrl") == ""
+    assert left_here(stage, key) == []
+    assert len(backups(key)) == 2
+
+
 def test_the_wrong_key_or_a_broken_file_stops_before_anything_stops(stage: Stage, place: Place, key: Path) -> None:
     other = key.parent / "other"
     stage.checkout.run(".venv/bin/python", "-m", "slipway.backup", "key", str(other)).expect()
@@ -167,6 +215,29 @@ def test_it_comes_back_on_new_machines(stage: Stage, place: Place, key: Path) ->
     assert subprocess.run([program, f"--kubeconfig={old}", "get", "nodes"], check=False).returncode == 0
 
 
+RESTORING = {
+    "the old one is half gone": "test ! -e /etc/kubernetes",
+    "the archive is there": "test -e /var/tmp/slipway-backup/controller.tar",
+    "keys are back": "test -e /var/lib/slipway/backup && test -e /etc/kubernetes/pki/sa.key",
+    "etcd is back": "test -d /var/lib/etcd/member && ! test -e /etc/kubernetes/kubelet.conf",
+    "it is founded": "test -e /etc/kubernetes/kubelet.conf && grep -q started /var/lib/slipway/kubeadm.json",
+}
+
+
+def restore(stage: Stage, key: Path) -> tuple[str, ...]:
+    """The command, with the name of the cluster that is asked for where one lives."""
+    given = (f"backup={backups(key)[-1]}", f"identity={key}", f"restore_confirm={stage.checkout.name}")
+    return ("playbooks/restore.yml", *(word for each in given for word in ("-e", each)))
+
+
+def kill_restores(stage: Stage, key: Path) -> None:
+    """Restores that are killed, here and on the controller, each at its own moment: the next one begins anew."""
+    for moment, condition in RESTORING.items():
+        print(f"killed when: {moment}", flush=True)
+        command = (".venv/bin/ansible-playbook", *restore(stage, key))
+        stage.checkout.kill_when(On("ctrl", condition), *command, module_on="ctrl")
+
+
 def test_it_comes_back_over_a_cluster_that_lives_and_volumes_stay(stage: Stage, place: Place, key: Path) -> None:
     saved = kept(stage.kube)
     where = stage.kube("get", "pod", "data", "--namespace=default")["spec"]["nodeName"]
@@ -175,9 +246,11 @@ def test_it_comes_back_over_a_cluster_that_lives_and_volumes_stay(stage: Stage, 
     docker("exec", machine, "sh", "-c", f"echo mine > {folder}/file")
     stage.checkout.make("backup").expect()
     stage.kube.apply(objects("after"))
-    playbook = ("playbooks/restore.yml", "-e", f"backup={backups(key)[-1]}", "-e", f"identity={key}")
-    done = stage.checkout.playbook(*playbook, "-e", f"restore_confirm={stage.checkout.name}").expect()
+    kill_restores(stage, key)
+    done = stage.checkout.playbook(*restore(stage, key)).expect()
     print(f"make restore over a cluster: {done.seconds:.0f} s")
     assert kept(stage.kube) == saved
     assert docker("exec", machine, "cat", f"{folder}/file") == "mine\n"
+    assert [left_on(stage, name) for name in NAMES] == ["", "", ""]
+    assert left_here(stage, key) == []
     whole(stage, place)

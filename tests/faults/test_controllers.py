@@ -42,6 +42,8 @@ STEPS = [
     ("Take its member out of etcd", 0.1),
     ("Destroy the machine", 1.0),
     ("Remove the node from the cluster", 0.1),
+    # Of the machine that takes its place.
+    ("control_plane : join | Join as a controller, one after the other", 4.0),
 ]
 
 
@@ -198,11 +200,36 @@ def test_what_was_killed_is_ended_by_the_same_command(three: Checkout) -> None:
     assert three.make("up").expect().total("changed") == 0
 
 
-def test_they_are_removed_one_after_the_other_and_the_last_one_stays(three: Checkout) -> None:
-    three.make("remove-node", "NODE=ctrl-3").expect()
-    assert members(three, "ctrl") == dict.fromkeys(CONTROLLERS[:2], True)
-    three.make("remove-node", "NODE=ctrl-2").expect()
+@pytest.mark.parametrize("half", [*STEPS[:2], ("Destroy the machine", 1.0)], ids=[step for step, _ in STEPS[:3]])
+def test_another_one_may_go_only_while_a_quorum_stays(three: Checkout, half: tuple[str, float]) -> None:
+    """The removal of one is half-way, and of the two that are left one is lost: the third is not removed."""
+    three.kill_at(half[0], "remove-node", "NODE=ctrl-3", after=half[1])
+    docker("kill", f"{three.name}-ctrl")
+    try:
+        refused = three.make("remove-node", "NODE=ctrl-2")
+        assert refused.status
+        assert "Traceback" not in refused.output
+    finally:
+        docker("start", f"{three.name}-ctrl")
+    eventually(lambda: members(three, "ctrl").items() >= dict.fromkeys(CONTROLLERS[:2], True).items(),
+               seconds=180, what="both are healthy again")  # fmt: skip
+
+
+def test_two_are_removed_at_once_and_the_last_one_stays(three: Checkout) -> None:
+    """The second removal begins when the first is half-way. It ends well, or says why not and does at the next try."""
+    second: list[Run] = []
+
+    def on_line(line: str, _process: subprocess.Popen[str]) -> None:
+        if line.startswith("TASK [Destroy the machine]") and not second:
+            second.append(three.make("remove-node", "NODE=ctrl-2"))
+
+    three.watch(("make", "--no-print-directory", "remove-node", "NODE=ctrl-3"), on_line=on_line).expect()
+    assert "Traceback" not in second[0].output
+    assert members(three, "ctrl")["ctrl"]
+    if second[0].status:
+        three.make("remove-node", "NODE=ctrl-2").expect()
     assert members(three, "ctrl") == {"ctrl": True}
+    assert sorted(node["metadata"]["name"] for node in three.kube.nodes()) == ["ctrl", "node-1"]
     refused = three.make("remove-node", "NODE=ctrl")
     assert refused.status
     assert "[last-controller]" in refused.output

@@ -9,7 +9,7 @@ import subprocess
 
 import yaml
 
-from tests.support.checkout import Checkout
+from tests.support.checkout import Checkout, On, Run
 from tests.support.hosts import Hosts, listed
 from tests.support.kube import eventually, ready
 from tests.support.lab import docker, rewrite_page
@@ -21,6 +21,9 @@ BREAK = {
     "node-1": f"mkdir -p $(dirname {DROP_IN}); printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}",
     "node-2": "echo 'Defaults requiretty' > /etc/sudoers.d/tty",
 }
+# What Python sees on a machine whose clock is an hour behind: containers have the clock of this computer.
+LATE = "/usr/lib/python3/dist-packages/late.pth"
+TURN_BACK = f"echo 'import time; time.time = lambda now=time.time: now() - 3600' > {LATE}"
 MEND = {
     "ctrl": "iptables --delete INPUT --protocol udp --dport 8472 --jump DROP",
     "node-1": f"rm -r $(dirname {DROP_IN})",
@@ -62,6 +65,7 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
         assert refused.total("changed") == 0
         assert "ctrl does not answer on 8472/udp (no answer) for node-1" in refused.output
         on_each(bare, {"ctrl": MEND["ctrl"]})
+        refuse_before_the_join(hosts, "node-1")
         assert hosts.site().expect().total("failed") == 0
         assert {node["metadata"]["name"]: ready(node) for node in bare.kube.nodes()} == {"ctrl": True, "node-1": True}
         again = hosts.site().expect()
@@ -70,6 +74,7 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
         reset(hosts, "node-1")
         refuse_another_address(hosts, "ctrl")
         move(hosts, "node-1")
+        come_back_as_a_stranger(hosts, "node-1")
         come_back(hosts, "node-1")
         leave(hosts, before)
         assert hosts.site().expect().total("failed") == 0
@@ -93,6 +98,33 @@ def traces(checkout: Checkout, name: str) -> set[str]:
     return {line for line in told if not re.search(PASSING, line)}
 
 
+def refuse_before_the_join(hosts: Hosts, worker: str) -> None:
+    """A clock that is an hour off, and a disk without room, are named at once, and nothing is changed anywhere."""
+    disk = "/var/lib/kubelet"
+    on_each(hosts.checkout, {worker: f"{TURN_BACK}; mkdir -p {disk}; mount -t tmpfs -o size=64m none {disk}"})
+    refused = hosts.site()
+    on_each(hosts.checkout, {worker: f"rm {LATE}; umount {disk}; rmdir {disk}"})
+    assert refused.total("changed") == 0
+    end = refused.output.partition("FAILED on")[2]
+    assert f"{worker} is not fit yet" in end
+    assert re.search(r"its clock is 3[56]\d\d s behind the one of the machine that runs Ansible", end)
+    assert "0.1 GB of 0.1 GB are free under /var/lib/kubelet; 0.2 GB are needed: free some" in end
+    assert "[clock-apart]" in end
+    assert "[machine-disk-full]" in end
+
+
+def killed_resets(hosts: Hosts, command: tuple[str, ...]) -> None:
+    """Resets that are killed, here and on a machine, each at its own moment: the next one goes on from there."""
+    checkout = hosts.checkout
+    for condition in (
+        "! pgrep --exact kubelet > /dev/null",
+        "! pgrep --exact kube-apiserver > /dev/null",
+        "test ! -e /etc/kubernetes && test -e /var/lib/slipway",
+    ):
+        print(f"killed when: {condition}", flush=True)
+        checkout.kill_when(On("ctrl", condition), *command, module_on="ctrl")
+
+
 def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     """`make reset` leaves nothing of the cluster on a host, and a second one finds nothing."""
     checkout = hosts.checkout
@@ -101,6 +133,7 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     sure = (*hosts.arguments, "-e", f"reset_confirm={checkout.name}")
     assert checkout.playbook("playbooks/reset.yml", *sure, "--check").expect().total("changed") > 0
     assert all(ready(node) for node in checkout.kube.nodes())
+    killed_resets(hosts, (".venv/bin/ansible-playbook", "playbooks/reset.yml", *sure))
     done = checkout.playbook("playbooks/reset.yml", *sure).expect()
     print(f"make reset: {done.seconds:.0f} s")
     left = {name: sorted(traces(checkout, name) - there) for name, there in before.items()}
@@ -112,14 +145,52 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     assert checkout.playbook("playbooks/reset.yml", *sure).expect().total("changed") == 0
 
 
+def remove(hosts: Hosts, worker: str) -> Run:
+    forced = ("-e", f"drain_node={worker}", "-e", "drain_force=true", "-e", "drain_timeout=20")
+    removed = hosts.checkout.playbook("playbooks/remove-node.yml", *hosts.arguments, *forced).expect()
+    assert names(hosts) == {"ctrl"}
+    return removed
+
+
+def names(hosts: Hosts) -> set[str]:
+    return {node["metadata"]["name"] for node in hosts.checkout.kube.nodes()}
+
+
+def come_back_as_a_stranger(hosts: Hosts, worker: str) -> None:
+    """A worker that was removed while it was off, and that the page has no more, is on again.
+
+    Its kubelet lets itself in. It is named, with the commands that take it away for good, and others are as they were.
+    """
+    checkout = hosts.checkout
+    page = checkout.page.read_text()
+    entries = [entry for entry in yaml.safe_load(page)["cluster_hosts"] if entry["name"] != worker]
+    docker("stop", f"{checkout.name}-{worker}")
+    removed = remove(hosts, worker)
+    by_hand = removed.output.partition("Type there, before it joins again: ")[2].partition("\n")[0]
+    checkout.page.write_text(rewrite_page(page, {"cluster_hosts": entries}))
+    try:
+        docker("start", f"{checkout.name}-{worker}")
+        eventually(lambda: names(hosts) == {"ctrl", worker}, seconds=120, what="its kubelet lets itself in")
+        run = hosts.site().expect()
+        told = next(line for line in run.output.splitlines() if line.startswith(f"{worker} is "))
+        assert f"{worker} is a worker, and the page does not have it. To take it away: make remove-node" in told
+        assert by_hand in told
+        on_each(checkout, {worker: by_hand.replace("sudo ", "")})
+        remove(hosts, worker)
+        docker("restart", f"{checkout.name}-{worker}")
+        assert hosts.site().expect().total("failed") == 0
+        assert names(hosts) == {"ctrl"}
+    finally:
+        checkout.page.write_text(page)
+    assert hosts.site().expect().total("failed") == 0
+    assert {node["metadata"]["name"]: ready(node) for node in checkout.kube.nodes()} == {"ctrl": True, worker: True}
+
+
 def come_back(hosts: Hosts, worker: str) -> None:
     """A worker that was removed while it was off, and is on again, is a node like before after the next run."""
     checkout = hosts.checkout
     docker("stop", f"{checkout.name}-{worker}")
-    forced = ("-e", f"drain_node={worker}", "-e", "drain_force=true", "-e", "drain_timeout=20")
-    removed = checkout.playbook("playbooks/remove-node.yml", *hosts.arguments, *forced).expect()
-    assert "That machine did not answer. Type there, before it joins again" in removed.output
-    assert worker not in {node["metadata"]["name"] for node in checkout.kube.nodes()}
+    assert "That machine did not answer. Type there, before it joins again" in remove(hosts, worker).output
     docker("start", f"{checkout.name}-{worker}")
     assert hosts.site().expect().total("failed") == 0
     assert {node["metadata"]["name"]: ready(node) for node in checkout.kube.nodes()} == {"ctrl": True, worker: True}

@@ -27,6 +27,15 @@ def test_it_has_what_a_virtual_machine_has(guest: Guest) -> None:
     assert guest.says("systemd-detect-virt --container || true") == "none"
 
 
+def test_a_clock_that_is_an_hour_off_is_named_before_anything_is_made(guest: Guest) -> None:
+    guest.says("sudo date --set='1 hour ago'")
+    refused = guest.site()
+    guest.says("sudo date --set='1 hour'")
+    assert refused.total("changed") == 0
+    assert "[clock-apart]" in refused.output
+    assert f"{NAME} is not fit yet" in refused.output
+
+
 def test_it_becomes_a_worker(guest: Guest) -> None:
     done = guest.site().expect()
     print(f"the cluster with it: {done.seconds:.0f} s")

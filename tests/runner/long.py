@@ -39,9 +39,9 @@ LONG: tuple[Phase, ...] = (
     suite(
         "faults",
         "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; a "
-        "firewall, a foreign CNI plugin; what the page no longer has; hosts",
-        7200,
-        *files("faults", "unreachable", "network", "page", "power", "mesh", "webhook", "system", "hosts"),
+        "firewall, a foreign CNI plugin; what the page no longer has; commands of day 2 killed at each step; hosts",
+        10800,
+        *files("faults", "unreachable", "network", "page", "power", "mesh", "webhook", "system", "verbs", "hosts"),
     ),
     suite(
         "vm",
@@ -72,7 +72,7 @@ LONG: tuple[Phase, ...] = (
     suite(
         "controllers",
         "three controllers: each is lost, made anew, removed; no quorum; the cluster is reached through the others",
-        3600,
+        5400,
         *files("faults", "controllers"),
     ),
     suite(
@@ -84,8 +84,9 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "backup",
-        "a cluster with a release is saved, lost, and made again out of its backup, on new machines and over itself",
-        3600,
+        "a cluster with a release is saved, lost, and made again out of its backup, on new machines and over itself; "
+        "killed at each step",
+        5400,
         *files("backup", "backup"),
     ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),

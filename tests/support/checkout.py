@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,21 @@ PLAY = re.compile(r"^PLAY \[(.*?)\]", re.MULTILINE)
 
 # Called with each line that a command prints, and its process.
 OnLine = Callable[[str, subprocess.Popen[str]], None]
+
+
+@dataclass(frozen=True)
+class On:
+    """A condition of ``sh`` that comes true on a machine of the checkout."""
+
+    machine: str
+    condition: str
+
+
+# What a run is killed at: words that it says, what comes true on a machine, or a question.
+Event = str | On | Callable[[], bool]
+# Modules that Ansible runs on a machine: Python that reads its program from ssh.
+OVER = "/run/slipway-test-over"
+KILL_MODULES = "pkill --signal=KILL --full --exact '/usr/bin/python3[.0-9]*'"
 
 
 def ignored(_line: str, _process: subprocess.Popen[str]) -> None:
@@ -109,7 +126,8 @@ class Checkout:
             folder for folder in os.environ["PATH"].split(os.pathsep) if folder != str(Path(sys.executable).parent)
         )
         kept = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
-        return {**kept, "PATH": path, "ANSIBLE_FORCE_COLOR": "0", "NO_COLOR": "1"}
+        # Else Ansible keeps what it says in a buffer while a task runs.
+        return {**kept, "PATH": path, "ANSIBLE_FORCE_COLOR": "0", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
 
     def run(self, *command: str, timeout: float = 3600, **environment: str) -> Run:
         """Run a command in the clone; what it says goes to the log as it comes."""
@@ -170,8 +188,6 @@ class Checkout:
         return self._kill_at("TASK", task, targets, after)
 
     def _kill_at(self, kind: str, name: str, targets: tuple[str, ...], after: float) -> Run:
-        import threading
-
         begin = f"{kind} [{name}]"
 
         def on_line(line: str, process: subprocess.Popen[str]) -> None:
@@ -181,6 +197,67 @@ class Checkout:
         run = self.watch(("make", "--no-print-directory", *targets), on_line=on_line)
         assert begin in run.output, f"no {begin} in:\n{run.output[-2000:]}"
         return run.expect(-signal.SIGKILL)
+
+    def kill_when(self, event: Event, *command: str, module_on: str = "") -> Run:
+        """Run a command, and ``kill -9`` all of it when something has happened, which it has to before it ends.
+
+        All of it: Ansible's workers as well, which have sessions of their own and go on where it alone is killed.
+        ``event``: words of a line that it prints, what comes true on a container node, or what is asked all the time
+        until it is true. ``module_on``: the node on which what the command runs there is killed as well, first where
+        that is where it comes true; else it goes on.
+        """
+        happened = threading.Event()
+
+        def cut(process: subprocess.Popen[str]) -> None:
+            happened.set()
+            workers = descendants(process.pid)
+            kill(process)
+            for worker in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            if module_on:
+                subprocess.run(self._on(module_on, KILL_MODULES), check=False)
+
+        def look(process: subprocess.Popen[str]) -> None:
+            assert not isinstance(event, str)
+            if self._comes_true(event, process, module_on):
+                cut(process)
+
+        def on_line(line: str, process: subprocess.Popen[str]) -> None:
+            if isinstance(event, str):
+                if event in line and not happened.is_set():
+                    cut(process)
+            elif not watching:
+                watching.append(threading.Thread(target=look, args=[process], daemon=True))
+                watching[0].start()
+
+        watching: list[threading.Thread] = []
+        run = self.watch(command, on_line=on_line)
+        if isinstance(event, On) and not happened.is_set():
+            subprocess.run(self._on(event.machine, f"touch {OVER}"), check=False)
+        for thread in watching:
+            thread.join(30)
+        assert happened.is_set(), f"it ended before what it was to be killed at:\n{run.output[-2000:]}"
+        # Where its module was killed first, it may have seen that.
+        return run if module_on and run.status == 2 else run.expect(-signal.SIGKILL)
+
+    def _comes_true(self, event: On | Callable[[], bool], process: subprocess.Popen[str], module_on: str) -> bool:
+        """Wait until it is true, or the process has ended."""
+        if isinstance(event, On):
+            # Asked there: it may be true for a moment only.
+            then = KILL_MODULES if module_on == event.machine else "true"
+            ask = f"if {event.condition}; then {then}; exit 0; fi; sleep 0.02"
+            loop = f"rm -f {OVER}; for _ in $(seq 1 30000); do [ ! -e {OVER} ] || exit 7; {ask}; done; exit 7"
+            done = subprocess.run(self._on(event.machine, loop), check=False, capture_output=True)
+            return not done.returncode
+        while process.poll() is None:
+            if event():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _on(self, machine: str, command: str) -> list[str]:
+        return ["docker", "exec", f"{self.name}-{machine}", "sh", "-c", command]
 
     def left(self) -> dict[str, list[str]]:
         """What docker still holds of the cluster, by kind; only kinds with something in them."""
@@ -212,3 +289,18 @@ def kill(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def descendants(process: int) -> list[int]:
+    """All that a process has started, and what that has."""
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            stat = Path(f"/proc/{name}/stat").read_text()
+            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(name))
+    found, waiting = [], [process]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
