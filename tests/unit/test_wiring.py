@@ -17,28 +17,10 @@ from slipway.node.architecture import of_this_computer
 from slipway.page.addresses import balancer_addresses
 from slipway.page.model import Settings, System
 
-ROOT = Path(__file__).parents[2]
-WIRING = ROOT / "group_vars/all/wiring.yml"
+from tests.support.wiring import ADDRESSES, GROUPS, ROOT, wired
+
 KNOWN_SYSTEMS = yaml.safe_load((ROOT / "roles/host/vars/main.yml").read_text())["__host_known_systems"]
 CATALOG = yaml.safe_load((ROOT / "artifacts/catalog.yml").read_text())
-GROUPS = {"controllers": ["ctrl", "ctrl-2"], "workers": ["node-1"], "mirror": ["mirror-1"]}
-ADDRESSES = {"ctrl": "192.0.2.100", "ctrl-2": "192.0.2.12", "node-1": "192.0.2.101", "mirror-1": "192.0.2.10"}
-
-
-def wired(name: str, facts: dict[str, dict[str, Any]] | None = None, **values: Any) -> Any:
-    """Give a variable of the wiring; ``facts`` are those of machines that were looked at."""
-    loader = DataLoader()
-    hostvars = {
-        host: {"inventory_hostname": host, "node_address": address, **(facts or {}).get(host, {})}
-        for host, address in ADDRESSES.items()
-    }
-    variables = {
-        **loader.load_from_file(str(WIRING), trusted_as_template=True),
-        "groups": GROUPS,
-        "hostvars": hostvars,
-        **values,
-    }
-    return Templar(loader=loader, variables=variables).template(trust_as_template(f"{{{{ {name} }}}}"))
 
 
 def seen(version: str = "", controller: bool = False, ca: str = "") -> dict[str, Any]:
@@ -51,19 +33,6 @@ def seen(version: str = "", controller: bool = False, ca: str = "") -> dict[str,
 def test_metallb_gets_the_range_that_was_checked(values: dict[str, Any]) -> None:
     settings = Settings.model_validate({"cluster_metallb_addresses": [], **values})
     assert wired("metallb_addresses", **settings.as_values()) == balancer_addresses(settings)
-
-
-def waits() -> dict[str, int]:
-    """What each role says of its waits."""
-    read = (yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/defaults/main.yml"))
-    return {name: value for found in read for name, value in (found or {}).items() if name.endswith("_timeout")}
-
-
-@pytest.mark.parametrize("patience", [1, 5])
-def test_each_wait_of_a_role_is_as_long_as_it_says_and_longer_for_emulated_machines(patience: int) -> None:
-    assert len(waits()) > 10
-    for name, seconds in waits().items():
-        assert wired(name, slipway_patience=patience) == seconds * patience, name
 
 
 @pytest.mark.parametrize(("mirrors", "there"), [(["mirror-1"], True), ([], False)])
