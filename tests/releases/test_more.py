@@ -41,8 +41,9 @@ def test_a_page_is_released_twice_side_by_side_and_both_are_proved(empty: Stage)
     [
         # Without a cookie each client stays with its version, by what it is called.
         (HASH, {"share", "sticky"}),
-        # A version that travels past a hop in a header; a timeout and more tries, by the test header.
-        (RELAY, {"share", "chain", "timeout", "retries"}),
+        # A version that travels past a hop in a header; a timeout and more tries, by the test header; headers, and
+        # browsers on pages of other origins.
+        (RELAY, {"share", "chain", "timeout", "retries", "headers", "version-header", "cors"}),
         # An alert about answers that no service gave; a GET that is sent again, and a POST that is not.
         (FAULTS, {"faults", "alert", "retries"}),
         # Everything by TLS, as clients without it are only sent on.

@@ -114,6 +114,22 @@ def tool_elsewhere(item: Json) -> None:
         to["destination"]["host"] = "nothing.default.svc.cluster.local"
 
 
+def header_gone(item: Json) -> None:
+    for rule in item["spec"]["http"]:
+        del rule["headers"]["response"]["set"]["x-frame-options"]
+
+
+def version_swapped(item: Json) -> None:
+    for to in _destinations(item):
+        said = to["headers"]["response"]["set"]
+        said["x-served-by-version"] = {"v1": "v2", "v2": "v1"}[said["x-served-by-version"]]
+
+
+def another_origin(item: Json) -> None:
+    for rule in item["spec"]["http"]:
+        rule["corsPolicy"]["allowOrigins"] = [{"exact": "https://stranger.invalid"}]
+
+
 # The example's program, but for one header that it does not hand on.
 FORGETFUL = """
 import runpy
@@ -186,6 +202,12 @@ BREAKS = (
     Break("a tool's route", SMS, "virtualservice", "prometheus-vs", "default", tool_elsewhere, "tool", "answered 503"),
     Break("a header that is not forwarded", RELAY, "deployment", "middle-v1", "relay", header_forgotten, "chain", "met",
           after=middle_anew),
+    Break("a header of a path", RELAY, "virtualservice", "relay-entry", "relay", header_gone, "headers",
+          "x-frame-options is not there instead of DENY"),
+    Break("the version in a header", RELAY, "virtualservice", "relay-entry", "relay", version_swapped,
+          "version-header", "x-served-by-version is"),
+    Break("an origin", RELAY, "virtualservice", "relay-entry", "relay", another_origin, "cors",
+          "access-control-allow-origin for https://app.example.org is not there"),
     _hello("numTrustedProxies 1", "envoyfilter", "slipway-client-address", trusted_proxy, "limit",
            "with X-Forwarded-For changing", GATEWAYS),
     Break("the mail's Secret", "app-frontend", "secret", "smtp", "app-frontend", mail_password, "alert", "was not read",

@@ -24,6 +24,15 @@ FULL: dict[str, Any] = {
     "gateway": {"ports": [80, 8080], "tls": {}},
     "limits": {"per_client": "10/minute", "total": "100/second"},
     "tracing": "10%",
+    "version_header": "x-served-by-version",
+    "routes": {
+        "/": "web",
+        "/api": {
+            "to": "web",
+            "headers": {"request": {"set": {"x-a": "b"}}, "response": {"add": {"vary": "Origin"}, "remove": ["x-c"]}},
+            "cors": {"origins": ["https://a.b", "*"], "expose": ["x-id"]},
+        },
+    },
     "image_pull_secrets": ["registry"],
     "services": {
         "web": {

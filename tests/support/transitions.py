@@ -155,6 +155,11 @@ ONE, TWO = pair(), pair("v1 v2", NINETY)
 HALF = page(NINETY, {"web": web("v1 v2"), "api": api()})
 HASH = {"hash": {"header": "x-user-id"}}
 OPEN: Json = {"access": "open"}
+CHANGED = {"request": {"set": {"x-from": "gateway"}}, "response": {"set": {"x-frame-options": "DENY"}}}
+HEADERS: Json = {
+    "version_header": "x-served-by-version",
+    "routes": {"/": {"to": "web", "headers": CHANGED, "cors": "https://app.example.org"}},
+}
 PERMISSIVE: Json = {"mtls": "permissive", **OPEN}
 # What these rows ask for is that nothing is lost, and nothing more.
 PLAIN: tuple[Row, ...] = (
@@ -229,6 +234,8 @@ PLAIN: tuple[Row, ...] = (
     ),
     Row("limits-on", ONE, pair(limits={"per_client": "300/second"}), users="v1"),
     Row("limits-off", pair(limits={"per_client": "300/second"}), ONE, users="v1"),
+    Row("headers", TWO, pair("v1 v2", NINETY, **HEADERS), users="v1 v2"),
+    Row("headers-away", pair("v1 v2", NINETY, **HEADERS), TWO, users="v1 v2"),
     Row("weights", TWO, pair("v1 v2", {"v1": 40, "v2": 60}), users="v1 v2"),
     Row("roll-back", TWO, pair("v1 v2", {"v1": 100, "v2": 0}), users="v1 v2", leaves="v2"),
     Row("access-closes", pair("v1 v2", NINETY, **OPEN), TWO, users="v1 v2"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 VALUES = {
     "not-a-cookie": "No cookie can have this name or value; use letters, digits, hyphens and underscores.",
     "not-a-header": "No request header can have this name or value; use printable letters, and no blank at the ends.",
+    "reserved-header": "HTTP, the gateway or a cookie needs this header as it is; change another one.",
+    "not-an-origin": "A browser sends no such origin; write scheme://host[:port], https://*.domain, or *.",
     "needs-one-of": "Of some keys exactly one has to be there, or at least one; see which ones are named.",
     "not-a-duration": "The value is not a length of time; write a number and its unit, as in 500ms or 10s.",
     "not-a-rate": "The value is not a rate; write a number per time, as in 10/minute.",
@@ -44,6 +46,7 @@ RELEASE_PAGE = {
     "request-above-limit": "More is asked for than the limit allows; lower it, or raise the limit.",
     "unknown-secret": "`secrets` has no entry, or the entry no key, of this name; add it, or correct the name.",
     "secret-in-env": "A value in `env` looks like a secret; put it in `secrets`.",
+    "secret-in-header": "A header of the page looks like a secret; let the program send it, from `secrets`.",
     "unknown-mount": "A mount is no entry of `volumes` or `secrets`; add it there.",
     "unused-entry": "Nobody uses this entry of `secrets` or `volumes`; mount it, or delete it.",
     "value-not-set": "The variable that has the value of a secret is not set; set it, then run again.",

@@ -146,6 +146,8 @@ def _texts(text: str) -> Iterator[str]:
         if name[:1].isdigit():
             yield from (f"app-{name}", f"_{name}")
     yield plain_part(text)
+    scheme = re.match(r"[a-z]+://", text.lower())
+    yield (scheme[0] if scheme else "https://") + re.sub(r"^[a-z]+://", "", text.lower()).partition("/")[0]
 
 
 def plain_part(pattern: str) -> str:

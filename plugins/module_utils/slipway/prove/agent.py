@@ -273,6 +273,8 @@ class Agent:
         for name, header in (("remaining", "x-ratelimit-remaining"), ("location", "location")):
             if value := answer.getheader(header, ""):
                 got[name] = value
+        if step.get("show"):
+            got["headers"] = {name: answer.headers.get_all(name) or [] for name in step["show"]}
         return {**got, **_pods(body)}
 
 

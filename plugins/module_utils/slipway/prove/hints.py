@@ -11,6 +11,9 @@ LOOK = {
     "override": "kubectl -n {namespace} get virtualservice -o yaml: the first rules, by host, header or cookie",
     "chain": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: sourceLabels; what the app forwards",
     "shadow": "kubectl -n {namespace} get virtualservice -o yaml: mirrors of the service's rules",
+    "headers": "kubectl -n {namespace} get virtualservice -o yaml: headers of the path's rules",
+    "version-header": "kubectl -n {namespace} get virtualservice -o yaml: headers of each destination",
+    "cors": "kubectl -n {namespace} get virtualservice -o yaml: corsPolicy of the path's rules",
     "limit": "kubectl -n istio-system get envoyfilter -o yaml: its virtual host (host:port), and numTrustedProxies 0",
     "tls": "kubectl -n {namespace} get gateway -o yaml; kubectl -n istio-system get secret,envoyfilter: certificate "
     "and slipway-misdirected; prove_authority is the authority that is trusted",

@@ -12,6 +12,7 @@ from typing import Any
 from . import (
     access_claims,
     gateway_claims,
+    header_claims,
     limit_claims,
     monitoring_claims,
     policy_claims,
@@ -33,6 +34,9 @@ ASKED_BY: dict[str, Callable[[Questions, Json], Json]] = {
     "override": version_claims.ask_override,
     "chain": version_claims.ask_chain,
     "shadow": shadow_claims.ask_shadow,
+    "headers": header_claims.ask_headers,
+    "version-header": header_claims.ask_version_header,
+    "cors": header_claims.ask_cors,
     "limit": limit_claims.ask_limit,
     "tls": gateway_claims.ask_tls,
     "mtls": access_claims.ask_mtls,

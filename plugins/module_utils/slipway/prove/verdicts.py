@@ -14,6 +14,7 @@ from typing import Any, Literal
 from . import (
     access_claims,
     gateway_claims,
+    header_claims,
     limit_claims,
     monitoring_claims,
     policy_claims,
@@ -87,6 +88,9 @@ JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "override": version_claims.judge_override,
     "chain": version_claims.judge_chain,
     "shadow": shadow_claims.judge_shadow,
+    "headers": header_claims.judge_headers,
+    "version-header": header_claims.judge_version_header,
+    "cors": header_claims.judge_cors,
     "limit": limit_claims.judge_limit,
     "tls": gateway_claims.judge_tls,
     "mtls": access_claims.judge_mtls,

@@ -53,6 +53,7 @@ _DETAILS: tuple[Rule, ...] = (
     routing_checks.overrides_can_tell,
     routing_checks.hosts_are_apart,
     routing_checks.hash_is_one,
+    routing_checks.headers_are_free,
     monitoring_checks.monitors_agree,
     routing_checks.gateway_is_one,
     monitoring_checks.alerts_can_fire,

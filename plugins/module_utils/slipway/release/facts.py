@@ -37,6 +37,7 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "versions": shape.versions,
         "services": {service: _service(rules, service) for service in shape.services},
         "routes": list(_routes(rules)),
+        "version_header": release.version_header,
         "sticky": _sticky(rules),
         "overrides": list(_overrides(rules)),
         "chains": list(_chains(rules)),
@@ -103,6 +104,8 @@ def _routes(rules: Rules) -> Iterator[Facts]:
             "split": shape.minds(route.to),
             "shares": shares,
             "served_by": {version: shape.serving(route.to, version) for version in shape.versions},
+            "headers": route.headers.model_dump(mode="json", exclude_defaults=True),
+            "cors": route.cors.model_dump(mode="json") if route.cors else None,
         }
 
 
@@ -221,6 +224,7 @@ def _claims(made: Facts) -> Iterator[Facts]:
     for limit in made["limits"]:
         about = f"{limit['rate']} per client" if limit["per"] == "client" else f"{limit['rate']} in all"
         yield {"kind": "limit", "title": f"{limit['path'] or 'all paths'}: {about}, then 429", "limit": limit}
+    yield from _claims_of_headers(made)
     if made["tls"]:
         title = "port 443 answers over TLS as browsers want it" + (
             ", and whoever comes without is sent there" if made["redirect"] else ""
@@ -233,6 +237,20 @@ def _claims(made: Facts) -> Iterator[Facts]:
         yield {"kind": "alert", "title": f"{alert['name']} fires, and only then", "alert": alert, "mail": made["mail"]}
     for tool, host in made["tools"].items():
         yield {"kind": "tool", "title": f"{tool} answers at {host}", "tool": tool, "host": host}
+
+
+def _claims_of_headers(made: Facts) -> Iterator[Facts]:
+    if made["version_header"]:
+        title = f"answers say their version in {made['version_header']}"
+        yield {"kind": "version-header", "title": title, "header": made["version_header"]}
+    for route in made["routes"]:
+        about = {"route": route["path"], "service": route["service"]}
+        if route["headers"]:
+            title = f"{route['path']} has the headers that its page says"
+            yield {"kind": "headers", "title": title, **about, "headers": route["headers"]}
+        if route["cors"]:
+            title = f"{route['path']} is open to browsers on {', '.join(route['cors']['origins'])}"
+            yield {"kind": "cors", "title": title, **about, "cors": route["cors"]}
 
 
 def _claims_of_clients(made: Facts) -> Iterator[Facts]:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ..page.form import Map, setting
 from .call_keys import CircuitBreaking, Faults, LoadBalancing, Retries
+from .header_keys import Header
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Version
 from .monitoring_keys import Alert, Dashboard, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
@@ -175,6 +176,11 @@ class Release(Map):
         "x-version",
         "Header that carries the version through a service with only one version. That service must forward it.",
         example="x-version",
+    )
+    version_header: Header | None = setting(
+        None,
+        "Response header in which the gateway tells the client which version answered.",
+        example="x-served-by-version",
     )
     version_labels: dict[Version, Label] = setting(
         {},

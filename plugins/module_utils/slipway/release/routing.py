@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import retries
+from . import headers, retries
 from .bands import Band, bands
 from .model import Service
 from .names import Naming
@@ -43,17 +43,12 @@ def set_cookie(naming: Naming, version: str) -> str:
     tls = shape.release.gateway.tls
     secure = "; Secure" if tls and tls.redirect else ""
     value = f"{shape.cookie}={shape.cookie_value(version)}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
-    return _unformatted(value)
+    return headers.unformatted(value)
 
 
 def expired_cookie(naming: Naming) -> str:
     """Write the Set-Cookie header that takes the mesh's cookie off an answer."""
-    return _unformatted(f"{naming.shape.cookie}=; Path=/; Max-Age=0")
-
-
-def _unformatted(value: str) -> str:
-    """Envoy takes % in a header for the beginning of a command."""
-    return value.replace("%", "%%")
+    return headers.unformatted(f"{naming.shape.cookie}=; Path=/; Max-Age=0")
 
 
 @dataclass(frozen=True)
@@ -73,10 +68,11 @@ class Rules:
         shape = self.naming.shape
         service = route.to
         common = self._common(service) | ({"rewrite": _rewritten(path, route.rewrite)} if route.rewrite else {})
+        common |= headers.of_route(route)
         versions = shape.versions if shape.minds(service) else []
         for how, version, condition in self._conditions(versions):
             match = [{**each, **condition} for each in _paths(path)]
-            yield self._rule(f"{service}:{path}:{how}", match, [self._to(service, version)], common)
+            yield self._rule(f"{service}:{path}:{how}", match, [self._shown(service, version)], common)
         how, destinations = self._undecided(service, route, versions)
         yield self._rule(f"{service}:{path}:{how}", _paths(path), destinations, common)
 
@@ -109,13 +105,13 @@ class Rules:
         """Say where requests go that neither override nor cookie decide."""
         shape = self.naming.shape
         if route.version or not versions:
-            return "default", [self._to(service, route.version or shape.default(service))]
+            return "default", [self._shown(service, route.version or shape.default(service))]
         by_mesh = shape.release.sticky.by == "cookie" and shape.release.sticky.set_by == "mesh"
         shares = [(version, shape.release.weights[version]) for version in self.live(versions)]
         how = self.undecided(versions)
         destinations = []
         for version, weight in bands(dict(shares), self.bands) if how == "hash" else shares:
-            destination = self._to(service, version)
+            destination = self._shown(service, version)
             if len(shares) > 1:
                 destination["weight"] = weight
             if by_mesh:
@@ -209,8 +205,15 @@ class Rules:
             "port": shape.services[service].service_port or shape.services[service].port,
             # Without it all that is Ready behind the Service gets requests: a shadow, or a version that is to come.
             "subset": serving,
-            "request_set": {shape.release.chain_header: _unformatted(shape.chain_value(version))} if stamped else {},
+            "request_set": {shape.release.chain_header: headers.unformatted(shape.chain_value(version))}
+            if stamped
+            else {},
         }
+
+    def _shown(self, service: str, version: str) -> dict[str, Any]:
+        """Write a destination for users, who may see in a header which version it is."""
+        header = self.naming.shape.release.version_header
+        return {**self._to(service, version), **({"response_set": {header: version}} if header else {})}
 
     def _common(self, service: str) -> dict[str, Any]:
         """Say what holds for every request to a service: copies, time-outs, retries, faults."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ..page.form import Fault
-from ..page.read import Key, flow
+from ..page.read import Key, flow, names_a_secret
 from .form import near, works
 from .shape import Shape
+
+# Request headers by which a program shows who it is.
+_OF_A_SECRET = ("authorization", "proxy-authorization", "x-api-key")
 
 
 def routes_lead_somewhere(shape: Shape) -> Iterator[Fault]:
@@ -108,6 +111,31 @@ def hosts_are_apart(shape: Shape) -> Iterator[Fault]:
                 f"one of the two, or another-{host}",
             )
         seen[host] = ".".join(map(str, key))
+
+
+def headers_are_free(shape: Shape) -> Iterator[Fault]:
+    """Refuse headers that say what the version says, and warn of secrets in them."""
+    release = shape.release
+    for path, route in shape.routes.items():
+        written = next((each for each in release.routes if (each.rstrip("/") or "/") == path), path)
+        for side, change in (("request", route.headers.request), ("response", route.headers.response)):
+            of_version = release.version_header if side == "response" else release.chain_header
+            named: list[tuple[Key, str]] = [
+                ((how, name), name) for how in ("set", "add") for name in getattr(change, how)
+            ]
+            named += [(("remove", index), name) for index, name in enumerate(change.remove)]
+            for place, name in named:
+                key: Key = ("routes", written, "headers", side, *place)
+                if name == of_version and (side == "response" or shape.minds(route.to)):
+                    other = "version_header" if side == "response" else "chain_header"
+                    what = f"is {other}, which says the version of each request"
+                    yield Fault(
+                        "keys-contradict", key, what, f"{other}: x-{release.name}-version, or another header here"
+                    )
+                elif side == "request" and place[0] != "remove" and (names_a_secret(name) or name in _OF_A_SECRET):
+                    what = "looks like a secret, and this page is committed"
+                    fix = f"env: {{API_TOKEN: {{secret: api-token, key: TOKEN}}}} at {route.to}, whose program reads it"
+                    yield Fault("secret-in-header", key, what, fix, warning=True)
 
 
 def hash_is_one(shape: Shape) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ..page.form import Map, WrongError, setting
+from .header_keys import Cors, Headers
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Short, Version
 from .values import LABEL, CookieName, CookieValue, Duration, HeaderName, HeaderValue, Host, Rate, Text, UrlPath
 
@@ -100,6 +101,16 @@ class Route(Short):
     )
     rewrite: UrlPath | None = setting(None, "New path of the request.", example="/")
     limits: PathLimits = setting(PathLimits(), "Limits of this path.", example={"total": "100/second"})
+    headers: Headers = setting(
+        Headers(),
+        "Headers that the gateway sets, adds or removes.",
+        example={"response": {"set": {"x-frame-options": "DENY"}}},
+    )
+    cors: Cors | None = setting(
+        None,
+        "Pages of other origins that may ask this path from a browser. The short form is origins.",
+        example="https://app.example.org",
+    )
 
 
 class HashKey(Map):

@@ -151,7 +151,7 @@ def amount(text: str) -> Decimal:
     return Decimal(match[1]) * (units[match[2]] if match[2] else 1)
 
 
-def _written_text(value: Any) -> Any:
+def written_text(value: Any) -> Any:
     """Take a whole number for the text it is written as; ``yes``, ``1.10`` and ``0755`` would become another text."""
     if isinstance(value, (Respelt, bool, float)):
         # Of the others the text that they were written as is not known.
@@ -280,14 +280,12 @@ WholePercent = Annotated[
 ]
 Cpu = Annotated[str, AfterValidator(_cpu), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]
 Memory = Annotated[str, AfterValidator(_memory), BeforeValidator(_to_text), WithJsonSchema(_SIZE_SCHEMA)]
-Text = Annotated[str, BeforeValidator(_written_text), WithJsonSchema(_TEXT_SCHEMA)]
+Text = Annotated[str, BeforeValidator(written_text), WithJsonSchema(_TEXT_SCHEMA)]
 Texts = Annotated[list[str], BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
 HeaderName = Annotated[str, AfterValidator(_header)]
-HeaderValue = Annotated[str, AfterValidator(_header_value), BeforeValidator(_written_text)]
+HeaderValue = Annotated[str, AfterValidator(_header_value), BeforeValidator(written_text)]
 CookieName = Annotated[str, AfterValidator(_cookie)]
-CookieValue = Annotated[
-    str, AfterValidator(_cookie_value), BeforeValidator(_written_text), WithJsonSchema(_TEXT_SCHEMA)
-]
+CookieValue = Annotated[str, AfterValidator(_cookie_value), BeforeValidator(written_text), WithJsonSchema(_TEXT_SCHEMA)]
 Image = Annotated[str, AfterValidator(_image)]
 Host = Annotated[str, AfterValidator(_host)]
 Hosts = Annotated[list[Host], Field(min_length=1), BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
