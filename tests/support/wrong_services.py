@@ -76,6 +76,10 @@ SERVICES: list[Wrong] = [
         "needs-one-of",
         "API_TOKEN",
     ),
+    ([("services.front.user", 0)], "services.front.user", "not-a-user", "user: image"),
+    ([("services.front.user", "root")], "services.front.user", "not-a-user", "user: image"),
+    ([("services.front.user", "1000")], "services.front.user", "not-a-user", "user: 1000"),
+    ([("services.front.user", True)], "services.front.user", "not-a-user", "user: image"),
     (
         [("services.front.resources", {"cpu": "1.5x"})],
         "services.front.resources.cpu",

@@ -191,6 +191,12 @@ DOUBTFUL: list[tuple[list[tuple[str, Any]], str, str]] = [
     ([("secrets", {"a": {"existing": True}})], "secrets.a", "unused-entry"),
     ([("mail", {"to": "a@b", "server": "a:25"})], "mail", "needs-key"),
     ([("services.front.sidecar", False)], "services.front", "calls-without-mtls: back"),
+    ([("services.front.writable", True)], "services.front.writable", "writes-as-nobody: root … 65532"),
+    (
+        [("services.front.versions.v2", {"image": IMAGE, "writable": True})],
+        "services.front.versions.v2.writable",
+        "writes-as-nobody: v2",
+    ),
 ]
 
 

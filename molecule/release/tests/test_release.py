@@ -232,6 +232,47 @@ def test_an_image_that_cannot_be_pulled_is_named_and_the_old_version_serves_on(a
     assert code == 0, said
 
 
+def shell(text: str, **service: Any) -> dict[str, Any]:
+    """Keys of a service whose program does something before it serves the site."""
+    serve = "exec /usr/bin/python3 -m http.server 8080 --directory /etc/site"
+    return {"command": ["/bin/sh", "-c", f"{text} && {serve}"], **service}
+
+
+def test_an_image_runs_as_it_says_and_writes_where_root_may(kube: Kube, address: str, tmp_path: Path) -> None:
+    page = changed(tmp_path, **shell("id -u > /bin/who && chown 33 /bin/who", user="image", writable=True))
+    try:
+        code, said = release(page=page)
+        assert code == 0, said
+        assert "may be root; Pod Security in namespace slipway-test-release" in said
+        assert ask(address)[0] == 200
+        where = (f"--namespace={NAME}", "deployment/page-v1", "--container=page", "--")
+        assert kube.text("exec", *where, "cat", "/bin/who").strip() == "0"
+        labels = next(item for item in kube("get", "namespaces")["items"] if item["metadata"]["name"] == NAME)[
+            "metadata"
+        ]["labels"]
+        assert labels["pod-security.kubernetes.io/warn"] == "baseline"
+        code, said = release(page=page)
+        assert code == 0, said
+        assert "changed=0" in said
+    finally:
+        code, said = release()
+    assert code == 0, said
+
+
+def test_a_pod_that_lacks_a_right_says_so_with_its_last_lines(address: str, tmp_path: Path) -> None:
+    page = changed(tmp_path, **shell("echo x > /bin/who", writable=True))
+    try:
+        with asked_all_the_time(address) as seen:
+            code, said = release(page=page)
+        assert code != 0
+        assert "Permission denied" in said
+        assert "user: image at its service" in said
+        assert set(seen) <= {"v1", "v2"}, seen
+    finally:
+        code, said = release()
+    assert code == 0, said
+
+
 def test_what_the_page_no_longer_names_goes_and_what_is_not_the_releases_stays(kube: Kube, tmp_path: Path) -> None:
     deployments = kube("get", "deployments", f"--namespace={NAME}")["items"]
     marks = {"app.kubernetes.io/managed-by", "slipway.io/release", "slipway.io/namespace"}

@@ -242,6 +242,18 @@ _HINTS = (
         r"image pull secret",
         "kubectl --namespace {} create secret docker-registry, under the name that image_pull_secrets has",
     ),
+    (
+        # In the last lines of a container that has failed, or in the reason why it could not be started.
+        r"(?im)^(\s+\| |.*container \S+ has failed).*(permission denied|operation not permitted|EACCES|EPERM)",
+        (
+            "a right that the program lacks: user: image at its service (the image's own user, also root), and "
+            "writable: true if it writes outside of /tmp and of volumes"
+        ),
+    ),
+    (
+        r"(?im)^(\s+\| |.*container \S+ has failed).*(read-only file system|EROFS)",
+        "writable: true at that service, or a volume in mounts for the folder that it writes to",
+    ),
     (r"no node takes it.*Insufficient", "smaller resources or fewer replicas on the page, or more nodes"),
     (r"no node takes it(?!.*Insufficient).* taint", "a node without that taint: kubectl describe nodes"),
 )

@@ -45,6 +45,7 @@ _DETAILS: tuple[Rule, ...] = (
     call_checks.plain_callers_are_known,
     storage_checks.storage_is_known,
     storage_checks.folders_are_apart,
+    workload_checks.writers_have_the_right,
     workload_checks.pods_add_up,
     workload_checks.weights_have_pods,
     workload_checks.limits_are_above,

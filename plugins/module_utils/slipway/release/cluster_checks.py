@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..page.form import Fault
 from ..page.read import Key
-from . import certificate, limits
+from . import certificate, limits, pod_security
 from .environment import OWN_REGISTRY
 from .form import near, works
 from .maker import Maker
@@ -40,6 +40,7 @@ def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
                 "unknown-storage-class", ("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix
             )
     yield from _images(maker)
+    yield from pod_security.faults(maker)
     yield from _taken(maker, places)
 
 
@@ -101,6 +102,7 @@ def warnings(maker: Maker) -> Iterator[str]:
             )
     if added := certificate.due(maker.shape, environment, maker.hosts()):
         yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
+    yield from pod_security.warnings(maker)
     there = environment.secrets
     for name in release.image_pull_secrets if there is not None else ():
         if name not in (there or ()) and name not in release.secrets:

@@ -51,6 +51,8 @@ class Environment:
     foreign_namespaces: frozenset[str] = frozenset(
         ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system", "monitoring", "metallb-system")
     )
+    # Pod Security level of the release's namespace by mode (enforce, warn, audit), where that is somebody else's.
+    pod_security: Mapping[str, str] = field(default_factory=dict)
     # Hosts that other releases answer on, and objects (kind/namespace/name) that are theirs: each with whose it is; and
     # which objects hold a host.
     hosts_taken: Mapping[str, str] = field(default_factory=dict)

@@ -69,7 +69,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "resources": "container `resources`",
         "autoscaling": "HorizontalPodAutoscaler",
         "min_available": "PodDisruptionBudget `minAvailable`",
-        "user": "pod `securityContext.runAsUser`, `runAsGroup`, `fsGroup`",
+        "user": "pod `securityContext.runAsUser`, `runAsGroup`, `fsGroup`; container `capabilities.drop`. With image "
+        "none of them",
         "writable": "container `securityContext.readOnlyRootFilesystem` (the opposite value)",
         "sidecar": "pod label `sidecar.istio.io/inject`",
         "drain": "container `lifecycle.preStop.sleep`; pod `terminationGracePeriodSeconds` (30 s more)",

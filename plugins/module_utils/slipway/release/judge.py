@@ -21,6 +21,7 @@ from . import certificate
 from .between import labels_of, last_of, versions_by_label
 from .environment import Environment
 from .objects import KINDS, OF_NAMESPACE
+from .pod_security import LEVEL, MODES
 from .transition import stays
 from .workload import VERSION
 
@@ -160,6 +161,7 @@ def environment(found: Found, **settled: Any) -> Environment:
         "gateway_replicas": gateway_replicas(found.gateway_deployment),
         **gateway_identity(found.gateway_deployment),
         "foreign_namespaces": frozenset(foreign) | bare.foreign_namespaces,
+        "pod_security": _pod_security(found),
         "hosts_taken": {host: owner(item) for item in others for host in hosts(item)},
         "host_holders": _holders(others),
         "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
@@ -174,6 +176,19 @@ def environment(found: Found, **settled: Any) -> Environment:
         "bands": _bands(found.own),
     }
     return Environment.of({**values, **settled})
+
+
+def _pod_security(found: Found) -> dict[str, str]:
+    """Give the Pod Security level of each mode in the release's namespace, where that is somebody else's."""
+    labels = next(
+        (
+            item["metadata"].get("labels") or {}
+            for item in found.namespaces
+            if item["metadata"]["name"] == found.namespace and owner(item) != found.whose
+        ),
+        {},
+    )
+    return {name.removeprefix(LEVEL): level for name, level in labels.items() if name in map(LEVEL.__add__, MODES)}
 
 
 def _holders(items: Iterable[Object]) -> dict[str, list[str]]:

@@ -32,6 +32,8 @@ _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}")
 _PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
 _IMAGE = re.compile(rf"([a-z0-9.-]+(:\d{{1,5}})?/)?{_PART}(/{_PART})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?")
 
+# In the place of a user ID: whoever the image says, root too.
+IMAGE_USER = "image"
 LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 
@@ -255,6 +257,15 @@ def _folder(text: str) -> str:
     return text
 
 
+def _user(value: Any) -> Any:
+    whole_number = isinstance(value, int) and not isinstance(value, bool)
+    if value == IMAGE_USER or (whole_number and value >= 1):
+        return int(value) if whole_number else str(value)
+    number = int(value) if isinstance(value, str) and value.isdecimal() else 0
+    what = f"must be a user ID of at least 1, or {IMAGE_USER}: the user that the image names, also root"
+    raise WrongError("not-a-user", what, number or IMAGE_USER)
+
+
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}
 _PERCENT_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}]
@@ -286,6 +297,8 @@ HeaderName = Annotated[str, AfterValidator(_header)]
 HeaderValue = Annotated[str, AfterValidator(_header_value), BeforeValidator(written_text)]
 CookieName = Annotated[str, AfterValidator(_cookie)]
 CookieValue = Annotated[str, AfterValidator(_cookie_value), BeforeValidator(written_text), WithJsonSchema(_TEXT_SCHEMA)]
+_USER_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": IMAGE_USER}]}
+User = Annotated[Any, BeforeValidator(_user), WithJsonSchema(_USER_SCHEMA)]
 Image = Annotated[str, AfterValidator(_image)]
 Host = Annotated[str, AfterValidator(_host)]
 Hosts = Annotated[list[Host], Field(min_length=1), BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]

@@ -10,7 +10,7 @@ from typing import Any
 from .model import Service
 from .names import Naming
 from .shape import Shape
-from .values import amount, milliseconds, whole
+from .values import IMAGE_USER, amount, milliseconds, whole
 from .workload_keys import EnvValue, Probe, Probes, Resources, VersionOf
 
 # On pods: the version by its name on the page, whatever their label "version" says, and the Deployment.
@@ -50,6 +50,11 @@ def config(declared: Service, version: str) -> dict[str, str]:
 def has_sidecar(declared: Service, version: str) -> bool:
     """Tell whether a version's pods have the mesh's proxy."""
     return bool(_chosen(declared, version, "sidecar"))
+
+
+def runs_as_image(declared: Service, version: str) -> bool:
+    """Tell whether a version's container runs as the user that its image names."""
+    return bool(_chosen(declared, version, "user") == IMAGE_USER)
 
 
 def _chosen(declared: Service, version: str, name: str) -> Any:
@@ -106,7 +111,8 @@ def deployment(
         "spread": own_pods if scaling is not None or replicas > 1 else None,
         "service_account": naming.of("service_account", service, version),
         "image_pull_secrets": [{"name": name} for name in shape.release.image_pull_secrets],
-        "user": chosen("user"),
+        # None: as the image says.
+        "user": None if runs_as_image(declared, version) else chosen("user"),
         "container": service,
         "image": image,
         "pull": "IfNotPresent" if "@" in image or _is_tagged(image) else "Always",

@@ -9,7 +9,7 @@ from ..page.form import Fault
 from ..page.read import Key
 from .shape import Shape
 from .values import amount
-from .workload import autoscaling, least_pods
+from .workload import USUAL, autoscaling, least_pods
 
 # Ports of the mesh's proxy in every pod.
 _PROXY_PORTS = (15000, 15001, 15004, 15006, 15008, 15009, 15020, 15021, 15053, 15090)
@@ -40,6 +40,20 @@ def images_are_there(shape: Shape) -> Iterator[Fault]:
                 at: Key = (*key, "image") if own.image else ("services", service, "image")
                 what = f"{image} is not one image for all time, so nodes may run different ones"
                 yield Fault("image-may-change", at, what, f"image: {image.removesuffix(':latest')}:1.0", warning=True)
+
+
+def writers_have_the_right(shape: Shape) -> Iterator[Fault]:
+    """Warn of a container that may write everywhere, and as the usual user cannot where root owns the folder."""
+    for service, declared in shape.services.items():
+        for version, own in declared.versions.items():
+            writable = own.writable if own.writable is not None else declared.writable
+            if writable and own.user is None and declared.user is None:
+                at: Key = ("services", service, *(("versions", version) if own.writable else ()), "writable")
+                what = f"does not open folders that root owns: {version} runs as user {USUAL['user']}"
+                fix = "user: image, which is whoever the image names, or user with the ID of who owns the folders"
+                yield Fault("writes-as-nobody", at, what, fix, warning=True)
+                if not own.writable:
+                    break
 
 
 def pods_add_up(shape: Shape) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable
 from .name_keys import Names
-from .values import Cpu, Duration, Folder, Image, Memory, Percent, Text, Texts, UrlPath, WholePercent
+from .values import Cpu, Duration, Folder, Image, Memory, Percent, Text, Texts, UrlPath, User, WholePercent
 
 
 class Probe(Short):
@@ -140,9 +140,17 @@ class Workload(Map):
     min_available: int | None = setting(
         None, "Pods that must stay available during a drain of nodes.", unit="pods", example=1, ge=1
     )
-    user: int | None = setting(None, "User ID of the container. By default 65532.", unit="user ID", example=65532, ge=1)
+    user: User | None = setting(
+        None,
+        "User ID of the container. By default 65532. image: the user that the image names, root too, with the rights "
+        "that a container has by default.",
+        example=65532,
+    )
     writable: bool | None = setting(
-        None, "May the container write to its whole file system? If false: only to /tmp and to volumes.", example=False
+        None,
+        "May the container write to its whole file system? If false: only to /tmp and to volumes. Folders that root "
+        "owns need user: image, too.",
+        example=False,
     )
     sidecar: bool | None = setting(
         None, "Does the pod have the sidecar? Without it there is no routing, mTLS or access control.", example=True

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import workload
+from . import pod_security, workload
 from .maker import Maker
 from .render import Object, render
-
-_POD_SECURITY = {
-    # istio-init sets up the pod's network, which is no business of a restricted pod; the app's own container is one.
-    "pod-security.kubernetes.io/enforce": "privileged",
-    "pod-security.kubernetes.io/warn": "restricted",
-    "pod-security.kubernetes.io/audit": "restricted",
-}
 
 
 def namespace(maker: Maker) -> list[Object]:
     """Make the namespace, where it is not somebody else's."""
     if maker.namespace in maker.environment.foreign_namespaces:
         return []
-    return maker.make("namespace", maker.namespace, labels={**maker.labels, **_POD_SECURITY})
+    return maker.make("namespace", maker.namespace, labels={**maker.labels, **pod_security.labels(maker)})
 
 
 def foundation(maker: Maker) -> Iterator[Object]:
