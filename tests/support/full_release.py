@@ -44,7 +44,7 @@ FULL: dict[str, Any] = {
             "config": {"MODE": "x"},
             "config_mount": "/etc/web",
             "secrets": "token",
-            "mounts": {"disk": "/disk", "node": "/node", "room": "/room", "token": "/token"},
+            "mounts": {"disk": {"path": "/disk", "sub_path": "a"}, "node": "/node", "room": "/room", "token": "/token"},
             "probes": {"ready": "/r", "live": {"path": "/l", "period": "10s", "port": 81}, "start": "/s"},
             "resources": {"cpu": 0.1, "memory": "1024Mi", "cpu_limit": 1, "memory_limit": "2Gi"},
             "min_available": 1,
@@ -66,7 +66,8 @@ FULL: dict[str, Any] = {
         },
     },
     "volumes": {
-        "disk": {"size": "1Gi", "storage_class": "fast"}, "node": {"host_path": "/mnt/x"}, "room": {"temporary": "8Mi"},
+        "disk": {"size": "1Gi", "storage_class": "fast"},
+        "node": {"host_path": "/mnt/x", "create": True}, "room": {"temporary": "8Mi"},
     },
     "secrets": {"token": {"keys": {"K": {"environment": "TOKEN"}}}, "registry": {"existing": True}},
     "alerts": {"Errors": "errors > 5%"},

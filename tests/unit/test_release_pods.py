@@ -43,7 +43,7 @@ def test_a_container_writes_only_where_it_may(full: Plan) -> None:
 def test_storage_of_every_sort(full: Plan) -> None:
     assert pod(full, "web-v1")["spec"]["volumes"] == [
         {"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}},
-        {"name": "node", "hostPath": {"path": "/mnt/x", "type": "Directory"}},
+        {"name": "node", "hostPath": {"path": "/mnt/x", "type": "DirectoryOrCreate"}},
         {"name": "room", "emptyDir": {"sizeLimit": "8Mi"}},
         {"name": "token", "secret": {"secretName": "token"}},
         {"name": "slipway-config", "configMap": {"name": "web-v1"}},

@@ -259,6 +259,50 @@ def test_an_image_runs_as_it_says_and_writes_where_root_may(kube: Kube, address:
     assert code == 0, said
 
 
+def with_folder(folder: Path, path: str, **volume: Any) -> Path:
+    """Write the page with a folder of the node that no node has, in which the program writes before it serves."""
+    page = changed(folder, **shell("mkdir -p /data/in && id -u > /data/in/who"))
+    values = yaml.safe_load(page.read_text())
+    values["volumes"]["made"] = {"host_path": path, **volume}
+    values["services"]["page"]["mounts"]["made"] = {"path": "/data", "sub_path": "part"} if volume else "/data"
+    page.write_text(yaml.safe_dump(values, sort_keys=False))
+    return page
+
+
+def test_a_folder_that_no_node_has_is_named_at_once(address: str, tmp_path: Path) -> None:
+    page = with_folder(tmp_path, "/var/lib/slipway-test-none")
+    started = time.monotonic()
+    try:
+        with asked_all_the_time(address) as seen:
+            code, said = release(page=page)
+        took = time.monotonic() - started
+        assert code != 0
+        assert "/var/lib/slipway-test-none is not a directory" in said
+        assert "create: true" in said
+        assert set(seen) <= {"v1", "v2"}, seen
+        print(f"a missing folder is named after {took:.0f} s")
+        assert took < SAID
+    finally:
+        code, said = release()
+    assert code == 0, said
+
+
+def test_a_folder_that_may_be_made_is_the_pods_own(kube: Kube, address: str, tmp_path: Path) -> None:
+    page = with_folder(tmp_path, "/var/lib/slipway-test-made", create=True)
+    try:
+        code, said = release(page=page)
+        assert code == 0, said
+        assert ask(address)[0] == 200
+        where = (f"--namespace={NAME}", "deployment/page-v1", "--container=page", "--")
+        assert kube.text("exec", *where, "cat", "/data/in/who").strip() == "65532"
+        code, said = release(page=page)
+        assert code == 0, said
+        assert "changed=0" in said
+    finally:
+        code, said = release()
+    assert code == 0, said
+
+
 def test_a_pod_that_lacks_a_right_says_so_with_its_last_lines(address: str, tmp_path: Path) -> None:
     page = changed(tmp_path, **shell("echo x > /bin/who", writable=True))
     try:

@@ -69,6 +69,7 @@ ON_THE_CLUSTER = {
     "image-not-on-mirror": "Nobody publishes the image, and the mirror does not have it; load it, or correct its name.",
     "pod-security": "The namespace refuses pods that run as their image says; give a user ID, or a weaker level.",
     "object-taken": "An object of this name belongs to somebody else; take another name, or `adopt: true`.",
+    "claim-not-in-cluster": "The namespace has no claim of this name; take one that is there, or write `size`.",
     "claim-changed": "A claim that is there cannot be changed so; write what it has, or take another name.",
     "labels-moved": "Labels would change hands between old pods; release once with the labels as they were.",
     "refused-by-api": "The API server refuses an object; change what it says.",

@@ -15,7 +15,8 @@ Object = Mapping[str, Any]
 
 # Whatever else changes on the cluster, these need another page, or another namespace.
 _FOR_GOOD = re.compile(
-    r"violates PodSecurity|failed quota: \S+: must specify|only supports? .*access mode|unsupported access mode",
+    r"violates PodSecurity|hostPath type check failed|"
+    r"failed quota: \S+: must specify|only supports? .*access mode|unsupported access mode",
     re.IGNORECASE,
 )
 # What pods that are ending give back.
@@ -210,7 +211,9 @@ def _mounts(pod: Object, signs: Signs) -> str:
     ):
         # What was missing before is there.
         return ""
-    events = [event for event in signs.lasting(pod, _OF_MOUNTS) if _MESH_STARTS not in _said(event)]
+    # Nobody makes the folder in a moment, so there is nothing to wait for.
+    for_good = [event for event in signs.of(pod, _OF_MOUNTS) if _FOR_GOOD.search(_said(event))]
+    events = for_good or [event for event in signs.lasting(pod, _OF_MOUNTS) if _MESH_STARTS not in _said(event)]
     # The kubelet's summary names volumes and no reason.
     events.sort(key=lambda event: "timed out waiting for the condition" in _said(event))
     node = (pod.get("spec") or {}).get("nodeName")
@@ -237,7 +240,14 @@ _HINTS = (
         "a weaker level: kubectl label --overwrite namespace {} pod-security.kubernetes.io/enforce=privileged",
     ),
     (r"access mode", "access: ReadWriteOnce at that volume, or a storage_class whose volumes several nodes can mount"),
-    (r"hostPath type check failed", "a host_path that is a folder on every node, as /mnt/shared is"),
+    (
+        r"hostPath type check failed",
+        "create: true at that volume, or a host_path that is a folder on every node, as /mnt/shared is",
+    ),
+    (
+        r"Multi-Attach error",
+        "access: ReadWriteMany at that volume, with a storage_class that can do it, or a volume for each version",
+    ),
     (
         r"image pull secret",
         "kubectl --namespace {} create secret docker-registry, under the name that image_pull_secrets has",

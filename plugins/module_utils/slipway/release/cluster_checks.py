@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..page.form import Fault
 from ..page.read import Key
-from . import certificate, limits, pod_security
+from . import certificate, limits, pod_security, storage
 from .environment import OWN_REGISTRY
 from .form import near, works
 from .maker import Maker
@@ -32,13 +32,7 @@ def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
             yield Fault(
                 "secret-not-in-cluster", ("secrets", name), f"does not exist in namespace {maker.namespace}", fix
             )
-    for name, volume in release.volumes.items():
-        classes, wanted = environment.storage_classes, volume.storage_class
-        if classes is not None and wanted is not None and wanted not in classes:
-            fix = f"storage_class: {near(wanted, sorted(classes))}" if classes else "cluster_parts: {storage: true}"
-            yield Fault(
-                "unknown-storage-class", ("volumes", name, "storage_class"), "is no StorageClass of this cluster", fix
-            )
+    yield from storage.faults(maker)
     yield from _images(maker)
     yield from pod_security.faults(maker)
     yield from _taken(maker, places)
@@ -103,6 +97,7 @@ def warnings(maker: Maker) -> Iterator[str]:
     if added := certificate.due(maker.shape, environment, maker.hosts()):
         yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
     yield from pod_security.warnings(maker)
+    yield from storage.warnings(maker)
     there = environment.secrets
     for name in release.image_pull_secrets if there is not None else ():
         if name not in (there or ()) and name not in release.secrets:

@@ -45,6 +45,8 @@ class Environment:
     tools: Mapping[str, str] = field(default_factory=lambda: dict(_TOOLS))
     missing_tools: frozenset[str] = frozenset()
     alertmanager_image: str = "quay.io/prometheus/alertmanager:v0.31.0"
+    # Image with a shell, for making folders on nodes.
+    helper_image: str = "docker.io/library/busybox:1.35.0"
     # Images that the cluster's mirror has, as name:tag and name@digest; those of OWN_REGISTRY are nowhere else.
     images: frozenset[str] | None = None
     # Namespaces that are somebody else's: used, and never labelled or deleted.
@@ -63,6 +65,12 @@ class Environment:
     # Secrets in the release's namespace and StorageClasses of the cluster.
     secrets: frozenset[str] | None = None
     storage_classes: frozenset[str] | None = None
+    # Provisioners of the StorageClasses, by name; which class is the default; nodes that take pods of applications.
+    provisioners: Mapping[str, str] = field(default_factory=dict)
+    default_class: str = ""
+    workers: int = 0
+    # Claims in the release's namespace: name → {"access": [mode, …], "class": …}.
+    claims: Mapping[str, Mapping[str, Any]] | None = None
     # TLS certificates beside the gateway: name of the Secret → names that it is for; and those that whoever applies the
     # release can have renewed, with more names.
     certificates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -64,7 +64,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "config": "ConfigMap `data`; container `envFrom.configMapRef`",
         "config_mount": "container `volumeMounts`; volume `configMap`",
         "secrets": "container `envFrom.secretRef`",
-        "mounts": "container `volumeMounts.mountPath`",
+        "mounts": "container `volumeMounts`",
         "probes": "container `readinessProbe`, `livenessProbe`, `startupProbe`",
         "resources": "container `resources`",
         "autoscaling": "HorizontalPodAutoscaler",
@@ -74,6 +74,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "writable": "container `securityContext.readOnlyRootFilesystem` (the opposite value)",
         "sidecar": "pod label `sidecar.istio.io/inject`",
         "drain": "container `lifecycle.preStop.sleep`; pod `terminationGracePeriodSeconds` (30 s more)",
+    },
+    "Mount": {
+        "path": "`volumeMounts.mountPath`",
+        "sub_path": "`volumeMounts.subPath`",
+        "read_only": "`volumeMounts.readOnly`",
     },
     "EnvValue": {
         "value": "`env.value`",
@@ -192,7 +197,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "size": "PersistentVolumeClaim `resources.requests.storage`",
         "storage_class": "PersistentVolumeClaim `storageClassName`",
         "access": "PersistentVolumeClaim `accessModes`",
+        "claim": "volume `persistentVolumeClaim.claimName`",
         "host_path": "volume `hostPath.path`",
+        "create": "volume `hostPath.type: DirectoryOrCreate`; init container that gives the folder to the user",
+        "read_only": "container `volumeMounts.readOnly`",
         "temporary": "volume `emptyDir.sizeLimit`",
     },
     "Alert": {

@@ -29,6 +29,8 @@ Object = dict[str, Any]
 
 OF_RELEASE = "slipway.io/release"
 MANAGED = "app.kubernetes.io/managed-by"
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_CONTROLLER = "node-role.kubernetes.io/control-plane"
 REVISION = "slipway.io/revision"
 CONTENT = "slipway.io/content"
 
@@ -105,7 +107,8 @@ class Found:
     ``applied``: objects of all releases. ``missing_kinds``: kinds that this cluster does not know. ``secrets`` and
     ``storage_classes``: names; ``namespaces`` and ``services``: objects of which only the metadata counts. ``orphans``:
     ReplicaSets whose Deployment was taken over, and whose pods serve on until the new ones do. ``certificates``:
-    annotations of Secrets beside the gateway, by name.
+    annotations of Secrets beside the gateway, by name. ``classes``: StorageClasses; ``claims``: all of the namespace;
+    ``nodes``: of which only the metadata counts.
     """
 
     name: str
@@ -115,6 +118,9 @@ class Found:
     namespaces: list[Object] = field(default_factory=list)
     secrets: list[Object] = field(default_factory=list)
     storage_classes: list[str] = field(default_factory=list)
+    classes: list[Object] = field(default_factory=list)
+    claims: list[Object] | None = None
+    nodes: list[Object] = field(default_factory=list)
     orphans: list[Object] = field(default_factory=list)
     services: list[Object] = field(default_factory=list)
     gateway_service: Object | None = None
@@ -167,6 +173,7 @@ def environment(found: Found, **settled: Any) -> Environment:
         "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
         "secrets": frozenset(item["metadata"]["name"] for item in found.secrets),
         "storage_classes": frozenset(found.storage_classes),
+        **_storage(found),
         "certificates": {
             name: known for name, told in found.certificates.items() if (known := certificate.names(told)) is not None
         },
@@ -176,6 +183,27 @@ def environment(found: Found, **settled: Any) -> Environment:
         "bands": _bands(found.own),
     }
     return Environment.of({**values, **settled})
+
+
+def _storage(found: Found) -> dict[str, Any]:
+    """Say what storage there is, and how many nodes may share it."""
+    defaults = [
+        item["metadata"]["name"]
+        for item in found.classes
+        if (item["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+    ]
+    claims = None if found.claims is None else {item["metadata"]["name"]: _claim(item) for item in found.claims}
+    return {
+        "provisioners": {item["metadata"]["name"]: str(item.get("provisioner", "")) for item in found.classes},
+        "default_class": defaults[0] if defaults else "",
+        "workers": sum(_CONTROLLER not in (item["metadata"].get("labels") or {}) for item in found.nodes),
+        "claims": claims,
+    }
+
+
+def _claim(item: Object) -> dict[str, Any]:
+    spec = item.get("spec") or {}
+    return {"access": list(spec.get("accessModes") or []), "class": spec.get("storageClassName") or ""}
 
 
 def _pod_security(found: Found) -> dict[str, str]:

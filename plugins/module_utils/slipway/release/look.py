@@ -42,7 +42,9 @@ class ReleaseClient(cluster.Cluster):
         asked: list[Callable[[], Any]] = [
             lambda: self.listed("v1", "Namespace", metadata=True),
             lambda: self.listed("v1", "Secret", namespace, metadata=True),
-            lambda: self.listed("storage.k8s.io/v1", "StorageClass", metadata=True),
+            lambda: self.listed("storage.k8s.io/v1", "StorageClass"),
+            lambda: self.listed("v1", "PersistentVolumeClaim", namespace),
+            lambda: self.listed("v1", "Node", metadata=True),
             lambda: self.listed("v1", "Service", metadata=True),
             lambda: self.read("v1", "Service", gateway_namespace, gateway),
             lambda: self.read("apps/v1", "Deployment", gateway_namespace, gateway),
@@ -50,7 +52,7 @@ class ReleaseClient(cluster.Cluster):
             lambda: self.listed("apps/v1", "ReplicaSet", namespace, f"{OF_RELEASE}={name}"),
             *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
         ]
-        namespaces, secrets, classes, services, service, deployment, held, sets, *kinds = self.many(
+        namespaces, secrets, classes, claims, nodes, services, service, deployment, held, sets, *kinds = self.many(
             lambda one: one(), asked
         )
         missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
@@ -69,6 +71,9 @@ class ReleaseClient(cluster.Cluster):
             namespaces=namespaces or [],
             secrets=secrets or [],
             storage_classes=[item["metadata"]["name"] for item in classes or []],
+            classes=classes or [],
+            claims=claims or [],
+            nodes=nodes or [],
             services=services or [],
             orphans=[item for item in sets or [] if not item["metadata"].get("ownerReferences")],
             gateway_service=service,

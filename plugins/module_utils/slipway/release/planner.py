@@ -38,6 +38,7 @@ class Plan:
     ``environment`` or ``variable``), ``existing``. ``selector``: labels of everything of this release, and nothing
     else. ``facts``: see ``facts.py``. ``warnings``: sentences with file and line. ``places``: the key of the page that
     each object's name comes from, by identity. ``certificate``: hosts that the gateway's certificate has to get.
+    ``used``: identities of what is there already, and that the release uses as it is.
     """
 
     release: str
@@ -50,6 +51,7 @@ class Plan:
     labels: dict[str, str]
     places: dict[str, Key] = field(default_factory=dict)
     certificate: list[str] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
 
     @property
     def objects(self) -> list[Object]:
@@ -58,9 +60,9 @@ class Plan:
 
     @property
     def keep(self) -> list[str]:
-        """Identities of all that pruning leaves alone: the objects, and the Secrets that the role makes."""
+        """Identities of all that pruning leaves alone: objects, Secrets that the role makes, and what is used."""
         made = [f"Secret/{self.namespace}/{secret['name']}" for secret in self.secrets if not secret["existing"]]
-        return [*map(identity, self.objects), *made]
+        return [*map(identity, self.objects), *made, *self.used]
 
     def as_dict(self) -> dict[str, Any]:
         """Give the plan as plain values, for JSON."""
@@ -99,6 +101,7 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
         ],
         labels=maker.labels,
         places=places,
+        used=[f"PersistentVolumeClaim/{maker.namespace}/{v.claim}" for v in release.volumes.values() if v.claim],
         certificate=certificate.due(maker.shape, found, maker.hosts()),
     )
 

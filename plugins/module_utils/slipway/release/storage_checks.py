@@ -36,7 +36,8 @@ def storage_is_known(shape: Shape) -> Iterator[Fault]:
         for name in workload.config:
             if name in workload.env:
                 yield Fault("keys-contradict", (*key, "config", name), "is in env too", "one of the two")
-        for name, folder in workload.mounts.items():
+        for name, mount in workload.mounts.items():
+            folder = mount.path
             if name not in release.volumes and name not in release.secrets:
                 known = [*release.volumes, *release.secrets]
                 what = "is neither an entry of volumes nor of secrets"
@@ -53,7 +54,8 @@ def folders_are_apart(shape: Shape) -> Iterator[Fault]:
             if config and not (declared.config or own.config):
                 key: Key = ("services", service, *(("versions", version) if own.config_mount else ()), "config_mount")
                 yield Fault("needs-key", key, "has no config to show there", "config: {LOG_LEVEL: debug}")
-            folders = [*mounts.items(), *([("config", config)] if config else [])]
+            folders = [(name, mount.path) for name, mount in mounts.items()]
+            folders += [("config", config)] if config else []
             for index, (name, folder) in enumerate(folders):
                 for other, taken in folders[:index]:
                     if folder == taken:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Variable
-from .values import Folder, Memory
+from .values import LABEL, Folder, Memory
 
 
 class Source(Map):
@@ -49,6 +49,9 @@ class Secret(Map):
         return self
 
 
+ClaimName = Annotated[str, Field(pattern=rf"^{LABEL}(\.{LABEL})*$", max_length=253)]
+
+
 class Volume(Map):
     """Storage that services can mount: a claim, a folder of the node, or room that goes with the pod."""
 
@@ -61,16 +64,34 @@ class Volume(Map):
         example="local-path",
         rule=LABEL_RULE,
     )
-    access: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"] = setting(
+    access: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"] = setting(
         "ReadWriteOnce",
-        "Access mode of the claim: ReadWriteOnce, ReadWriteMany or ReadOnlyMany.",
+        "Access mode of the claim. ReadWriteOnce: pods of one node; ReadWriteMany: of all nodes; ReadOnlyMany: of all "
+        "nodes, to read; ReadWriteOncePod: one pod.",
         example="ReadWriteOnce",
     )
-    host_path: Folder | None = setting(None, "A folder of the node.", example="/mnt/shared")
+    claim: ClaimName | None = setting(
+        None, "An existing PersistentVolumeClaim of the namespace. Its owner keeps it.", example="old-data",
+        rule="must be the name of a claim: lower-case letters, digits, hyphens and dots",
+    )  # fmt: skip
+    host_path: Folder | None = setting(
+        None, "A folder of the node. It must be there, unless create is true.", example="/mnt/shared"
+    )
+    create: bool = setting(
+        False,
+        "Make the folder of host_path on a node that does not have it? A new folder belongs to the user of the first "
+        "pod.",
+        example=True,
+    )
+    read_only: bool = setting(False, "May pods only read it?", example=True)
     temporary: Memory | None = setting(None, "Size of a temporary volume. It is deleted with the pod.", example="64Mi")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Volume:
-        if sum(item is not None for item in (self.size, self.host_path, self.temporary)) != 1:
-            raise WrongError("needs-one-of", "must have one of size, host_path and temporary")
+        if sum(item is not None for item in (self.size, self.claim, self.host_path, self.temporary)) != 1:
+            raise WrongError("needs-one-of", "must have one of size, claim, host_path and temporary")
+        if self.create and not self.host_path:
+            raise WrongError("keys-contradict", "has create, which is for a host_path")
+        if self.claim and self.storage_class:
+            raise WrongError("keys-contradict", "has a storage_class, and the claim is there with its own")
         return self

@@ -266,6 +266,15 @@ def _user(value: Any) -> Any:
     raise WrongError("not-a-user", what, number or IMAGE_USER)
 
 
+def _below(text: str) -> str:
+    tidy = "/".join(part for part in text.split("/") if part not in ("", ".", ".."))
+    if text != tidy or not re.fullmatch(r"[\w.@+-]+(/[\w.@+-]+)*", text):
+        raise WrongError(
+            "not-a-path", "must be a path in the volume: no / at its beginning or end, no ..", tidy or "data"
+        )
+    return text
+
+
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}
 _PERCENT_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}]
@@ -310,3 +319,5 @@ Mailboxes = Annotated[
 ]
 UrlPath = Annotated[str, AfterValidator(_path)]
 Folder = Annotated[str, AfterValidator(_folder)]
+# A folder or file below another one.
+Below = Annotated[str, AfterValidator(_below)]

@@ -10,6 +10,7 @@ from typing import Any
 from .model import Service
 from .names import Naming
 from .shape import Shape
+from .storage_keys import Volume
 from .values import IMAGE_USER, amount, milliseconds, whole
 from .workload_keys import EnvValue, Probe, Probes, Resources, VersionOf
 
@@ -18,6 +19,12 @@ VERSION = "slipway.io/version"
 WORKLOAD = "slipway.io/workload"
 # What holds where neither a version nor its service says it.
 USUAL: Mapping[str, Any] = {"replicas": 1, "user": 65532, "writable": False, "sidecar": True, "drain": "3s"}
+# Where the folders that a pod makes on its node appear while they are made. One that is empty and root's is new.
+_MADE = "/made"
+_GIVE = (
+    'for folder in "$@"; do mkdir -p "$folder" && if [ -O "$folder" ] && [ -z "$(ls -A "$folder")" ]; '
+    'then chown USER:USER "$folder"; fi || exit 1; done'
+)
 _PROTOCOLS = {"http": "http", "http2": "http2", "grpc": "grpc"}
 
 
@@ -127,6 +134,8 @@ def deployment(
         "probes": list(_probes(chosen("probes") or Probes(), declared.port)),
         "mounts": mounts,
         "volumes": volumes,
+        "made": made_folders(naming, declared, version),
+        "made_by": _GIVE.replace("USER", str(chosen("user"))),
     }
 
 
@@ -154,6 +163,12 @@ def least_pods(declared: Service, version: str) -> int:
     """Give the number of pods that a version has at least; a parked one has none."""
     scaling = autoscaling(declared, version)
     return int(scaling.min if scaling else _chosen(declared, version, "replicas"))
+
+
+def most_pods(declared: Service, version: str) -> int:
+    """Give the number of pods that a version has at most."""
+    scaling = autoscaling(declared, version)
+    return int(scaling.max if scaling else _chosen(declared, version, "replicas"))
 
 
 def min_available(declared: Service, version: str) -> int | None:
@@ -221,20 +236,12 @@ def _storage(
     release = naming.shape.release
     mounts: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
-    for name, folder in {**declared.mounts, **own.mounts}.items():
-        if name in release.volumes:
-            volume = release.volumes[name]
-            if volume.size:
-                source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": name}}
-            elif volume.host_path:
-                source = {"hostPath": {"path": volume.host_path, "type": "Directory"}}
-            else:
-                source = {"emptyDir": {"sizeLimit": volume.temporary}}
-            mounts.append({"name": name, "mountPath": folder})
-        else:
-            source = {"secret": {"secretName": name}}
-            mounts.append({"name": name, "mountPath": folder, "readOnly": True})
-        volumes.append({"name": name, **source})
+    for name, mount in {**declared.mounts, **own.mounts}.items():
+        volume = release.volumes.get(name)
+        read_only = mount.read_only or volume is None or volume.read_only
+        made = {"name": name, "mountPath": mount.path, **({"readOnly": True} if read_only else {})}
+        mounts.append({**made, **({"subPath": mount.sub_path} if mount.sub_path else {})})
+        volumes.append({"name": name, **(_source(name, volume) if volume else {"secret": {"secretName": name}})})
     folder = own.config_mount or declared.config_mount or ""
     if folder:
         mounts.append({"name": "slipway-config", "mountPath": folder, "readOnly": True})
@@ -243,6 +250,32 @@ def _storage(
         mounts.append({"name": "slipway-tmp", "mountPath": "/tmp"})  # noqa: S108
         volumes.append({"name": "slipway-tmp", "emptyDir": {}})
     return mounts, volumes
+
+
+def _source(name: str, volume: Volume) -> dict[str, Any]:
+    """Say where a volume of a pod comes from."""
+    if volume.host_path:
+        return {"hostPath": {"path": volume.host_path, "type": "DirectoryOrCreate" if volume.create else "Directory"}}
+    if volume.temporary:
+        return {"emptyDir": {"sizeLimit": volume.temporary}}
+    return {"persistentVolumeClaim": {"claimName": volume.claim or name}}
+
+
+def made_folders(naming: Naming, declared: Service, version: str) -> list[dict[str, str]]:
+    """List the folders of the node that a pod makes and gives to its user: ``name`` of the volume, and ``folder``.
+
+    A container that runs as its image says is given none: nobody knows whose they would be.
+    """
+    volumes = naming.shape.release.volumes
+    if runs_as_image(declared, version):
+        return []
+    mounts = {**declared.mounts, **declared.versions[version].mounts}
+    made = {name: mount for name, mount in mounts.items() if name in volumes and volumes[name].create}
+    return [
+        {"name": name, "folder": f"{_MADE}/{name}" + (f"/{mount.sub_path}" if mount.sub_path else "")}
+        for name, mount in made.items()
+        if not (mount.read_only or volumes[name].read_only)
+    ]
 
 
 def scaling_values(found: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable
 from .name_keys import Names
-from .values import Cpu, Duration, Folder, Image, Memory, Percent, Text, Texts, UrlPath, User, WholePercent
+from .values import Below, Cpu, Duration, Folder, Image, Memory, Percent, Text, Texts, UrlPath, User, WholePercent
 
 
 class Probe(Short):
@@ -90,6 +90,16 @@ class EnvValue(Short):
         return self
 
 
+class Mount(Short):
+    """Where an entry of volumes or secrets appears."""
+
+    short = "path"
+
+    path: Folder = setting(..., "Folder of the container.", example="/var/cache/app")
+    sub_path: Below | None = setting(None, "A folder or file of the volume, instead of all of it.", example="models")
+    read_only: bool = setting(False, "May the container only read it?", example=True)
+
+
 class Workload(Map):
     """What runs. Written at a service it holds for all its versions; a version may say otherwise.
 
@@ -120,9 +130,9 @@ class Workload(Map):
     secrets: Texts = setting(
         [], "Entries of secrets whose keys become environment variables.", example=["api-token"], names="Secret"
     )
-    mounts: dict[Label, Folder] = setting(
+    mounts: dict[Label, Mount] = setting(
         {},
-        "Entries of volumes or secrets, and the folder where each appears.",
+        "Entries of volumes or secrets, and the folder where each appears. The short form is path.",
         example={"cache": "/var/cache/app"},
         rule=LABEL_RULE,
     )

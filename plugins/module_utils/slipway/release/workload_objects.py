@@ -55,6 +55,7 @@ def deployments(maker: Maker) -> Iterator[Object]:
     for service, _, version in maker.versions():
         revisions = maker.environment.secret_revisions
         values = workload.deployment(maker.naming, service, version, maker.labels, revisions)
+        values["helper"] = maker.environment.helper_image
         there = maker.environment.deployments.get(values["name"])
         # It cannot be changed. One that no longer fits is another Deployment's, whose pods are taken over.
         if there and there["version"] == version and there["selector"].items() <= values["pod_labels"].items():
