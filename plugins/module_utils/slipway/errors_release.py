@@ -53,6 +53,7 @@ RELEASE_PAGE = {
     "unused-entry": "Nobody uses this entry of `secrets` or `volumes`; mount it, or delete it.",
     "value-not-set": "The variable that has the value of a secret is not set; set it, then run again.",
     "monitor-differs": "Two services share a ServiceMonitor and are read in different ways; name another `monitor`.",
+    "alert-template": "Prometheus would not read this template; write `{{ $value }}` or `{{ $labels.name }}`.",
     "alert-condition": "The condition of an alert is not one; write a measure, a comparison and a value.",
     "unknown-series": "Nothing makes this series; take one that there is, or add it to `exports`.",
     "promql-syntax": "The expression is not PromQL; correct it where the message says.",

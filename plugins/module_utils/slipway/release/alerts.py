@@ -175,5 +175,6 @@ def wording(name: str, alert: Alert, release: str) -> dict[str, Any]:
     """Say in words what an alert means."""
     about = f"{alert.service} {alert.version or ''}".strip() if alert.service else "the hosts of the release"
     what = alert.summary or f"{release}: {alert.when or name}"
-    found = f"{alert.when or alert.promql}, for {alert.lasting}, at {about}. It is {{{{ $value | humanize }}}} now."
-    return {"summary": what, "description": found}
+    lasts = "" if alert.lasting == "0s" else f", for {alert.lasting}"
+    found = f"{alert.when or alert.promql}{lasts}, at {about}. It is {{{{ $value | humanize }}}} now."
+    return {"summary": what, "description": alert.description or found}

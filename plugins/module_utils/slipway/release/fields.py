@@ -211,6 +211,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "version": "label `version` in `rules.expr`",
         "severity": "PrometheusRule `rules.labels.severity`",
         "summary": "PrometheusRule `rules.annotations.summary`",
+        "description": "PrometheusRule `rules.annotations.description`",
+        "labels": "PrometheusRule `rules.labels`",
     },
     "Mail": {
         "to": "AlertmanagerConfig `emailConfigs.to`",

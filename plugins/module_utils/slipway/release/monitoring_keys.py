@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable, Version
-from .values import LABEL, Duration, Mailboxes, Text, UrlPath
+from .values import LABEL, Duration, Mailboxes, Text, UrlPath, Wait, written_text
 
+# Filled in by Prometheus; a text that it cannot read keeps all rules of the release from being loaded.
+_FILLED = re.compile(r"\s*\$(value|labels\.[a-zA-Z_][a-zA-Z0-9_]*)(\s*\|\s*humanize(1024|Percentage|Duration)?)?\s*")
+# Labels that a release sets itself: its mail goes by them.
+_OWN = ("alertname", "alertmanager", "namespace", "release", "service", "severity", "version")
+
+
+def _text(text: str) -> str:
+    rest = re.sub(r"\{\{(.*?)\}\}", lambda found: "" if _FILLED.fullmatch(found[1]) else "{{", text)
+    if "{{" in rest or "}}" in rest:
+        what = "has a template that is none of {{ $value }}, {{ $value | humanize }} and {{ $labels.name }}"
+        raise WrongError("alert-template", what, re.sub(r"\{\{.*?(\}\}|$)|\}\}", "{{ $value }}", text))
+    return text
+
+
+def _label(name: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]*", name) or name in _OWN:
+        raise WrongError("wrong-name", f"must be letters, digits and underscores, and none of {', '.join(_OWN)}")
+    return name
+
+
+AlertText = Annotated[str, AfterValidator(_text), BeforeValidator(written_text)]
+AlertLabel = Annotated[str, AfterValidator(_label)]
 MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
 Mailbox = Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$", max_length=254)]
 
@@ -53,8 +76,11 @@ class Alert(Short):
     promql: str | None = setting(
         None, "The condition in PromQL, instead of when.", example="sum(rate(app_requests_total[1m])) > 5"
     )
-    lasting: Duration = setting(
-        "5m", "How long the condition must hold before the alert fires.", example="5m", alias="for"
+    lasting: Wait = setting(
+        "5m",
+        "How long the condition must hold before the alert fires. 0s: it fires at once.",
+        example="5m",
+        alias="for",
     )
     service: Label | None = setting(
         None, "A service, with calls from inside the mesh. By default the requests at the hosts.", example="model",
@@ -65,6 +91,18 @@ class Alert(Short):
         "warning", "Severity: info, warning or critical.", example="warning"
     )
     summary: str | None = setting(None, "What the mail says.", example="Users see errors")
+    description: AlertText | None = setting(
+        None,
+        "What the mail says in detail, instead of the condition and its value. {{ $value }}, {{ $value | humanize }} "
+        "and {{ $labels.name }} are filled in.",
+        example="{{ $value | humanizePercentage }} of the answers are errors",
+    )
+    labels: dict[AlertLabel, AlertText] = setting(
+        {},
+        "More labels of the alert, for routes of Alertmanager.",
+        example={"team": "shop"},
+        rule="must be letters, digits and underscores",
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> Alert:

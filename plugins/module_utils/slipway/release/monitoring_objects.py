@@ -77,6 +77,7 @@ def _alert(maker: Maker, name: str) -> dict[str, Any]:
         "expr": alerts.expression(alert, maker.scope),
         "for": prometheus_time(alert.lasting),
         "labels": {
+            **alert.labels,
             "severity": alert.severity,
             "release": release.name,
             # Mail is routed by namespace, which a sum takes away.

@@ -43,6 +43,10 @@ def _duration(text: str) -> str:
     return text
 
 
+def _wait(text: str) -> str:
+    return "0s" if re.fullmatch(r"0(ms|s|m|h|d)", text) else _duration(text)
+
+
 def milliseconds(text: str) -> int:
     """Read a length of time (``500ms``, ``10s``, ``1.5m``) as milliseconds."""
     match = _DURATION.fullmatch(text)
@@ -59,6 +63,8 @@ def seconds_text(text: str) -> str:
 def prometheus_time(text: str) -> str:
     """Write a length of time in the largest unit that Prometheus takes without a fraction: ``2m``, ``1500ms``."""
     number = milliseconds(text)
+    if not number:
+        return "0s"
     unit, size = next((unit, size) for unit, size in reversed(_MILLISECONDS.items()) if number % size == 0)
     return f"{number // size}{unit}"
 
@@ -287,6 +293,8 @@ _TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type
 _TEXT_SCHEMA = {"type": ["string", "integer"]}
 
 Duration = Annotated[str, AfterValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+# A length of time that may be none.
+Wait = Annotated[str, AfterValidator(_wait), WithJsonSchema(_DURATION_SCHEMA)]
 Rate = Annotated[str, AfterValidator(_rate), WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(/|per ) ?[a-z]+$"})]
 # Marks a number that a page writes as a share, 5%.
 SHARE = BeforeValidator(_percent)
