@@ -14,6 +14,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import SlipwayError
@@ -75,6 +76,19 @@ class Suite:
 
     def packages(self, names: Sequence[str], say: Say = lambda _line: None) -> list[Path]:
         """The .deb files of ``names`` and of all they depend on, down to the C library; fetched where needed."""
+        with self._lists(say):
+            self._apt("install", "--download-only", "--yes", *names)
+            uris = self._wanted(names)
+        return sorted(self.root / "cache" / "archives" / uri for uri in uris)
+
+    def file_names(self, names: Sequence[str], say: Say = lambda _line: None) -> list[str]:
+        """The names of these files as the mirrors have them now; nothing is fetched but the lists."""
+        with self._lists(say):
+            return sorted(self._wanted(names))
+
+    @contextmanager
+    def _lists(self, say: Say) -> Iterator[None]:
+        """Hold the suite's package lists, renewed once in a run."""
         if not available():
             raise SlipwayError(
                 "program-missing",
@@ -86,9 +100,7 @@ class Suite:
                 self._prepare()
                 self._apt("update", "--error-on=any")
                 self._updated = True
-            self._apt("install", "--download-only", "--yes", *names)
-            uris = self._wanted(names)
-        return sorted(self.root / "cache" / "archives" / uri for uri in uris)
+            yield
 
     def _prepare(self) -> None:
         for folder in ("etc", "state/lists/partial", "cache/archives/partial", "log"):

@@ -85,6 +85,7 @@ class ImageEntry(Model):
     tag: str
     parts: list[str]
     own: bool = False  # made of this repository: put together here, whichever way the others come
+    held: str = ""  # why a newer minor version of it, or of what is in it, is not taken
     unbuildable: Reason = ""
 
 
@@ -179,6 +180,7 @@ class Recipe(Model):
     libraries: Libraries | None = None
     differs: dict[Architecture, Differs] = {}
     seconds: int = 0
+    held: str = ""
     notes: str = ""
 
     @field_validator("version")
