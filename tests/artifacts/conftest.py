@@ -138,7 +138,10 @@ class Yard:
     lines: list[str] = field(default_factory=list)
 
     def catalog(self, **parts: Any) -> None:
+        # The user's recipes go by the user's releases of Kubernetes.
+        releases = yaml.safe_load((ROOT / "artifacts" / "catalog.yml").read_text())["kubernetes"]
         nothing: dict[str, Any] = {"files": {}, "images": {}, "packages": {"suites": {}, "sets": {}}}
+        nothing["kubernetes"] = releases
         (self.folder / "catalog.yml").write_text(yaml.safe_dump(nothing | parts))
 
     def lock(self, **parts: Any) -> None:

@@ -257,6 +257,7 @@ def test_a_program_gets_the_name_of_its_recipe(site: Yard, tmp_path: Path) -> No
         recipe,
         folder,
         target,
+        artifacts=site.folder,
         architecture="arm64",
         cache=Cache(site.cache),
         log=tmp_path / "log",

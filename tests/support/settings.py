@@ -26,7 +26,11 @@ FOUNDED = {
     "cluster_dns_domain": "cluster.local",
 }
 AMPLE = Surroundings(
-    memory_total=64000, memory_available=60000, cache=Path("/cache"), cache_free=100 * GB, kubernetes_built="1.37.0"
+    memory_total=64000,
+    memory_available=60000,
+    cache=Path("/cache"),
+    cache_free=100 * GB,
+    kubernetes_releases=("1.37.0",),
 )
 
 

@@ -9,12 +9,15 @@ import pytest
 import yaml
 from slipway.artifacts import plan
 from slipway.artifacts.catalog import Catalog, Folder, Recipe, fill, validated
+from slipway.page.model import Settings
 
 from tests.support.errors import refused
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Folder(ROOT / "artifacts")
 CATALOG = FOLDER.catalog
+RELEASES = CATALOG.releases()
+FOLDERS = {one: Folder(ROOT / "artifacts", one) for one in RELEASES}
 DEFAULTS = yaml.safe_load((ROOT / "roles/artifacts/defaults/main.yml").read_text())
 
 
@@ -33,15 +36,24 @@ def settings(**changes: Any) -> plan.BundleSettings:
 LOCKED = yaml.safe_load((ROOT / "artifacts/lock.yml").read_text())["files"]
 BOTH = ["amd64", "arm64"]
 EVERYTHING = plan.wanted(CATALOG, settings(architectures=BOTH, here="amd64"))
+# Of the other releases what differs is enough.
+FILES = {
+    f"{one}-{item.name}": (one, item)
+    for one in RELEASES
+    for item in plan.wanted(CATALOG, settings(kubernetes_version=one, architectures=BOTH, here="amd64")).files
+    if one == DEFAULTS["artifacts_kubernetes_version"] or item not in EVERYTHING.files
+}
+IMAGES = [(one, name) for one in RELEASES for name in CATALOG.images
+          if one == DEFAULTS["artifacts_kubernetes_version"] or "{{" in CATALOG.images[name].version]  # fmt: skip
 
 
-@pytest.mark.parametrize("item", EVERYTHING.files, ids=lambda item: item.name)
-def test_a_file_can_be_built_in_its_version_or_says_why_not(item: plan.FileItem) -> None:
+@pytest.mark.parametrize(("release", "item"), FILES.values(), ids=FILES)
+def test_a_file_can_be_built_in_its_version_or_says_why_not(release: str, item: plan.FileItem) -> None:
     if item.unbuildable:
         return
     assert item.build
     version = item.build.version or item.version
-    recipe = FOLDER.recipe(item.build.program, version, item.name, item.architecture or "amd64")
+    recipe = FOLDERS[release].recipe(item.build.program, version, item.name, item.architecture or "amd64")
     assert set(filter(None, [item.build.binary, *item.build.names.values()])) <= set(recipe.packages)
 
 
@@ -56,18 +68,19 @@ def test_a_file_has_upstreams_address_and_a_publisher_with_sums(item: plan.FileI
 
 
 @pytest.mark.parametrize("architecture", BOTH)
-@pytest.mark.parametrize("name", CATALOG.images)
-def test_an_image_can_be_built_in_its_version_or_says_why_not(name: str, architecture: str) -> None:
-    item = plan.image_item(name, CATALOG.images[name], settings(architectures=[architecture]))
+@pytest.mark.parametrize(("release", "name"), IMAGES)
+def test_an_image_can_be_built_in_its_version_or_says_why_not(release: str, name: str, architecture: str) -> None:
+    item = plan.image_item(CATALOG, name, settings(kubernetes_version=release, architectures=[architecture]))
     if item.unbuildable:
         return
-    layers = FOLDER.layers(name, architecture)
+    folder = FOLDERS[release]
+    layers = folder.layers(name, architecture)
     assert layers
     for program, binaries in layers.binaries.items():
-        recipe = FOLDER.recipe(program, item.version, item.name, architecture)
+        recipe = folder.recipe(program, item.version, item.name, architecture)
         assert set(binaries.values()) <= set(recipe.packages)
     for program in layers.sources:
-        FOLDER.recipe(program, item.version, item.name, architecture)
+        folder.recipe(program, item.version, item.name, architecture)
     assert layers.entrypoint or layers.command
 
 
@@ -88,15 +101,36 @@ def test_every_recipe_is_used_and_has_its_folder() -> None:
     made = [layers for name in CATALOG.images if (layers := FOLDER.layers(name, "amd64"))]
     images = {program for layers in made for program in (*layers.binaries, *layers.sources)}
     assert files | images == set(FOLDER.recipes)
-    assert {path.parent.name for path in (ROOT / "artifacts/go").glob("*/go.mod")} == set(FOLDER.recipes)
+    folders = {folder.go(program) for folder in FOLDERS.values() for program in folder.recipes}
+    # Also none of a release that is in the table no more.
+    assert {path.parent for path in (ROOT / "artifacts/go").rglob("go.mod")} == folders
 
 
+@pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("program", sorted(FOLDER.recipes))
-def test_a_recipes_module_is_the_one_that_its_go_mod_pins(program: str) -> None:
-    recipe = FOLDER.recipes[program]
+def test_a_recipes_module_is_the_one_that_its_go_mod_pins(program: str, release: str) -> None:
+    recipe = FOLDERS[release].recipes[program]
     if recipe.module != "-":
-        required = (ROOT / "artifacts/go" / program / "go.mod").read_text().split("require", 1)[1]
+        required = (FOLDERS[release].go(program) / "go.mod").read_text().split("require", 1)[1]
         assert f"\t{recipe.module} " in required
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_recipe_of_kubernetes_is_of_one_release_alone(release: str) -> None:
+    """Its own version, and that of each library that it publishes with it, in go.mod and in what it says of itself."""
+    folder = FOLDERS[release]
+    mods = (folder.go("kubernetes") / "go.mod").read_text()
+    published = {line.split()[1] for line in mods.splitlines() if line.startswith("\tk8s.io/") and " v0." in line}
+    libraries = {one for one in published if one.startswith("v0.") and not one.startswith("v0.0.0")}
+    assert libraries == {f"v0{release.removeprefix('1')}"}
+    ldflags = folder.recipes["kubernetes"].ldflags
+    assert ldflags.count(f"gitVersion=v{release} ") == 2
+    assert ldflags.count(f"gitMinor={release.split('.')[1]} ") == 2
+
+
+def test_the_shipped_release_is_in_the_table() -> None:
+    assert DEFAULTS["artifacts_kubernetes_version"] == Settings().cluster_kubernetes_version
+    assert DEFAULTS["artifacts_kubernetes_version"] in RELEASES
 
 
 def test_the_bundle_holds_every_package_that_roles_install() -> None:
@@ -128,12 +162,81 @@ def test_only_what_a_part_needs_is_wanted() -> None:
         ({"suites": ["sid"]}, "not-in-catalog: sid … bookworm"),
         ({"architectures": ["riscv64"]}, "not-in-catalog: artifacts_architectures … riscv64 … amd64, arm64"),
         ({"here": "s390x"}, "not-in-catalog: s390x … amd64, arm64"),
-        ({"kubernetes_version": "1.99.0"}, "kubernetes-unknown: 1.99.0 … 1.37"),
+        ({"kubernetes_version": "1.99.0"}, f"kubernetes-unknown: 1.99.0 … {', '.join(RELEASES)}"),
     ],
 )
 def test_what_the_catalog_does_not_know_is_refused(change: dict[str, Any], says: str) -> None:
     with refused(says):
         plan.wanted(CATALOG, settings(**change))
+
+
+TABLE = {
+    one: {"etcd": f"3.{number}.0", "coredns": "1.0.0", "pause": "3.10.2"}
+    for number, one in enumerate(["1.37.10", "1.37.2", "1.36.3"])
+}
+
+
+def table(**more: Any) -> Catalog:
+    value = {"kubernetes": TABLE, "files": {}, "images": {}, "packages": {"suites": {}, "sets": {}}}
+    return validated(Path("catalog.yml"), Catalog, value | more)
+
+
+@pytest.mark.parametrize(
+    ("asked", "listed"),
+    [("1.36.3", "1.36.3"), ("1.37.2", "1.37.2"), ("1.37.3", "1.37.10"), ("1.36.9", "1.36.3")],
+)
+def test_a_patch_that_is_not_listed_goes_by_the_newest_of_its_minor_version(asked: str, listed: str) -> None:
+    catalog = table()
+    assert catalog.listed(asked) == listed
+    assert catalog.values(asked) == {"kubernetes": asked, **TABLE[listed]}
+
+
+@pytest.mark.parametrize("asked", ["1.38.0", "1.3.7", "2.37.2"])
+def test_another_minor_version_is_refused_with_those_that_work(asked: str) -> None:
+    with refused(f"kubernetes-unknown: {asked} … 1.36.3, 1.37.2, 1.37.10"):
+        table().listed(asked)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"1.37": TABLE["1.37.2"]}, "kubernetes.1.37"),
+        ({"1.37.2": {"etcd": "3.7.3", "coredns": "1.14.6"}}, "kubernetes.1.37.2.pause"),
+        ({"1.37.2": TABLE["1.37.2"] | {"etcd": "v3.7.3"}}, "kubernetes.1.37.2.etcd"),
+    ],
+)
+def test_a_wrong_line_of_the_table_is_named(row: dict[str, Any], says: str) -> None:
+    with refused(f"wrong-artifact-file: catalog.yml: {says}"):
+        table(kubernetes=row)
+
+
+RECIPES = """\
+kubernetes: {version: "v{{ kubernetes }}", module: "k8s.io/kubernetes v{{ version }}", packages: {a: b},
+             ldflags: "-X v=v{{ version }} -X minor={{ minor }} -X major={{ major }}"}
+pause: {version: "{{ pause }}", module: "-", packages: {pause: x}, ldflags: "-X v={{ version }}"}
+runc: {version: v1.5.2, module: r v1.5.2, packages: {runc: r}, ldflags: "-X {{ version }}"}
+"""
+
+
+def test_a_recipe_follows_the_release_and_has_a_folder_for_each(tmp_path: Path) -> None:
+    (tmp_path / "go").mkdir()
+    (tmp_path / "go/recipes.yml").write_text(RECIPES)
+    (tmp_path / "catalog.yml").write_text(yaml.safe_dump(table().model_dump()))
+    older, newest = Folder(tmp_path, "1.36.3"), Folder(tmp_path)
+    recipe = older.recipes["kubernetes"]
+    assert (recipe.version, recipe.module) == ("1.36.3", "k8s.io/kubernetes v1.36.3")
+    assert recipe.ldflags == "-X v=v1.36.3 -X minor=36 -X major=1"
+    assert older.go("kubernetes") == older.path / "go/kubernetes/1.36.3"
+    assert newest.go("kubernetes").name == "1.37.10"
+    # Our own program is the same in each; what follows nothing is as it is written.
+    assert older.recipes["pause"].ldflags == "-X v=3.10.2"
+    assert older.go("pause") == older.path / "go/pause"
+    assert older.recipes["runc"].ldflags == "-X {{ version }}"
+    assert older.go("runc") == older.path / "go/runc"
+    with refused("not-buildable: kubelet 1.36.9 … 1.36.3, 1.37.2, 1.37.10"):
+        Folder(tmp_path, "1.36.9").recipe("kubernetes", "1.36.9", "kubelet", "amd64")
+    with refused("kubernetes-unknown: 1.35.0"):
+        Folder(tmp_path, "1.35.0")
 
 
 FILE: dict[str, Any] = {"version": "1", "address": "x.org/y", "parts": [], "build": {"program": "x", "binary": "y"}}

@@ -51,7 +51,7 @@ def test_a_package_is_asked_for_once() -> None:
 def test_every_pin_can_be_compared_or_says_why_not() -> None:
     from slipway.artifacts.versions import order
 
-    odd = [one for one in EVERY if one.kind != "debian" and order(one.version) is None]
+    odd = [one for one in EVERY if one.kind != "debian" and not order(one.version)]
     assert {one.name for one in odd if not pins.COMMIT.fullmatch(one.version)} == set()
 
 
@@ -141,13 +141,13 @@ def test_who_refuses_one_is_asked_for_the_next(asked: Any) -> None:
 
 def test_who_does_not_answer_is_not_waited_for_again(asked: Any) -> None:
     def answer(source: str) -> list[str]:
-        if source.startswith("quay.io"):
-            raise registries.no_answer("quay.io", 30)
+        if source.startswith("a.io"):
+            raise registries.no_answer("a.io", 30)
         return ["2.0"]
 
-    images = ["quay.io/a", "quay.io/b", "ghcr.io/c"]
+    images = ["a.io/x", "a.io/y", "b.io/z"]
     rows, names = asked(answer, [pin("1.0", kind="image", name=one, source=one) for one in images])
-    assert sorted(names) == ["ghcr.io/c", "quay.io/a"]
+    assert names == ["a.io/x", "b.io/z"]
     assert [bool(row.problem) for row in rows] == [True, True, False]
 
 

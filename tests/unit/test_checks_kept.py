@@ -15,34 +15,29 @@ def version(text: str, source: str = "auto") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("values", "known", "problem", "warning"),
+    ("values", "problem", "warning"),
     [
-        (version("1.37.0"), {"1.37"}, "", ""),
-        (version("1.37.5", "upstream"), {"1.37"}, "", ""),
-        (version("1.37.5"), {"1.37"}, "", "kubernetes-not-built: 1.37.0"),
-        (version("1.37.5", "source"), {"1.37"}, "kubernetes-not-built: 1.37.0", ""),
-        (version("1.36.0"), {"1.37", "1.38"}, "kubernetes-unknown: 1.37, 1.38", ""),
-        (version("1.36.0", "upstream"), set(), "", ""),
+        (version("1.37.0"), "", ""),
+        (version("1.36.3", "source"), "", ""),
+        (version("1.37.5", "upstream"), "", ""),
+        (version("1.37.5"), "", "kubernetes-not-built: 1.36.3, 1.37.0"),
+        (version("1.37.5", "source"), "kubernetes-not-built: 1.36.3, 1.37.0", ""),
+        (version("1.35.0"), "kubernetes-unknown: 1.36.3, 1.37.0", ""),
+        (version("1.35.0", "upstream"), "kubernetes-unknown: 1.36.3, 1.37.0", ""),
+        (version("1.3.0", "upstream"), "kubernetes-unknown: 1.36.3, 1.37.0", ""),
     ],
 )
-def test_a_kubernetes_release_must_be_known(
-    values: dict[str, Any], known: set[str], problem: str, warning: str
-) -> None:
-    report = here(values, kubernetes_minors=frozenset(known))
+def test_a_kubernetes_release_must_be_known(values: dict[str, Any], problem: str, warning: str) -> None:
+    report = here(values, kubernetes_releases=("1.36.3", "1.37.0"))
     for found, expected in ((report.problems, problem), (report.warnings, warning)):
         assert len(found) == bool(expected)
         for one in found:
             tells(one, expected)
-            assert one.works == 'cluster_kubernetes_version: "1.37.0"'
-
-
-def test_the_shipped_release_is_named_where_no_recipe_is_known() -> None:
-    (problem,) = here(version("1.36.0"), kubernetes_built="", kubernetes_minors=frozenset({"1.37"})).problems
-    assert problem.works == 'cluster_kubernetes_version: "1.37.0"'
+            assert one.works == 'cluster_kubernetes_version: "1.36.3" or "1.37.0"'
 
 
 def test_a_cluster_that_stands_keeps_its_release() -> None:
-    (problem,) = here(version("1.37.1"), kubernetes_built="", kubernetes_running="1.37.0").problems
+    (problem,) = here(version("1.37.1"), kubernetes_releases=("1.37.0", "1.37.1"), kubernetes_running="1.37.0").problems
     assert (problem.key, problem.works) == ("cluster_kubernetes_version", 'cluster_kubernetes_version: "1.37.0"')
     tells(problem, "kubernetes-upgrade: 1.37.0")
     assert here(version("1.37.0"), kubernetes_running="1.37.0").problems == []
@@ -136,5 +131,5 @@ def test_a_cluster_that_stands_is_not_asked_for_other_networks() -> None:
 
 
 def test_any_release_passes_where_none_is_known() -> None:
-    report = here(version("1.99.0"), kubernetes_built="")
+    report = here(version("1.99.0"), kubernetes_releases=())
     assert (report.problems, report.warnings) == ([], [])

@@ -81,7 +81,7 @@ NEAR = [
     *(0, 1, 2, 254, 4999, 5000, 10**7, 10**9, 22.0, -1),
 ]
 JUNK = junk(NAMES, NEAR)
-AMPLE = Surroundings(memory_total=10**6, memory_available=10**6, cache_free=10**12, kubernetes_built="1.37.0")
+AMPLE = Surroundings(memory_total=10**6, memory_available=10**6, cache_free=10**12, kubernetes_releases=("1.37.0",))
 
 
 @pytest.fixture(autouse=True)

@@ -67,18 +67,12 @@ def test_virtualbox_has_one_network_unless_a_file_says_otherwise(tmp_path: Path)
 
 
 def test_known_releases_of_kubernetes(tmp_path: Path) -> None:
-    assert surroundings.kubernetes_releases(tmp_path) == (frozenset(), "")
-    (tmp_path / "go").mkdir()
-    (tmp_path / "go/recipes.yml").write_text("kubernetes: {version: v1.37.0}\n")
-    (tmp_path / "catalog.yml").write_text(
-        "images: {etcd: {version: {'1.37': a, '1.36': b}}, coredns: {version: {'1.37': c}}, flannel: {version: d}}\n"
-    )
-    assert surroundings.kubernetes_releases(tmp_path) == (frozenset({"1.37"}), "1.37.0")
-    (tmp_path / "go/recipes.yml").write_text("kubernetes: [")
-    assert surroundings.kubernetes_releases(tmp_path) == (frozenset({"1.37"}), "")
-    (tmp_path / "go/recipes.yml").write_text("kubernetes: {version: v1.37.0}\n")
-    (tmp_path / "catalog.yml").write_text("images: {flannel: {version: d}, odd: 1}\n")
-    assert surroundings.kubernetes_releases(tmp_path) == (frozenset(), "1.37.0")
+    assert surroundings.kubernetes_releases(tmp_path) == ()
+    (tmp_path / "catalog.yml").write_text("kubernetes: {1.37.10: {etcd: a}, 1.37.2: {etcd: b}, 1.36.3: {etcd: c}}\n")
+    assert surroundings.kubernetes_releases(tmp_path) == ("1.36.3", "1.37.2", "1.37.10")
+    for text in ("images: {}\n", "kubernetes: [", "kubernetes: 1\n"):
+        (tmp_path / "catalog.yml").write_text(text)
+        assert surroundings.kubernetes_releases(tmp_path) == ()
 
 
 ADDRESSES = '[{"ifname": "eth0", "addr_info": [{"local": "192.0.2.7", "prefixlen": 24}]}]'
@@ -134,7 +128,7 @@ def test_looking_around_sees_this_computer(tmp_path: Path, monkeypatch: pytest.M
     assert seen.cache_free
     assert seen.cache_filled
     assert seen.cache_used() == 0
-    assert seen.kubernetes_built == Settings().cluster_kubernetes_version
+    assert Settings().cluster_kubernetes_version in seen.kubernetes_releases
     assert seen.kubernetes_running == "what kubeconfig says"
     assert (seen.founded, seen.controllers) == ({"of": "kubeconfig"}, {"ctrl": "kubeconfig"})
     # A cluster that does not answer is not waited for twice.

@@ -2,13 +2,16 @@
 
 Where architectures differ, a text has a placeholder: ``{{ arch }}`` (amd64, arm64), in layers also ``{{ triplet }}``
 (x86_64-linux-gnu). What is known of amd64 is the same as before there was another, so the keys of the cache are.
+
+Where releases of Kubernetes differ, a version is ``{{ kubernetes }}``, ``{{ etcd }}``, ``{{ coredns }}`` or
+``{{ pause }}``: that of the release that is asked for, by the catalog's table.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import jinja2
 import yaml
@@ -16,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..errors import SlipwayError
 from ..node.architecture import TRIPLETS
+from . import versions
 
 
 class Model(BaseModel):
@@ -81,7 +85,7 @@ class ImageEntry(Model):
     """One image of upstream's. It is built when ``images/<key>/layers.yml`` exists."""
 
     name: str
-    version: str | dict[str, str]  # a mapping goes by Kubernetes' minor version, e.g. "1.37": 3.7.0
+    version: str
     tag: str
     parts: list[str]
     own: bool = False  # made of this repository: put together here, whichever way the others come
@@ -132,12 +136,51 @@ class Packages(Model):
     sets: dict[str, PackageSet]
 
 
+Number = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+){2}$")]
+
+
+class Release(Model):
+    """What goes with a release of Kubernetes."""
+
+    etcd: Number
+    coredns: Number
+    pause: Number
+
+
 class Catalog(Model):
     """``catalog.yml``."""
 
+    kubernetes: dict[Number, Release] = {}
     files: dict[str, FileEntry]
     images: dict[str, ImageEntry]
     packages: Packages
+
+    def releases(self) -> list[str]:
+        """The releases of Kubernetes in the table, oldest first."""
+        return sorted(self.kubernetes, key=versions.order)
+
+    def listed(self, kubernetes: str) -> str:
+        """The release of the table that holds for ``kubernetes``: itself, or the newest one of its minor version.
+
+        Raises SlipwayError where there is none.
+        """
+        known = self.releases()
+        if kubernetes in known:
+            return kubernetes
+        same = [one for one in known if versions.minor(one) == versions.minor(kubernetes)]
+        if not same:
+            raise SlipwayError(
+                "kubernetes-unknown",
+                f"artifacts/catalog.yml does not know Kubernetes {kubernetes}; it knows {', '.join(known)}. Set "
+                f"cluster_kubernetes_version to one of these, or take the release in "
+                f"(`make catalog KUBERNETES={kubernetes}`).",
+            )
+        return same[-1]
+
+    def values(self, kubernetes: str) -> dict[str, str]:
+        """What the placeholders of versions stand for, with that release of Kubernetes."""
+        row = self.kubernetes[self.listed(kubernetes)].model_dump() if self.kubernetes else {}
+        return {"kubernetes": kubernetes, **row}
 
     def parts(self) -> list[str]:
         """Every part that some item belongs to."""
@@ -187,6 +230,22 @@ class Recipe(Model):
     @classmethod
     def _without_v(cls, value: str) -> str:
         return value.removeprefix("v")
+
+    @property
+    def follows(self) -> bool:
+        """Whether its version is that of a release of Kubernetes; then there is a recipe for each."""
+        return "{{" in self.version
+
+    def with_version(self, name: str, values: dict[str, str]) -> Recipe:
+        """The recipe for what the placeholders of its version stand for."""
+        if not self.follows:
+            return self
+        where = f"go/recipes.yml: {name}"
+        version = fill(self.version, where, **values)
+        major, minor, *_patch = version.split(".")
+        known = {"version": version, "major": major, "minor": minor}
+        filled = {key: fill(getattr(self, key), where, **known) for key in ("module", "ldflags")}
+        return self.model_copy(update={"version": version, **filled})
 
     def for_(self, architecture: str) -> Recipe:
         """The recipe as it is for ``architecture``."""
@@ -254,12 +313,22 @@ class Layers(Model):
 
 
 class Folder:
-    """The folder ``artifacts/`` of a checkout."""
+    """The folder ``artifacts/`` of a checkout, as it is for a release of Kubernetes; without one, the newest."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kubernetes: str = "") -> None:
         self.path = path.resolve()
         self.catalog = read_model(self.path / "catalog.yml", Catalog)
-        self.recipes = read_recipes(self.path / "go" / "recipes.yml")
+        self.written = read_recipes(self.path / "go" / "recipes.yml")
+        known = self.catalog.releases()
+        self.kubernetes = self.catalog.listed(kubernetes or known[-1]) if known else kubernetes
+        values = self.catalog.values(self.kubernetes)
+        self.recipes = {name: recipe.with_version(name, values) for name, recipe in self.written.items()}
+
+    def go(self, program: str) -> Path:
+        """The folder of a program's Go module. What follows Kubernetes has one for each of its versions, but for our
+        own programs, which are the same in each."""
+        folder, written = self.path / "go" / program, self.written[program]
+        return folder / self.recipes[program].version if written.follows and written.module != "-" else folder
 
     def layers(self, name: str, architecture: str) -> Layers | None:
         """How image ``name`` is put together for ``architecture``; None when that is not known."""
@@ -290,12 +359,17 @@ class Folder:
         if version and found.version != version:
             raise SlipwayError(
                 "not-buildable",
-                f"{wanted_by} {version} cannot be built: {self.path}/go/recipes.yml builds {program} "
-                f"{found.version} only. "
+                f"{wanted_by} {version} cannot be built: {self.path}/go builds {program} {self._builds(program)} only. "
                 f"Take that version (for Kubernetes: cluster_kubernetes_version in group_vars/all/cluster.yml), "
                 f"or get it from upstream with cluster_artifacts_from: upstream.",
             )
         return found.for_(architecture)
+
+    def _builds(self, program: str) -> str:
+        """The versions of a program that there are recipes for."""
+        written = self.written[program]
+        rows = [self.catalog.values(one) for one in self.catalog.releases()] or [{}]
+        return ", ".join(dict.fromkeys(written.with_version(program, row).version for row in rows))
 
 
 # What of layers.yml may have placeholders; texts of files are as they are written.

@@ -45,7 +45,7 @@ def run(settings: BundleSettings, say: Say, *, check: bool = False) -> Outcome:
     Raises SlipwayError. In check mode nothing is written, and the outcome has no manifest when an item is still to get.
     """
     started = time.monotonic()
-    folder = Folder(settings.folder)
+    folder = Folder(settings.folder, settings.kubernetes_version)
     need = plan.wanted(folder.catalog, settings)
     stop = threading.Event()
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -183,6 +183,7 @@ def build(
     folder: Path,
     target: Path,
     *,
+    artifacts: Path,
     architecture: str,
     sysroot: Path | None = None,
     cache: Cache,
@@ -190,7 +191,7 @@ def build(
     stop: threading.Event,
 ) -> dict[str, Any]:
     """Build all programs of ``recipe`` (the Go module in ``folder``) into ``target``; returns the item's facts."""
-    go = bootstrap(cache, folder.parent.parent, log, stop)
+    go = bootstrap(cache, artifacts, log, stop)
     out = target / "out"
     temporary = target / "tmp"
     for path in (out, temporary):
@@ -213,10 +214,12 @@ def build(
     return {"version": recipe.version, "source": "built", "programs": sorted(recipe.packages)}
 
 
-def module_folder(name: str, recipe: Recipe, folder: Path, *, cache: Cache, log: Path, stop: threading.Event) -> Path:
+def module_folder(
+    name: str, recipe: Recipe, folder: Path, *, artifacts: Path, cache: Cache, log: Path, stop: threading.Event
+) -> Path:
     """Where the recipe's own module lies unpacked, in the version that ``folder``/go.mod pins; fetched where needed."""
     module = recipe.module.partition(" ")[0]
-    go = bootstrap(cache, folder.parent.parent, log, stop)
+    go = bootstrap(cache, artifacts, log, stop)
     environ = environment(cache.root, cgo=False)
     try:
         run([go, "mod", "download", module], log=log, stop=stop, env=environ, cwd=folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..node.architecture import AMD64
-from . import golang, registries
+from . import golang, registries, versions
 from .catalog import Folder, Layers
 
 Kind = Literal["go", "image", "pypi", "maven", "python", "debian"]
@@ -47,17 +47,34 @@ def every(root: Path) -> list[Pin]:
 
 
 def go_modules(folder: Folder) -> Iterator[Pin]:
-    """The main module of each recipe."""
-    for name, recipe in folder.recipes.items():
-        module, _, version = recipe.module.partition(" ")
-        if version:
-            yield Pin("go", name, module, version, "artifacts/go/recipes.yml", recipe.held)
+    """The main module of each recipe, for each release of Kubernetes that it follows."""
+    found: dict[tuple[str, str], Pin] = {}
+    for kubernetes in folder.catalog.releases() or [""]:
+        for name, recipe in Folder(folder.path, kubernetes).recipes.items():
+            module, _, version = recipe.module.partition(" ")
+            if not version:
+                continue
+            pin = Pin("go", name, module, version, "artifacts/go/recipes.yml", recipe.held)
+            found[name, version] = _following(pin, folder, kubernetes) if folder.written[name].follows else pin
+    yield from (pin for _, pin in sorted(found.items(), key=lambda item: list(folder.written).index(item[0][0])))
+
+
+def _following(pin: Pin, folder: Folder, kubernetes: str) -> Pin:
+    """A pin that the table of the catalog has. kubeadm names the minor version of etcd, and CoreDNS as it is."""
+    pin = pin._replace(where="artifacts/catalog.yml", named=pin.name == "coredns")
+    newer = [one for one in folder.catalog.releases() if versions.order(one) > versions.order(kubernetes)]
+    if pin.name != "kubernetes":
+        return pin._replace(held=f"as kubeadm {kubernetes} names it")
+    if not newer:
+        return pin
+    replaced = any(versions.minor(one) == versions.minor(kubernetes) for one in newer)
+    return pin._replace(held=f"the catalog has {', '.join(newer)} too", named=replaced)
 
 
 def upstream_images(folder: Folder) -> Iterator[Pin]:
     """Images that are not built here, so that only their own registry knows of newer ones."""
     for name, entry in folder.catalog.images.items():
-        if isinstance(entry.version, str) and not entry.own and folder.layers(name, AMD64) is None:
+        if not entry.own and folder.layers(name, AMD64) is None:
             yield Pin("image", name, entry.name, entry.version, "artifacts/catalog.yml", entry.held)
 
 

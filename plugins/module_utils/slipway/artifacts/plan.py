@@ -117,7 +117,7 @@ def wanted(catalog: Catalog, settings: BundleSettings) -> Wanted:
             if on(entry.parts)
             for item in file_items(catalog, name, settings)
         ],
-        images=[image_item(name, entry, settings) for name, entry in catalog.images.items() if on(entry.parts)],
+        images=[image_item(catalog, name, settings) for name, entry in catalog.images.items() if on(entry.parts)],
         packages=sorted({name for names in sets for name in names}),
     )
 
@@ -137,7 +137,7 @@ def file_items(catalog: Catalog, name: str, settings: BundleSettings) -> list[Fi
 def file_item(catalog: Catalog, name: str, settings: BundleSettings, architecture: str) -> FileItem:
     entry = catalog.files[name]
     where = f"files.{name}"
-    version = fill(entry.version, where, kubernetes=settings.kubernetes_version)
+    version = version_of(entry, where, catalog, settings)
 
     def filled(text: str, **more: str) -> str:
         return fill(text, where, version=version, arch=architecture, **more)
@@ -159,21 +159,16 @@ def file_item(catalog: Catalog, name: str, settings: BundleSettings, architectur
     )
 
 
-def image_item(name: str, entry: ImageEntry, settings: BundleSettings) -> ImageItem:
-    where = f"images.{name}"
-    version = entry.version
-    if isinstance(version, dict):
-        minor = settings.kubernetes_version.rpartition(".")[0]
-        if minor not in version:
-            known = ", ".join(sorted(version))
-            raise SlipwayError(
-                "kubernetes-unknown",
-                f"artifacts/catalog.yml: {where} has no version for Kubernetes {settings.kubernetes_version}; "
-                f"it knows {known}. "
-                f"Set cluster_kubernetes_version to one of these, or add the version that its kubeadm asks for.",
-            )
-        version = version[minor]
-    version = fill(version, where, kubernetes=settings.kubernetes_version)
+def version_of(entry: FileEntry | ImageEntry, where: str, catalog: Catalog, settings: BundleSettings) -> str:
+    """An item's own version, or the one that goes with the release of Kubernetes."""
+    if "{{" not in entry.version:
+        return entry.version
+    return fill(entry.version, where, **catalog.values(settings.kubernetes_version))
+
+
+def image_item(catalog: Catalog, name: str, settings: BundleSettings) -> ImageItem:
+    entry, where = catalog.images[name], f"images.{name}"
+    version = version_of(entry, where, catalog, settings)
     tag = fill(entry.tag, where, version=version)
     # An image that some machines could not run is none for this bundle.
     reasons = [reason for one in settings.architectures if (reason := reason_for(entry.unbuildable, one))]

@@ -38,13 +38,13 @@ class Programs:
 
     @functools.cache  # noqa: B019  as long-lived as the run
     def program_key(self, program: str, architecture: str) -> str:
-        return golang.recipe_key(self.recipe(program, architecture), self.folder.path / "go" / program, architecture)
+        return golang.recipe_key(self.recipe(program, architecture), self.folder.go(program), architecture)
 
     @functools.cache  # noqa: B019
     def program(self, program: str, architecture: str) -> Job:
         recipe = self.recipe(program, architecture)
         name, key = program_name(program, architecture), self.program_key(program, architecture)
-        source = self.folder.path / "go" / program
+        source = self.folder.go(program)
         cold = not (self.cache.root / "go" / "build").exists()
         libraries = self.libraries(program, architecture)
 
@@ -57,6 +57,7 @@ class Programs:
                     recipe,
                     source,
                     target,
+                    artifacts=self.folder.path,
                     architecture=architecture,
                     sysroot=sysroot,
                     cache=self.cache,
@@ -109,13 +110,20 @@ class Programs:
 
     @functools.cache  # noqa: B019
     def source_key(self, program: str) -> str:
-        return golang.source_key(self.recipe(program, AMD64), self.folder.path / "go" / program)
+        return golang.source_key(self.recipe(program, AMD64), self.folder.go(program))
 
     def module(self, program: str) -> Path:
         """The folder of the recipe's module."""
-        recipe, source = self.recipe(program, AMD64), self.folder.path / "go" / program
-        log = self.log(f"module-{program}")
-        return golang.module_folder(program, recipe, source, cache=self.cache, log=log, stop=self.stop)
+        recipe, log = self.recipe(program, AMD64), self.log(f"module-{program}")
+        return golang.module_folder(
+            program,
+            recipe,
+            self.folder.go(program),
+            artifacts=self.folder.path,
+            cache=self.cache,
+            log=log,
+            stop=self.stop,
+        )
 
     def suite(self, name: str, architecture: str) -> apt.Suite:
         with self._guard:

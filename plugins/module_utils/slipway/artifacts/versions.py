@@ -19,11 +19,11 @@ class Lag(NamedTuple):
     newest: str
 
 
-def order(text: str) -> tuple[int, ...] | None:
-    """What to sort a release by; None for what is no release: a pre-release, a commit, another word."""
+def order(text: str) -> tuple[int, ...]:
+    """What to sort a release by; empty for what is no release: a pre-release, a commit, another word."""
     found = RELEASE.fullmatch(text)
     if not found:
-        return None
+        return ()
     numbers = [int(number) for number in found["numbers"].split(".")]
     # 1.2 and 1.2.0 are the same.
     while numbers and not numbers[-1]:
@@ -42,20 +42,19 @@ def minor(text: str) -> tuple[int, int] | None:
 
 def newest(served: Iterable[str]) -> str:
     """The newest release; empty when there is none."""
-    ordered = [(key, text) for text in served if (key := order(text)) is not None]
+    ordered = [(key, text) for text in served if (key := order(text))]
     return max(ordered)[1] if ordered else ""
 
 
 def lag(pinned: str, served: Iterable[str]) -> Lag:
     """What of ``served`` is newer than ``pinned``; its newest patch apart from what has another minor version."""
     now = order(pinned)
-    if now is None:
+    if not now:
         return Lag("", "")
     newer = [
         text
         for text in served
-        if (key := order(text)) is not None
-        and key > now
+        if order(text) > now
         # Go: versions from before its modules, which sort above those of today.
         and text.endswith(INCOMPATIBLE) == pinned.endswith(INCOMPATIBLE)
     ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ..artifacts import versions
 from ..artifacts.cache import default_root, folder_size
 from ..node.architecture import of_this_computer
 from ..node.kubeapi import Api, ApiError
@@ -37,7 +38,6 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
     provider = decide_provider(settings, existing)
     cache = default_root()
     total, available = memory()
-    minors, built = kubernetes_releases(root / "artifacts")
     running, known = running_kubernetes(state / "kubeconfig"), kept(state)
     if running:
         known = Founding(founded(state / "kubeconfig"), controllers(state / "kubeconfig"))
@@ -57,8 +57,7 @@ def look_around(settings: Settings, *, state: Path, root: Path = ROOT) -> Surrou
         cache_filled=any(cache.glob("bundles/*/bundle.json")),
         cache_used=partial(folder_size, cache),
         virtualbox_networks=virtualbox_networks(Path(VIRTUALBOX_CONF)),
-        kubernetes_minors=minors,
-        kubernetes_built=built,
+        kubernetes_releases=kubernetes_releases(root / "artifacts"),
         kubernetes_running=running,
         founded=known.values,
         controllers=known.controllers,
@@ -121,13 +120,9 @@ def _json(*command: str) -> Any:
         return None
 
 
-def kubernetes_releases(artifacts: Path) -> tuple[frozenset[str], str]:
-    """Read the Kubernetes minors that the catalog knows, and the release that its recipe builds; empty: not known."""
-    images = _entry(artifacts / "catalog.yml", "images")
-    recipe = _entry(artifacts / "go" / "recipes.yml", "kubernetes")
-    versions = [entry.get("version") for entry in images.values() if isinstance(entry, dict)]
-    minors = [set(version) for version in versions if isinstance(version, dict)]
-    return frozenset(set.intersection(*minors) if minors else ()), str(recipe.get("version", "")).removeprefix("v")
+def kubernetes_releases(artifacts: Path) -> tuple[str, ...]:
+    """Read the releases of Kubernetes that the catalog knows, oldest first; empty: not known."""
+    return tuple(sorted(map(str, _entry(artifacts / "catalog.yml", "kubernetes")), key=versions.order))
 
 
 def running_kubernetes(kubeconfig: Path) -> str:

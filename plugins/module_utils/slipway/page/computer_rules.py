@@ -77,19 +77,15 @@ def host_keys_exist(settings: Settings, around: Surroundings) -> Iterator[Fault]
 
 @local_rule("cluster_kubernetes_version", "cluster_artifacts_from")
 def kubernetes_is_known(settings: Settings, around: Surroundings) -> Iterator[Fault]:
-    key = ("cluster_kubernetes_version",)
-    version, built = settings.cluster_kubernetes_version, around.kubernetes_built
-    example = f'cluster_kubernetes_version: "{built or Settings().cluster_kubernetes_version}"'
-    minors = around.kubernetes_minors
-    if minors and version.rpartition(".")[0] not in minors:
-        yield Fault(
-            "kubernetes-unknown",
-            key,
-            f"artifacts/catalog.yml knows Kubernetes {', '.join(sorted(minors))} only",
-            example,
-        )
-    elif built and version != built and settings.cluster_artifacts_from != "upstream":
-        what = f"artifacts/go/recipes.yml builds {built}; another release can only come from upstream"
+    version, known = settings.cluster_kubernetes_version, around.kubernetes_releases
+    if not known or version in known:
+        return
+    key, names = ("cluster_kubernetes_version",), ", ".join(known)
+    example = "cluster_kubernetes_version: " + " or ".join(f'"{one}"' for one in known)
+    if version.rpartition(".")[0] not in {one.rpartition(".")[0] for one in known}:
+        yield Fault("kubernetes-unknown", key, f"artifacts/catalog.yml knows Kubernetes {names} only", example)
+    elif settings.cluster_artifacts_from != "upstream":
+        what = f"artifacts/go builds {names}; another release can only come from upstream"
         yield Fault("kubernetes-not-built", key, what, example, warning=settings.cluster_artifacts_from == "auto")
 
 

@@ -46,8 +46,8 @@ class Surroundings:
     cache_filled: bool = False
     cache_used: Callable[[], int] = lambda: 0
     virtualbox_networks: tuple[str, ...] = ()
-    kubernetes_minors: frozenset[str] = frozenset()
-    kubernetes_built: str = ""
+    # Those that the catalog knows, oldest first.
+    kubernetes_releases: tuple[str, ...] = ()
     kubernetes_running: str = ""
     founded: Mapping[str, str] = field(default_factory=dict)
     # The addresses of controllers that are in the cluster, by name.
