@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates backup restore reset down purge test test-long mutate lint bench lock outdated
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates backup restore reset down purge test test-long mutate lint bench lock outdated catalog
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -126,3 +126,6 @@ lock: setup-dev ## Renew requirements.txt and requirements-dev.txt from the .in 
 
 outdated: setup-dev ## List what lags behind the registries: programs, images, packages (ALL=1 shows everything, JSON=1 for machines)
 	@.venv/bin/python -m slipway.artifacts.outdated $(if $(ALL),--all) $(if $(JSON),--json)
+
+catalog: setup ## Take a Kubernetes into the catalog: make catalog KUBERNETES=1.37.2 (DEFAULT=1 ships it; WITHOUT=1.36.3 takes one out)
+	@.venv/bin/python -m slipway.artifacts.releases $(call named,KUBERNETES,--kubernetes) $(if $(DEFAULT),--default) $(call named,WITHOUT,--without)

@@ -9,6 +9,8 @@ ARTIFACTS = {
     "download-failed": "Files, packages or an image could not be had; check the address, the network and the proxy.",
     "checksum-differs": "A file or an image has another checksum than is known; find out why before you trust it.",
     "no-checksum": "Nobody knows the checksum of a file; write it into `artifacts/lock.yml`, or accept it once.",
+    "wrong-release": "This release of Kubernetes cannot be taken into the catalog, or out of it; see the reason.",
+    "toolchain-too-old": "This release of Kubernetes needs a newer Go; set the one that is named, and build all again.",
     "registry-silent": "A registry did not answer, or not with a list of versions; see the reason.",
     "keyring-missing": "The keys that sign packages are not here; install the package that is named.",
     "build-failed": "A program or the root of a machine could not be built; see the end of its log.",
