@@ -25,6 +25,8 @@ from slipway.artifacts.jobs import Jobs
 from slipway.artifacts.lock import Lock
 from slipway.artifacts.plan import BundleSettings
 
+from tests.support.kubernetes import SHIPPED
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -154,7 +156,7 @@ class Yard:
     def settings(self, **changes: Any) -> BundleSettings:
         known: dict[str, Any] = {
             "source": "upstream",
-            "kubernetes_version": "1.37.0",
+            "kubernetes_version": SHIPPED,
             "parts": ["kubernetes"],
             "suites": [],
             "folder": self.folder,
@@ -197,7 +199,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The programs registry and crane, out of the user's cache (built into it where it has none)."""
     folder = ROOT / "artifacts"
     settings = BundleSettings(
-        kubernetes_version="1.37.0",
+        kubernetes_version=SHIPPED,
         parts=[],
         suites=[],
         folder=folder,

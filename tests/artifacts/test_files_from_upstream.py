@@ -12,11 +12,12 @@ import pytest
 from slipway.artifacts.cache import digest_of
 
 from tests.support.errors import refused
+from tests.support.kubernetes import SHIPPED
 
 if TYPE_CHECKING:
     from tests.artifacts.conftest import Upstream, Yard
 
-ADDRESS = "dl.k8s.io/release/v1.37.0/bin/linux/amd64/kubelet"
+ADDRESS = f"dl.k8s.io/release/v{SHIPPED}/bin/linux/amd64/kubelet"
 CHECKSUM = f"{ADDRESS}.sha256"
 CONTENT = b"kubelet" * 300_000
 OTHER = b"something else" * 100_000
@@ -207,7 +208,7 @@ def test_check_mode_says_what_it_would_get_and_leaves_nothing(site: Yard, upstre
     outcome = site.run(check=True, upstream_prefix=upstream.prefix)
     assert outcome.changed
     assert outcome.manifest is None
-    assert site.lines == ["[1/1] kubelet 1.37.0 would be downloaded"]
+    assert site.lines == [f"[1/1] kubelet {SHIPPED} would be downloaded"]
     assert not site.cache.exists()
     assert not site.state.exists()
     assert not (site.folder / "lock.yml").exists()
@@ -250,15 +251,16 @@ def test_auto_builds_and_says_why_when_upstream_does_not_answer(site: Yard, upst
     outcome = site.run(check=True, source="auto", upstream_prefix=upstream.prefix)
     assert outcome.changed
     assert site.lines[0] == "files are built from source: upstream cannot be reached (dl.k8s.io: HTTP 404)"
-    assert site.lines[-1] == "[2/2] kubelet 1.37.0 would be from kubernetes"
+    assert site.lines[-1] == f"[2/2] kubelet {SHIPPED} would be from kubernetes"
 
 
 def test_a_version_without_a_recipe_can_only_come_from_upstream(site: Yard, upstream: Upstream) -> None:
-    newer = ADDRESS.replace("1.37.0", "1.37.9")
+    release = f"{SHIPPED.rpartition('.')[0]}.99"
+    newer = ADDRESS.replace(SHIPPED, release)
     upstream.publish(newer, CONTENT, f"{newer}.sha256")
-    with refused("not-buildable: kubelet 1.37.9 … kubernetes 1.37.0"):
-        site.run(source="source", kubernetes_version="1.37.9")
-    assert site.run(upstream_prefix=upstream.prefix, kubernetes_version="1.37.9").changed
+    with refused(f"not-buildable: kubelet {release} … kubernetes … {SHIPPED}"):
+        site.run(source="source", kubernetes_version=release)
+    assert site.run(upstream_prefix=upstream.prefix, kubernetes_version=release).changed
 
 
 def test_what_cannot_be_built_is_named_with_its_reason(yard: Yard, upstream: Upstream) -> None:

@@ -14,6 +14,7 @@ from slipway.artifacts.catalog import Folder
 from slipway.artifacts.jobs import Jobs
 from slipway.artifacts.lock import Lock
 
+from .kubernetes import SHIPPED
 from .lab import ROOT, take_out
 
 NAME = "promtool"
@@ -28,7 +29,7 @@ def have(folder: Path) -> Path:
         return Path(named)
     artifacts = Folder(ROOT / "artifacts")
     settings = plan.BundleSettings(
-        kubernetes_version="1.37.0", parts=[], suites=[], folder=artifacts.path, state=folder, cache=default_root()
+        kubernetes_version=SHIPPED, parts=[], suites=[], folder=artifacts.path, state=folder, cache=default_root()
     )
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     stop = threading.Event()

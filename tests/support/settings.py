@@ -11,6 +11,8 @@ from slipway.page.examine import Report, examine
 from slipway.page.read import Page
 from slipway.page.rules import Surroundings
 
+from .kubernetes import SHIPPED
+
 GB = 10**9
 CTRL = {"name": "ctrl", "address": "192.168.56.100", "role": "controller"}
 NODE = {"name": "node-1", "address": "192.168.56.101", "role": "worker"}
@@ -30,7 +32,7 @@ AMPLE = Surroundings(
     memory_available=60000,
     cache=Path("/cache"),
     cache_free=100 * GB,
-    kubernetes_releases=("1.37.0",),
+    kubernetes_releases=(SHIPPED,),
 )
 
 

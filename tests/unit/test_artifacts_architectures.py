@@ -19,6 +19,7 @@ from slipway.node import architecture
 
 from tests.support import small_checkout
 from tests.support.errors import refused
+from tests.support.kubernetes import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 BOTH = ["amd64", "arm64"]
@@ -102,7 +103,7 @@ def test_the_id_of_a_bundle_for_amd64_is_what_it_was() -> None:
 def wanted(**settings: Any) -> plan.Wanted:
     folder = ROOT / "artifacts"
     known: dict[str, Any] = {
-        "kubernetes_version": "1.37.0",
+        "kubernetes_version": SHIPPED,
         "suites": [],
         "parts": ["kubernetes", "tools", "monitoring"],
     }
@@ -113,18 +114,18 @@ def wanted(**settings: Any) -> plan.Wanted:
 @pytest.mark.parametrize(
     ("name", "arch", "address", "inside"),
     [
-        ("kubelet", "arm64", "dl.k8s.io/release/v1.37.0/bin/linux/arm64/kubelet", ""),
-        ("kubelet", "amd64", "dl.k8s.io/release/v1.37.0/bin/linux/amd64/kubelet", ""),
+        ("kubelet", "arm64", "dl.k8s.io/release/v{v}/bin/linux/arm64/kubelet", ""),
+        ("kubelet", "amd64", "dl.k8s.io/release/v{v}/bin/linux/amd64/kubelet", ""),
         ("runc", "arm64", "runc.arm64", ""),
-        ("containerd", "arm64", "containerd-2.4.2-linux-arm64.tar.gz", "bin"),
-        ("cni-plugins", "arm64", "cni-plugins-linux-arm64-v1.9.1.tgz", "."),
-        ("cni-plugin-flannel", "arm64", "cni-plugin-flannel-linux-arm64-v1.9.1.tgz", "."),
-        ("registry", "arm64", "registry_3.1.2_linux_arm64.tar.gz", "."),
-        ("helm", "arm64", "get.helm.sh/helm-v4.3.1-linux-arm64.tar.gz", "linux-arm64"),
-        ("helm", "amd64", "get.helm.sh/helm-v4.3.1-linux-amd64.tar.gz", "linux-amd64"),
-        ("istioctl", "arm64", "istioctl-1.31.0-linux-arm64.tar.gz", "."),
-        ("etcd", "arm64", "etcd-v3.7.0-linux-arm64.tar.gz", "etcd-v3.7.0-linux-arm64"),
-        ("promtool", "arm64", "prometheus-3.15.0.linux-arm64.tar.gz", "prometheus-3.15.0.linux-arm64"),
+        ("containerd", "arm64", "containerd-{v}-linux-arm64.tar.gz", "bin"),
+        ("cni-plugins", "arm64", "cni-plugins-linux-arm64-v{v}.tgz", "."),
+        ("cni-plugin-flannel", "arm64", "cni-plugin-flannel-linux-arm64-v{plain}.tgz", "."),
+        ("registry", "arm64", "registry_{v}_linux_arm64.tar.gz", "."),
+        ("helm", "arm64", "get.helm.sh/helm-v{v}-linux-arm64.tar.gz", "linux-arm64"),
+        ("helm", "amd64", "get.helm.sh/helm-v{v}-linux-amd64.tar.gz", "linux-amd64"),
+        ("istioctl", "arm64", "istioctl-{v}-linux-arm64.tar.gz", "."),
+        ("etcd", "arm64", "etcd-v{v}-linux-arm64.tar.gz", "etcd-v{v}-linux-arm64"),
+        ("promtool", "arm64", "prometheus-{v}.linux-arm64.tar.gz", "prometheus-{v}.linux-arm64"),
         ("crane", "arm64", "go-containerregistry_Linux_arm64.tar.gz", "."),
         ("crane", "amd64", "go-containerregistry_Linux_x86_64.tar.gz", "."),
     ],
@@ -132,13 +133,14 @@ def wanted(**settings: Any) -> plan.Wanted:
 def test_upstreams_names_are_filled_for_each_architecture(name: str, arch: str, address: str, inside: str) -> None:
     folder = ROOT / "artifacts"
     asked = plan.BundleSettings(
-        kubernetes_version="1.37.0", parts=[], suites=[], folder=folder, state=Path("state"), cache=Path("cache")
+        kubernetes_version=SHIPPED, parts=[], suites=[], folder=folder, state=Path("state"), cache=Path("cache")
     )
     item = plan.file_item(Folder(folder).catalog, name, asked, arch)
-    assert item.address.endswith(address)
+    known = {"v": item.version, "plain": item.version.partition("-")[0]}
+    assert item.address.endswith(address.format(**known))
     assert item.name == (name if arch == "amd64" else f"{name}-{arch}")
     assert item.build
-    assert item.build.folder == inside
+    assert item.build.folder == inside.format(**known)
     if name == "cni-plugin-flannel":
         assert item.build.names == {f"flannel-{arch}": "flannel"}
 

@@ -191,7 +191,12 @@ ROW = Release(etcd="3.7.3", coredns="1.14.6", pause="3.10.2")
 
 @pytest.mark.parametrize(
     ("release", "order"),
-    [("1.36.3", ["1.36.3", "1.37.0"]), ("1.37.10", ["1.37.0", "1.37.10"]), ("1.37.0", ["1.37.0"])],
+    [
+        ("1.36.3", ["1.36.3", "1.37.0"]),
+        ("1.37.10", ["1.37.0", "1.37.10"]),
+        ("1.9.9", ["1.9.9", "1.37.0"]),
+        ("1.37.0", ["1.37.0"]),
+    ],
 )
 def test_a_line_comes_into_its_place_and_goes_again(release: str, order: list[str]) -> None:
     text = intake.with_line(CATALOG, release, ROW)
@@ -201,6 +206,11 @@ def test_a_line_comes_into_its_place_and_goes_again(release: str, order: list[st
     assert text.count("# Words.\n") == text.count("\n\n# More words.\nfiles:\n") == 1
     if release != "1.37.0":
         assert intake.without_line(text, release) == CATALOG
+
+
+def test_a_line_goes_alone() -> None:
+    text = intake.with_line(intake.with_line(CATALOG, "1.37.1", ROW), "1.37.10", ROW)
+    assert list(yaml.safe_load(intake.without_line(text, "1.37.1"))["kubernetes"]) == ["1.37.0", "1.37.10"]
 
 
 def test_a_catalog_without_a_table_is_refused() -> None:

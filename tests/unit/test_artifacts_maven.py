@@ -14,6 +14,7 @@ from slipway.artifacts.jobs import Jobs
 from slipway.artifacts.lock import Lock
 
 from tests.support.errors import refused
+from tests.support.kubernetes import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 NAME = "io.zipkin:zipkin-server:exec"
@@ -91,7 +92,7 @@ def test_without_mvn_the_image_is_left_out_and_that_is_said(
         monkeypatch.setattr("shutil.which", lambda _: None)
     folder = Folder(ROOT / "artifacts")
     settings = plan.BundleSettings(
-        source="source", kubernetes_version="1.37.0", parts=["tracing"], suites=[], folder=ROOT / "artifacts",
+        source="source", kubernetes_version=SHIPPED, parts=["tracing"], suites=[], folder=ROOT / "artifacts",
         state=tmp_path, cache=tmp_path / "cache",
     )  # fmt: skip
     jobs = Jobs(folder, settings, Lock(tmp_path / "lock.yml"), lambda _: None, threading.Event())

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kubernetes import SHIPPED
+
 ROOT = Path(__file__).resolve().parents[2]
 LAB = """\
 cluster_provider: docker
@@ -59,7 +61,7 @@ def test_a_check_before_there_is_anything_says_what_would_be_made(tmp_path: Path
     end = done.stdout.rpartition("phase  ")[2]
     assert "There is no cluster yet. A run would make this one:" in end
     assert [line for line in end.splitlines() if line in machines] == machines
-    assert "Kubernetes 1.37.0 with metallb, istio, storage, metrics_server, monitoring" in end
+    assert f"Kubernetes {SHIPPED} with metallb, istio, storage, metrics_server, monitoring" in end
     assert "would be downloaded" in done.stdout
     assert not (tmp_path / "state/bundle.json").exists()
     assert not (tmp_path / "cache").exists()

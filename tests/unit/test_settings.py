@@ -17,6 +17,7 @@ from slipway.page.model import PAGE, Settings, address_range, field_at, works
 from slipway.page.read import Page, read_page
 
 from tests.support.errors import tells
+from tests.support.kubernetes import SHIPPED as KUBERNETES
 from tests.support.settings import HOST, only
 
 
@@ -305,9 +306,9 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
         "192.168.56.50:6443",
     ),
     ({"cluster_api_endpoint": "api:0"}, "cluster_api_endpoint", "wrong-form", "192.168.56.50:6443"),
-    ({"cluster_kubernetes_version": 1.37}, "cluster_kubernetes_version", "needs-quotes", "1.37.0"),
-    ({"cluster_kubernetes_version": "v1.37.0"}, "cluster_kubernetes_version", "wrong-form", "1.37.0"),
-    ({"cluster_kubernetes_version": "1.37"}, "cluster_kubernetes_version", "wrong-form", "1.37.0"),
+    ({"cluster_kubernetes_version": 1.37}, "cluster_kubernetes_version", "needs-quotes", KUBERNETES),
+    ({"cluster_kubernetes_version": "v1.37.0"}, "cluster_kubernetes_version", "wrong-form", KUBERNETES),
+    ({"cluster_kubernetes_version": "1.37"}, "cluster_kubernetes_version", "wrong-form", KUBERNETES),
     ({"cluster_artifacts_from": "internet"}, "cluster_artifacts_from", "not-one-of: auto, upstream, source", "auto"),
     ({"cluster_accept_unverified": 1}, "cluster_accept_unverified", "wrong-type", "false"),
     ({"cluster_mirror": "maybe"}, "cluster_mirror", "not-one-of: auto, true, false", "auto"),

@@ -23,6 +23,7 @@ from slipway.page.rules import Surroundings
 from slipway.paths import ROOT
 
 from tests.support.fuzz import broken, changed, fuzz, judged, junk, keys
+from tests.support.kubernetes import SHIPPED
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +82,7 @@ NEAR = [
     *(0, 1, 2, 254, 4999, 5000, 10**7, 10**9, 22.0, -1),
 ]
 JUNK = junk(NAMES, NEAR)
-AMPLE = Surroundings(memory_total=10**6, memory_available=10**6, cache_free=10**12, kubernetes_releases=("1.37.0",))
+AMPLE = Surroundings(memory_total=10**6, memory_available=10**6, cache_free=10**12, kubernetes_releases=(SHIPPED,))
 
 
 @pytest.fixture(autouse=True)
