@@ -61,7 +61,7 @@ def test_every_pin_can_be_compared_or_says_why_not() -> None:
         (pin(), ["v1.0.0"], "", "", False, False),
         (pin(), ["v1.0.2", "v1.1.0"], "v1.0.2", "v1.1.0", True, False),
         (pin(held="why"), ["v1.1.0"], "", "v1.1.0", False, True),
-        (pin(held="why"), ["v1.0.1"], "v1.0.1", "", True, False),
+        (pin(held="why"), ["v1.0.1"], "v1.0.1", "", True, True),
         (pin(held="why", named=True), ["v1.0.1"], "v1.0.1", "", False, True),
         (pin("v0.0.0-20260827124520-eed52ebb66ad"), ["v1.0.0"], "", "", False, True),
         (pin("v1.1.1-0.20260720052920-cd9e7ad1ae09"), ["v2.0.0"], "", "", False, True),

@@ -75,7 +75,7 @@ def judged(pin: Pin, served: Sequence[str]) -> Row:
     if COMMIT.fullmatch(pin.version):
         return Row(pin, note=pin.held or "pinned by a commit; the registry lists no releases to compare with")
     found = versions.lag(pin.version, served)
-    return Row(pin, found.patch, found.newest, pin.held if found.newest or (pin.named and found.patch) else "")
+    return Row(pin, found.patch, found.newest, pin.held if any(found) else "")
 
 
 def renewed(pin: Pin, upgrade: dict[str, str]) -> Row:
