@@ -24,6 +24,7 @@ ARGUMENTS = {
     "registry_prefix": {"type": "str", "default": "https://"},
     "mirror": {"type": "bool", "default": True},
     "environment": {"type": "dict", "default": {}, "no_log": True},
+    "only_cached": {"type": "bool", "default": False},
     "folder": {"type": "path", "required": True},
     "state": {"type": "path", "required": True},
 }
@@ -41,9 +42,10 @@ class ActionModule(ActionBase):
         # A new run goes on where a killed one stopped, so none may go on unseen.
         die_with_parent()
         try:
+            only_cached = arguments.pop("only_cached")
             with environment(arguments.pop("environment")):
                 settings = BundleSettings(cache=default_root(), **arguments)
-                outcome = run(settings, Display().display, check=self._task.check_mode)
+                outcome = run(settings, Display().display, check=self._task.check_mode, only_cached=only_cached)
         except SlipwayError as exc:
             raise failed(exc) from None
         result["changed"] = outcome.changed

@@ -54,6 +54,10 @@ options:
     description: Whether nodes get items from a mirror. Without one nothing may be built, as nodes could get it from nowhere; the task fails before it.
     type: bool
     default: true
+  only_cached:
+    description: Make the bundle if all items are in the cache, and do nothing if one is not.
+    type: bool
+    default: false
   environment:
     description: >-
       Environment to download and build in, over that of the run, for the proxy: V(http_proxy), V(https_proxy), V(no_proxy). An empty

@@ -37,19 +37,21 @@ def test_artifacts_are_got_as_the_settings_say(
     artifacts: tuple[Any, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin, arguments = artifacts
-    calls: list[tuple[Any, bool]] = []
+    calls: list[tuple[Any, bool, bool]] = []
 
-    def run(settings: Any, _say: Any, *, check: bool) -> Any:
-        calls.append((settings, check))
+    def run(settings: Any, _say: Any, *, check: bool, only_cached: bool) -> Any:
+        calls.append((settings, check, only_cached))
         return SimpleNamespace(changed=True, manifest=None if check else SimpleNamespace(as_json=lambda: {"a": 1}))
 
     monkeypatch.setattr(plugin, "run", run)
     assert run_action(plugin, arguments)["manifest"] == {"a": 1}
     pretended = run_action(plugin, {**arguments, "source": "upstream"}, check=True)
     assert (pretended["changed"], "manifest" in pretended) == (True, False)
-    assert [(settings.source, settings.cache, check) for settings, check in calls] == [
-        ("auto", tmp_path / "cache", False),
-        ("upstream", tmp_path / "cache", True),
+    run_action(plugin, {**arguments, "only_cached": True})
+    assert [(settings.source, settings.cache, check, only_cached) for settings, check, only_cached in calls] == [
+        ("auto", tmp_path / "cache", False, False),
+        ("upstream", tmp_path / "cache", True, False),
+        ("auto", tmp_path / "cache", False, True),
     ]
 
 

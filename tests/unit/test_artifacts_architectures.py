@@ -378,9 +378,15 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     monkeypatch.setattr("slipway.artifacts.apt.control_of", lambda deb: f"Package: {deb.name}\n")
     folder = small_checkout.write(tmp_path, *TEMPLATES)
     jobs, _need = small_checkout.jobs_of(folder, tmp_path, architectures=BOTH, here="amd64")
+    said: list[str] = []
+    assert engine.run(jobs.settings, said.append, only_cached=True) == engine.Outcome(False, None)
+    assert (said, (jobs.settings.state / "bundle.json").exists()) == ([], False)
     outcome = engine.run(jobs.settings, lambda _line: None)
     assert outcome.manifest
     assert not engine.run(jobs.settings, lambda _line: None).changed
+    # A checkout that has made nothing yet, and the cache of another one.
+    (jobs.settings.state / "bundle.json").unlink()
+    assert engine.run(jobs.settings, lambda _line: None, only_cached=True) == outcome
     return outcome.manifest
 
 

@@ -39,10 +39,11 @@ class Chosen(NamedTuple):
     missing: list[Missing]
 
 
-def run(settings: BundleSettings, say: Say, *, check: bool = False) -> Outcome:
+def run(settings: BundleSettings, say: Say, *, check: bool = False, only_cached: bool = False) -> Outcome:
     """Get everything and make the bundle. ``say`` gets one line of progress at a time.
 
     Raises SlipwayError. In check mode nothing is written, and the outcome has no manifest when an item is still to get.
+    With ``only_cached`` nothing is done then: the bundle is made where all of it is in the cache.
     """
     started = time.monotonic()
     folder = Folder(settings.folder, settings.kubernetes_version)
@@ -51,11 +52,17 @@ def run(settings: BundleSettings, say: Say, *, check: bool = False) -> Outcome:
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     jobs = Jobs(folder, settings, Lock(settings.folder / "lock.yml"), lines.put, stop)
     previous = plan.previous_manifest(settings.state)
-    chosen = choose(jobs, need, previous, say)
+    notices: list[str] = []
+    chosen = choose(jobs, need, previous, notices.append)
+    everything = in_order(chosen.jobs)
+    lacking = any(job.found is None for job in everything)
+    if only_cached and lacking:
+        return Outcome(False, None)
+    for notice in notices:
+        say(notice)
     for item in chosen.missing:
         say(f"not in the bundle: {item.name} ({item.reason}); the part that needs it has to be switched off")
-    everything = in_order(chosen.jobs)
-    if check and any(job.found is None for job in everything):
+    if check and lacking:
         tell_check(everything, say)
         return Outcome(True, None)
     results = Progress(everything, lines, say, stop).run()
