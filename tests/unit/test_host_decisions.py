@@ -155,6 +155,10 @@ def test_a_system_that_the_mirror_has_nothing_for_is_named(
     assert bool(text) is bool(said)
     assert text.endswith("noble (Some Linux)") or not said
     sources, settings = on("__host_apt_files", **values)
+    # A machine that lacks no package, as one that was baked, gets the same files.
+    assert {"/etc/slipway/slipway.sources", "/etc/slipway/apt.conf"} <= {
+        file["path"] for file in on("__host_files", **values)
+    }
     assert settings["state"] == apt_config
     assert ("Timeout" in settings["secret"]) is bool(said)
     assert sources["state"] == ("present" if codename in repositories else "absent")
