@@ -105,7 +105,7 @@ def make_lab(purpose: str) -> Lab:
     lab = Lab(folder, lab_name(purpose))
     clean(lab.name)
     shutil.rmtree(folder, ignore_errors=True)
-    write_page(lab.page, lab.name, cluster_workers={"count": 1, "cpus": 2, "memory": 1024})
+    write_page(lab.page, lab.name, cluster_workers={"count": 1, "cpus": 2, "memory": 1024}, cluster_baked=False)
     lab.inventory.mkdir()
     (lab.inventory / "cluster.slipway.yml").write_text("plugin: slipway\npage: ../cluster.yml\nstate: ../state\n")
     return lab

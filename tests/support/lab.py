@@ -164,9 +164,9 @@ def main(arguments: list[str]) -> int:
             key.parent.mkdir(parents=True, exist_ok=True)
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "a user of the lab", "-f", str(key))
             keys = [key.with_suffix(".pub").read_text().strip()]
-            write_page(
-                MOLECULE_PAGE, name, cluster_ssh_keys=keys, cluster_parts=dict.fromkeys(Parts.model_fields, True)
-            )
+            parts = dict.fromkeys(Parts.model_fields, True)
+            # Each role is to do its own work there.
+            write_page(MOLECULE_PAGE, name, cluster_ssh_keys=keys, cluster_parts=parts, cluster_baked=False)
         case ["clean"]:
             clean(name)
             MOLECULE_PAGE.unlink(missing_ok=True)

@@ -43,6 +43,7 @@ def make_plan(vagrant: str = OWN) -> LabPlan:
         ],
         "left": [],
         "checkout": False,
+        "baked": "never",
         "hosts": [],
         "cache": "/cache",
         "page": "",

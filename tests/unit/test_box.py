@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from slipway.lab import box, decide
+from slipway.lab.baked import of_box
 from slipway.lab.image import Recipe, machine_recipe
 from slipway.page.model import Settings
 from slipway.paths import ROOT
 
+from tests.support.bundle import write_bundle
 from tests.support.errors import refused
 
 PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -163,6 +165,54 @@ def test_a_box_is_named_by_all_that_decides_it(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(box, "DISK", 1)
     names.add(box.box_of(ROOT, tmp_path, "debian-12", "libvirt").name)
     assert len(names) == 5
+
+
+def test_a_box_that_is_baked_has_another_name_and_that_says_so(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "cache", tmp_path / "state")
+    content = of_box(tmp_path / "state", "always", "debian-12")
+    assert content
+    plain = box.box_of(ROOT, tmp_path, "debian-12", "libvirt")
+    baked = box.box_of(ROOT, tmp_path, "debian-12", "libvirt", content)
+    assert baked.name.startswith("slipway-debian-12-libvirt-baked-")
+    write_bundle(tmp_path / "cache", tmp_path / "state", runc="2.0")
+    other = box.box_of(ROOT, tmp_path, "debian-12", "libvirt", of_box(tmp_path / "state", "always", "debian-12"))
+    assert len({plain.name, baked.name, other.name}) == 3
+
+
+@needs_tools
+def test_a_baked_box_gets_its_packages_and_programs_and_takes_the_place_of_an_older_one(
+    tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = vars(box)["make"]
+    recipes: list[Recipe] = []
+
+    def make(recipe: Recipe, cache: Path, progress: object) -> Path:
+        recipes.append(recipe)
+        path: Path = root(recipe, cache, progress)
+        return path
+
+    monkeypatch.setattr(box, "make", make)
+    files = []
+    for version in ("1.0", "2.0"):
+        write_bundle(tmp_path / "cache", tmp_path / "state", runc=version)
+        content = of_box(tmp_path / "state", "always", "debian-12")
+        files.append(box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None, content).file)
+    plain = box.ensure_box(ROOT, tmp_path, "debian-12", "libvirt", lambda _: None).file
+    assert [file.exists() for file in (*files, plain)] == [False, True, True]
+    assert [box.kernel_of(file).exists() for file in (*files, plain)] == [False, True, True]
+    assert [{"chrony", "socat"} <= set(recipe.packages) for recipe in recipes] == [True, True, False]
+    with tarfile.open(fileobj=io.BytesIO(recipes[1].overlay)) as tar:
+        entry = tar.getmember("usr/local/bin/runc")
+        runc = tar.extractfile(entry)
+        assert runc
+        assert (runc.read(), entry.uid, entry.mode, entry.mtime) == (b"runc 2.0", 0, 0o755, 0)
+    assert len(made) == 3
+
+
+def test_without_a_bundle_only_a_page_that_asks_for_a_baked_box_is_refused(tmp_path: Path) -> None:
+    assert [box.content_of(tmp_path, said, "debian-12") for said in ("auto", "never")] == [None, None]
+    with refused("not-baked: make bundle"):
+        box.content_of(tmp_path, "always", "debian-12")
 
 
 def test_a_box_holds_nothing_of_the_cluster() -> None:

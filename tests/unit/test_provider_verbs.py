@@ -220,7 +220,11 @@ def test_what_stands_in_the_way_ends_it_before_anything_is_made(
 
 def test_virtual_machines_need_nothing_of_docker(ready: tuple[Any, Docker, Seen]) -> None:
     plan, docker, _ = ready
-    assert provider.prepare(of(plan, "virtualbox"), Path(), lambda _: None) == {"arguments": {}, "libvirt": None}
+    assert provider.prepare(of(plan, "virtualbox"), Path(), lambda _: None) == {
+        "arguments": {},
+        "images": {},
+        "libvirt": None,
+    }
     assert docker.asked == []
 
 

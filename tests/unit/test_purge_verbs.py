@@ -54,11 +54,12 @@ def test_purge_names_folders_images_and_packages(
 ) -> None:
     programs(monkeypatch)
     monkeypatch.setattr(docker, "is_there", lambda: True)
-    monkeypatch.setattr(docker, "run", lambda *_: "slipway-node:1\nslipway-node:2\n")
+    monkeypatch.setattr(docker, "run", lambda *_: "slipway-node:1\nslipway-node:2\nslipway-baked:worker-1\n")
     assert purging("list", left, monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"  {left['cache']}  (")
     assert lines[2:] == [
+        "  the image slipway-baked:worker-1",
         "  the image slipway-node:1",
         "  the image slipway-node:2",
         "  the Debian packages that setup installed: uidmap vagrant",
@@ -71,7 +72,7 @@ def test_an_image_that_another_clusters_machines_use_stays(
     def run(*arguments: str) -> str:
         if arguments == ("rmi", "slipway-node:2"):
             raise SlipwayError("program-failed", "image is being used")
-        return "slipway-node:1\nslipway-node:2\n"
+        return "" if arguments[0] == "ps" else "slipway-node:1\nslipway-node:2\n"
 
     monkeypatch.setattr(docker, "is_there", lambda: True)
     monkeypatch.setattr(docker, "run", run)

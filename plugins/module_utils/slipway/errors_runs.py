@@ -94,6 +94,7 @@ COMPUTER = {
     "program-missing": "A program is not installed on this machine; install the one that is named.",
     "package-missing": "A Python package is not installed; install the one that is named.",
     "docker-silent": "Docker does not answer; run `make setup`, or start it.",
+    "not-baked": "Nodes or a box cannot be baked, and `cluster_baked` is true; see the reason, or set `auto`.",
     "virtualbox-too-new": "Vagrant does not know this VirtualBox yet; install a newer Vagrant, or VirtualBox 7.0.",
     "libvirt-silent": "libvirt is not installed, or does not run; type the command that is named.",
     "libvirt-not-allowed": "This user may not use libvirt; join its group, and log in again.",

@@ -25,8 +25,13 @@ from typing import IO
 from ..artifacts.cache import default_root, disk_full_explained
 from ..errors import SlipwayError
 from ..node.architecture import AMD64, of_this_computer
+from ..node.fetch import FetchError
 from ..page.computer_rules import BOX_SYSTEMS
-from ..paths import ROOT
+from ..page.environment import settings_of
+from ..page.model import PAGE
+from ..paths import ROOT, state_folder
+from .baked import Baked, of_box, tree
+from .decide import ALWAYS, said_of_baked
 from .docker import Progress
 from .fit import damage, sum_file, write_sum
 from .image import alone, machine_recipe, make
@@ -34,6 +39,8 @@ from .image import alone, machine_recipe, make
 SYSTEMS = BOX_SYSTEMS
 PROVIDERS = ("libvirt", "virtualbox")
 LABEL = "slipway"
+# In the name of a box that has something baked into it.
+BAKED = "-baked-"
 # Raise when this module makes something else of the same root.
 FORMAT = 2
 # Bytes of disk while one is made: the root twice, the disk, and the box.
@@ -108,12 +115,14 @@ class Box:
         return f"slipway-{self.file.stem}"
 
 
-def box_of(root: Path, cache_root: Path, system: str, provider: str) -> Box:
-    """Name the box of ``system`` for ``provider`` as the checkout ``root`` makes it."""
+def box_of(root: Path, cache_root: Path, system: str, provider: str, content: Baked | None = None) -> Box:
+    """Name the box of ``system`` for ``provider`` as the checkout ``root`` makes it, with ``content`` baked into it."""
     parts = [str(FORMAT), machine_recipe(root, "box", system).digest, TABLE, MKE2FS, str(DISK), VAGRANTFILE[provider]]
     parts += [_ovf(root)] if provider == "virtualbox" else []
+    parts += [content.digest] if content else []
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-    return Box(system, provider, cache_root / "boxes" / f"{system}-{provider}-{digest}.box")
+    name = f"{system}-{provider}{BAKED if content else '-'}{digest}.box"
+    return Box(system, provider, cache_root / "boxes" / name)
 
 
 def kernel_of(file: Path) -> Path:
@@ -121,9 +130,11 @@ def kernel_of(file: Path) -> Path:
     return file.with_suffix(".kernel")
 
 
-def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progress: Progress) -> Box:
+def ensure_box(
+    root: Path, cache_root: Path, system: str, provider: str, progress: Progress, content: Baked | None = None
+) -> Box:
     """Make the box when the cache has none; one process makes it, others wait for that one. Errors: SlipwayError."""
-    box = box_of(root, cache_root, system, provider)
+    box = box_of(root, cache_root, system, provider, content)
     if _is_sound(box):
         return box
     if of_this_computer() != AMD64:
@@ -138,11 +149,11 @@ def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progres
             progress(f"box {box.name}: {damage(box.file, provider, AMD64)}; it is made again")
         for stale in box.file.parent.glob(f".{box.file.name}.*"):
             shutil.rmtree(stale)
-        tar = make(machine_recipe(root, "box", system), cache_root, progress)
         started = time.monotonic()
-        progress(f"box {box.name}: making its disk")
         work = Path(tempfile.mkdtemp(prefix=f".{box.file.name}.", dir=box.file.parent))
         try:
+            tar = _root(root, system, content, cache_root, work, progress)
+            progress(f"box {box.name}: making its disk")
             with disk_full_explained(cache_root, f"box {box.name}", NEEDS):
                 _write_disk(tar, work / "disk.raw", work)
                 (work / "kernel").rename(kernel_of(box.file))
@@ -155,6 +166,8 @@ def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progres
                 write_sum(box.file)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+        if content:
+            clear_older(box)
         size = box.file.stat().st_size / MIB
         progress(f"box {box.name}: {size:.0f} MiB in {time.monotonic() - started:.0f} s")
     return box
@@ -163,6 +176,28 @@ def ensure_box(root: Path, cache_root: Path, system: str, provider: str, progres
 def _is_sound(box: Box) -> bool:
     """Tell whether the cache has the box as it was made: a power cut, or a disk that fails, may have damaged it."""
     return box.file.exists() and not damage(box.file, box.provider, AMD64)
+
+
+def _root(root: Path, system: str, content: Baked | None, cache: Path, work: Path, progress: Progress) -> Path:
+    """Make the root that the disk of a box gets, with what is baked into it."""
+    if content is None:
+        return make(machine_recipe(root, "box", system), cache, progress)
+    folder = work / "baked"
+    folder.mkdir(mode=0o755)
+    try:
+        tree(content, folder)
+    except FetchError as exc:
+        raise SlipwayError("build-failed", f"What a box is to have cannot be put into it: {exc}") from exc
+    # No other box is made of it, so it goes with the working folder.
+    return make(machine_recipe(root, "box", system, content.packages, [folder]), work, progress)
+
+
+def clear_older(box: Box) -> None:
+    """Remove boxes for the same system and provider that were baked from another bundle: Vagrant has its own copies."""
+    for file in box.file.parent.glob(f"{box.system}-{box.provider}{BAKED}*.box"):
+        if file != box.file:
+            for one in (kernel_of(file), file, sum_file(file)):
+                one.unlink(missing_ok=True)
 
 
 def _check_tools() -> None:
@@ -281,20 +316,31 @@ def _archive(folder: Path, made: Path) -> None:
             tar.add(folder / name, arcname=name)
 
 
+def content_of(state: Path, said: str, system: str) -> Baked | None:
+    """Work out what is baked into a box; SlipwayError where the page asks for it, and nothing can be."""
+    content = of_box(state, said, system)
+    if content is None and said == ALWAYS:
+        what = (
+            "cluster_baked is true, and nothing can be baked into the box: there is no bundle, or it lacks containerd"
+        )
+        raise SlipwayError("not-baked", f"{what}. Get it with `make bundle`, or set auto.")
+    return content
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Make a box and print its file."""
     parser = argparse.ArgumentParser(prog="slipway.lab.box", description="Make a Vagrant box from Debian packages.")
     parser.add_argument("--system", default=SYSTEMS[0], choices=SYSTEMS)
     parser.add_argument("--provider", default=PROVIDERS[0], choices=PROVIDERS)
     options = parser.parse_args(argv)
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
     try:
-        box = ensure_box(
-            ROOT,
-            default_root(),
-            options.system,
-            options.provider,
-            lambda line: print(line, file=sys.stderr, flush=True),
-        )
+        said = said_of_baked(settings_of(Path(os.environ.get("SLIPWAY_PAGE") or PAGE))["cluster_baked"])
+        content = content_of(state_folder(), said, options.system)
+        box = ensure_box(ROOT, default_root(), options.system, options.provider, progress, content)
     except SlipwayError as error:
         print(error.message, file=sys.stderr)
         return 1

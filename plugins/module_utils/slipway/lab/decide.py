@@ -21,6 +21,8 @@ UPSTREAM_SECONDS = 3.0
 # The box of ``auto``, and who gives it out.
 UPSTREAM_BOX = "bento/ubuntu-24.04"
 BOXES = "https://vagrantcloud.com/"
+# Whether machines are made with what roles would install: where it can be done; or a run stops; not at all.
+AUTO, ALWAYS, NEVER = "auto", "always", "never"
 DEBIAN_GEMS = Path("/usr/share/rubygems-integration")
 
 
@@ -62,6 +64,16 @@ def decide_mirror(settings: Settings, provider: str, existing: dict[str, tuple[s
     if settings.cluster_artifacts_from != "auto":
         return settings.cluster_artifacts_from == "source"
     return not _reachable(state / "upstream.json", UPSTREAM, settings.cluster_proxy.https, existing)
+
+
+def decide_baked(settings: Settings) -> str:
+    """Say whether machines are made with what roles would install on them: ``AUTO``, ``ALWAYS`` or ``NEVER``."""
+    return said_of_baked(settings.cluster_baked)
+
+
+def said_of_baked(value: object) -> str:
+    """Read the key of the page: true and false, and anything else is for the checks to refuse."""
+    return ALWAYS if value is True else NEVER if value is False else AUTO
 
 
 def decide_box(settings: Settings, existing: dict[str, tuple[str, str]], state: Path, provider: str) -> str:

@@ -275,19 +275,24 @@ def node_recipe(root: Path, system: str = NODE_SYSTEM) -> Recipe:
     return machine_recipe(root, "container", system)
 
 
-def machine_recipe(root: Path, kind: str, system: str) -> Recipe:
-    """Return the recipe of a machine out of ``machines/common`` and ``machines/<kind>`` of the checkout ``root``."""
+def machine_recipe(
+    root: Path, kind: str, system: str, more: Iterable[str] = (), folders_over: Iterable[Path] = ()
+) -> Recipe:
+    """Return the recipe of a machine out of ``machines/common`` and ``machines/<kind>`` of the checkout ``root``.
+
+    ``more`` are packages, and ``folders_over`` folders of files, that it gets besides.
+    """
     folders = [root / "machines" / name for name in ("common", kind)]
     lists = [folder / "packages" for folder in folders if (folder / "packages").exists()]
     listed = (line.partition("#")[0].split() for file in lists for line in file.read_text().splitlines())
-    packages = {package for line in listed for package in line}
+    packages = {package for line in listed for package in line} | set(more)
     if SUITES[system] in UBUNTU:
         packages = packages - {"debian-archive-keyring"} | {"ubuntu-keyring"}
     return Recipe(
         suite=SUITES[system],
         packages=tuple(sorted(packages)),
         variant="minbase",
-        overlay=overlay(*(folder / "root" for folder in folders)),
+        overlay=overlay(*(folder / "root" for folder in folders), *folders_over),
         script="".join((folder / "customize").read_text() for folder in folders),
     )
 

@@ -24,7 +24,7 @@ from ..page.machines import GATEWAY_NUMBER, members
 from ..page.model import PAGE, Settings
 from ..page.read import shown_path
 from ..paths import ROOT, state_folder, user_path
-from .decide import decide_box, decide_mirror, decide_provider
+from .decide import decide_baked, decide_box, decide_mirror, decide_provider
 from .vagrant import records, vagrant_folder
 
 VIRTUAL = ("libvirt", "virtualbox")
@@ -71,7 +71,8 @@ class HostPlan(TypedDict):
 class LabPlan(TypedDict):
     """All of it; paths are absolute. ``machines`` is empty for hosts; ``left``: those that only Vagrant still has.
 
-    ``checkout``: whether machines have this checkout at /vagrant.
+    ``checkout``: whether machines have this checkout at /vagrant. ``baked``: whether their image has in it what roles
+    would install: ``auto`` (where it can be), ``always`` (or a run stops), ``never``.
     """
 
     cluster: str
@@ -81,6 +82,7 @@ class LabPlan(TypedDict):
     left: list[str]
     hosts: list[HostPlan]
     checkout: bool
+    baked: str
     cache: str
     page: str
     state: str
@@ -115,8 +117,9 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
     )
     hosts = settings.cluster_hosts if provider == "hosts" else []
     box = decide_box(settings, existing, state, provider) if provider in VIRTUAL else ""
+    baked = decide_baked(settings)
     # All machines with one system have the same image, whose name takes a moment to work out.
-    runs = cache(partial(_runs, provider=provider, box=box, root=root))
+    runs = cache(partial(_runs, provider=provider, box=box, root=root, baked=baked, state=state))
     return {
         "cluster": settings.cluster_name,
         "provider": provider,
@@ -152,6 +155,7 @@ def make_plan(settings: Settings, *, page: Path, state: Path, root: Path = ROOT)
             for host in hosts
         ],
         "checkout": settings.cluster_vagrant_folder,
+        "baked": baked,
         "cache": str(default_root()),
         "page": str(page),
         "state": str(state),
@@ -184,7 +188,7 @@ class _Runs(TypedDict):
     box_file: str
 
 
-def _runs(system: str, *, provider: str, box: str, root: Path) -> _Runs:
+def _runs(system: str, *, provider: str, box: str, root: Path, baked: str, state: Path) -> _Runs:
     """Name the system of a machine, and the image or the box that holds it."""
     if box or provider == "hosts":
         return {"system": "", "image": "", "box": box, "box_file": ""}
@@ -193,9 +197,10 @@ def _runs(system: str, *, provider: str, box: str, root: Path) -> _Runs:
     system = system or NODE_SYSTEM
     if provider == "docker":
         return {"system": system, "image": node_image_tag(root, system), "box": "", "box_file": ""}
+    from .baked import of_box
     from .box import box_of
 
-    built = box_of(root, default_root(), system, provider)
+    built = box_of(root, default_root(), system, provider, of_box(state, baked, system))
     return {"system": system, "image": "", "box": built.name, "box_file": str(built.file)}
 
 

@@ -20,7 +20,8 @@ from ..errors import SlipwayError, together
 from ..node.architecture import of_this_computer
 from ..paths import ROOT
 from . import docker, fit, libvirt, virtualbox
-from .box import ensure_box, kernel_of
+from .bake import chosen
+from .box import content_of, ensure_box, kernel_of
 from .container import bundles, container_name, run_arguments, this_host
 from .daemons import DAEMONS, stop
 from .docker import CLUSTER, OWNER, Progress
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
 
 
 class Prepared(TypedDict):
-    """What machines are made with: the arguments of ``docker run`` per machine, and how libvirt runs them."""
+    """What machines are made with: image and arguments of ``docker run`` per machine, and how libvirt runs them."""
 
     arguments: dict[str, list[str]]
+    images: dict[str, str]
     libvirt: Driver | None
 
 
@@ -61,10 +63,12 @@ def prepare(plan: LabPlan, root: Path, progress: Progress, *, plugin: bool = Tru
         new = [machine for machine in plan["machines"] if machine["box_file"] and machine["name"] not in seen.records]
         lacking = {m["system"] for m in new if not taken_in(m["box"], plan["provider"], of_this_computer())}
         for system in sorted(lacking):
-            ensure_box(root, Path(plan["cache"]), system, plan["provider"], progress)
+            content = content_of(Path(plan["state"]), plan["baked"], system)
+            ensure_box(root, Path(plan["cache"]), system, plan["provider"], progress, content)
         for sentence in resize(plan):
             progress(sentence)
-        return {"arguments": {}, "libvirt": _driver(plan, seen, progress) if plan["provider"] == "libvirt" else None}
+        found = _driver(plan, seen, progress) if plan["provider"] == "libvirt" else None
+        return {"arguments": {}, "images": {}, "libvirt": found}
     host = this_host()
     bundles(plan).mkdir(parents=True, exist_ok=True)
     for system in sorted({machine["system"] for machine in plan["machines"]}):
@@ -78,7 +82,7 @@ def prepare(plan: LabPlan, root: Path, progress: Progress, *, plugin: bool = Tru
         progress(sentence)
     key = make_key(Path(plan["vagrant"]))
     arguments = {machine["name"]: run_arguments(plan, machine, host, key) for machine in plan["machines"]}
-    return {"arguments": arguments, "libvirt": None}
+    return {"arguments": arguments, "images": chosen(plan), "libvirt": None}
 
 
 _NO_PLUGIN = (

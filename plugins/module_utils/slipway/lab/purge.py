@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from ..artifacts.cache import folder_size
 from ..errors import SlipwayError
-from . import docker, libvirt, virtualbox
+from . import bake, docker, libvirt, virtualbox
+from .baked import REPOSITORY
 from .computer import as_root
 from .docker import Progress
 from .vagrant import home
@@ -32,7 +33,7 @@ Simulate = Callable[[Sequence[str]], set[str]]
 
 # Below the state folder: what setup installed.
 NOTE = "packages"
-IMAGES = "slipway-node"
+IMAGES = (REPOSITORY, "slipway-node")
 # Names that Vagrant knows boxes by that were built here.
 BOXES = "slipway-debian-*"
 # A cache that the user put elsewhere ($SLIPWAY_CACHE) may hold files of others: only ours go.
@@ -46,6 +47,7 @@ CACHE_ENTRIES = (
         "apt",
         "roots",
         "boxes",
+        "baked",
         "downloads",
         "images",
         "images.lock",
@@ -65,7 +67,10 @@ def images() -> list[str]:
     """Return the images of container nodes that Docker holds."""
     if not docker.is_there():
         return []
-    return docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGES).split()
+    named = (f"--filter=reference={name}" for name in IMAGES)
+    found = docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", *named).split()
+    # What is made of another one goes before it.
+    return sorted(found, key=lambda image: IMAGES.index(image.partition(":")[0]))
 
 
 def boxes() -> list[str]:
@@ -110,6 +115,8 @@ def listing(plan: LabPlan) -> str:
 
 def remove_images(progress: Progress) -> None:
     """Remove the images of container nodes; one that another cluster's machines use stays."""
+    if docker.is_there():
+        bake.remove_containers(bake.containers())
     for image in images():
         try:
             docker.run("rmi", image)

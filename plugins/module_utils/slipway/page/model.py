@@ -410,6 +410,12 @@ class Settings(Map):
         pattern=r"^[^\s{}]+$",
         rule="must be the name of a Vagrant box",
     )
+    cluster_baked: Annotated[Literal["auto", True, False], BeforeValidator(_no_number)] = setting(
+        "auto",
+        "Make machines with what roles would install on each of them. auto: container nodes, where it can be done; "
+        "true: these, or stop, and boxes that are built here.",
+        example="auto",
+    )
     cluster_vagrant_folder: bool = setting(
         False, "Whether machines that Vagrant makes have this checkout at /vagrant.", example=False
     )
