@@ -89,6 +89,12 @@ LONG: tuple[Phase, ...] = (
         5400,
         *files("backup", "backup"),
     ),
+    suite(
+        "baked",
+        "nodes that were baked and nodes that were not are the same, file by file; a kill while they are baked",
+        2400,
+        *files("faults", "baked"),
+    ),
     suite("kills", "kill -9 in every phase, then a plain make up", 3600, *files("faults", "kills")),
     suite(
         "releases",
