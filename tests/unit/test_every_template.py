@@ -153,6 +153,7 @@ def variables(example: str, role: str) -> Iterator[dict[str, Any]]:
                 "ansible_play_hosts": groups[group],
                 "ansible_check_mode": False,
                 "slipway_provider": page.cluster_provider,
+                "slipway_patience": 1,
                 "slipway_state": "/none",
                 "slipway_bundle": bundle(),
                 "slipway_node": node,

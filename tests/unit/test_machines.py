@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -112,8 +113,8 @@ def test_auto_takes_virtualbox_then_libvirt_then_docker(
     expected: str,
 ) -> None:
     real = Path.exists
-    watched = {"/dev/vboxdrv", "/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}
-    monkeypatch.setattr(Path, "exists", lambda path: str(path) in files if str(path) in watched else real(path))
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) in files if str(path) == "/dev/vboxdrv" else real(path))
+    monkeypatch.setattr(decide, "listens", files.__contains__)
     monkeypatch.setattr("shutil.which", lambda name: name if name in programs else None)
     monkeypatch.setattr("sys.platform", platform)
     monkeypatch.setattr(decide, "DEBIAN_GEMS", tmp_path / "gems")
@@ -124,6 +125,16 @@ def test_auto_takes_virtualbox_then_libvirt_then_docker(
         (tmp_path / "gems/all/specifications").mkdir(parents=True)
         (tmp_path / "gems/all/specifications/vagrant-libvirt-0.11.2.gemspec").touch()
     assert decide.detect_provider() == expected
+
+
+def test_a_socket_counts_while_somebodylistens(tmp_path: Path) -> None:
+    path = str(tmp_path / "libvirt-sock")
+    assert not decide.listens(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        assert decide.listens(path)
+    assert not decide.listens(path), "who listened was killed"
 
 
 def test_machines_that_exist_keep_their_provider(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ def wired(role: str, variable: str) -> Any:
         "containerd_may_raise_limits": True,
         "host_apt_repositories": {},
         "slipway_node": {"os_codename": "bookworm"},
+        "slipway_patience": 1,
         "ansible_search_path": [str(ROOT / "roles" / role)],
     }
     return Templar(loader=loader, variables=variables).template(trust_as_template(f"{{{{ {variable} }}}}"))

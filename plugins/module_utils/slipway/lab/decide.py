@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -31,9 +32,21 @@ def detect_provider() -> str:
     if shutil.which("VBoxManage") and (sys.platform != "linux" or Path("/dev/vboxdrv").exists()):
         return "virtualbox"
     sockets = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
-    if any(Path(socket).exists() for socket in sockets) and _has_libvirt_plugin():
+    if any(map(listens, sockets)) and _has_libvirt_plugin():
         return "libvirt"
     return "docker"
+
+
+def listens(path: str) -> bool:
+    """Tell whether somebody listens at a socket; one that was killed has left its file."""
+    with socket.socket(socket.AF_UNIX) as wire:
+        try:
+            wire.connect(path)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _has_libvirt_plugin() -> bool:
