@@ -377,20 +377,24 @@ def checkout(artifacts: Path) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text('artifacts_kubernetes_version: "1.37.0"\n')
     (artifacts / "catalog.yml").write_text(intake.with_line(CATALOG, "1.37.2", ROW))
-    for release, library in (("1.37.0", "v0.37.0"), ("1.37.2", "v0.37.2")):
+    for release, library, net in (("1.37.0", "v0.37.0", "v1.0.0"), ("1.37.2", "v0.37.2", "v1.1.0")):
         (artifacts / "go/kubernetes" / release).mkdir(exist_ok=True)
-        (artifacts / "go/kubernetes" / release / "go.mod").write_text(f"require (\n\tk8s.io/client-go {library}\n)\n")
+        mod = f"require (\n\tk8s.io/client-go {library}\n\tx.org/net {net}\n)\n"
+        (artifacts / "go/kubernetes" / release / "go.mod").write_text(mod)
     return root
 
 
-@pytest.mark.parametrize(("library", "raised"), [("v0.37.0", "v0.37.2"), ("v0.33.0", "v0.33.0")])
-def test_another_release_is_shipped(checkout: Path, go: Any, library: str, raised: str) -> None:
+# Who has other libraries of Kubernetes keeps all that it has.
+@pytest.mark.parametrize(
+    ("library", "raised", "net"), [("v0.37.0", "v0.37.2", "v1.1.0"), ("v0.33.0", "v0.33.0", "v1.0.0")]
+)
+def test_another_release_is_shipped(checkout: Path, go: Any, library: str, raised: str, net: str) -> None:
     uses = checkout / "artifacts/go/runc/go.mod"
-    uses.write_text(f"require (\n\tk8s.io/client-go {library}\n)\n")
+    uses.write_text(f"require (\n\tk8s.io/client-go {library}\n\tx.org/net v1.0.0\n)\n")
     shipped.ship(checkout, "1.37.2", go, lambda _: None)
     assert shipped.shipped(checkout) == "1.37.2"
     assert {(checkout / name).read_text() for name in shipped.FILES} == {'artifacts_kubernetes_version: "1.37.2"\n'}
-    assert uses.read_text() == f"require (\n\tk8s.io/client-go {raised}\n)\n"
+    assert uses.read_text() == f"require (\n\tk8s.io/client-go {raised}\n\tx.org/net {net}\n)\n"
     with refused("wrong-release: 1.38.0 … 1.37.0, 1.37.2"):
         shipped.ship(checkout, "1.38.0", go, lambda _: None)
 
