@@ -127,7 +127,7 @@ def test_auto_takes_virtualbox_then_libvirt_then_docker(
     assert decide.detect_provider() == expected
 
 
-def test_a_socket_counts_while_somebodylistens(tmp_path: Path) -> None:
+def test_a_socket_counts_while_somebody_listens(tmp_path: Path) -> None:
     path = str(tmp_path / "libvirt-sock")
     assert not decide.listens(path)
     with socket.socket(socket.AF_UNIX) as server:
