@@ -59,7 +59,7 @@ PLAYS = {
 # parts' plays in these seconds; MiB that the parts use when nothing is asked of them, and cores that all nodes do then.
 RATIO, AGAIN_SECONDS, AGAIN_TASKS, PARTS_SECONDS, PARTS_MEMORY, IDLE_CORES = 2.0, 30.0, 40, 18.0, 1229, 0.5
 # The cluster by hand times this, with nodes that are baked and with nodes that are not.
-RATIO_BAKED, RATIO_PLAIN = 0.8, 1.5
+RATIO_BAKED, RATIO_PLAIN = 1.2, 1.5
 # By hand times this with several controllers.
 RATIO_OF_SEVERAL = 1.5
 
@@ -214,8 +214,8 @@ def slipway(machines: list[dict[str, Any]]) -> dict[str, Any]:
     playbook("plain-down", "playbooks/down.yml")
     times = {name: HOME / f"{name}.json" for name in ("first", "mesh", "again")}
     # What is made once for all clusters from this bundle.
-    baking = timed("bake", [sys.executable, "-m", "slipway.lab.bake"], json.dumps(plan()))
-    made, founded = cluster(machines, "slipway", times["first"])
+    baking = timed("bake", [sys.executable, "-m", "slipway.lab.bake"], json.dumps(plan() | {"baked": "auto"}))
+    made, founded = cluster(machines, "slipway", times["first"], SLIPWAY_BAKED="auto")
     ready = time.monotonic()
     off = dict.fromkeys(yaml.safe_load(PAGE.read_text())["cluster_parts"], False)
     mesh = json.dumps({"istio_wait": False, "cluster_parts": {**off, "metallb": True, "istio": True}})

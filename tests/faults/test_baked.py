@@ -57,9 +57,12 @@ OWN = {
 def lab(clone: Checkout) -> Iterator[Checkout]:
     """The clone with no machines, and a page of a mirror, a controller and a worker with nothing on top."""
     clone.make("down").expect()
-    worker = {"count": 1, "cpus": 2, "memory": 2048}
-    parts = dict.fromkeys(Parts.model_fields, False)
-    clone.page.write_text(rewrite_page(clone.settings, {"cluster_workers": worker, "cluster_parts": parts}))
+    settings = {
+        "cluster_baked": "auto",
+        "cluster_workers": {"count": 1, "cpus": 2, "memory": 2048},
+        "cluster_parts": dict.fromkeys(Parts.model_fields, False),
+    }
+    clone.page.write_text(rewrite_page(clone.settings, settings))
     yield clone
     clone.make("down").expect()
     clone.page.write_text(clone.settings)

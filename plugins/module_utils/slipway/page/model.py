@@ -411,7 +411,7 @@ class Settings(Map):
         rule="must be the name of a Vagrant box",
     )
     cluster_baked: Annotated[Literal["auto", True, False], BeforeValidator(_no_number)] = setting(
-        "auto",
+        False,
         "Make machines with what roles would install on each of them. auto: container nodes, where it can be done; "
         "true: these, or stop, and boxes that are built here.",
         example="auto",
