@@ -9,6 +9,7 @@ import yaml
 
 from tests.support.checkout import Checkout
 from tests.support.lab import rewrite_page
+from tests.support.mesh import Echo
 from tests.support.survivor import Survivor
 
 
@@ -49,3 +50,15 @@ def standing(survivor: Survivor) -> Survivor:
     if not survivor.checkout.kube.config.is_file():
         survivor.checkout.make("up").expect()
     return survivor
+
+
+@pytest.fixture(scope="module")
+def cluster(standing: Survivor) -> Checkout:
+    """The checkout of that cluster."""
+    return standing.checkout
+
+
+@pytest.fixture(scope="module")
+def echo(standing: Survivor) -> Echo:
+    """What answers requests in it; each file makes it anew."""
+    return standing.echo()

@@ -7,13 +7,10 @@ import subprocess
 import time
 from collections.abc import Callable
 
-import pytest
-
 from tests.support.checkout import Checkout
 from tests.support.kube import eventually, ready
 from tests.support.mesh import NAMESPACE, Echo, Watch
 from tests.support.outside import card
-from tests.support.survivor import Survivor
 
 # Seconds until all requests are answered again. istiod blocks nothing; the time is for a busy machine.
 ISTIOD_BACK = 3
@@ -21,17 +18,6 @@ GATEWAY_BACK = 10
 # MetalLB announces the address elsewhere within 10 s, and a request takes its own time on top. For good takes longer:
 # Kubernetes goes on naming the pods of a lost node for 40 s, and requests that were with them are lost.
 FIRST_ANSWER, NODE_BACK = 15, 60
-
-
-@pytest.fixture(scope="module")
-def cluster(standing: Survivor) -> Checkout:
-    """The cluster of all these faults."""
-    return standing.checkout
-
-
-@pytest.fixture(scope="module")
-def echo(standing: Survivor) -> Echo:
-    return standing.echo()
 
 
 def docker(*arguments: str) -> str:

@@ -16,7 +16,6 @@ from slipway.cluster.drain import EXCLUDED, LEAVING
 from tests.support.checkout import Checkout, On, Run
 from tests.support.kube import eventually, ready
 from tests.support.mesh import NAMESPACE, SERVER, Echo, Watch, workload
-from tests.support.survivor import Survivor
 
 MAKE = ("make", "--no-print-directory")
 NODES = ("ctrl", "node-1", "node-2")
@@ -32,16 +31,6 @@ done
 find /etc/kubernetes -name '*.slipway'
 ls -d /var/lib/slipway/certificates* 2> /dev/null || true
 """
-
-
-@pytest.fixture(scope="module")
-def cluster(standing: Survivor) -> Checkout:
-    return standing.checkout
-
-
-@pytest.fixture(scope="module")
-def echo(standing: Survivor) -> Echo:
-    return standing.echo()
 
 
 @pytest.fixture
