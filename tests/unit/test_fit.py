@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.lab import box, decide, fit, provider, vagrant
+from slipway.lab import box, decide, fit, obstacles, provider, vagrant
 from slipway.page.model import Settings
 from slipway.paths import ROOT
 
@@ -145,6 +145,8 @@ def test_a_built_box_that_vagrant_was_killed_over_is_taken_in_again(plan: Any, l
 
 def test_a_plan_with_an_unfit_box_ends_before_anything_is_made(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     take_in("12.1/libvirt", {})
+    # The networks of this computer, too, may be in the way.
+    monkeypatch.setattr(obstacles, "interfaces", lambda _: [])
     monkeypatch.setattr(provider, "in_the_way", lambda *_: [])
     monkeypatch.setattr(provider, "clear_half_made", lambda *_: None)
     monkeypatch.setattr(provider, "answering", lambda *_: [])
