@@ -15,12 +15,13 @@ ADDRESSES = {"ctrl": "192.0.2.100", "ctrl-2": "192.0.2.12", "node-1": "192.0.2.1
 
 
 def wired(name: str, facts: dict[str, dict[str, Any]] | None = None, **values: Any) -> Any:
-    """Give a variable of the wiring; ``facts`` are those of machines that were looked at."""
+    """Give a variable of the wiring; ``facts`` are those of machines that were looked at, and of localhost."""
     loader = DataLoader()
     hostvars = {
         host: {"inventory_hostname": host, "node_address": address, **(facts or {}).get(host, {})}
         for host, address in ADDRESSES.items()
     }
+    hostvars["localhost"] = (facts or {}).get("localhost", {})
     variables = {
         **loader.load_from_file(str(WIRING), trusted_as_template=True),
         "groups": GROUPS,
