@@ -20,15 +20,20 @@ except ImportError as exc:
 class ActionModule(ClusterAction):
     """Work in this very process, as on every other object of the cluster."""
 
-    SPEC: ClassVar[dict[str, Any]] = {"nodes": {"type": "dict", "required": True}}
+    SPEC: ClassVar[dict[str, Any]] = {
+        "nodes": {"type": "dict", "required": True},
+        "controllers": {"type": "list", "elements": "str", "default": []},
+        "workers": {"type": "list", "elements": "str", "default": []},
+    }
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Do it, or say what would be done."""
         from slipway.cluster.client import Cluster
-        from slipway.cluster.node_settings import apply, shown
+        from slipway.cluster.node_settings import apply, shown, wanted
         from slipway.difference import written
 
-        pairs = apply(Cluster(access.given(arguments)), arguments["nodes"], dry_run=bool(self._task.check_mode))
+        page = wanted(arguments["nodes"], controllers=arguments["controllers"], workers=arguments["workers"])
+        pairs = apply(Cluster(access.given(arguments)), page, dry_run=bool(self._task.check_mode))
         names = [before["metadata"]["name"] for before, _ in pairs]
         result: dict[str, Any] = {"changed": bool(pairs), "changes": names}
         if self._task.diff:

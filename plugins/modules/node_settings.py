@@ -19,6 +19,16 @@ options:
         cluster does not have is left out.
     type: dict
     required: true
+  controllers:
+    description: Names of the controllers. Without O(workers), the taint that kubeadm gives them is taken off, until there is a worker again.
+    type: list
+    elements: str
+    default: []
+  workers:
+    description: Names of the workers.
+    type: list
+    elements: str
+    default: []
 """
 
 RETURN = r"""

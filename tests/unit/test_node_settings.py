@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.cluster.node_settings import TRIES, apply, settled, shown, taint
+from slipway.cluster.node_settings import TRIES, apply, settled, shown, taint, wanted
 from slipway.errors import SlipwayError
 from slipway.node.state import SETTINGS
 
@@ -72,6 +72,42 @@ def test_a_note_that_cannot_be_read_is_written_anew() -> None:
         made = settled(node({"disk": "ssd"}, note=note), {"labels": {"disk": "ssd"}})
         assert made
         assert made["metadata"]["annotations"][SETTINGS] == '{"labels": ["disk"], "taints": []}'
+
+
+CONTROL = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+
+
+def test_a_controller_takes_pods_while_there_is_no_worker() -> None:
+    alone = wanted({}, controllers=["node-2"])
+    first = settled(node(taints=[THEIRS, CONTROL]), alone["node-2"])
+    assert first
+    assert shown(first)["taints"] == [THEIRS]
+    assert settled(first, alone["node-2"]) is None
+    joined = wanted({"node-9": {}}, controllers=["node-2"], workers=["node-9"])
+    last = settled(first, joined.get("node-2") or {})
+    assert last
+    assert shown(last)["taints"] == [THEIRS, CONTROL]
+    assert SETTINGS not in last["metadata"]["annotations"]
+    assert settled(last, {}) is None
+
+
+def test_a_taint_that_somebody_took_off_by_hand_stays_off() -> None:
+    assert settled(node(taints=[THEIRS]), wanted({}, controllers=["node-2"])["node-2"]) is None
+    assert settled(node(taints=[THEIRS]), {}) is None
+    # Also one that somebody put back, where the page had it taken off.
+    off = settled(node(taints=[CONTROL]), wanted({}, controllers=["node-2"])["node-2"])
+    assert off
+    off["spec"]["taints"] = [CONTROL]
+    back = settled(off, {})
+    assert back
+    assert shown(back)["taints"] == [CONTROL]
+
+
+def test_the_page_may_keep_pods_off_a_lone_controller() -> None:
+    page = {"node-2": {"taints": ["node-role.kubernetes.io/control-plane:NoSchedule"]}}
+    made = settled(node(taints=[CONTROL]), wanted(page, controllers=["node-2"])["node-2"])
+    assert made
+    assert shown(made)["taints"] == [CONTROL]
 
 
 class Cluster:

@@ -13,14 +13,29 @@ from .client import Cluster, Object
 
 # Others write Node objects too: the kubelet and the node controller.
 TRIES = 5
-# What the page says of one node: labels, and taints as kubectl writes them.
+# What one node is to have: labels, and taints as kubectl writes them; and `without`, taints that it is not to have.
 Wanted = Mapping[str, Any]
+# What kubeadm gives controllers. Without a worker, pods have nowhere else to run.
+CONTROLLER = "node-role.kubernetes.io/control-plane:NoSchedule"
+
+
+def wanted(
+    page: Mapping[str, Wanted], *, controllers: Iterable[str] = (), workers: Iterable[str] = ()
+) -> dict[str, Wanted]:
+    """Give what each node is to have: what ``page`` says, and controllers that take pods where there is no worker."""
+    made: dict[str, Wanted] = dict(page)
+    if not list(workers):
+        for name in controllers:
+            of_page = made.get(name) or {}
+            given = {_named(taint(str(text))) for text in of_page.get("taints") or []}
+            made[name] = {**of_page, "without": [] if CONTROLLER in given else [CONTROLLER]}
+    return made
 
 
 def settled(node: Mapping[str, Any], wanted: Wanted) -> Object | None:
     """Give the Node as the page wants it; None: it is so already.
 
-    What was set before is noted on the node. All other labels and taints are somebody else's.
+    What was set or taken off before is noted on the node. All other labels and taints are somebody else's.
     """
     made: Object = copy.deepcopy(dict(node))
     metadata, spec = made["metadata"], made.setdefault("spec", {})
@@ -32,10 +47,16 @@ def settled(node: Mapping[str, Any], wanted: Wanted) -> Object | None:
         labels.pop(key, None)
     labels.update(new_labels)
     ours = {*noted.get("taints", []), *map(_named, new_taints)}
-    spec["taints"] = [one for one in spec.get("taints") or [] if _named(one) not in ours] + new_taints
+    there = [one for one in spec.get("taints") or [] if _named(one) not in ours]
+    without = [text for text in wanted.get("without") or [] if text in {*noted.get("without", []), *map(_named, there)}]
+    there = [one for one in there if _named(one) not in without]
+    back = [text for text in noted.get("without", []) if text not in {*without, *map(_named, [*there, *new_taints])}]
+    spec["taints"] = there + list(map(taint, back)) + new_taints
     note = {"labels": sorted(new_labels), "taints": sorted(map(_named, new_taints))}
+    if without:
+        note["without"] = without
     annotations.pop(SETTINGS, None)
-    if new_labels or new_taints:
+    if any(note.values()):
         annotations[SETTINGS] = json.dumps(note)
     return None if _compared(made) == _compared(node) else made
 
