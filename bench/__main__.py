@@ -27,6 +27,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from tests.support.figures import FILE, read
 from tests.support.kube import Kube, eventually
 from tests.support.lab import ROOT, clean, lab_name, take_out, write_page
 from tests.support.mesh import Echo
@@ -359,13 +360,33 @@ def show(hand: list[dict[str, float]], ours: list[dict[str, Any]], controllers: 
     return figures and second and used <= PARTS_MEMORY and cores <= most_cores
 
 
+def operator() -> int:
+    """Run the tests that type the commands of day 2, and print what they measured; 0 if all is as promised."""
+    found = HOME / "figures.jsonl"
+    found.unlink(missing_ok=True)
+    files = [ROOT / "tests/nodes/test_nodes.py", ROOT / "tests/faults/test_controllers.py"]
+    command = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", *map(str, files)]
+    status = subprocess.run(command, cwd=ROOT, env={**os.environ, FILE: str(found)}, check=False).returncode
+    figures = read(found)
+    table = Table("what", "measured", "", title="commands of day 2, and controllers that are lost")
+    for each in figures:
+        table.add_row(each.what, each.text, "" if each.kept else "too much")
+    Console(width=130).print(table)
+    return status or int(not all(each.kept for each in figures))
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=1, help="pairs to run (default 1)")
     parser.add_argument("--report", type=Path, help="file that gets all figures as JSON")
+    parser.add_argument(
+        "--operator", action="store_true", help="what commands of day 2 take, and lost controllers cost"
+    )
     parser.add_argument("--controllers", type=int, default=1, help="controllers, beside one worker if several")
     options = parser.parse_args(argv)
     HOME.mkdir(parents=True, exist_ok=True)
+    if options.operator:
+        return operator()
     clean(NAME)
     shutil.rmtree(STATE, ignore_errors=True)
     lay_out(options.controllers)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.changing import Place, placed
 from tests.support.checkout import Run
+from tests.support.figures import figure
 from tests.support.kube import eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.releases import Stage, made
@@ -22,6 +23,8 @@ from tests.support.transitions import Row, api, page, web
 
 # Requests a second, in all.
 RATE = 50.0
+# Seconds that a command may take on a quiet machine.
+LIMITS = {"add-nodes": 45.0}
 PARTS = {"metallb": True, "istio": True, "storage": False, "metrics_server": False, "monitoring": False}
 WORKERS: dict[str, Any] = {"count": 2, "cpus": 2, "memory": 3072}
 DOUBLE = page(None, {"web": web(replicas=2), "api": api(replicas=2)})
@@ -57,7 +60,9 @@ def command(stage: Stage, places: Placed, *words: str) -> Run:
         for place, load in zip(places, loads, strict=True)
     }
     asked = sum(len(load.answers) for load in loads)
-    print(f"make {' '.join(words)}: {done.seconds:.0f} s, {asked} requests, {sum(map(len, lost.values()))} failed")
+    said = f"make {' '.join(words)}"
+    figure(said, done.seconds, most=LIMITS.get(words[0]))
+    figure(f"{said}: requests that failed, of {asked}", sum(map(len, lost.values())), "", most=0)
     assert asked > RATE / 2 * done.seconds
     assert not any(lost.values()), lost
     return done.expect()
