@@ -113,6 +113,13 @@ def test_no_configuration_with_a_token_is_left(host: Host) -> None:
     assert left.stdout == ""
 
 
+def test_cluster_dns_is_found_ready_at_once(kube: Kube) -> None:
+    (coredns,) = kube("get", "deployment", "coredns", "--namespace=kube-system")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert coredns["readinessProbe"]["periodSeconds"] == 1
+
+
 def test_the_kubeconfig_of_this_machine_is_for_its_user_alone(state: Path) -> None:
     assert stat.S_IMODE((state / "kubeconfig").stat().st_mode) == 0o600
 
