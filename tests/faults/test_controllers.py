@@ -24,6 +24,7 @@ from tests.support.figures import figure
 from tests.support.kube import eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.mesh import OUTSIDE, Echo, Watch
+from tests.support.trees import CTR
 
 CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
 # What a kubelet does, from the outside: a new connection by the name of the API.
@@ -143,9 +144,10 @@ def clients(three: Checkout) -> dict[str, Callable[[], bool]]:
     """Who asks the API: a worker, a pod on it, and this computer, each time anew."""
     access.work_for(three.state)
     worker = f"{three.name}-node-1"
-    pod = docker(
-        "exec", worker, "crictl", "ps", "--quiet", "--name=app", f"--label=io.kubernetes.pod.namespace={OUTSIDE}"
-    )
+    chosen = f'labels."io.kubernetes.pod.namespace"=={OUTSIDE},labels."io.kubernetes.container.name"==app'
+    container = docker("exec", worker, *CTR, "containers", "list", "--quiet", chosen).split()[0]
+    tasks = dict(line.split()[:2] for line in docker("exec", worker, *CTR, "tasks", "list").splitlines())
+    into = ("nsenter", f"--target={tasks[container]}", "--mount", "--net")
 
     def on_worker(*words: str) -> bool:
         asked = subprocess.run(["docker", "exec", worker, *words], capture_output=True, text=True, check=False)
@@ -160,7 +162,7 @@ def clients(three: Checkout) -> dict[str, Callable[[], bool]]:
 
     return {
         "a worker": lambda: on_worker("sh", "-c", ASK),
-        "a pod": lambda: on_worker("crictl", "exec", pod.split()[0], "/usr/bin/python3", "-c", ASK_IN_POD),
+        "a pod": lambda: on_worker(*into, "/usr/bin/python3", "-c", ASK_IN_POD),
         "this computer": outside,
     }
 
