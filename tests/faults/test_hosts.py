@@ -73,12 +73,18 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
         assert set(again.recap) == {"localhost", *roles}
         reset(hosts, "node-1")
         refuse_another_address(hosts, "ctrl")
-        move(hosts, "node-1")
-        come_back_as_a_stranger(hosts, "node-1")
-        come_back(hosts, "node-1")
         leave(hosts, before)
         assert hosts.site().expect().total("failed") == 0
         assert {node["metadata"]["name"]: ready(node) for node in bare.kube.nodes()} == {"ctrl": True, "node-1": True}
+
+
+def test_a_worker_moves_leaves_and_comes_back(bare: Checkout) -> None:
+    bare.playbook("playbooks/machines.yml").expect()
+    with listed(bare, {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}) as hosts:
+        assert hosts.site().expect().total("failed") == 0
+        move(hosts, "node-1")
+        come_back_as_a_stranger(hosts, "node-1")
+        come_back(hosts, "node-1")
 
 
 def traces(checkout: Checkout, name: str) -> set[str]:
@@ -145,8 +151,9 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     assert checkout.playbook("playbooks/reset.yml", *sure).expect().total("changed") == 0
 
 
-def remove(hosts: Hosts, worker: str) -> Run:
-    forced = ("-e", f"drain_node={worker}", "-e", "drain_force=true", "-e", "drain_timeout=20")
+def remove(hosts: Hosts, worker: str, timeout: int = 20) -> Run:
+    """Take it away. Pods that have nowhere to go are given up after that many seconds."""
+    forced = ("-e", f"drain_node={worker}", "-e", "drain_force=true", "-e", f"drain_timeout={timeout}")
     removed = hosts.checkout.playbook("playbooks/remove-node.yml", *hosts.arguments, *forced).expect()
     assert names(hosts) == {"ctrl"}
     return removed
@@ -176,7 +183,8 @@ def come_back_as_a_stranger(hosts: Hosts, worker: str) -> None:
         assert f"{worker} is a worker, and the page does not have it. To take it away: make remove-node" in told
         assert by_hand in told
         on_each(checkout, {worker: by_hand.replace("sudo ", "")})
-        remove(hosts, worker)
+        # Without a worker on the page, the controller takes them.
+        remove(hosts, worker, timeout=300)
         docker("restart", f"{checkout.name}-{worker}")
         assert hosts.site().expect().total("failed") == 0
         assert names(hosts) == {"ctrl"}
