@@ -43,9 +43,9 @@ for _ in $(seq 1 2400); do
   sleep 0.25
 done
 """
-# The same in a pod, by the Service of the API.
+# The same in a pod, by the address of the API's Service, which clients in a cluster take from their environment.
 ASK_IN_POD = (
-    "import ssl, urllib.request as r; print(r.urlopen('https://kubernetes.default.svc/readyz', timeout=2, context="
+    "import ssl, sys, urllib.request as r; print(r.urlopen(f'https://{sys.argv[1]}/readyz', timeout=2, context="
     "ssl.create_default_context(cafile='/var/run/secrets/kubernetes.io/serviceaccount/ca.crt')).status)"
 )
 # Nothing goes in or out, and nobody is told.
@@ -147,6 +147,7 @@ def clients(three: Checkout) -> dict[str, Callable[[], bool]]:
     chosen = f'labels."io.kubernetes.pod.namespace"=={OUTSIDE},labels."io.kubernetes.container.name"==app'
     container = docker("exec", worker, *CTR, "containers", "list", "--quiet", chosen).split()[0]
     tasks = dict(line.split()[:2] for line in docker("exec", worker, *CTR, "tasks", "list").splitlines())
+    service = str(three.kube("get", "service", "kubernetes")["spec"]["clusterIP"])
     into = ("nsenter", f"--target={tasks[container]}", "--mount", "--net")
 
     def on_worker(*words: str) -> bool:
@@ -162,7 +163,7 @@ def clients(three: Checkout) -> dict[str, Callable[[], bool]]:
 
     return {
         "a worker": lambda: on_worker("sh", "-c", ASK),
-        "a pod": lambda: on_worker(*into, "/usr/bin/python3", "-c", ASK_IN_POD),
+        "a pod": lambda: on_worker(*into, "/usr/bin/python3", "-c", ASK_IN_POD, service),
         "this computer": outside,
     }
 
