@@ -75,10 +75,9 @@ from ansible.module_utils.slipway.node.certificates import (
     settle,
     stale,
 )
-from ansible.module_utils.slipway.node.etcd import Etcd, EtcdError
-from ansible.module_utils.slipway.node.kubeapi import Api, ApiError
+from ansible.module_utils.slipway.node.etcd_user import account, follow
+from ansible.module_utils.slipway.node.well import api_is_well, etcd_is_well
 
-ADMIN = "/etc/kubernetes/admin.conf"
 # Programs of ours that read them when they start.
 READERS = ("slipway-serving.service", "slipway-control-plane-metrics.service")
 PAUSE = 0.5
@@ -96,26 +95,6 @@ def look(module: AnsibleModule) -> list[Certificate]:
         what = f"kubeadm does not say when the certificates of this controller end: {error.strip() or out.strip()}"
         module.fail_json(**told("kubeadm-failed", what))
     return found
-
-
-def etcd_is_well() -> str:
-    """Say which members of etcd are not healthy; empty: all of them are."""
-    try:
-        silent = [member.told for member in Etcd().members() if not member.healthy]
-    except EtcdError as exc:
-        return str(exc)
-    return f"not healthy: {', '.join(silent)}" if silent else ""
-
-
-def api_is_well(address: str) -> str:
-    """Say how the API server of this controller fails; empty: it is ready."""
-    try:
-        with open(ADMIN, encoding="utf-8") as file:
-            # From etcd, and for somebody who shows a certificate.
-            status, _ = Api(file.read(), server=f"{address}:6443").request("GET", "/api/v1/nodes?limit=1")
-    except (OSError, ValueError, ApiError) as exc:
-        return str(exc)
-    return "" if status == 200 else f"https://{address}:6443/api/v1/nodes is answered with {status}"
 
 
 def restart(module: AnsibleModule, part: str, process: int, well: Callable[[], str]) -> None:
@@ -180,6 +159,9 @@ def work(module: AnsibleModule, held: int) -> None:
         module.fail_json(**told("no-quorum", what))
     if not module.check_mode:
         renew(module, renewed, held)
+        # The service that copies etcd's keys may not have come to it yet.
+        if ids := account():
+            follow(ids)
     restarted = list(stale())
     if not module.check_mode:
         # Where all of them have ended, the others of etcd cannot be well before they are renewed too.

@@ -76,6 +76,13 @@ LONG: tuple[Phase, ...] = (
         *files("faults", "controllers"),
     ),
     suite(
+        "cis",
+        "the CIS benchmark on three controllers; etcd of an older cluster gets its user and the audit policy changes "
+        "while the API is asked: it answers; a killed move",
+        5400,
+        *files("cis", "cis"),
+    ),
+    suite(
         "nodes",
         "workers are added, drained and removed, and certificates renewed, at 50 requests a second: none fails; a run "
         "beside a hundred more nodes; a node is added to three hundred",

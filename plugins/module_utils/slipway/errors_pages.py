@@ -77,6 +77,7 @@ CLUSTER_PAGE = {
     "ssh-key-damaged": "A public key is cut off or changed; copy it again, on one line.",
     "ssh-key-option": "A public key has an option that sshd does not know; delete or correct the option.",
     "ssh-key-dsa": "sshd takes DSA keys no longer; make a new key with `ssh-keygen -t ed25519`.",
+    "audit-policy": "The file of `cluster_audit` is no audit policy that an API server takes; correct it.",
     "ssh-key-unreadable": "The file of a key is not there, or cannot be read; name one that can.",
     "no-ssh-key": "The file has no key in it; name the file of a key.",
     "ssh-key-putty": "The key is in PuTTY's form; convert it with the command that is named.",

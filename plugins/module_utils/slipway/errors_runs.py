@@ -52,6 +52,8 @@ NODES = {
     "not-confirmed": "The answer was not the name of the cluster, so nothing was changed; type the command again.",
     "reset-incomplete": "Something of a cluster cannot be removed from a machine; reboot it, and reset it again.",
     "control-plane-not-well": "A part of the control plane does not come back with its new certificates; see its log.",
+    "etcd-user": "etcd cannot run as a user of its own on a controller, and goes on as it did; see the reason.",
+    "api-server": "An API server does not come up with its new arguments, and goes on with the old ones; see its log.",
     "no-recipients": "`cluster_backup` names nobody who can read a backup; make a key, and name its public half.",
     "no-controller-ready": "No controller is Ready, so there is nothing to back up; see the nodes.",
     "no-backup-named": "A restore needs the file of a backup and the file with your key; name both.",

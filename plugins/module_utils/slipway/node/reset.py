@@ -42,6 +42,7 @@ FOLDERS = (
     "/var/lib/etcd",
     "/var/lib/kubelet",
     "/var/log/containers",
+    "/var/log/kubernetes",
     "/var/log/pods",
     "/var/log/slipway",
     STATE,
@@ -64,7 +65,7 @@ EMPTY = (
 # Control groups of pods, and of containerd, whose shims outlive it.
 _OURS = re.compile(r"/kubepods|/(?:containerd|kubelet)\.service\b")
 # Also without a record, which clusters of earlier versions do not have.
-_UNIT = re.compile(r"(?:slipway-[a-z-]+|kubelet|containerd)\.service")
+_UNIT = re.compile(r"slipway-[a-z-]+\.(?:service|path)|(?:kubelet|containerd)\.service")
 TABLES = ("ip kube-proxy", "ip6 kube-proxy", *(table for network in NETWORKS.values() for table in network["tables"]))
 # Those of Kubernetes, of the CNI plugin portmap, and of pod networks.
 _NAMES = ["KUBE-", "CNI-", *sorted(name for network in NETWORKS.values() for name in network["chains"])]

@@ -36,6 +36,7 @@ LOCAL_RULES: tuple[LocalRule, ...] = (
     part_rules.releases_can_be_made,
     endpoint_rules.endpoint_is_found,
     computer_rules.ssh_keys_are_public_keys,
+    computer_rules.audit_policy_is_one,
     computer_rules.systems_are_of_what_is_made,
     computer_rules.machines_are_of_this_computer,
     computer_rules.host_keys_exist,

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network as Network
 from ..node import networks
 from ..node.architecture import AMD64, AUTO
 from ..paths import user_path
-from . import ssh_keys
+from . import audit, ssh_keys
 from .addresses import free_network, network_apart
 from .form import Fault
 from .machines import FLOOR, Member, members
@@ -30,6 +30,14 @@ def ssh_keys_are_public_keys(settings: Settings, around: Surroundings) -> Iterat
             problem = ssh_keys.public_file_problem(user_path(around.root, text))
         if problem:
             yield Fault(problem[0], ("cluster_ssh_keys", index), problem[1], works(("cluster_ssh_keys",)))
+
+
+@local_rule("cluster_audit")
+def audit_policy_is_one(settings: Settings, around: Surroundings) -> Iterator[Fault]:
+    if settings.cluster_audit not in (audit.OFF, audit.METADATA):
+        path = user_path(around.root, str(settings.cluster_audit))
+        if problem := audit.file_problem(path):
+            yield Fault("audit-policy", ("cluster_audit",), problem, works(("cluster_audit",)))
 
 
 # What a box is built with.

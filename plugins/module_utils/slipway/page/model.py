@@ -118,6 +118,15 @@ def _no_number(value: Any) -> Any:
     return value
 
 
+def _audit(value: Any) -> Any:
+    # YAML reads a plain `off` as false.
+    if value is False:
+        return "off"
+    if not isinstance(value, str) or not re.fullmatch(r"off|metadata|[^\s{}][^{}]*\.ya?ml", value):
+        raise WrongError("not-one-of", "must be one of off, metadata, or the name of a YAML file")
+    return value
+
+
 _NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _KEY = rf"({_DNS_NAME}/)?{_NAME}"
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -439,6 +448,12 @@ class Settings(Map):
             "recipients": ["age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"],
             "keep": 14,
         },
+    )
+    cluster_audit: Annotated[Literal[False] | str, BeforeValidator(_audit)] = setting(
+        "metadata",
+        "What the API servers write into their audit log. off: nothing; metadata: who did what to which object, never "
+        "what is in it; or a file on your machine with a policy of your own.",
+        example="metadata",
     )
     cluster_proxy: Proxy = setting(
         Proxy(http="", https="", no_proxy=[]),
