@@ -53,11 +53,8 @@ EXAMPLES = r"""
     address: "{{ node_address }}"
 """
 
-import os
-import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
@@ -76,13 +73,12 @@ from ansible.module_utils.slipway.node.certificates import (
     stale,
 )
 from ansible.module_utils.slipway.node.etcd_user import account, follow
-from ansible.module_utils.slipway.node.well import api_is_well, etcd_is_well
+from ansible.module_utils.slipway.node.well import GRACE, api_is_well, etcd_is_well
+from ansible.module_utils.slipway.node.well import restart as ended
 
 # Programs of ours that read them when they start.
 READERS = ("slipway-serving.service", "slipway-control-plane-metrics.service")
 PAUSE = 0.5
-# Seconds that a part has to end by itself: as many as the kubelet gives it.
-GRACE = 30.0
 
 
 def look(module: AnsibleModule) -> list[Certificate]:
@@ -99,25 +95,12 @@ def look(module: AnsibleModule) -> list[Certificate]:
 
 def restart(module: AnsibleModule, part: str, process: int, well: Callable[[], str]) -> None:
     """End a part's process, which the kubelet starts again, and wait until it is well."""
-    os.kill(process, signal.SIGTERM)
-    until, patience = time.monotonic() + module.params["timeout"], time.monotonic() + GRACE
-    why = ""
-    while time.monotonic() < until:
-        if time.monotonic() > patience:
-            # An API server waits for requests in flight, one minute and then another.
-            patience = until
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        if processes().get(part, process) != process:
-            why = well()
-            if not why:
-                return
-        time.sleep(PAUSE)
-    what = (
-        f"{part} is not well {module.params['timeout']} s after its certificates were renewed"
-        f"{f': {why}' if why else ''}; look at: crictl ps --all, and /var/log/pods/kube-system_{part}-*"
-    )
-    module.fail_json(**told("control-plane-not-well", what))
+    timeout = module.params["timeout"]
+    why = ended(part, process, well, timeout, running=processes, grace=GRACE, pause=PAUSE)
+    if why:
+        what = f"{part} is not well {timeout} s after its certificates were renewed: {why}; look at: crictl ps --all"
+        what += f", and /var/log/pods/kube-system_{part}-*"
+        module.fail_json(**told("control-plane-not-well", what))
 
 
 def wait_until(module: AnsibleModule, well: Callable[[], str]) -> str:

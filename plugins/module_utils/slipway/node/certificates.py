@@ -26,6 +26,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "pki/apiserver-etcd-client.crt",
         "pki/apiserver-kubelet-client.crt",
         "pki/front-proxy-client.crt",
+        "encryption/config.yml",
     ),
     "kube-controller-manager": ("controller-manager.conf",),
     "kube-scheduler": ("scheduler.conf",),

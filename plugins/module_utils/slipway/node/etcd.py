@@ -5,10 +5,11 @@ Runs on the nodes (stdlib only).
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import ssl
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,10 @@ SECONDS = 5.0
 
 class EtcdError(Exception):
     """etcd was not reached, or refuses; the text says why."""
+
+
+def _base64(key: bytes) -> str:
+    return base64.b64encode(key).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,19 @@ class Etcd:
         # A list that needs no quorum: who has lost it needs to see it.
         found = self._ask(self.local, "POST", "/v3/cluster/member/list", {"linearizable": False})
         return [self._member(entry) for entry in found.get("members") or []]
+
+    def values(self, prefix: str, page: int = 200) -> Iterator[tuple[str, bytes]]:
+        """Give the keys that begin so, and their values as they rest. Raises EtcdError."""
+        key, end = prefix.encode(), prefix.encode()[:-1] + bytes([prefix.encode()[-1] + 1])
+        while True:
+            asked = {"key": _base64(key), "range_end": _base64(end), "limit": page}
+            found = self._ask(self.local, "POST", "/v3/kv/range", asked)
+            for entry in found.get("kvs") or []:
+                key = base64.b64decode(entry["key"])
+                yield key.decode(), base64.b64decode(entry.get("value", ""))
+            if not found.get("more"):
+                return
+            key += b"\0"
 
     def _member(self, entry: Mapping[str, Any]) -> Member:
         client = next(iter(entry.get("clientURLs") or []), "")

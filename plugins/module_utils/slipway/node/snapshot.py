@@ -81,9 +81,14 @@ def sealed_with(path: str) -> set[str]:
     return names
 
 
+def sealing_keys_in_order(configuration: str) -> list[str]:
+    """Name the keys of an EncryptionConfiguration; the first one writes."""
+    return re.findall(r"(?m)^\s*- name: (\S+)\s*$", configuration)
+
+
 def sealing_keys(configuration: str) -> set[str]:
     """Name the keys of an EncryptionConfiguration."""
-    return set(re.findall(r"(?m)^\s*- name: (\S+)\s*$", configuration))
+    return set(sealing_keys_in_order(configuration))
 
 
 def image_of(manifest: str) -> str:

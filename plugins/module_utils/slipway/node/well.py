@@ -5,14 +5,20 @@ Runs on the nodes (stdlib only).
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from .certificates import processes
 from .etcd import Etcd, EtcdError
 from .kubeapi import Api, ApiError
 
 ADMIN = "/etc/kubernetes/admin.conf"
 PAUSE = 0.5
+# Seconds that a part has to end by itself: as many as the kubelet gives it.
+GRACE = 30.0
 
 
 def etcd_is_well() -> str:
@@ -40,4 +46,33 @@ def wait_until(well: Callable[[], str], seconds: float) -> str:
     until = time.monotonic() + seconds
     while (why := well()) and time.monotonic() < until:
         time.sleep(PAUSE)
+    return why
+
+
+def restart(
+    part: str,
+    process: int,
+    well: Callable[[], str],
+    seconds: float,
+    *,
+    running: Callable[[], Mapping[str, int]] = processes,
+    grace: float = GRACE,
+    pause: float = PAUSE,
+) -> str:
+    """End a part's process, which the kubelet starts again; say why it is not well after so many seconds."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+    until, patience = time.monotonic() + seconds, time.monotonic() + grace
+    why = "it did not start again"
+    while time.monotonic() < until:
+        if time.monotonic() > patience:
+            # An API server waits for requests in flight, one minute and then another.
+            patience = until
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        if running().get(part, process) != process:
+            why = well()
+            if not why:
+                return ""
+        time.sleep(pause)
     return why
