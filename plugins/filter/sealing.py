@@ -14,8 +14,8 @@ DOCUMENTATION = r"""
 name: sealing_steps
 short_description: Give the steps that are left of a rotation of the key that encrypts Secrets
 description:
-  - Gives a list of steps. Each has C(told), what it is for; C(rewrite), whether all Secrets are written again before it;
-    and C(files), the EncryptionConfiguration of each controller.
+  - Gives a list of steps. Each has C(told), what it is for; C(rewrite), whether all Secrets are written again before
+    it; and C(files), the EncryptionConfiguration of each controller.
 options:
   _input: {description: "What each controller has: its name to the file in base64.", type: dict, required: true}
 author: The Slipway authors

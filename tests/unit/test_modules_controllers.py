@@ -48,7 +48,10 @@ class Controller:
         monkeypatch.setattr(plugin, "processes", lambda: dict(self.running))
         monkeypatch.setattr(plugin, "etcd_is_well", lambda: self.ill["etcd"])
         monkeypatch.setattr(plugin, "api_is_well", lambda _address: self.ill["api"])
-        monkeypatch.setattr(plugin.os, "kill", self.kill)
+        monkeypatch.setattr("os.kill", self.kill)
+        # The user of etcd, whose keys are followed.
+        monkeypatch.setattr(plugin, "account", lambda: (998, 997))
+        monkeypatch.setattr(plugin, "follow", lambda _ids: self.ran.append("follow"))
         monkeypatch.setattr(plugin, "PAUSE", 0.001)
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
@@ -97,7 +100,7 @@ def test_certificates_that_last_are_left(renewal: tuple[Any, Controller]) -> Non
     plugin, controller = renewal
     ended = run_module(plugin, GIVEN).result
     assert (ended["changed"], ended["renewed"], ended["days"]) == (False, [], 400)
-    assert controller.ran == ["kubeadm certs check-expiration -o json"]
+    assert controller.ran == ["kubeadm certs check-expiration -o json", "follow"]
 
 
 def test_those_that_end_soon_are_renewed_and_what_reads_them_starts_again(renewal: tuple[Any, Controller]) -> None:
@@ -115,6 +118,8 @@ def test_those_that_end_soon_are_renewed_and_what_reads_them_starts_again(renewa
     assert (ended["restarted"], ended["days"]) == (["etcd", "kube-apiserver"], 400)
     assert [line for line in controller.ran if line.startswith("kill")] == ["kill etcd", "kill kube-apiserver"]
     assert controller.ran[-2].startswith("systemctl try-restart slipway-serving.service")
+    # etcd reads copies of its keys.
+    assert max(number for number, line in enumerate(controller.ran) if "renew" in line) < controller.ran.index("follow")
     assert not run_module(plugin, GIVEN).result["changed"]
 
 
