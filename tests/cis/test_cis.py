@@ -6,11 +6,8 @@ The tests build on each other, in this order, on one cluster of three controller
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +16,10 @@ import yaml
 
 from tests.support import kube_bench
 from tests.support.checkout import Checkout
+from tests.support.hardened import CONTROLLERS, asking, inside
 from tests.support.kube import eventually
 from tests.support.lab import rewrite_page
 
-CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
 LOG = "/var/log/kubernetes/audit/audit.log"
 # Of a cluster that was founded before etcd had a user: the reverse of what the module etcd_user does.
 AS_ROOT = r"""
@@ -46,11 +43,6 @@ rm -rf /var/lib/slipway/etcd
 """
 
 
-def inside(clone: Checkout, node: str, script: str) -> str:
-    line = ["docker", "exec", f"{clone.name}-{node}", "bash", "-c", script]
-    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
-
-
 def page(clone: Checkout, **values: Any) -> None:
     clone.page.write_text(rewrite_page(clone.settings, values))
 
@@ -59,31 +51,6 @@ def arguments(clone: Checkout, node: str) -> dict[str, str]:
     """The arguments with which the API server of a controller runs."""
     words = inside(clone, node, "tr '\\0' '\\n' < /proc/$(pgrep --exact kube-apiserver)/cmdline").splitlines()
     return dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
-
-
-@contextmanager
-def asking(clone: Checkout) -> Iterator[list[str]]:
-    """Ask the API through each controller all the time, as a client that tries the next one; give what failed."""
-    config = yaml.safe_load((clone.state / "kubeconfig").read_text())
-    assert {one["name"] for one in config["contexts"]} >= set(CONTROLLERS)
-    script = clone.state / "asking.sh"
-    lost = clone.state / "asking.log"
-    kubectl = f"{clone.state}/bin/kubectl --kubeconfig {clone.state}/kubeconfig --request-timeout 5s get --raw /readyz"
-    script.write_text(
-        f"while [ -e {script} ]; do n=$((n+1)); ok=\n"
-        f"  for c in {' '.join(CONTROLLERS)}; do {kubectl} --context $c > /dev/null 2>&1 && ok=1 && break; done\n"
-        f"  [ $ok ] || date +%T >> {lost}\n  echo $n > {lost}.count\n  sleep 0.3\ndone\n"
-    )
-    lost.write_text("")
-    with subprocess.Popen(["bash", str(script)]) as client:
-        found: list[str] = []
-        try:
-            yield found
-        finally:
-            script.unlink()
-            client.wait(30)
-            found += lost.read_text().split()
-            print(f"asked {Path(f'{lost}.count').read_text().strip()} times, {len(found)} lost")
 
 
 @pytest.fixture(scope="module")

@@ -77,10 +77,10 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "cis",
-        "the CIS benchmark on three controllers; etcd of an older cluster gets its user and the audit policy changes "
-        "while the API is asked: it answers; a killed move",
-        5400,
-        *files("cis", "cis"),
+        "the CIS benchmark; three controllers: etcd of an older cluster gets its user, the audit policy and the key of "
+        "Secrets change, while the API is asked: it answers; killed at each step",
+        7200,
+        *files("cis", "cis", "rotation"),
     ),
     suite(
         "nodes",
