@@ -91,6 +91,22 @@ def test_a_secret_is_encrypted_in_etcd(host: Host, kube: Kube, secret: str) -> N
     assert base64.b64encode(secret.encode()) not in raw
 
 
+def test_etcd_runs_as_its_own_user_who_owns_its_data(host: Host) -> None:
+    assert host.check_output("ps -o user= -C etcd").split() == ["etcd"]
+    with host.sudo():
+        assert host.check_output("find /var/lib/etcd -not -user etcd") == ""
+        assert host.check_output("find /etc/kubernetes/pki -not -user root") == ""
+
+
+def test_the_audit_log_names_who_made_a_secret_and_not_what_is_in_it(host: Host, secret: str) -> None:
+    log = "/var/log/kubernetes/audit/audit.log"
+    with host.sudo():
+        assert host.file(log).mode == 0o600
+        lines = host.check_output("grep --text %s %s", f'"name":"{SECRET}"', log).splitlines()
+        assert host.run("grep --quiet %s %s", secret, log).rc == 1
+    assert any(json.loads(line)["user"]["username"] == "kubernetes-admin" for line in lines)
+
+
 def test_a_secret_can_be_read_back(kube: Kube, secret: str) -> None:
     stored = kube("get", "secret", SECRET, "--namespace=default")["data"]["word"]
     assert base64.b64decode(stored).decode() == secret
