@@ -8,7 +8,7 @@ module: etcd_user
 short_description: Have etcd run as a user of its own
 description:
   - Makes the system user C(etcd), gives it the folder of data, and tells kubeadm to declare etcd with this user from now on.
-  - etcd of a controller that runs as root is moved over. It stops for seconds. It is done only while all members of etcd are healthy,
+  - etcd of a controller that runs as root is moved over. It stops for up to a minute. It is done only while all members of etcd are healthy,
     and what was declared before comes back if etcd does not come up.
   - What a move that was cut off has left is finished.
   - Runs as root.
