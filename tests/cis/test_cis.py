@@ -29,7 +29,7 @@ systemctl disable --now slipway-etcd.path slipway-etcd.service
 rm -f /etc/systemd/system/slipway-etcd.*
 systemctl daemon-reload
 sed -e '/^    runAsUser: /d' -e '/^    runAsGroup: /d' -e '/^    securityContext:$/,/^        - ALL$/d' \
-  -e '/path: .var.lib.slipway.etcd$/{s#/var/lib/slipway/etcd#/etc/kubernetes/pki/etcd#;n;s/Directory$/DirectoryOrCreate/}' \
+  -e '/path: .var.lib.slipway.etcd$/{s#: .*#: /etc/kubernetes/pki/etcd#;n;s/Directory$/DirectoryOrCreate/}' \
   /etc/kubernetes/manifests/etcd.yaml > /root/etcd.yaml
 mv /root/etcd.yaml /etc/kubernetes/manifests/etcd.yaml
 for _ in $(seq 1 120); do
