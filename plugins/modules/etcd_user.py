@@ -152,16 +152,17 @@ def work(module: AnsibleModule) -> None:
     wished = ids is not None and read(f"{PATCHES}/etcd.yaml") == patch(*ids)
     if module.check_mode:
         module.exit_json(changed=due or begun or not wished, moved=due or begun)
-    why = etcd_is_well() if due and not begun else ""
-    if why:
-        module.warn(f"etcd here goes on as root until all of its members are healthy: {why}")
-        module.exit_json(changed=False, moved=False)
     ids = make_user(module)
     for folder in (PATCHES, DATA):
         os.makedirs(folder, mode=0o700, exist_ok=True)
     if read(f"{PATCHES}/etcd.yaml") != patch(*ids):
+        # Also where it is not moved yet: what kubeadm writes from now on is the user's.
         write(patch(*ids), f"{PATCHES}/etcd.yaml")
         wished = False
+    why = etcd_is_well() if due and not begun else ""
+    if why:
+        module.warn(f"etcd here goes on as root until all of its members are healthy: {why}")
+        module.exit_json(changed=not wished, moved=False)
     taken = own(ids) if not due else False
     # Where kubeadm was cut off among the keys, it goes on with them in this run.
     followed = follow(ids, patience=60 if due or begun else 5)
