@@ -38,25 +38,47 @@ class ActionModule(ClusterAction):
         "cluster": {"type": "dict", "default": {}},
         "pending": {"type": "bool", "default": False},
         "ca_folder": {"type": "path", "default": ""},
+        "programs": {"type": "dict", "default": {}},
     }
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Give what has to be applied and taken away, and show the difference."""
-        found = self._absent(arguments) if arguments["state"] == "absent" else self._present(arguments, variables)
+        from slipway.contents.spec import is_of_contents
+
+        if is_of_contents(self._page(arguments)):
+            found = self._of_contents(arguments, variables)
+        elif arguments["state"] == "absent":
+            found = self._absent(arguments)
+        else:
+            found = self._present(arguments, variables)
         differences = found.pop("differences")
         # Ansible shows a difference only of what is changed; in check mode nothing comes after this that could say so.
         shown = self._task.check_mode or self._task.diff
         result = {"changed": found["differs"] and shown, **found}
         return {**result, "diff": differences} if self._task.diff else result
 
+    def _page(self, arguments: dict[str, Any]) -> Path:
+        from slipway.paths import page_path
+
+        return page_path(Path(arguments["page"]))
+
+    def _of_contents(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Plan a release whose objects come as they are, of a chart or of manifests."""
+        from slipway.contents.held import Held
+        from slipway.release.look import ReleaseClient
+
+        reached = access.given(arguments)
+        there = not (arguments["pending"] and access.is_missing(reached))
+        held = Held(self._page(arguments), arguments, ReleaseClient(reached) if there else None)
+        if arguments["state"] == "absent":
+            return held.absent()
+        return held.present(lambda secrets: self._variables(secrets, variables))
+
     def _spec(self, arguments: dict[str, Any]) -> Any:
-        """Read the page, from where the run was started or from the project's folder."""
-        from slipway.paths import ROOT
+        """Read the page."""
         from slipway.release.spec import OVERRIDES, load
 
-        page = Path(arguments["page"]).expanduser()
-        if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
-            page = ROOT / page
+        page = self._page(arguments)
         given = {key: arguments[key] for key in OVERRIDES if arguments[key]}
         if "weights" in given:
             given["weights"] = {str(version): _number(share) for version, share in given["weights"].items()}
