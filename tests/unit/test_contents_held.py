@@ -14,6 +14,7 @@ from slipway.contents.held import Held
 from slipway.contents.plan import RECORD
 from slipway.contents.spec import is_of_contents, load
 from slipway.contents.waits import NotDoneError
+from slipway.errors import SlipwayError
 from slipway.page.read import SettingsError
 from slipway.release.listed import read as listed
 from slipway.release.look import ReleaseClient
@@ -211,7 +212,7 @@ def test_a_kustomization_of_elsewhere_is_refused(page: Path, api: ApiServer) -> 
 def test_without_helm_a_chart_says_what_puts_it_there(page: Path, api: ApiServer) -> None:
     (page.parent / "Chart.yaml").write_text("name: shop\n")
     page.write_text("name: shop\nchart: .\n")
-    with pytest.raises(Exception, match="make up") as caught:
+    with pytest.raises(SlipwayError, match="make up") as caught:
         planned(page, api, programs={"helm": "/nowhere/helm"})
     tells(caught.value, "program-missing")
 
@@ -244,4 +245,4 @@ def test_a_job_that_has_failed_ends_the_wait_at_once(api: ApiServer) -> None:
     api.put(place("batch/v1", "Job", "shop", "once"), job)
     with pytest.raises(NotDoneError, match="it broke") as caught:
         waits.wait(ReleaseClient(str(api.kubeconfig)), [JOB], 60)
-    tells(caught.value, "job-failed")
+    tells(caught.value, "job-ended-badly")

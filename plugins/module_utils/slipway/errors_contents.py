@@ -9,4 +9,5 @@ CONTENTS = {
     "chart-fails": "Helm, or kubectl for a kustomization, cannot render it; the message says where, and why.",
     "not-repeatable": "It comes out another way each time, or reads the cluster; put a fixed value or a Secret there.",
     "hook-refused": "A hook of Helm cannot be run; make it a Job before or after a change, or take it out.",
+    "job-ended-badly": "A Job that the change waits for has failed; the message has the last lines of its log.",
 }

@@ -34,7 +34,7 @@ def wait(cluster: Cluster, wanted: Iterable[Mapping[str, str]], seconds: float) 
         found = [(one, _read(cluster, one)) for one in waiting]
         for one, item in found:
             if item is not None and failed(item):
-                raise NotDoneError("job-failed", _ended(cluster, item, one))
+                raise NotDoneError("job-ended-badly", _ended(cluster, item, one))
         waiting = [one for one, item in found if item is None or not ended(item)]
         if not waiting:
             return
