@@ -37,12 +37,13 @@ def test_shares_and_headers_of_a_route_are_claims() -> None:
     assert found["routes"][0]["shares"] == {"stable": 90, "canary": 10}
     assert found["overrides"] == [{"by": "header", "name": "x-group", "value": "testers", "version": "canary"}]
     assert found["services"]["web"]["versions"]["canary"]["deployment"] == "web-v2"
-    assert kinds(found)[:3] == ["share", "override", "chain"]
+    assert kinds(found)[:4] == ["share", "counted", "override", "chain"]
     assert found["chains"][1]["hops"] == {"web": "canary", "back": "back"}
     # A proof can be planned of it.
     planned = planner.plan(found, {"tells": True})
     assert {claim["kind"]: claim["state"] for claim in planned["claims"]} | {"share": "asked"} == {
         "share": "asked",
+        "counted": "skipped",
         "override": "asked",
         "chain": "asked",
     }

@@ -21,6 +21,11 @@ def of_versions(found: Json) -> Iterator[Json]:
             yield {"kind": "default", "title": title, "route": route}
         else:
             yield {"kind": "answer", "title": f"{route['path']} is answered by {route['service']}", "route": route}
+    split = next((route for route in found["routes"] if route["split"]), None)
+    if split:
+        title = f"pods of {split['service']} get the requests that are theirs"
+        by_them = [each for each in found["overrides"] if each["by"] != "cookie" or found["sticky"]["by"] == "none"]
+        yield {"kind": "counted", "title": title, "route": split, "overrides": by_them}
     sticky = found["sticky"]
     if sticky["by"] != "none":
         yield {"kind": "sticky", "title": "clients stay with their version, by cookie", "sticky": sticky}

@@ -50,6 +50,7 @@ ASKED_BY: dict[str, Callable[[Questions, Json], Json]] = {
     "circuit-breaking": policy_claims.ask_circuit_breaking,
     "faults": policy_claims.ask_faults,
     "answer": contents_claims.ask_answer,
+    "counted": contents_claims.ask_counted,
     "rules": contents_claims.ask_rules,
     "queries": contents_claims.ask_queries,
     "listed": contents_claims.ask_listed,

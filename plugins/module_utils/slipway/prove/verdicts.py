@@ -103,6 +103,7 @@ JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "retries": policy_claims.judge_retries,
     "faults": policy_claims.judge_faults,
     "answer": contents_claims.judge_answer,
+    "counted": contents_claims.judge_counted,
     "rules": contents_claims.judge_rules,
     "queries": contents_claims.judge_queries,
 }
