@@ -182,6 +182,7 @@ class ActionModule(ClusterAction):
 
     def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
         """Look at the cluster; None and an empty look where it, or its mesh, is still to be made."""
+        from slipway.contents.held import looked
         from slipway.release.judge import Found
         from slipway.release.look import NoMeshError, ReleaseClient
 
@@ -190,7 +191,7 @@ class ActionModule(ClusterAction):
             return None, Found(name, namespace)
         cluster = ReleaseClient(reached)
         try:
-            return cluster, cluster.look(name, namespace)
+            return cluster, looked(cluster, name, namespace)
         except NoMeshError:
             if not arguments["pending"]:
                 raise
@@ -205,13 +206,17 @@ class ActionModule(ClusterAction):
         return [GATEWAY_TLS] if folder and held and held == authority_of(Path(folder)) else []
 
     def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from slipway.contents import stages
+        from slipway.contents.plan import record_of
         from slipway.release.judge import removal
         from slipway.release.transition import reference
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
         _, found = self._look(arguments, spec.release.name, namespace)
-        gone, kept = removal(found, [*spec.release.delete_claims, *arguments["delete_claims"]])
+        claims = [*spec.release.delete_claims, *arguments["delete_claims"]]
+        was_chart = record_of(found.own, spec.release.name)
+        gone, kept = stages.removal(found.own, claims) if was_chart else removal(found, claims)
         return {
             "differs": bool(gone),
             "warnings": _kept(kept, namespace),

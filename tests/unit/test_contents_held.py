@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from slipway.contents import waits
-from slipway.contents.held import Held
+from slipway.contents.held import Held, looked
 from slipway.contents.plan import RECORD
 from slipway.contents.spec import is_of_contents, load
 from slipway.contents.waits import NotDoneError
@@ -151,6 +151,15 @@ def test_kinds_that_only_the_record_knows_are_found(
     (page.parent / "k8s" / "poll.yaml").unlink()
     removed = [item["kind"] for turn in planned(page, api)["turns"] for item in turn["stage"].get("remove", [])]
     assert removed == ["Poll"]
+
+
+def test_what_a_page_of_services_follows_was_a_chart_and_goes_whole(page: Path, api: ApiServer) -> None:
+    labels = {"app.kubernetes.io/managed-by": "slipway", "slipway.io/release": "shop", "slipway.io/namespace": "shop"}
+    item = {"kind": "StatefulSet", "metadata": {"name": "data", "namespace": "shop", "labels": labels}, "spec": {}}
+    apply(page, api)
+    api.put(place("apps/v1", "StatefulSet", "shop", "data"), item)
+    found = looked(ReleaseClient(str(api.kubeconfig)), "shop", "shop")
+    assert "StatefulSet" in {item["kind"] for item in found.own}
 
 
 def test_without_a_cluster_all_is_planned(page: Path) -> None:

@@ -18,7 +18,7 @@ from ..release.judge import Found, owner, secret_values, strangers
 from ..release.look import RefusedError, ReleaseClient
 from ..release.transition import reference
 from . import claims, kinds, stages, told
-from .plan import RECORD, Known, Made, origin, plan, recorded_kinds
+from .plan import RECORD, Known, Made, origin, plan, record_of, recorded_kinds
 from .source import ChartError, Programs, Source, source
 from .spec import Spec, load
 
@@ -192,6 +192,13 @@ class Held:
                 for name, (status, said) in exc.refused.items()
             )
             raise
+
+
+def looked(cluster: ReleaseClient, name: str, namespace: str) -> Found:
+    """Look at a release of services; where it was one of contents, at the kinds that are left of that, too."""
+    found = cluster.look(name, namespace)
+    record = record_of(found.own, name)
+    return found if record is None else cluster.look(name, namespace, kinds=kinds.listed(recorded_kinds(record)))
 
 
 def _sourced(faults: list[Fault]) -> list[Fault]:

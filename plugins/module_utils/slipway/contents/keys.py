@@ -25,7 +25,7 @@ class Chart(Short):
         ..., "Folder or archive (.tgz) of the chart, from the folder of the page.", example="./helm", rule=_PATH_RULE
     )
     values: Texts = setting(
-        [], "Files of values, from the folder of the page. A later one replaces values of an earlier one.",
+        [], "Files of values, from the folder of the page, else of the chart. A later one lies over an earlier one.",
         example=["values.yaml"],
     )  # fmt: skip
     set: dict[str, Any] = setting(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -228,6 +228,13 @@ class _Planner:
         data = {"sum": summed, "source": self.source.about or self.key[0], "kinds": "\n".join(more)}
         metadata = {"name": RECORD.format(self.page.name), "namespace": self.namespace, "labels": self.labels}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def record_of(live: Iterable[Object], name: str) -> Mapping[str, str] | None:
+    """Give what an earlier run has noted, of the objects of a release; None: it was none of contents."""
+    wanted = ("ConfigMap", RECORD.format(name))
+    found = (item for item in live if (item["kind"], item["metadata"]["name"]) == wanted)
+    return next((item.get("data") or {} for item in found), None)
 
 
 def recorded_kinds(record: Mapping[str, str] | None) -> list[tuple[str, str]]:

@@ -48,7 +48,7 @@ def source(
             name=page.name,
             namespace=page.namespace or page.name,
             path=(folder / page.chart.path).resolve(),
-            values=[(folder / name).resolve() for name in page.chart.values],
+            values=[_beside(folder, folder / page.chart.path, name) for name in page.chart.values],
             set=page.chart.set,
             keep=page.chart.keep,
             kubernetes=kubernetes,
@@ -60,6 +60,12 @@ def source(
     if page.kustomization:
         return Source(_kustomized((folder / page.kustomization).resolve(), programs_at.kubectl))
     return Source([read for index, name in enumerate(page.manifests) for read in _manifests(folder, name, index)])
+
+
+def _beside(folder: Path, inside: Path, name: str) -> Path:
+    """Find a file of values beside the page, else in the chart."""
+    own = (folder / name).resolve()
+    return (inside / name).resolve() if not own.exists() and (inside / name).is_file() else own
 
 
 def _manifests(folder: Path, name: str, index: int) -> Iterator[Read]:

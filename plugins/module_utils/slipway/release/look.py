@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cluster import client as cluster
 from ..cluster.client import MANAGER, stripped
-from ..cluster.objects import identity
+from ..cluster.objects import identity, marked
 from ..errors import SlipwayError
 from .judge import MANAGED, OF_RELEASE, Found, Object, goes
 from .objects import KINDS
@@ -123,7 +123,7 @@ class ReleaseClient(cluster.Cluster):
             if identity(item) in anew or (before is not None and goes(before)):
                 return item, before, item
             query = f"?fieldManager={MANAGER}&force=true&dryRun=All"
-            status, after = self.ask(path + query, method="PATCH", body=item)
+            status, after = self.ask(path + query, method="PATCH", body=marked(item))
             if status not in (200, 201):
                 refused[identity(item)] = (status, str(after.get("message", "")))
                 return None
