@@ -182,7 +182,7 @@ class _Facts:
                     "path": way.path,
                     "service": first.name,
                     "split": len(names) > 1,
-                    "shares": {str(name): share for name, share in shares.items() if share or len(shares) > 1},
+                    "shares": {str(name): share for name, share in shares.items() if share},
                     "served_by": {name: name for name in names},
                     "headers": {},
                     "cors": None,
@@ -402,7 +402,11 @@ class _Facts:
     # Claims.
 
     def claims(self, found: Json) -> Iterator[Json]:
-        yield from of_versions(found)
+        # Requests are counted at the pods of Deployments.
+        countable = all(
+            own.deployment["kind"] == "Deployment" for own in (self.service.versions.values() if self.service else ())
+        )
+        yield from (claim for claim in of_versions(found) if claim["kind"] != "counted" or countable)
         for shadow in found["shadows"]:
             title = f"{shadow['service']} {shadow['version']} gets {shadow['percent']} % as copies, and answers nobody"
             yield {"kind": "shadow", "title": title, "shadow": shadow}

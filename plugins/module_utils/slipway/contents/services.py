@@ -60,7 +60,9 @@ class Services:
 
     def __init__(self, objects: list[Object], namespace: str, domain: str) -> None:
         self.objects, self.namespace, self.domain = objects, namespace, domain
-        self.deployments = [item for item in walk.of(objects, "Deployment") if walk.space(item) == namespace]
+        self.deployments = [
+            item for item in walk.of(objects, "Deployment", "StatefulSet") if walk.space(item) == namespace
+        ]
         self.all = {
             walk.name(item): self._read(item) for item in walk.of(objects, "Service") if walk.space(item) == namespace
         }

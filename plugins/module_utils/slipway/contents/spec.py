@@ -54,7 +54,8 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
     """Read the page at ``path``, with ``overrides`` in the place of its own. Raises ``SettingsError``."""
     page = read_page(Path(path), PAGE)
     page.lines[()] = 1
-    other = {key: value for key, value in plain(overrides or {}).items() if value not in (None, {}, [])}
+    # An empty one is none, and adopt: false is not the wish to be stricter than the page.
+    other = {key: value for key, value in plain(overrides or {}).items() if value}
     given = {**page.values, **{key: value for key, value in other.items() if key in OVERRIDES}}
     faults = [*_foreign(other), *_one_origin(given), *_of_services(given), *secrets_on(page)]
     release = None
