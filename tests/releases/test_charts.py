@@ -77,7 +77,7 @@ def test_what_does_nothing_in_a_chart_is_told_and_the_rest_works(empty: Stage, p
     run = empty.release(page, prove="always").expect()
     for words in (
         "subchart monitoring is switched off",
-        "port 4711, where it does not listen",
+        "port 80, where it does not listen",
         "named for namespace istio-system",
         "Gateway/poll/poll-other is for pods with istio: ingress",
         "selects no Service",
