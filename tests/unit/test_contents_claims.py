@@ -55,6 +55,13 @@ def test_a_gateway_that_is_another_one_claims_nothing() -> None:
     assert "its gateway is none of this cluster's" in listed(found)
 
 
+def test_a_header_that_counts_below_another_path_is_listed() -> None:
+    narrow = ROUTES.replace("match: [{headers", "match: [{uri: {prefix: /admin}, headers")
+    found = facts(SHOP, narrow)
+    assert found["overrides"] == []
+    assert "its rule is for /admin alone" in listed(found)
+
+
 def test_weights_that_are_no_hundred_are_shares_of_all() -> None:
     rule = {"route": [{"destination": {"host": "a"}, "weight": 1}, {"destination": {"host": "b"}, "weight": 3}]}
     assert rules.shares_of(rule) == {("a", ""): 25, ("b", ""): 75}
@@ -121,6 +128,20 @@ def test_what_is_not_understood_is_listed(rule: str, words: str) -> None:
     found = facts(SHOP, text)
     assert words in listed(found)
     assert kinds(found)[0] == "share"
+
+
+def test_faults_are_claims_and_what_else_a_rule_does_is_listed() -> None:
+    rule = "fault: {abort: {httpStatus: 503, percentage: {value: 20}}}\n      timeout: 2s\n      route:\n"
+    policy = SHOP.replace("{host: web, subsets", "{host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}}, subsets")
+    found = facts(policy, ROUTES.replace("route:\n", rule))
+    wanted = {"delay": None, "abort": {"status": 503, "share": 20.0}}
+    assert found["services"]["web"]["faults"] == wanted
+    (claim,) = (claim for claim in found["claims"] if claim["kind"] == "faults")
+    assert claim["policy"] == wanted
+    # So a proof takes these answers for what they are.
+    assert planner.plan(found, {"tells": True})["tolerated"] == [503]
+    assert "nothing asks about its timeout" in listed(found)
+    assert "DestinationRule/shop/web is applied as it is: nothing asks about its trafficPolicy" in listed(found)
 
 
 def test_a_rule_that_is_never_reached_is_said() -> None:

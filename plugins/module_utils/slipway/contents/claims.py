@@ -257,10 +257,17 @@ class _Facts:
                 self.left.append((f"{one.by} {one.name}", f"{one.value} leads to {one.target[0]}, not to a version"))
             elif len(self.service.versions) < 2:
                 continue
+            elif not rules.covers(one.path, self.asked()):
+                self.left.append((f"{one.by} {one.name}", f"its rule is for {one.path} alone"))
             elif sticky and one.by != "cookie" and cookies and one.place > min(cookies):
                 self.left.append((f"{one.by} {one.name}", "rules of the cookie come before it"))
             else:
                 yield {"by": one.by, "name": one.name, "value": one.value, "version": version}
+
+    def asked(self) -> str:
+        """Give the path at which a proof asks for a version."""
+        split = [route for route in self.routes if route["split"]]
+        return str(([each for each in split if len(each["shares"]) > 1] or split or [{"path": "/"}])[0]["path"])
 
     # Services.
 
@@ -298,7 +305,8 @@ class _Facts:
                 for name, own in each.versions.items()
             },
             "metrics": self.metrics(each),
-            **dict.fromkeys(("retries", "timeout", "circuit_breaking", "load_balancing", "faults")),
+            **dict.fromkeys(("retries", "timeout", "circuit_breaking", "load_balancing")),
+            "faults": next((way.faults for way in self.ways if way.faults and self.leads(way, each)), None),
         }
 
     def mirrored(self, each: Service, version: str, mirrored: Mapping[Target, float]) -> float | None:
@@ -308,6 +316,9 @@ class _Facts:
             if at is not None and at.name == each.name and self.version(target) == version and version not in shares:
                 return int(percent) if percent == int(percent) else percent
         return None
+
+    def leads(self, way: Way, each: Service) -> bool:
+        return any(at is not None and at.name == each.name for at in (self.known.at(host) for host, _ in way.shares))
 
     def shadows(self) -> Iterator[Json]:
         for name, each in self.reached().items():
@@ -416,6 +427,9 @@ class _Facts:
         if found["mtls"] == "strict":
             yield {"kind": "mtls", "title": "mutual TLS is strict", "mode": "strict", "plain": []}
         for name, service in found["services"].items():
+            if service["faults"]:
+                about = {"kind": "faults", "service": name, "policy": service["faults"]}
+                yield {**about, "title": f"{name} has faults"}
             if service["metrics"]:
                 title = f"Prometheus reads {name}'s metrics"
                 yield {"kind": "metrics", "title": title, "service": name, "metrics": service["metrics"]}
@@ -442,6 +456,11 @@ class _Facts:
 
     def listed(self) -> Iterator[Json]:
         """Name what is not understood, or not shown by requests."""
+        for item in walk.of(self.objects, "DestinationRule"):
+            spec = item.get("spec") or {}
+            policies = [spec, *(spec.get("subsets") or [])]
+            if any(set(one.get("trafficPolicy") or {}) - {"tls"} for one in policies):
+                self.left.append((identity(item), "nothing asks about its trafficPolicy"))
         for name, why in dict.fromkeys(self.left):
             yield {"kind": "listed", "title": f"{name} is applied as it is", "why": why}
         for item in self.objects:

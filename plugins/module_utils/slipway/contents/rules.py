@@ -13,6 +13,8 @@ Target = tuple[str, str]
 
 _META = re.compile(r"[\^$*+?{}\[\]|()\\]")
 _PAIR = re.compile(r"([\w.-]+)=([\w.-]+)")
+# Of what a rule does beside leading somewhere.
+_NOT_ASKED = ("timeout", "retries", "headers", "corsPolicy", "rewrite")
 _PLAIN_KEYS = {"name", "gateways", "port", "scheme", "uri", "ignoreUriCase"}
 
 
@@ -26,6 +28,7 @@ class Way:
     timeout: str = ""
     mirrors: tuple[tuple[Target, float], ...] = ()
     cookies: dict[Target, str] = field(default_factory=dict)
+    faults: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def understand(item: Mapping[str, Any]) -> Understood:
         called = f"rule {rule.get('name') or place + 1}"
         for match in rule.get("match") or [{}]:
             path, exact, why = _path(match.get("uri"))
-            above = next((number for known, number in closed.items() if _covers(known, path)), None)
+            above = next((number for known, number in closed.items() if covers(known, path)), None)
             if above is not None and not why:
                 made.unreached.append(
                     f"{called} is never reached: rule {above + 1} before it takes all requests for {path}"
@@ -75,7 +78,7 @@ def understand(item: Mapping[str, Any]) -> Understood:
 def _one(
     made: Understood, rule: Mapping[str, Any], match: Mapping[str, Any], at: tuple[str, bool], place: int, called: str
 ) -> None:
-    path, exact = at
+    path, _ = at
     if rule.get("redirect") or rule.get("directResponse"):
         made.left.append(f"{called}: answers by itself ({'redirect' if rule.get('redirect') else 'directResponse'})")
         return
@@ -87,9 +90,7 @@ def _one(
     if not shares:
         made.left.append(f"{called}: leads nowhere")
     elif not asking:
-        if not any(way.path == path for way in made.ways):
-            cookies = dict(_cookies(rule))
-            made.ways.append(Way(path, exact, shares, str(rule.get("timeout") or ""), tuple(_mirrors(rule)), cookies))
+        _way(made, rule, at, shares, called)
     elif len(shares) > 1:
         made.left.append(f"{called}: shares requests that ask for something")
     elif asking == {"headers"} and len(match["headers"]) == 1:
@@ -112,6 +113,18 @@ def _one(
         made.left.append(f"{called}: asks for {', '.join(sorted(asking))}")
 
 
+def _way(
+    made: Understood, rule: Mapping[str, Any], at: tuple[str, bool], shares: dict[Target, float], called: str
+) -> None:
+    path, exact = at
+    if any(way.path == path for way in made.ways):
+        return
+    timeout, mirrors = str(rule.get("timeout") or ""), tuple(_mirrors(rule))
+    made.ways.append(Way(path, exact, shares, timeout, mirrors, dict(_cookies(rule)), faults_of(rule)))
+    if more := [key for key in _NOT_ASKED if rule.get(key)]:
+        made.left.append(f"{called}: nothing asks about its {' and '.join(more)}")
+
+
 def _path(uri: Any) -> tuple[str, bool, str]:
     """Give the path of a rule, whether it is this one alone, and why it is not understood."""
     if not uri:
@@ -126,7 +139,8 @@ def _path(uri: Any) -> tuple[str, bool, str]:
     return "/", False, f"goes by the expression {uri.get('regex')}"
 
 
-def _covers(known: str, path: str) -> bool:
+def covers(known: str, path: str) -> bool:
+    """Tell whether a path begins with another one."""
     return known == "/" or f"{path}/".startswith(f"{known}/")
 
 
@@ -176,6 +190,18 @@ def _cookies(rule: Mapping[str, Any]) -> Iterator[tuple[Target, str]]:
             for name, value in (response.get(how) or {}).items():
                 if str(name).lower() == "set-cookie":
                     yield target(one.get("destination") or {}), str(value)
+
+
+def faults_of(rule: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the faults that a rule injects, as claims have them; None: there are none that are understood."""
+    fault = rule.get("fault") or {}
+    delay, abort = fault.get("delay") or {}, fault.get("abort") or {}
+    share = {name: float((one.get("percentage") or {}).get("value", 100)) for name, one in fault.items() if one}
+    made = {
+        "delay": {"time": str(delay["fixedDelay"]), "share": share["delay"]} if delay.get("fixedDelay") else None,
+        "abort": {"status": int(abort["httpStatus"]), "share": share["abort"]} if abort.get("httpStatus") else None,
+    }
+    return made if any(made.values()) else None
 
 
 def _mirrors(rule: Mapping[str, Any]) -> Iterator[tuple[Target, float]]:
