@@ -159,7 +159,8 @@ def test_what_is_no_longer_named_goes_last_and_routes_before_it() -> None:
     assert turn(plan, before, "tidy").stage.remove == []
     # Claims, definitions and the namespace stay.
     claim = read("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: shop}")[0].item
-    rest = turn(made(ROUTES), [*before, claim], "tidy").stage.remove
+    other = read("apiVersion: v1\nkind: Namespace\nmetadata: {name: beside}")[0].item
+    rest = turn(made(ROUTES), [*before, claim, other], "tidy").stage.remove
     assert not {"PersistentVolumeClaim", "Namespace"} & {item["kind"] for item in rest}
     assert stages.kept(made(ROUTES), [*before, claim]) == ["data"]
 

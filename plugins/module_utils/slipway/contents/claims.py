@@ -428,8 +428,8 @@ class _Facts:
             yield {"kind": "mtls", "title": "mutual TLS is strict", "mode": "strict", "plain": []}
         for name, service in found["services"].items():
             if service["faults"]:
-                about = {"kind": "faults", "service": name, "policy": service["faults"]}
-                yield {**about, "title": f"{name} has faults"}
+                policy = {"service": name, "policy": service["faults"]}
+                yield {"kind": "faults", "title": f"{name} has faults", **policy}
             if service["metrics"]:
                 title = f"Prometheus reads {name}'s metrics"
                 yield {"kind": "metrics", "title": title, "service": name, "metrics": service["metrics"]}
