@@ -55,6 +55,18 @@ def test_a_gateway_that_is_another_one_claims_nothing() -> None:
     assert "its gateway is none of this cluster's" in listed(found)
 
 
+def test_a_version_without_weight_is_reached_by_its_header_alone() -> None:
+    found = facts(SHOP, ROUTES.replace("weight: 90", "weight: 100").replace("weight: 10}", "weight: 0}"))
+    assert found["routes"][0]["shares"] == {"stable": 100}
+    assert found["weights"] == {"stable": 100, "canary": 0}
+    planned = planner.plan(found, {"tells": True})
+    states = {claim["kind"]: claim["state"] for claim in planned["claims"]}
+    assert (states["default"], states["override"]) == ("asked", "asked")
+    told = planner.plan(found, {"tells": False})
+    (counted,) = (claim for claim in told["claims"] if claim["kind"] == "counted")
+    assert counted["expect"]["bounds"] == {"stable": [40, 40], "canary": [40, 40]}
+
+
 def test_a_header_that_counts_below_another_path_is_listed() -> None:
     narrow = ROUTES.replace("match: [{headers", "match: [{uri: {prefix: /admin}, headers")
     found = facts(SHOP, narrow)
