@@ -38,25 +38,47 @@ class ActionModule(ClusterAction):
         "cluster": {"type": "dict", "default": {}},
         "pending": {"type": "bool", "default": False},
         "ca_folder": {"type": "path", "default": ""},
+        "programs": {"type": "dict", "default": {}},
     }
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Give what has to be applied and taken away, and show the difference."""
-        found = self._absent(arguments) if arguments["state"] == "absent" else self._present(arguments, variables)
+        from slipway.contents.spec import is_of_contents
+
+        if is_of_contents(self._page(arguments)):
+            found = self._of_contents(arguments, variables)
+        elif arguments["state"] == "absent":
+            found = self._absent(arguments)
+        else:
+            found = self._present(arguments, variables)
         differences = found.pop("differences")
         # Ansible shows a difference only of what is changed; in check mode nothing comes after this that could say so.
         shown = self._task.check_mode or self._task.diff
         result = {"changed": found["differs"] and shown, **found}
         return {**result, "diff": differences} if self._task.diff else result
 
+    def _page(self, arguments: dict[str, Any]) -> Path:
+        from slipway.paths import page_path
+
+        return page_path(Path(arguments["page"]))
+
+    def _of_contents(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Plan a release whose objects come as they are, of a chart or of manifests."""
+        from slipway.contents.held import Held
+        from slipway.release.look import ReleaseClient
+
+        reached = access.given(arguments)
+        there = not (arguments["pending"] and access.is_missing(reached))
+        held = Held(self._page(arguments), arguments, ReleaseClient(reached) if there else None)
+        if arguments["state"] == "absent":
+            return held.absent()
+        return held.present(lambda secrets: self._variables(secrets, variables))
+
     def _spec(self, arguments: dict[str, Any]) -> Any:
-        """Read the page, from where the run was started or from the project's folder."""
-        from slipway.paths import ROOT
+        """Read the page."""
         from slipway.release.spec import OVERRIDES, load
 
-        page = Path(arguments["page"]).expanduser()
-        if not page.is_absolute() and not page.exists() and (ROOT / page).exists():
-            page = ROOT / page
+        page = self._page(arguments)
         given = {key: arguments[key] for key in OVERRIDES if arguments[key]}
         if "weights" in given:
             given["weights"] = {str(version): _number(share) for version, share in given["weights"].items()}
@@ -160,6 +182,7 @@ class ActionModule(ClusterAction):
 
     def _look(self, arguments: dict[str, Any], name: str, namespace: str) -> tuple[Any, Any]:
         """Look at the cluster; None and an empty look where it, or its mesh, is still to be made."""
+        from slipway.contents.held import looked
         from slipway.release.judge import Found
         from slipway.release.look import NoMeshError, ReleaseClient
 
@@ -168,7 +191,7 @@ class ActionModule(ClusterAction):
             return None, Found(name, namespace)
         cluster = ReleaseClient(reached)
         try:
-            return cluster, cluster.look(name, namespace)
+            return cluster, looked(cluster, name, namespace)
         except NoMeshError:
             if not arguments["pending"]:
                 raise
@@ -183,13 +206,17 @@ class ActionModule(ClusterAction):
         return [GATEWAY_TLS] if folder and held and held == authority_of(Path(folder)) else []
 
     def _absent(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from slipway.contents import stages
+        from slipway.contents.plan import record_of
         from slipway.release.judge import removal
         from slipway.release.transition import reference
 
         spec = self._spec(arguments)
         namespace = spec.release.namespace or spec.release.name
         _, found = self._look(arguments, spec.release.name, namespace)
-        gone, kept = removal(found, [*spec.release.delete_claims, *arguments["delete_claims"]])
+        claims = [*spec.release.delete_claims, *arguments["delete_claims"]]
+        was_chart = record_of(found.own, spec.release.name)
+        gone, kept = stages.removal(found.own, claims) if was_chart else removal(found, claims)
         return {
             "differs": bool(gone),
             "warnings": _kept(kept, namespace),

@@ -61,6 +61,10 @@ options:
       certificate lacks are told in RV(certificate); else, and without a folder, they are refused.
     type: path
     default: ""
+  programs:
+    description: Paths of C(helm) and C(kubectl), for pages that have a chart or a kustomization.
+    type: dict
+    default: {}
   pending:
     description: Is the cluster, or its mesh, perhaps still to be made, as when all of it is only checked? Then what is not there is no fault, and
       all that the page plans is new.
@@ -92,6 +96,17 @@ stages:
       this order. A stage in which there is nothing to do is left out.
   returned: state is present
   type: dict
+turns:
+  description: What has to be done where the objects come of a chart or of manifests, stage by stage, in the place of RV(stages); each with
+    C(name), C(stage), and in C(waits) what has to have come to its end.
+  returned: state is present, and the page has a chart, manifests or a kustomization
+  type: list
+  elements: dict
+rendered_secrets_due:
+  description: Names of the Secrets of such a page that have to be applied; what they hold is rendered again then (M(rendered_secrets)).
+  returned: state is present, and the page has a chart, manifests or a kustomization
+  type: list
+  elements: str
 waits:
   description: Deployments that have to be rolled out at the end of a stage, by its name.
   returned: state is present

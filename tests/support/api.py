@@ -19,9 +19,10 @@ Object = dict[str, Any]
 KINDS = {
     "v1": "Namespace Service Secret ConfigMap Pod Event Node ServiceAccount PersistentVolumeClaim",
     "apps/v1": "Deployment DaemonSet ReplicaSet StatefulSet",
+    "batch/v1": "Job CronJob",
     "autoscaling/v2": "HorizontalPodAutoscaler",
     "policy/v1": "PodDisruptionBudget",
-    "rbac.authorization.k8s.io/v1": "RoleBinding",
+    "rbac.authorization.k8s.io/v1": "RoleBinding Role ClusterRole ClusterRoleBinding",
     "storage.k8s.io/v1": "StorageClass",
     "apiextensions.k8s.io/v1": "CustomResourceDefinition",
     "networking.istio.io/v1": "Gateway VirtualService DestinationRule ServiceEntry",
@@ -31,7 +32,7 @@ KINDS = {
     "monitoring.coreos.com/v1": "Alertmanager PrometheusRule ServiceMonitor PodMonitor Prometheus",
     "monitoring.coreos.com/v1alpha1": "AlertmanagerConfig",
 }
-ANYWHERE = ("Namespace", "Node", "StorageClass", "CustomResourceDefinition")
+ANYWHERE = ("Namespace", "Node", "StorageClass", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
 
 
 def plural(kind: str) -> str:

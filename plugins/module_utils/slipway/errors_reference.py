@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import tables
+from .errors_contents import CONTENTS
 from .errors_pages import ANY_PAGE, CLUSTER_PAGE
 from .errors_release import ON_THE_CLUSTER, RELEASE_PAGE, VALUES
 from .errors_runs import ARTIFACTS, CLUSTER, COMPUTER, NODES, PROOFS, ROLES
@@ -19,6 +20,7 @@ TABLES = {
     "cluster_page": CLUSTER_PAGE,
     "values": VALUES,
     "release_page": RELEASE_PAGE,
+    "contents": CONTENTS,
     "on_the_cluster": ON_THE_CLUSTER,
     "computer": COMPUTER,
     "artifacts": ARTIFACTS,

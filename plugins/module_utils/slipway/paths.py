@@ -19,3 +19,9 @@ def user_path(root: Path, text: str) -> Path:
         return root / Path(text).expanduser()
     except RuntimeError:  # the home of a user that there is not
         return root / text
+
+
+def page_path(given: Path) -> Path:
+    """Find a page from where the run was started, or from the project's folder."""
+    page = given.expanduser()
+    return ROOT / page if not page.is_absolute() and not page.exists() and (ROOT / page).exists() else page

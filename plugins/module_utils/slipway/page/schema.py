@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from ..contents.keys import ORIGINS, Contents
 from ..paths import ROOT
 from ..release.model import Release
 from .model import Settings
@@ -51,7 +52,17 @@ def schema(page: str = "cluster") -> dict[str, Any]:
     """Make the schema of a page."""
     title, model = PAGES[page]
     made = model.model_json_schema(schema_generator=_Generator)
+    if model is Release:
+        made = _of_services_or_contents(made)
     return {"$schema": _Generator.schema_dialect, **made, "title": title}
+
+
+def _of_services_or_contents(services: dict[str, Any]) -> dict[str, Any]:
+    """Let a page of a release be one of contents, by the key that says where these come from."""
+    contents = Contents.model_json_schema(schema_generator=_Generator)
+    definitions = {**contents.pop("$defs", {}), **services.pop("$defs", {})}
+    origins = [{"required": [key]} for key in ORIGINS]
+    return {"$defs": definitions, "if": {"anyOf": origins}, "then": contents, "else": services}
 
 
 def text(page: str = "cluster") -> str:

@@ -21,6 +21,10 @@ LOOK = {
     "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
     "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
     "tool": "kubectl get virtualservice -A; the tool's pods",
+    "answer": "kubectl -n {namespace} get virtualservice,pods; what the app answers there",
+    "counted": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: weights, and labels of subsets",
+    "rules": "kubectl -n {namespace} get prometheusrule -o yaml; Prometheus, page Rules",
+    "queries": "kubectl -n {namespace} get configmap -l grafana_dashboard -o yaml; Prometheus, page Query",
     "metrics": "kubectl -n {namespace} get servicemonitor -o yaml; Prometheus, page Targets",
 }
 ELSEWHERE = "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: {kind} of {service}"

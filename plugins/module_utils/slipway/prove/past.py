@@ -35,7 +35,7 @@ SECONDS, PAUSE = 60.0, 0.5
 
 def _configurations(limiter: Mapping[str, Any]) -> Iterable[Json]:
     for patch in limiter["spec"]["configPatches"]:
-        found = patch["patch"]["value"].get("typed_per_filter_config", {}).get(FILTER, {}).get("value")
+        found = (patch["patch"].get("value") or {}).get("typed_per_filter_config", {}).get(FILTER, {}).get("value")
         if found:
             yield found
 

@@ -107,7 +107,7 @@ def _latency(plan: Json, observations: Json) -> list[Json]:
 def _topology(plan: Json, observations: Json) -> Json:
     """Give services with their versions in columns by their distance from the gateway, and the calls between them."""
     services = plan["services"]
-    depth = {route["service"]: 1 for route in plan["routes"]}
+    depth = {route["service"]: 1 for route in plan["routes"] if route["service"] in services}
     # Calls have no circle, so as many rounds as there are services are enough.
     for _ in services:
         for service in list(depth):
@@ -119,6 +119,8 @@ def _topology(plan: Json, observations: Json) -> Json:
         for name, own in services.items()
     ]
     calls = [{"caller": "gateway", "callee": route["service"], "path": route["path"]} for route in plan["routes"]]
+    # Of pods that nobody knows there is nothing to draw.
+    calls = [call for call in calls if call["callee"] in plan["services"]]
     calls += [
         {"caller": name, "callee": callee,
          "seen": sum(sum(row.values()) for row in seen.get((name, callee), {"counts": {}})["counts"].values())}

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import (
     access_claims,
+    contents_claims,
     gateway_claims,
     header_claims,
     limit_claims,
@@ -48,6 +49,11 @@ ASKED_BY: dict[str, Callable[[Questions, Json], Json]] = {
     "retries": policy_claims.ask_retries,
     "circuit-breaking": policy_claims.ask_circuit_breaking,
     "faults": policy_claims.ask_faults,
+    "answer": contents_claims.ask_answer,
+    "counted": contents_claims.ask_counted,
+    "rules": contents_claims.ask_rules,
+    "queries": contents_claims.ask_queries,
+    "listed": contents_claims.ask_listed,
 }
 KINDS = tuple(ASKED_BY)
 # Claims about which version answered.

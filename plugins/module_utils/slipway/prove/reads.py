@@ -191,6 +191,40 @@ class Reads:
         errors = sorted({str(each.get("lastError") or f"never read: {each['health']}") for each in down})
         return {"up": len(ours) - len(down), "down": len(down), "errors": errors}
 
+    def loaded(self, until: float) -> None:
+        """Ask which rules Prometheus has, until it has those that are looked for or time is up."""
+        reads = self._of("loaded")
+        while reads:
+            for read in reads:
+                self._note(read, self._loaded)
+            if all(self.seen[read["id"]].get("rules") for read in reads) or self.now() >= until:
+                break
+            self.sleep(2)
+        for read in self._of("queries"):
+            self._note(read, self._queries)
+
+    def _loaded(self, read: Json) -> Json:
+        """Give the rules of an object: the operator names their file ``<namespace>-<name>-<uid>.yaml``."""
+        groups = self.api.get(f"{PROMETHEUS}/api/v1/rules")["data"]["groups"]
+        of_it = re.compile(
+            rf"(^|/){re.escape(self.plan['namespace'])}-{re.escape(read['item'])}(-[0-9a-f-]{{36}})?\.ya?ml$"
+        )
+        rules = [rule for group in groups if of_it.search(str(group.get("file", ""))) for rule in group["rules"]]
+        errors = sorted({f"{rule['name']}: {rule['lastError']}" for rule in rules if rule.get("lastError")})
+        return {"rules": [str(rule["name"]) for rule in rules], "errors": errors}
+
+    def _queries(self, read: Json) -> Json:
+        refused, empty = {}, 0
+        for query in read["queries"]:
+            at = f"{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+            try:
+                empty += not self.api.get(at)["data"]["result"]
+            except UnansweredError as exc:
+                if exc.status != 400:
+                    raise
+                refused[query] = exc.said
+        return {"asked": len(read["queries"]), "refused": refused, "empty": empty}
+
     def states(self) -> dict[str, str]:
         """Give the state of each alert of the plan as Prometheus has it; ``not loaded`` where it does not know it."""
         reads = self._of("alert")

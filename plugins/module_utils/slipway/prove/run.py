@@ -93,7 +93,7 @@ class Runner:
                 waiting = []
                 self.tell("quiet")
                 self._before()
-                waiting.append(beside.submit(self.reads.targets, self.now() + TARGETS))
+                waiting.append(beside.submit(self._monitored))
                 for name, senders in self._ordered():
                     if name in self.plan["beside"]:
                         waiting.append(beside.submit(self._alerts, name, senders, epoch, stop))
@@ -110,6 +110,12 @@ class Runner:
             except BaseException:
                 stop.set()
                 raise
+
+    def _monitored(self) -> None:
+        """See what Prometheus reads, and whether it has its rules."""
+        until = self.now() + TARGETS
+        self.reads.targets(until)
+        self.reads.loaded(until)
 
     def _before(self) -> None:
         """Look at what no request may have touched yet."""

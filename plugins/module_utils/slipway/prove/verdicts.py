@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from . import (
     access_claims,
+    contents_claims,
     gateway_claims,
     header_claims,
     limit_claims,
@@ -78,7 +79,7 @@ def joined(report: Report, change: Json) -> Report:
     return replace(report, verdicts=verdicts, pictures={**report.pictures, "change": change["picture"]})
 
 
-# Who judges a claim that was asked; circuit breaking never is.
+# Who judges a claim that was asked; circuit breaking and what is only listed never are.
 JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "address": gateway_claims.judge_address,
     "share": version_claims.judge_share,
@@ -101,6 +102,10 @@ JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "timeout": policy_claims.judge_timeout,
     "retries": policy_claims.judge_retries,
     "faults": policy_claims.judge_faults,
+    "answer": contents_claims.judge_answer,
+    "counted": contents_claims.judge_counted,
+    "rules": contents_claims.judge_rules,
+    "queries": contents_claims.judge_queries,
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..contents import spec as contents
 from ..errors import SlipwayError
 from ..page.form import Fault
 from ..page.read import SettingsError
@@ -41,7 +42,12 @@ def page_of(text: str, root: Path = ROOT) -> Path:
 
 def read(text: str, root: Path = ROOT) -> Listed:
     """Read a page. Raises SettingsError with all that is wrong with it."""
-    release = load(page_of(text, root)).release
+    path = page_of(text, root)
+    if contents.is_of_contents(path):
+        # What a chart comes to is known once there is a Helm to render it.
+        own = contents.load(path).release
+        return Listed(own.name, own.namespace or own.name, own.hosts or [], [], alerts=False)
+    release = load(path).release
     shape = Shape(release)
     images = [
         version.image or declared.image

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cluster import client as cluster
 from ..cluster.client import MANAGER, stripped
-from ..cluster.objects import identity
+from ..cluster.objects import identity, marked
 from ..errors import SlipwayError
 from .judge import MANAGED, OF_RELEASE, Found, Object, goes
 from .objects import KINDS
@@ -36,8 +36,18 @@ class ReleaseClient(cluster.Cluster):
         selector = f"{MANAGED}=slipway,{OF_RELEASE}"
         return self.listed(api_version, kind, selector=selector, metadata=kind == "Secret")
 
-    def look(self, name: str, namespace: str, gateway_namespace: str = "istio-system") -> Found:
-        """Look at everything that the release ``name`` in ``namespace`` depends on."""
+    def look(
+        self,
+        name: str,
+        namespace: str,
+        gateway_namespace: str = "istio-system",
+        kinds: Iterable[tuple[str, str]] = KINDS,
+    ) -> Found:
+        """Look at everything that the release ``name`` in ``namespace`` depends on, and at what it has of ``kinds``.
+
+        Raises NoMeshError where its kinds are those of services, and the cluster does not know one of them.
+        """
+        asked_of = tuple(kinds)
         gateway = "istio-ingressgateway"
         asked: list[Callable[[], Any]] = [
             lambda: self.listed("v1", "Namespace", metadata=True),
@@ -50,14 +60,14 @@ class ReleaseClient(cluster.Cluster):
             lambda: self.read("apps/v1", "Deployment", gateway_namespace, gateway),
             lambda: self.listed("v1", "Secret", gateway_namespace, metadata=True),
             lambda: self.listed("apps/v1", "ReplicaSet", namespace, f"{OF_RELEASE}={name}"),
-            *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in KINDS),
+            *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in asked_of),
         ]
-        namespaces, secrets, classes, claims, nodes, services, service, deployment, held, sets, *kinds = self.many(
+        namespaces, secrets, classes, claims, nodes, services, service, deployment, held, sets, *of_kinds = self.many(
             lambda one: one(), asked
         )
-        missing = {kind: version for (version, kind), listed in zip(KINDS, kinds, strict=True) if listed is None}
+        missing = {kind: version for (version, kind), listed in zip(asked_of, of_kinds, strict=True) if listed is None}
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
-        if strange:
+        if strange and asked_of == KINDS:
             raise NoMeshError(
                 "no-mesh",
                 f"this cluster does not know {', '.join(strange)}: a release needs the mesh\n"
@@ -66,7 +76,7 @@ class ReleaseClient(cluster.Cluster):
         return Found(
             name=name,
             namespace=namespace,
-            applied=[item for listed in kinds for item in listed or []],
+            applied=[item for listed in of_kinds for item in listed or []],
             missing_kinds=frozenset(missing),
             namespaces=namespaces or [],
             secrets=secrets or [],
@@ -91,20 +101,29 @@ class ReleaseClient(cluster.Cluster):
         """
         anew = set(anew)
         there = {identity(item): item for item in found.own}
-        new = {item["metadata"]["name"] for item in objects if item["kind"] == "Namespace" and not found.has_namespace}
+        objects = list(objects)
+        known = {item["metadata"]["name"] for item in found.namespaces}
+        new = {item["metadata"]["name"] for item in objects if item["kind"] == "Namespace"} - known
+        defined = {
+            (item["spec"]["group"], item["spec"]["names"]["kind"])
+            for item in objects
+            if item["kind"] == "CustomResourceDefinition"
+        }
 
         refused: dict[str, tuple[int, str]] = {}
 
         def compare(item: Object) -> tuple[Object, Object | None, Object] | None:
             namespace = item["metadata"].get("namespace", "")
-            if namespace in new:
+            version, kind = item["apiVersion"], item["kind"]
+            if namespace in new or ((version.partition("/")[0], kind) in defined and not self.kind(version, kind)):
                 return item, None, item
             path = self.path(item)
-            before = there.get(identity(item)) or self.get(path)
+            # Of Secrets only the names were listed.
+            before = (there.get(identity(item)) if kind != "Secret" else None) or self.get(path)
             if identity(item) in anew or (before is not None and goes(before)):
                 return item, before, item
             query = f"?fieldManager={MANAGER}&force=true&dryRun=All"
-            status, after = self.ask(path + query, method="PATCH", body=item)
+            status, after = self.ask(path + query, method="PATCH", body=marked(item))
             if status not in (200, 201):
                 refused[identity(item)] = (status, str(after.get("message", "")))
                 return None
@@ -112,7 +131,6 @@ class ReleaseClient(cluster.Cluster):
                 return None
             return item, before, after
 
-        objects = list(objects)
         results = self.many(compare, objects)
         if refused:
             names = map(identity, objects)

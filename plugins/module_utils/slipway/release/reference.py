@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .. import tables as written
+from ..contents import keys as contents_keys
 from ..page.form import keys_of
 from ..page.read import flow
 from ..paths import ROOT
@@ -36,6 +37,7 @@ from .values import SHARE, whole
 
 # Where the maps of a page are.
 _MAPS = (model, keys, workload_keys, name_keys, call_keys, routing_keys, header_keys, storage_keys, monitoring_keys)
+_OF_CONTENTS = (contents_keys,)
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 
 
@@ -43,7 +45,7 @@ def tables() -> dict[str, list[list[str]]]:
     """Give every table by its name: rows of cells, the head first. Maps go by the names of their models."""
     maps = {
         name: kind
-        for module in _MAPS
+        for module in (*_MAPS, *_OF_CONTENTS)
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     }
@@ -64,7 +66,7 @@ def tables() -> dict[str, list[list[str]]]:
 
 
 def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
-    becomes = FIELDS.get(kind.__name__, {})
+    becomes = {**FIELDS, **contents_keys.FIELDS}.get(kind.__name__, {})
     yield ["Key", "Meaning", "Default", "Example", *(["Field that it becomes"] if becomes else [])]
     inherited = _inherited(kind)
     for key, declared in keys_of(kind).items():

@@ -62,7 +62,7 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
         own = page.values.get("mail")
         other["mail"] = {**own, **other["mail"]} if isinstance(own, dict) else own
     given = {**page.values, **{key: value for key, value in other.items() if value is not None}}
-    faults = [*_foreign(other), *_secrets(page)]
+    faults = [*_foreign(other), *secrets_on(page)]
     release = None
     try:
         release = Release.model_validate(
@@ -91,7 +91,8 @@ def _foreign(overrides: Mapping[str, Any]) -> Iterable[Fault]:
             )
 
 
-def _secrets(page: Page) -> Iterable[Fault]:
+def secrets_on(page: Page) -> Iterable[Fault]:
+    """Find what looks like a secret on a page."""
     for key, text in texts(page.values, ()):
         if holds_a_secret(text):
             fix = "secrets: {api-token: {keys: {TOKEN: {environment: API_TOKEN}}}}"

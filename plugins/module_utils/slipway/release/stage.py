@@ -13,6 +13,8 @@ from ..cluster.apply import Applier
 from ..cluster.client import BusyError, Cluster, Object
 from ..cluster.holdups import hints
 from ..cluster.rollout import NotRolledOutError
+from ..contents import waits as jobs_and_sets
+from ..contents.waits import FOLLOWED, NotDoneError
 from ..errors import SlipwayError
 from .judge import OF_RELEASE, goes
 
@@ -57,7 +59,9 @@ class Rollout:
         changed += self._removed(applier, stage.get("take_over", []), "Orphan")
         wanted = stage.get("apply", [])
         # What an interrupted run has told to go takes with it what is applied to it.
-        applier.gone([item for item in wanted if item["kind"] == "Deployment" and self._goes(item)], self.timeout)
+        applier.gone(
+            [item for item in wanted if item["kind"] in ("Deployment", "Job") and self._goes(item)], self.timeout
+        )
         changed += [one.name for one in applier.apply(wanted) if one.changed]
         self._wait(waits)
         changed += [one.name for one in applier.remove(stage.get("remove", [])) if one.changed]
@@ -97,19 +101,20 @@ class Rollout:
         return [one.name for one in removed if one.changed]
 
     def _wait(self, waits: Iterable[Mapping[str, str]]) -> None:
+        waits = [{"kind": "Deployment", "namespace": self.namespace, **one} for one in waits]
         wanted = [
             {
                 "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": one["name"], "namespace": self.namespace},
+                "kind": one["kind"],
+                "metadata": {"name": one["name"], "namespace": one["namespace"]},
             }
             for one in waits
+            if one["kind"] not in FOLLOWED
         ]
-        if not wanted:
-            return
         try:
             rollout.wait(self.cluster, wanted, self.timeout)
-        except NotRolledOutError as exc:
+            jobs_and_sets.wait(self.cluster, [one for one in waits if one["kind"] in FOLLOWED], self.timeout)
+        except (NotRolledOutError, NotDoneError) as exc:
             works = "".join(f"\n    would work: {hint}" for hint in hints(exc.text, self.namespace))
             raise SlipwayError(
                 exc.id,

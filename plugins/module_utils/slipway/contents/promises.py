@@ -1,0 +1,58 @@
+"""Claims that follow from what was understood of contents. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def of_versions(found: Json) -> Iterator[Json]:
+    """Claim which versions answer."""
+    for route in found["routes"]:
+        if len(route["shares"]) > 1:
+            shares = ", ".join(f"{share:g} % {version}" for version, share in route["shares"].items())
+            yield {"kind": "share", "title": f"{route['path']} is shared {shares}", "route": route}
+        elif route["split"]:
+            version = next(iter(route["shares"]))
+            title = f"{route['path']} shows {version} when nothing else is said"
+            yield {"kind": "default", "title": title, "route": route}
+        else:
+            yield {"kind": "answer", "title": f"{route['path']} is answered by {route['service']}", "route": route}
+    split = next((route for route in found["routes"] if route["split"]), None)
+    if split:
+        title = f"pods of {split['service']} get the requests that are theirs"
+        by_them = [each for each in found["overrides"] if each["by"] != "cookie" or found["sticky"]["by"] == "none"]
+        yield {"kind": "counted", "title": title, "route": split, "overrides": by_them}
+    sticky = found["sticky"]
+    if sticky["by"] != "none":
+        yield {"kind": "sticky", "title": "clients stay with their version, by cookie", "sticky": sticky}
+    for override in found["overrides"]:
+        title = f"{override['by']} {override['name']}: {override['value']} shows {override['version']}"
+        yield {"kind": "override", "title": title, "override": override}
+    if found["chains"]:
+        title = "a request meets one version all along its way"
+        yield {"kind": "chain", "title": title, "chains": found["chains"]}
+
+
+def expressions(data: Mapping[str, str]) -> Iterator[str]:
+    """Give the queries of dashboards that have no variable in them."""
+    for key, text in data.items():
+        try:
+            content = json.loads(text) if key.endswith(".json") else None
+        except ValueError:
+            continue
+        yield from _expressions(content)
+
+
+def _expressions(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("expr"), str) and node["expr"].strip() and "$" not in node["expr"]:
+            yield node["expr"]
+        for each in node.values():
+            yield from _expressions(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from _expressions(each)

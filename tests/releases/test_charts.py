@@ -1,0 +1,135 @@
+"""Charts in the style of teams: released as they are, proved, changed and removed."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.kube import eventually
+from tests.support.mesh import gateway_address
+from tests.support.releases import Stage
+from tests.support.traffic import asked
+
+CHARTS = Path(__file__).parent / "charts"
+Pages = dict[str, str]
+
+
+@pytest.fixture
+def pages(empty: Stage, tmp_path: Path) -> Iterator[Pages]:
+    """The three pages, one of them with an archive; what they release is gone at the end."""
+    with tarfile.open(tmp_path / "notes-0.1.0.tgz", "w:gz") as archive:
+        archive.add(CHARTS / "notes", "notes")
+    (tmp_path / "notes.yml").write_text("name: notes\nchart: notes-0.1.0.tgz\n")
+    made = {"shop": str(CHARTS / "shop.yml"), "poll": str(CHARTS / "poll.yml"), "notes": str(tmp_path / "notes.yml")}
+    yield made
+    for page in made.values():
+        empty.release(page, release_state="absent")
+
+
+def changed(page: str, values: dict[str, Any], folder: Path) -> str:
+    """Write a page of the same release with other values."""
+    name = Path(page).stem
+    path = folder / "notes-0.1.0.tgz" if name == "notes" else CHARTS / name
+    text = f"name: {name}\nchart: {{path: {path}, set: {values}}}\n"
+    (folder / "changed").mkdir(exist_ok=True)
+    made = folder / "changed" / f"{name}.yml"
+    made.write_text(text)
+    return str(made)
+
+
+def names(stage: Stage, kind: str, namespace: str) -> set[str]:
+    return {item["metadata"]["name"] for item in stage.kube("get", kind, f"--namespace={namespace}")["items"]}
+
+
+def test_a_chart_with_a_stack_of_its_own_is_released_proved_changed_and_removed(
+    empty: Stage, pages: Pages, tmp_path: Path
+) -> None:
+    page = pages["shop"]
+    run = empty.release(page, prove="always").expect()
+    assert "subchart kube-prometheus-stack is switched off" in run.output
+    assert "here that is grafana.monitoring:80" in run.output
+    assert "change-me" not in run.output
+    assert not names(empty, "prometheus", "shop")
+    # The hook was run, as a Job, before the pods.
+    (job,) = empty.kube("get", "jobs", "--namespace=shop")["items"]
+    assert job["status"]["succeeded"] == 1
+    claims = {claim["kind"]: claim for claim in empty.claims("shop")}
+    assert {"share", "override", "chain", "metrics", "rules", "queries"} <= empty.kinds("shop", "passed")
+    # Its Grafana is the subchart's, which is off.
+    assert claims["tool"]["state"] == "skipped"
+    assert empty.release(page, prove="never").expect().total("changed") == 0
+    assert empty.kube("get", "jobs", "--namespace=shop")["items"][0]["metadata"]["uid"] == job["metadata"]["uid"]
+    # Another share: only what is about it changes, and the hook is run again.
+    other = changed(page, {"canary.stable": 0, "canary.canary": 100, "frontend.replicas": 2}, tmp_path)
+    empty.release(other, prove="always").expect()
+    assert {"default", "override"} <= empty.kinds("shop", "passed")
+    assert empty.kube("get", "jobs", "--namespace=shop")["items"][0]["metadata"]["uid"] != job["metadata"]["uid"]
+    empty.release(page, release_state="absent").expect()
+    eventually(lambda: "shop" not in names(empty, "namespaces", "default"), seconds=60, what="its namespace is gone")
+
+
+def test_what_does_nothing_in_a_chart_is_told_and_the_rest_works(empty: Stage, pages: Pages, tmp_path: Path) -> None:
+    page = pages["poll"]
+    run = empty.release(page, prove="always").expect()
+    for words in (
+        "subchart monitoring is switched off",
+        "port 80, where it does not listen",
+        "named for namespace istio-system",
+        "Gateway/poll/poll-other is for pods with istio: ingress",
+        "selects no Service",
+        "Ingress/poll/poll is of class nginx",
+        "Alertmanager/poll/poll",
+    ):
+        assert words in run.output, words
+    assert "answer" in empty.kinds("poll", "passed")
+    assert "polls.poll.example.org" in names(empty, "customresourcedefinitions", "default")
+    assert names(empty, "polls.poll.example.org", "poll") == {"lunch"}
+    assert empty.release(page, prove="never").expect().total("changed") == 0
+    # The definition stays, and what was made of it goes.
+    assert names(empty, "envoyfilters", "istio-system") >= {"poll-limit"}
+    other = changed(page, {"question": "And for dinner?"}, tmp_path)
+    empty.release(other, prove="never").expect()
+    (poll,) = empty.kube("get", "polls.poll.example.org", "--namespace=poll")["items"]
+    assert poll["spec"]["question"] == "And for dinner?"
+    empty.release(page, release_state="absent").expect()
+    assert "polls.poll.example.org" in names(empty, "customresourcedefinitions", "default")
+    assert "poll-limit" not in names(empty, "envoyfilters", "istio-system")
+
+
+def test_sticky_versions_of_an_archive_are_proved_along_their_chain(empty: Stage, pages: Pages, tmp_path: Path) -> None:
+    page = pages["notes"]
+    empty.release(page, prove="always").expect()
+    assert {"share", "sticky", "chain", "mtls"} <= empty.kinds("notes", "passed")
+    assert any("AuthorizationPolicy" in claim["title"] for claim in empty.claims("notes") if claim["kind"] == "listed")
+    assert empty.release(page, prove="never").expect().total("changed") == 0
+    # A chart that fails to come up leaves users where they were.
+    address = gateway_address(empty.kube)
+    broken = changed(page, {"tag": "9.9.9"}, tmp_path)
+    refused = empty.release(broken, prove="never")
+    assert refused.status != 0
+    assert "image-not-on-mirror" in refused.output
+    assert asked(address, "notes.local", "/").status == "200"
+    single = changed(page, {"sticky": False}, tmp_path)
+    empty.release(single, prove="always").expect()
+    assert "sticky" not in {claim["kind"] for claim in empty.claims("notes")}
+    assert "share" in empty.kinds("notes", "passed")
+
+
+def test_a_chart_that_helm_has_installed_is_taken_over(empty: Stage, pages: Pages) -> None:
+    helm = empty.checkout.state / "bin" / "helm"
+    kubeconfig = empty.checkout.state / "kubeconfig"
+    empty.checkout.run(
+        str(helm), "install", "notes", str(CHARTS / "notes"), "--namespace=notes", "--create-namespace",
+        f"--kubeconfig={kubeconfig}",
+    ).expect()  # fmt: skip
+    refused = empty.release(pages["notes"], prove="never")
+    assert refused.status != 0
+    assert "Helm release notes/notes" in refused.output
+    empty.release(pages["notes"], prove="never", release_adopt=True).expect()
+    assert empty.release(pages["notes"], prove="never").expect().total("changed") == 0
+    empty.release(pages["notes"], release_state="absent").expect()
+    empty.kube.text("delete", "namespace", "notes", "--ignore-not-found", "--timeout=120s", timeout=150)
