@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..page.form import Fault
-from . import call_checks, monitoring_checks, names, routing_checks, storage_checks, version_checks, workload_checks
+from . import (
+    call_checks,
+    monitoring_checks,
+    names,
+    registries,
+    routing_checks,
+    storage_checks,
+    version_checks,
+    workload_checks,
+)
 from .model import Release
 from .names import Naming
 from .shape import Shape
@@ -62,5 +71,7 @@ _DETAILS: tuple[Rule, ...] = (
     call_checks.times_fit,
     call_checks.reasons_fit,
     storage_checks.secrets_are_used,
+    registries.keys_fit,
+    registries.pulls_fit,
     _names_are_good,
 )

@@ -192,7 +192,13 @@ FIELDS: dict[str, dict[str, str]] = {
         "use": "VirtualService `gateways`",
     },
     "Tls": {"secret": "Gateway `tls.credentialName`", "redirect": "Gateway `tls.httpsRedirect`"},
-    "Secret": {"keys": "Secret `data`"},
+    "Secret": {
+        "keys": "Secret `data`",
+        "type": "Secret `type`",
+        "registry": "Secret `type: kubernetes.io/dockerconfigjson`; pod `imagePullSecrets`",
+        "user": "Secret `data` `.dockerconfigjson`",
+        "password": "Secret `data` `.dockerconfigjson`",
+    },
     "Volume": {
         "size": "PersistentVolumeClaim `resources.requests.storage`",
         "storage_class": "PersistentVolumeClaim `storageClassName`",

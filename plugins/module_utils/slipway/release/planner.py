@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cluster.objects import identity
 from ..page.read import Key
-from . import certificate, cluster_checks, facts, mesh_objects, monitoring_objects, workload_objects
+from . import certificate, cluster_checks, facts, mesh_objects, monitoring_objects, registries, workload_objects
 from .environment import Environment
 from .maker import Maker
 from .model import Release
@@ -112,7 +112,11 @@ def declared_secrets(release: Release) -> list[dict[str, Any]]:
         {
             "name": name,
             "existing": secret.existing,
-            "keys": {key: source.model_dump(exclude_defaults=True) for key, source in secret.keys.items()},
+            **registries.planned(secret),
+            "keys": {
+                key: source.model_dump(exclude_defaults=True)
+                for key, source in (*secret.keys.items(), *([("password", secret.password)] if secret.password else []))
+            },
         }
         for name, secret in release.secrets.items()
     ]

@@ -242,6 +242,16 @@ def repository(image: str) -> str:
     return before if colon and "/" not in after else name
 
 
+def _registry(text: str) -> str:
+    if not re.fullmatch(rf"{LABEL}(\.{LABEL})*(:[1-9]\d{{0,4}})?", text) or not re.search(r"[.:]|^localhost$", text):
+        host = re.sub(r"^[a-z]+://", "", text.lower()).partition("/")[0]
+        works = host if re.fullmatch(rf"{LABEL}(\.{LABEL})+(:[1-9]\d{{0,4}})?", host) else "ghcr.io"
+        raise WrongError(
+            "not-a-registry", "must be the host of a registry as images name it: no https://, no path", works
+        )
+    return text
+
+
 def _host(text: str) -> str:
     if len(text) > 253 or not re.fullmatch(rf"{LABEL}(\.{LABEL})*", text):
         raise WrongError("not-a-host-name", "must be a host name in lower case, without port or path")
@@ -317,6 +327,7 @@ CookieValue = Annotated[str, AfterValidator(_cookie_value), BeforeValidator(writ
 _USER_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": IMAGE_USER}]}
 User = Annotated[Any, BeforeValidator(_user), WithJsonSchema(_USER_SCHEMA)]
 Image = Annotated[str, AfterValidator(_image)]
+Registry = Annotated[str, AfterValidator(_registry)]
 Host = Annotated[str, AfterValidator(_host)]
 Hosts = Annotated[list[Host], Field(min_length=1), BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
 Mailboxes = Annotated[

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from . import registries
 from .model import Service
 from .names import Naming
 from .shape import Shape
@@ -117,7 +118,7 @@ def deployment(
         "replicas": None if scaling else replicas,
         "spread": own_pods if scaling is not None or replicas > 1 else None,
         "service_account": naming.of("service_account", service, version),
-        "image_pull_secrets": [{"name": name} for name in shape.release.image_pull_secrets],
+        "image_pull_secrets": [{"name": name} for name in registries.pulling(shape.release)],
         # None: as the image says.
         "user": None if runs_as_image(declared, version) else chosen("user"),
         "container": service,
