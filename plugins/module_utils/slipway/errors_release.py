@@ -61,6 +61,7 @@ RELEASE_PAGE = {
     "alert-condition": "The condition of an alert is not one; write a measure, a comparison and a value.",
     "unknown-series": "Nothing makes this series; take one that there is, or add it to `exports`.",
     "promql-syntax": "The expression is not PromQL; correct it where the message says.",
+    "dashboards-too-large": "A ConfigMap holds 1 MiB; give each dashboard its own, or fewer panels.",
     "unknown-placeholder": "A text has a placeholder that does not exist there; take one of those that do.",
     "name-too-long": "The name of an object is longer than 63 letters; shorten a name on the page.",
     "duplicate-object": "Two objects of one kind have one name; change one in `names`.",

@@ -20,6 +20,7 @@ LOOK = {
     "mtls": "kubectl -n {namespace} get peerauthentication -o yaml",
     "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
     "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
+    "dashboard": "Prometheus, page Graph: the query of the panel; kubectl -n {namespace} get configmap -o yaml",
     "tool": "kubectl get virtualservice -A; the tool's pods",
     "metrics": "kubectl -n {namespace} get servicemonitor -o yaml; Prometheus, page Targets",
 }

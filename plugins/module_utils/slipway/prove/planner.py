@@ -11,6 +11,7 @@ from typing import Any
 
 from . import (
     access_claims,
+    dashboard_claims,
     gateway_claims,
     header_claims,
     limit_claims,
@@ -42,6 +43,7 @@ ASKED_BY: dict[str, Callable[[Questions, Json], Json]] = {
     "mtls": access_claims.ask_mtls,
     "access": access_claims.ask_access,
     "alert": monitoring_claims.ask_alert,
+    "dashboard": dashboard_claims.ask_dashboard,
     "tool": gateway_claims.ask_tool,
     "metrics": monitoring_claims.ask_metrics,
     "timeout": policy_claims.ask_timeout,

@@ -191,6 +191,34 @@ class Reads:
         errors = sorted({str(each.get("lastError") or f"never read: {each['health']}") for each in down})
         return {"up": len(ours) - len(down), "down": len(down), "errors": errors}
 
+    def panels(self, until: float) -> None:
+        """Ask what panels ask, until each dashboard has something to show or time is up."""
+        reads = self._of("panels")
+        while reads:
+            for read in reads:
+                self._note(read, lambda each: {"panels": [self._panel(panel) for panel in each["panels"]]})
+            reads = [read for read in reads if not self._shows(read)]
+            if not reads or self.now() >= until:
+                return
+            self.sleep(3)
+
+    def _shows(self, read: Json) -> bool:
+        panels = self.seen[read["id"]].get("panels", [])
+        return any(each["state"] != "empty" for each in panels) or all(each["may_be_empty"] for each in panels)
+
+    def _panel(self, panel: Json) -> Json:
+        about = {"title": panel["title"], "may_be_empty": panel["may_be_empty"], "why": panel["why"]}
+        if panel["why"]:
+            return {**about, "state": "not asked"}
+        try:
+            query = urllib.parse.quote(panel["query"], safe="")
+            found = self.api.get(f"{PROMETHEUS}/api/v1/query?query={query}")["data"]["result"]
+        except UnansweredError as exc:
+            if exc.status not in (400, 422):
+                raise
+            return {**about, "state": "refused", "why": " ".join(exc.said.split())[:MOST_WORDS]}
+        return {**about, "state": "data" if found else "empty"}
+
     def states(self) -> dict[str, str]:
         """Give the state of each alert of the plan as Prometheus has it; ``not loaded`` where it does not know it."""
         reads = self._of("alert")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from . import (
     access_claims,
+    dashboard_claims,
     gateway_claims,
     header_claims,
     limit_claims,
@@ -96,6 +97,7 @@ JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "mtls": access_claims.judge_mtls,
     "access": access_claims.judge_access,
     "alert": monitoring_claims.judge_alert,
+    "dashboard": dashboard_claims.judge_dashboard,
     "tool": gateway_claims.judge_tool,
     "metrics": monitoring_claims.judge_metrics,
     "timeout": policy_claims.judge_timeout,

@@ -67,6 +67,7 @@ _DETAILS: tuple[Rule, ...] = (
     monitoring_checks.monitors_agree,
     routing_checks.gateway_is_one,
     monitoring_checks.alerts_can_fire,
+    monitoring_checks.panels_ask,
     monitoring_checks.mail_can_go,
     call_checks.times_fit,
     call_checks.reasons_fit,

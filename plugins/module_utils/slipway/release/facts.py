@@ -5,7 +5,7 @@ Everything here is plain data. A claim has ``id``, ``kind``, ``title``, and what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import alerts, limits, retries, workload
@@ -17,7 +17,7 @@ from .values import milliseconds, whole
 Facts = dict[str, Any]
 
 
-def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
+def facts(rules: Rules, access: Access, environment: Environment, dashboards: Iterable[Facts] = ()) -> Facts:
     """Collect everything that a release promises."""
     shape = rules.naming.shape
     release = shape.release
@@ -49,6 +49,7 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "alerts": _alerts(rules, environment),
         "mail": {"to": release.mail.to, "server": release.mail.server} if release.mail else None,
         "alertmanager": release.alertmanager.name if release.alertmanager else None,
+        "dashboards": list(dashboards),
     }
     made["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(_claims(made))]
     return made
@@ -235,6 +236,9 @@ def _claims(made: Facts) -> Iterator[Facts]:
         yield {"kind": "access", "title": "only those may call whose calls name it", "access": made["access"]}
     for alert in made["alerts"]:
         yield {"kind": "alert", "title": f"{alert['name']} fires, and only then", "alert": alert, "mail": made["mail"]}
+    for dashboard in made["dashboards"]:
+        title = f"the panels of dashboard {dashboard['title']} show something"
+        yield {"kind": "dashboard", "title": title, "dashboard": dashboard}
     for tool, host in made["tools"].items():
         yield {"kind": "tool", "title": f"{tool} answers at {host}", "tool": tool, "host": host}
 

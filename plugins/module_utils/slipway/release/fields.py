@@ -231,6 +231,28 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "SecretKey": {"secret": "`authPassword.name`", "key": "`authPassword.key`"},
     "OwnAlertmanager": {"name": "Alertmanager `metadata.name`", "replicas": "Alertmanager `replicas`"},
+    "Dashboard": {
+        "title": "dashboard `title`",
+        "shows": "dashboard `panels`",
+        "panels": "dashboard `panels`",
+        "variables": "dashboard `templating.list`",
+        "file": "ConfigMap `data`",
+        "folder": "ConfigMap `data`, a key for each file",
+    },
+    "DashboardVariable": {
+        "values": "`templating.list` `type: custom`, `query`",
+        "metric": "`templating.list` `type: query`, `label_values(metric, label)`",
+        "label": "`templating.list` `type: query`, `label_values(metric, label)`",
+    },
+    "Panel": {
+        "title": "panel `title`",
+        "query": "panel `targets.expr`",
+        "text": "panel `options.content`",
+        "type": "panel `type`: lines `timeseries`, bar `bargauge`, pie `piechart`, the others by the same name",
+        "unit": "panel `fieldConfig.defaults.unit`",
+        "legend": "panel `targets.legendFormat`",
+        "thresholds": "panel `fieldConfig.defaults.thresholds.steps`",
+    },
     "Tool": {
         "host": "Gateway `servers.hosts`; VirtualService `hosts`",
         "service": "VirtualService `route.destination`",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import alerts
@@ -23,6 +23,8 @@ class Maker:
 
     naming: Naming
     environment: Environment
+    # Dashboards that are in files: by their name on the page, key of the ConfigMap → text.
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def shape(self) -> Shape:

@@ -13,9 +13,10 @@ from pydantic import Field
 
 from ..page.form import Map, setting
 from .call_keys import CircuitBreaking, Faults, LoadBalancing, Retries
+from .dashboard_keys import Dashboard
 from .header_keys import Header
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Version
-from .monitoring_keys import Alert, Dashboard, Mail, Metrics, OwnAlertmanager
+from .monitoring_keys import Alert, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
 from .routing_keys import Gateway, Limits, Override, Route, Sticky, Tool
 from .storage_keys import Secret, Volume

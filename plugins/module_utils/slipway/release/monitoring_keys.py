@@ -153,32 +153,3 @@ class OwnAlertmanager(Short):
         ..., "Its name.", example="email-alert", rule="must be at most 40 lower-case letters, digits and hyphens"
     )
     replicas: int = setting(1, "Pods.", unit="pods", example=1, ge=1, le=5)
-
-
-class Panel(Map):
-    """A picture on a dashboard."""
-
-    title: str = setting(..., "Title.", example="Cache hits", min_length=1, max_length=100)
-    query: str = setting(..., "Query in PromQL.", example="sum by (version) (rate(app_cache_lookups_total[1m]))")
-    unit: str = setting(
-        "short", "Unit, by its name in Grafana.", example="reqps", pattern=r"^\w+$", rule="must be a word"
-    )
-    legend: str = setting("", "Legend of a line. {{version}} stands for the label version.", example="{{version}}")
-
-
-class Dashboard(Map):
-    """A dashboard for Grafana."""
-
-    title: str | None = setting(None, "Title.", example="SMS checker: operation", max_length=100)
-    shows: list[Literal["traffic", "versions", "limits"]] = setting(
-        [], "Ready-made panels, without a query: traffic, versions, limits.", example=["traffic", "versions"]
-    )
-    panels: list[Panel] = setting(
-        [], "More panels.", example=[{"title": "Cache", "query": "sum(rate(app_cache_lookups_total[1m]))"}]
-    )
-
-    @model_validator(mode="after")
-    def _something(self) -> Dashboard:
-        if not self.shows and not self.panels:
-            raise WrongError("needs-one-of", "must have something to show: shows, panels, or both")
-        return self

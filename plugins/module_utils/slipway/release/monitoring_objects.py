@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
-from . import alerts, dashboards, workload
+from . import alerts, dashboards, panels, workload
 from .maker import Maker
 from .monitoring_keys import Metrics
 from .render import Object
@@ -90,12 +91,31 @@ def _alert(maker: Maker, name: str) -> dict[str, Any]:
     }
 
 
-def _dashboards(maker: Maker) -> Iterator[Object]:
+def documents(maker: Maker) -> dict[str, dict[str, str]]:
+    """Give the dashboards by the ConfigMap that holds them, and by its key; none where there is no monitoring."""
     maps: dict[str, dict[str, str]] = {}
-    for name, declared in maker.shape.release.dashboards.items():
-        holder = maker.naming.of("dashboards", dashboard=name)
-        # Grafana's sidecar shows nothing whose key ends otherwise.
-        maps.setdefault(holder, {})[f"{name}.json"] = dashboards.document(maker.scope, name, declared)
-    for holder, data in maps.items():
+    for name, declared in maker.shape.release.dashboards.items() if maker.environment.monitoring else ():
+        holder = maps.setdefault(maker.naming.of("dashboards", dashboard=name), {})
+        if declared.is_read:
+            holder |= maker.files.get(name, {})
+        else:
+            # Grafana's sidecar shows nothing whose key ends otherwise.
+            holder[f"{name}.json"] = dashboards.document(maker.scope, name, declared)
+    return {holder: data for holder, data in maps.items() if data}
+
+
+def _dashboards(maker: Maker) -> Iterator[Object]:
+    for holder, data in documents(maker).items():
         labels = {**maker.labels, "grafana_dashboard": "1"}
         yield from maker.make("config-map", holder, labels=labels, data=data)
+
+
+def shown(maker: Maker) -> list[dict[str, Any]]:
+    """Say of each dashboard what its panels ask."""
+    found = []
+    for data in documents(maker).values():
+        for key, text in data.items():
+            held = json.loads(text)
+            asked = [question.as_dict() for question in panels.questions(held)]
+            found.append({"name": key.removesuffix(".json"), "title": held["title"], "panels": asked})
+    return found

@@ -83,7 +83,7 @@ class Plan:
 def plan(spec: Spec, environment: Environment | None = None) -> Plan:
     """Plan a release. Raises ``SettingsError`` when the cluster, as far as it is known, has something against it."""
     found = environment or Environment()
-    maker = Maker(Naming(Shape(spec.release)), found)
+    maker = Maker(Naming(Shape(spec.release)), found, spec.files)
     steps = [step for step in _steps(maker) if step.objects]
     places = _places(maker, steps)
     spec.refuse(cluster_checks.faults(maker, places))
@@ -94,7 +94,7 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
         steps=steps,
         secrets=declared_secrets(release),
         selector=maker.selector,
-        facts=facts.facts(maker.rules, maker.access, found),
+        facts=facts.facts(maker.rules, maker.access, found, monitoring_objects.shown(maker)),
         warnings=[
             *(problem.sentence for problem in spec.warnings),
             *cluster_checks.warnings(maker),

@@ -18,6 +18,7 @@ from ..page.read import flow
 from ..paths import ROOT
 from . import (
     call_keys,
+    dashboard_keys,
     header_keys,
     keys,
     model,
@@ -35,7 +36,18 @@ from .names import PATTERNS
 from .values import SHARE, whole
 
 # Where the maps of a page are.
-_MAPS = (model, keys, workload_keys, name_keys, call_keys, routing_keys, header_keys, storage_keys, monitoring_keys)
+_MAPS = (
+    model,
+    keys,
+    workload_keys,
+    name_keys,
+    call_keys,
+    routing_keys,
+    header_keys,
+    storage_keys,
+    monitoring_keys,
+    dashboard_keys,
+)
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 
 
