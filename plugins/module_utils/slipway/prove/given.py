@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..release.judge import owner
+from ..release.limit_classes import BY
 from ..release.routing import cookie_pattern
 from .routes import covering
 
@@ -54,7 +55,11 @@ def promised(facts: Json) -> Given:
                for version, own in declared["versions"].items()}
         for name, declared in facts["services"].items()
     }  # fmt: skip
-    made.limits = [{"per": each["per"], "bucket": each["bucket"]} for each in facts["limits"]]
+    made.limits = [
+        {"per": each["per"], "bucket": each["bucket"]}
+        for each in facts["limits"]
+        if "value" not in each.get("when", {})
+    ]
     for declared in facts["services"].values():
         abort = (declared["faults"] or {}).get("abort")
         made.aborts |= {int(abort["status"])} if abort else set()
@@ -337,6 +342,9 @@ def _limits(filters: Iterable[Json]) -> Iterator[Json]:
             by_name = ((patch.get("patch") or {}).get("value") or {}).get("typed_per_filter_config") or {}
             for config in by_name.values():
                 for each in (config.get("value") or {}).get("descriptors") or []:
-                    keys = [entry.get("key") for entry in each.get("entries") or []]
+                    keys = [str(entry.get("key")) for entry in each.get("entries") or []]
+                    if any(key.startswith(BY) for key in keys):
+                        # Only for requests that say so.
+                        continue
                     per = "client" if "remote_address" in keys else "total"
                     yield {"per": per, "bucket": each["token_bucket"]}

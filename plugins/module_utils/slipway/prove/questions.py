@@ -104,12 +104,15 @@ class Questions:
         return name
 
     def limits_on(self, path: str) -> list[Json]:
-        """List the limits that count the requests for a path."""
+        """List the limits that count the requests for a path that say nothing more of themselves."""
         path = path.partition("?")[0]
         return [
             limit
             for limit in self.facts["limits"]
-            if limit["path"] in ("", "/") or path == limit["path"] or path.startswith(limit["path"] + "/")
+            if "value" not in limit.get("when", {})
+            and any(
+                own in ("", "/") or f"{path}/".startswith(f"{own}/") for own in limit.get("paths") or [limit["path"]]
+            )
         ]
 
     def per_source(self, path: str) -> int:

@@ -224,7 +224,8 @@ def _claims(made: Facts) -> Iterator[Facts]:
     yield from _claims_of_services(made)
     for limit in made["limits"]:
         about = f"{limit['rate']} per client" if limit["per"] == "client" else f"{limit['rate']} in all"
-        yield {"kind": "limit", "title": f"{limit['path'] or 'all paths'}: {about}, then 429", "limit": limit}
+        title = f"{_counted(limit)}: {about}, then 429"
+        yield {"kind": "limit", "title": title, "limit": limit}
     yield from _claims_of_headers(made)
     if made["tls"]:
         title = "port 443 answers over TLS as browsers want it" + (
@@ -241,6 +242,18 @@ def _claims(made: Facts) -> Iterator[Facts]:
         yield {"kind": "dashboard", "title": title, "dashboard": dashboard}
     for tool, host in made["tools"].items():
         yield {"kind": "tool", "title": f"{tool} answers at {host}", "tool": tool, "host": host}
+
+
+def _counted(limit: Facts) -> str:
+    """Say which requests a limit counts."""
+    where = ", ".join(limit.get("paths") or [limit["path"]]) or "all paths"
+    when = limit.get("when", {})
+    if "without" in when:
+        return f"{where} without {when['sort']} {when['without']}"
+    if "value" in when:
+        sort = "header" if "header" in when else "cookie"
+        return f"{where} with {sort} {when[sort]}: {when['value'] or 'another value'}"
+    return where
 
 
 def _claims_of_headers(made: Facts) -> Iterator[Facts]:

@@ -180,7 +180,20 @@ FIELDS: dict[str, dict[str, str]] = {
         "per_client": f"{_RATE} for each `remote_address`",
         "total": f"{_RATE} for all",
     },
-    "Limits": {"clients": "local rate limit `max_dynamic_descriptors`"},
+    "Limits": {
+        "clients": "local rate limit `max_dynamic_descriptors`",
+        "by": "EnvoyFilter: local rate limit `rate_limits.actions`, `descriptors`",
+    },
+    "LimitClass": {
+        "header": "`actions.header_value_match.headers`; each: `actions.request_headers`",
+        "cookie": "`actions.header_value_match.headers` (`cookie`, a regular expression)",
+        "paths": "`actions.header_value_match.headers` (`:path`)",
+        "values": "`descriptors.entries.value`, `token_bucket`",
+        "each": "`descriptors.entries` without a value, `token_bucket`",
+        "without": "`actions.header_value_match.expect_match: false`, `token_bucket`",
+        "rate": "`descriptors.token_bucket`",
+        "per": "client: `actions.remote_address`",
+    },
     "Limit": {
         "rate": "`token_bucket.tokens_per_fill`, `fill_interval`",
         "burst": "`token_bucket.max_tokens`",

@@ -16,9 +16,10 @@ from .call_keys import CircuitBreaking, Faults, LoadBalancing, Retries
 from .dashboard_keys import Dashboard
 from .header_keys import Header
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Version
+from .limit_keys import Limits
 from .monitoring_keys import Alert, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
-from .routing_keys import Gateway, Limits, Override, Route, Sticky, Tool
+from .routing_keys import Gateway, Override, Route, Sticky, Tool
 from .storage_keys import Secret, Volume
 from .values import LABEL, Duration, HeaderName, Hosts, Percent, Texts, UrlPath
 from .workload_keys import VersionOf, Workload

@@ -21,6 +21,7 @@ from . import (
     dashboard_keys,
     header_keys,
     keys,
+    limit_keys,
     model,
     monitoring_keys,
     name_keys,
@@ -47,6 +48,7 @@ _MAPS = (
     storage_keys,
     monitoring_keys,
     dashboard_keys,
+    limit_keys,
 )
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 
@@ -88,7 +90,7 @@ def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
 
 def _inherited(kind: type[BaseModel]) -> set[str | None]:
     """Give what the maps say that this one is made of: those have tables of their own."""
-    shared = (workload_keys.Workload, routing_keys.PathLimits, name_keys.Names, name_keys.ServiceNames)
+    shared = (workload_keys.Workload, limit_keys.PathLimits, name_keys.Names, name_keys.ServiceNames)
     return {
         declared.description
         for base in kind.__mro__[1:]

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from ..page.form import Map, WrongError, setting
 from .header_keys import Cors, Headers
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Short, Version
-from .values import LABEL, CookieName, CookieValue, Duration, HeaderName, HeaderValue, Host, Rate, Text, UrlPath
+from .limit_keys import PathLimits
+from .values import LABEL, CookieName, CookieValue, Duration, HeaderName, HeaderValue, Host, Text, UrlPath
 
 _ADDRESS_RULE = "must be service.namespace:port"
 
@@ -42,48 +43,6 @@ class Gateway(Map):
         "An existing Gateway (namespace/name) instead of a new one for this release.",
         example="istio-system/shared",
         rule="must be namespace/name",
-    )
-
-
-class Limit(Short):
-    """A rate of requests, and how many may come at once."""
-
-    short = "rate"
-
-    rate: Rate = setting(
-        ...,
-        "Requests per s, m, h or d (sec, second, min, minute, hour, day). The token bucket fills at this rate: 10/day "
-        "is 10 requests at once and then one every 2.4 hours, not 10 in each calendar day.",
-        example="10/minute",
-    )
-    burst: int | None = setting(
-        None,
-        "Size of the token bucket: requests that may come at once. By default it is the number in rate: 10 for 10/day.",
-        unit="requests",
-        example=20,
-        ge=1,
-        le=10**6,
-    )
-
-
-class PathLimits(Map):
-    """Limits of one path."""
-
-    per_client: Limit | None = setting(None, "Rate limit for each client address.", example="10/minute")
-    total: Limit | None = setting(None, "Rate limit for all clients together.", example="100/second")
-
-
-class Limits(PathLimits):
-    """Limits of the release's hosts. What is above is answered 429 by the gateway."""
-
-    clients: int = setting(
-        10000,
-        "Number of client addresses to remember. If there are more, the address that has been silent for the longest "
-        "time is forgotten first.",
-        unit="addresses",
-        example=10000,
-        ge=1,
-        le=10**6,
     )
 
 
