@@ -18,6 +18,8 @@ VALUES = {
     "not-a-user": "The value is no user ID; write a number from 1 up, or `image` for the user that the image names.",
     "not-a-path": "The value is not a path; begin with /, and use no blank, wildcard, ? or #.",
     "regular-expression": "The text is compared letter by letter, and looks like a regular expression; write the text.",
+    "not-a-pattern": "The mesh reads regular expressions as RE2 does; write one without look-around.",
+    "pattern-misses-example": "The example does not match its regular expression as a whole; correct one of them.",
     "override-unknown": "This key of a release cannot be set by -e; write it on the page.",
 }
 RELEASE_PAGE = {
@@ -37,6 +39,9 @@ RELEASE_PAGE = {
     "calls-without-mtls": "A service without sidecar calls one that asks for mutual TLS; give it a sidecar.",
     "unreachable-service": "Nothing routes to the service, and nobody calls it; add a route or a call.",
     "per-try-too-long": "One try may take as long as all tries together; shorten `per_try`.",
+    "redirect-circle": "The path sends clients to a path below itself; send them somewhere else.",
+    "case-beside-path": "The case is about requests that its path never gets; move it to the path /.",
+    "certificate-not-for-all": "No certificate is for every host; name the hosts, or use a domain: *.example.org.",
     "duplicate-host": "Two entries, or two pages, answer on one host; change one of them.",
     "host-without-dot": "No client resolves a host without a dot; add a domain.",
     "port-for-tls": "Port 443 is for https; take it out of the ports, and write `tls: {}`.",

@@ -71,7 +71,7 @@ def promised(facts: Json) -> Given:
             entry = _served(facts, route["service"], version)
             entries[entry] = entries.get(entry, 0) + share
             made.calls |= set(_promised_calls(facts, entry, version))
-        for version in live if sticky["by"] == "cookie" and route["split"] else ():
+        for version in live if sticky["by"] == "cookie" and route["cookie"] == sticky["cookie"] else ():
             entry = _served(facts, route["service"], version)
             entries.setdefault(entry, 0)
             calls = set(_promised_calls(facts, entry, version))
@@ -246,7 +246,7 @@ class _Live:
         """Take a rule at the gateway for what it says of new clients, or of those with a sticky cookie."""
         matches = rule.get("match") or [{}]
         paths = dict.fromkeys(_path(match) for match in matches)
-        conditions = [{key: value for key, value in match.items() if key not in ("uri", "name")} for match in matches]
+        conditions = [_condition(match) for match in matches]
         if not any(conditions):
             for path in paths:
                 if path in made.entries and made.entries[path] and sum(made.entries[path].values()):
@@ -320,6 +320,12 @@ class _Live:
 def _service(item: Json) -> str:
     labels = item["metadata"].get("labels") or {}
     return str(labels.get("slipway.io/service") or labels.get("app") or item["metadata"]["name"])
+
+
+def _condition(match: Json) -> Json:
+    """Give what a match asks for beside the path; a pattern of the path is no path."""
+    uri = match.get("uri") or {}
+    return {key: value for key, value in match.items() if key != "name" and not (key == "uri" and "regex" not in uri)}
 
 
 def _path(match: Json) -> str:

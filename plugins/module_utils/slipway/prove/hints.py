@@ -21,6 +21,9 @@ LOOK = {
     "access": "kubectl -n {namespace} get authorizationpolicy -o yaml",
     "alert": "kubectl -n {namespace} get prometheusrule,alertmanagerconfig,secret; Alertmanager's log",
     "dashboard": "Prometheus, page Graph: the query of the panel; kubectl -n {namespace} get configmap -o yaml",
+    "case": "kubectl -n {namespace} get virtualservice -o yaml: the rules with when- in their name",
+    "redirect": "kubectl -n {namespace} get virtualservice -o yaml: redirect of the path's rule",
+    "entry": "kubectl -n {namespace} get virtualservice,gateway -o yaml: the one with this host",
     "tool": "kubectl get virtualservice -A; the tool's pods",
     "metrics": "kubectl -n {namespace} get servicemonitor -o yaml; Prometheus, page Targets",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from .answers import set_cookies
 from .case import Case, FailedError
-from .questions import LAST, MOST_PLACES, STAGES, NotExercisedError, Questions
+from .questions import LAST, MOST_PLACES, STAGES, NotExercisedError, Questions, concrete
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ def ask_limit(ask: Questions, claim: Json) -> Json:
         {**asked, "headers": {**asked.get("headers", {}), "X-Forwarded-For": _documented(i)}} for i in range(over)
     ]
     expect["forged"].append(ask.experiment(changing, stage="limits"))
-    places = [(host, port) for port in ask.ports for host in limit["hosts"]][1:MOST_PLACES]
+    places = [(host, port) for port in ask.ports for host in map(concrete, limit["hosts"])][1:MOST_PLACES]
     for host, port in places:
         step = {**asked, "host": host, "port": port, "times": over}
         expect["main"].append(ask.experiment([step], stage="limits"))

@@ -101,7 +101,7 @@ def _way_to(ask: Questions, service: str | None, version: str | None) -> tuple[J
         meeting = {name for name, hops in signatures.items() if [service, version] in hops}
         if meeting == set(signatures) or {name for name, share in route["shares"].items() if share} <= meeting:
             return route, {}
-        forced = next(filter(None, map(ask.forced, sorted(meeting))), None)
+        forced = next(filter(None, (ask.forced(name, route["path"]) for name in sorted(meeting))), None)
         if forced:
             return route, forced
     raise NotExercisedError(f"nothing makes every request meet {service} {version}")

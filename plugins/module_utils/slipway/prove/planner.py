@@ -17,6 +17,7 @@ from . import (
     limit_claims,
     monitoring_claims,
     policy_claims,
+    route_claims,
     shadow_claims,
     version_claims,
 )
@@ -44,6 +45,9 @@ ASKED_BY: dict[str, Callable[[Questions, Json], Json]] = {
     "access": access_claims.ask_access,
     "alert": monitoring_claims.ask_alert,
     "dashboard": dashboard_claims.ask_dashboard,
+    "case": route_claims.ask_case,
+    "redirect": route_claims.ask_redirect,
+    "entry": route_claims.ask_entry,
     "tool": gateway_claims.ask_tool,
     "metrics": monitoring_claims.ask_metrics,
     "timeout": policy_claims.ask_timeout,

@@ -19,6 +19,7 @@ from . import (
     limit_claims,
     monitoring_claims,
     policy_claims,
+    route_claims,
     shadow_claims,
     version_claims,
 )
@@ -98,6 +99,9 @@ JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "access": access_claims.judge_access,
     "alert": monitoring_claims.judge_alert,
     "dashboard": dashboard_claims.judge_dashboard,
+    "case": route_claims.judge_service,
+    "redirect": route_claims.judge_redirect,
+    "entry": route_claims.judge_service,
     "tool": gateway_claims.judge_tool,
     "metrics": monitoring_claims.judge_metrics,
     "timeout": policy_claims.judge_timeout,

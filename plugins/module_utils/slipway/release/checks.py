@@ -14,6 +14,7 @@ from . import (
     monitoring_checks,
     names,
     registries,
+    route_checks,
     routing_checks,
     storage_checks,
     version_checks,
@@ -46,7 +47,12 @@ _VERSIONS: tuple[Rule, ...] = (
     version_checks.labels_differ,
     workload_checks.images_are_there,
 )
-_CALLS: tuple[Rule, ...] = (call_checks.calls_lead_somewhere, routing_checks.routes_lead_somewhere)
+_CALLS: tuple[Rule, ...] = (
+    call_checks.calls_lead_somewhere,
+    routing_checks.routes_lead_somewhere,
+    route_checks.entries_lead_somewhere,
+    route_checks.cases_lead_somewhere,
+)
 _DETAILS: tuple[Rule, ...] = (
     call_checks.everything_is_reached,
     version_checks.carriers_forward,
@@ -61,6 +67,8 @@ _DETAILS: tuple[Rule, ...] = (
     workload_checks.ports_are_free,
     routing_checks.sticky_can_tell,
     routing_checks.overrides_can_tell,
+    route_checks.weights_of_paths_fit,
+    route_checks.wildcards_are_known,
     routing_checks.hosts_are_apart,
     routing_checks.hash_is_one,
     routing_checks.headers_are_free,

@@ -117,7 +117,8 @@ def _variable(name: str, given: DashboardVariable) -> dict[str, Any]:
 def panel(title: str, query: str, unit: str, legend: str, empty: str = "") -> dict[str, Any]:
     """Describe a panel as the template takes it: ``unit`` is Grafana's name, ``empty`` completes "Empty while …"."""
     said = f"{EMPTY}{empty}." if empty else ""
-    return {"title": title, "type": "timeseries", "query": query, "unit": unit, "legend": legend, "description": said}
+    made = {"title": title, "type": "timeseries", "query": query, "unit": unit, "legend": legend, "description": said}
+    return {**made, "asks": {"range": True}}
 
 
 def _all(scope: Scope, **more: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import alerts, limits, retries, workload
+from . import alerts, limits, retries, route_facts, workload
 from .access import Access
 from .environment import Environment
 from .routing import Rules, fqdn
+from .routing_keys import Override, PathOverride
 from .values import milliseconds, whole
 
 Facts = dict[str, Any]
@@ -50,6 +51,7 @@ def facts(rules: Rules, access: Access, environment: Environment, dashboards: It
         "mail": {"to": release.mail.to, "server": release.mail.server} if release.mail else None,
         "alertmanager": release.alertmanager.name if release.alertmanager else None,
         "dashboards": list(dashboards),
+        **route_facts.facts(shape),
     }
     made["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(_claims(made))]
     return made
@@ -98,8 +100,14 @@ def _routes(rules: Rules) -> Iterator[Facts]:
         if route.version or not shape.minds(route.to):
             shares = {route.version or shape.default(route.to): 100}
         else:
-            shares = {version: shape.release.weights[version] for version in rules.live(shape.versions)}
+            weights = shape.weights_of(route)
+            shares = {version: weights[version] for version in rules.live(shape.versions, route)}
+        kept = shape.release.sticky.by == "cookie" and route.sticky is None and shape.minds(route.to)
         yield {
+            # Of its own weights or ways to ask; and the cookie by which clients keep their version there.
+            "own": bool(route.weights or route.sticky or route.override),
+            "cookie": shape.cookie_of(path, route) if kept and shape.versions else None,
+            "overrides": list(_asked(rules, route.override)) if route.override else None,
             "path": path,
             "service": route.to,
             "split": shape.minds(route.to),
@@ -134,11 +142,19 @@ def _overrides(rules: Rules) -> Iterator[Facts]:
     override = shape.release.override
     for host, version in shape.override_hosts.items():
         yield {"by": "host", "name": host, "value": host, "version": version}
-    for by, choice in (("header", override.header), ("cookie", override.cookie)):
-        if choice:
-            for version in shape.versions:
-                value = choice.values.get(version, version)
-                yield {"by": by, "name": choice.name, "value": value, "version": version}
+    yield from _asked(rules, override)
+
+
+def _asked(rules: Rules, given: Override | PathOverride) -> Iterator[Facts]:
+    """Say how a request asks for each version, by header and by cookie."""
+    for version in rules.naming.shape.versions:
+        if given.header:
+            value = given.header.match(version).sample
+            yield {"by": "header", "name": given.header.name, "value": value, "version": version}
+    for version in rules.naming.shape.versions:
+        if given.cookie:
+            value = given.cookie.values.get(version, version)
+            yield {"by": "cookie", "name": given.cookie.name, "value": value, "version": version}
 
 
 def _chains(rules: Rules) -> Iterator[Facts]:
@@ -226,6 +242,7 @@ def _claims(made: Facts) -> Iterator[Facts]:
         about = f"{limit['rate']} per client" if limit["per"] == "client" else f"{limit['rate']} in all"
         title = f"{_counted(limit)}: {about}, then 429"
         yield {"kind": "limit", "title": title, "limit": limit}
+    yield from route_facts.claims(made)
     yield from _claims_of_headers(made)
     if made["tls"]:
         title = "port 443 answers over TLS as browsers want it" + (

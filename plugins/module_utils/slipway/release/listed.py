@@ -51,7 +51,7 @@ def read(text: str, root: Path = ROOT) -> Listed:
     return Listed(
         name=release.name,
         namespace=shape.namespace,
-        hosts=list(dict.fromkeys([*shape.hosts, *shape.tool_hosts.values()])),
+        hosts=list(dict.fromkeys([*shape.hosts, *shape.host_routes, *shape.tool_hosts.values()])),
         images=list(dict.fromkeys(image for image in images if image)),
         alerts=bool(release.alerts or release.alertmanager),
     )
@@ -59,7 +59,8 @@ def read(text: str, root: Path = ROOT) -> Listed:
 
 def hosts(pages: Iterable[str], root: Path = ROOT) -> list[str]:
     """Name all that the gateway has to answer for, sorted."""
-    return sorted({host for page in pages for host in read(page, root).hosts})
+    # A certificate for * would be for no host, and names of this machine have no wildcards.
+    return sorted({host for page in pages for host in read(page, root).hosts if "*" not in host})
 
 
 def own_images(listed: Listed, catalog: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -87,4 +87,5 @@ class Maker:
         release = self.shape.release
         yield from ((("hosts", index), host) for index, host in enumerate(release.hosts))
         yield from ((("override", "hosts", host), self.shape.host(host)) for host in release.override.hosts)
+        yield from ((("entries", host), host) for host in self.shape.host_routes)
         yield from ((("tools", tool, "host"), host) for tool, host in self.shape.tool_hosts.items())

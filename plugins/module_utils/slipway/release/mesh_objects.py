@@ -87,7 +87,8 @@ def routes(maker: Maker) -> Iterator[Object]:
     gateway = release.gateway.use
     if gateway is None:
         gateway = maker.naming.of("gateway")
-        hosts = list(dict.fromkeys([*maker.shape.hosts, *maker.shape.tool_hosts.values()]))
+        shape = maker.shape
+        hosts = list(dict.fromkeys([*shape.hosts, *shape.host_routes, *shape.tool_hosts.values()]))
         settings = {
             "selector": release.gateway.selector,
             "ports": release.gateway.ports,
@@ -97,6 +98,9 @@ def routes(maker: Maker) -> Iterator[Object]:
     yield from _limits_and_hash(maker)
     entry = {"hosts": maker.shape.hosts, "gateways": [gateway], "rules": maker.rules.entry()}
     yield from maker.make("virtual-service", maker.naming.of("entry"), **entry)
+    for host in maker.shape.host_routes:
+        entry = {"hosts": [host], "gateways": [gateway], "rules": maker.rules.entry(host)}
+        yield from maker.make("virtual-service", maker.naming.entry(host), **entry)
     for service in maker.shape.services:
         rules = maker.rules.mesh(service)
         if rules:
@@ -113,7 +117,7 @@ def _limits_and_hash(maker: Maker) -> Iterator[Object]:
     ports = [*gateway.ports, *([443] if gateway.tls else [])]
     if limits.declared(maker.naming):
         # istiod joins hosts with the same routes under one's name; a patch that finds nothing does nothing.
-        virtual_hosts = [f"{host}:{port}" for port in ports for host in maker.shape.hosts]
+        virtual_hosts = [f"{host}:{port}" for port in ports for host in [*maker.shape.hosts, *maker.shape.host_routes]]
         configuration = limits.configuration(maker.naming)
         values = {**beside, "virtual_hosts": virtual_hosts, "configuration": configuration}
         yield from maker.make("rate-limit", maker.naming.of("rate_limit"), **values)

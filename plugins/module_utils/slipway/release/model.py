@@ -17,11 +17,12 @@ from .dashboard_keys import Dashboard
 from .header_keys import Header
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Version
 from .limit_keys import Limits
+from .match_keys import Redirect
 from .monitoring_keys import Alert, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
-from .routing_keys import Gateway, Override, Route, Sticky, Tool
+from .routing_keys import Entry, Gateway, Override, Route, Sticky, Tool
 from .storage_keys import Secret, Volume
-from .values import LABEL, Duration, HeaderName, Hosts, Percent, Texts, UrlPath
+from .values import LABEL, AnyHost, Duration, HeaderName, Hosts, Percent, Texts, UrlPath
 from .workload_keys import VersionOf, Workload
 
 
@@ -88,7 +89,11 @@ class Release(Map):
     namespace: Label | None = setting(
         None, "Namespace. By default it has the name of the release.", example="hello", rule=LABEL_RULE
     )
-    hosts: Hosts = setting(..., "Host names on which the release answers.", example=["hello.local"])
+    hosts: Hosts = setting(
+        ...,
+        "Host names on which the release answers. *.hello.local: all hosts below; *: all that nobody else answers on.",
+        example=["hello.local"],
+    )
     weights: dict[Version, Annotated[int, Field(ge=0, le=100)]] = setting(
         {},
         "Weight of each version: its share of the clients. The sum must be 100.",
@@ -102,6 +107,16 @@ class Release(Map):
         {},
         "Paths, each with its service. By default all paths lead to the first service.",
         example={"/": "frontend"},
+    )
+    entries: dict[AnyHost, Entry] = setting(
+        {},
+        "More hosts, each with routes of its own. The short form is the service of all its paths.",
+        example={"admin.hello.local": "frontend"},
+    )
+    redirects: dict[UrlPath, Redirect] = setting(
+        {},
+        "Paths, with all below them, that send clients somewhere else. The short form is to.",
+        example={"/old": "/new"},
     )
     services: dict[ObjectName, Service] = setting(
         ...,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Naming:
                     yield "ConfigMap", "config", name, key
         yield "Gateway", "gateway", *self.found("gateway")
         yield "VirtualService", "entry", *self.found("entry")
+        for host in shape.host_routes:
+            yield "VirtualService", "entry", self.entry(host), ("entries", host)
         yield "EnvoyFilter", "rate_limit", *self.found("rate_limit")
         yield "EnvoyFilter", "hash", *self.found("hash")
         yield "PrometheusRule", "rules", *self.found("rules")
@@ -120,6 +123,13 @@ class Naming:
             yield "ConfigMap", "dashboards", name, self.found("dashboards")[1]
         if shape.release.alertmanager:
             yield "Service", "alertmanager", shape.release.alertmanager.name, ("alertmanager",)
+
+    def entry(self, host: str) -> str:
+        """Give the name of the VirtualService of a host that has routes of its own."""
+        slug = host.replace("*", "any").replace(".", "-")
+        made = f"{self.of('entry')}-{slug}"
+        short = hashlib.sha256(made.encode()).hexdigest()[:8]
+        return made if len(made) <= LONGEST else f"{made[: LONGEST - 9].rstrip('-')}-{short}"
 
     def tool(self, tool: str) -> tuple[str, Key]:
         """Give the name of a tool's VirtualService, and the key that it comes from."""

@@ -22,6 +22,7 @@ from . import (
     header_keys,
     keys,
     limit_keys,
+    match_keys,
     model,
     monitoring_keys,
     name_keys,
@@ -49,6 +50,7 @@ _MAPS = (
     monitoring_keys,
     dashboard_keys,
     limit_keys,
+    match_keys,
 )
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 
