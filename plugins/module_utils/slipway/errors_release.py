@@ -20,6 +20,7 @@ VALUES = {
     "regular-expression": "The text is compared letter by letter, and looks like a regular expression; write the text.",
     "not-a-pattern": "The mesh reads regular expressions as RE2 does; write one without look-around.",
     "pattern-misses-example": "The example does not match its regular expression as a whole; correct one of them.",
+    "not-a-url": "The value is no address; write http(s)://host, with a path if there is one.",
     "override-unknown": "This key of a release cannot be set by -e; write it on the page.",
 }
 RELEASE_PAGE = {
@@ -62,6 +63,7 @@ RELEASE_PAGE = {
     "registry-without-image": "No image of the page is from this registry; correct its host.",
     "value-not-set": "The variable that has the value of a secret is not set; set it, then run again.",
     "monitor-differs": "Two services share a ServiceMonitor and are read in different ways; name another `monitor`.",
+    "nothing-to-tell": "No alert has a severity that is told here; take one that an alert has.",
     "alert-template": "Prometheus would not read this template; write `{{ $value }}` or `{{ $labels.name }}`.",
     "alert-condition": "The condition of an alert is not one; write a measure, a comparison and a value.",
     "unknown-series": "Nothing makes this series; take one that there is, or add it to `exports`.",

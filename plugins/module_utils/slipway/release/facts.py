@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import alerts, limits, retries, route_facts, workload
+from . import alerts, limits, receivers, retries, route_facts, workload
 from .access import Access
 from .environment import Environment
 from .routing import Rules, fqdn
@@ -209,6 +209,7 @@ def _limits(rules: Rules, environment: Environment, ports: list[int]) -> list[Fa
 
 
 def _alerts(rules: Rules, environment: Environment) -> list[Facts]:
+    release = rules.naming.shape.release
     scope = alerts.Scope(rules.naming, environment.gateway_app)
     return [
         {
@@ -219,8 +220,10 @@ def _alerts(rules: Rules, environment: Environment) -> list[Facts]:
             "service": alert.service,
             "version": alert.version,
             "severity": alert.severity,
+            "mailed": receivers.mailed(release, alert.severity),
+            "receivers": receivers.told(release, alert.severity),
         }
-        for name, alert in rules.naming.shape.release.alerts.items()
+        for name, alert in release.alerts.items()
     ]
 
 
@@ -253,7 +256,12 @@ def _claims(made: Facts) -> Iterator[Facts]:
     if made["access"]:
         yield {"kind": "access", "title": "only those may call whose calls name it", "access": made["access"]}
     for alert in made["alerts"]:
-        yield {"kind": "alert", "title": f"{alert['name']} fires, and only then", "alert": alert, "mail": made["mail"]}
+        yield {
+            "kind": "alert",
+            "title": f"{alert['name']} fires, and only then",
+            "alert": alert,
+            "mail": made["mail"] if alert["mailed"] else None,
+        }
     for dashboard in made["dashboards"]:
         title = f"the panels of dashboard {dashboard['title']} show something"
         yield {"kind": "dashboard", "title": title, "dashboard": dashboard}

@@ -20,6 +20,7 @@ from .limit_keys import Limits
 from .match_keys import Redirect
 from .monitoring_keys import Alert, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
+from .receiver_keys import Receiver
 from .routing_keys import Entry, Gateway, Override, Route, Sticky, Tool
 from .storage_keys import Secret, Volume
 from .values import LABEL, AnyHost, Duration, HeaderName, Hosts, Percent, Texts, UrlPath
@@ -163,6 +164,12 @@ class Release(Map):
     )
     mail: Mail | None = setting(
         None, "Mail for the alerts.", example={"to": "team@example.org", "server": "smtp.example.org:587"}
+    )
+    receivers: dict[Label, Receiver] = setting(
+        {},
+        "Others who are told about the alerts, by name: Slack, Discord, Teams, PagerDuty, webhooks.",
+        example={"chat": {"slack": {"secret": "hooks", "key": "SLACK"}, "severities": ["critical"]}},
+        rule=LABEL_RULE,
     )
     alertmanager: OwnAlertmanager | None = setting(
         None, "A separate Alertmanager for this release, instead of the cluster's.", example="email-alert"

@@ -111,8 +111,8 @@ def mail_can_go(shape: Shape) -> Iterator[Fault]:
     """Refuse mail that cannot be sent, and warn of mail that nothing would send."""
     release = shape.release
     mail = release.mail
-    if release.alertmanager and not mail:
-        what = "would send nothing: there is no mail"
+    if release.alertmanager and not mail and not release.receivers:
+        what = "would send nothing: there is neither mail nor a receiver"
         yield Fault(
             "needs-key",
             ("alertmanager",),

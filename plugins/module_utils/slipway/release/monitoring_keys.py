@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable, Version
+from .receiver_keys import SecretKey, Severity
 from .values import LABEL, Duration, Mailboxes, Text, UrlPath, Wait, written_text
 
 # Filled in by Prometheus; a text that it cannot read keeps all rules of the release from being loaded.
@@ -111,13 +112,6 @@ class Alert(Short):
         return self
 
 
-class SecretKey(Map):
-    """A value in a Secret."""
-
-    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=LABEL_RULE, names="Secret")
-    key: Variable = setting(..., "Key in it.", example="password", rule="must be the key of a Secret")
-
-
 class Mail(Map):
     """Mail for the release's alerts."""
 
@@ -141,6 +135,7 @@ class Mail(Map):
         None, "Secret with the password.", example={"secret": "smtp", "key": "password"}
     )
     tls: bool = setting(True, "Require TLS at the server?", example=True)
+    severities: list[Severity] = setting([], "Only alerts of these severities. By default all.", example=["critical"])
     repeat: Duration = setting("4h", "Time until the mail is sent again, if the alert still fires.", example="4h")
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from . import alerts, dashboards, panels, workload
+from . import alerts, dashboards, panels, receivers, workload
 from .maker import Maker
 from .monitoring_keys import Metrics
 from .render import Object
@@ -25,12 +25,21 @@ def monitoring(maker: Maker) -> Iterator[Object]:
     own = release.alertmanager
     # The cluster's Alertmanager leaves what has this label to the one that it names.
     mailed_by = {"slipway.io/alertmanager": own.name} if own else {}
-    if release.mail:
-        mail = {**release.mail.model_dump(), "repeat": prometheus_time(release.mail.repeat)}
-        mail["sender"] = release.mail.sender or release.mail.to[0]
+    if release.mail or release.receivers:
+        mail = None
+        if release.mail:
+            mail = {**release.mail.model_dump(), "repeat": prometheus_time(release.mail.repeat)}
+            mail["sender"] = release.mail.sender or release.mail.to[0]
+        values: dict[str, Any] = {
+            "release": release.name,
+            "mail": mail,
+            "routes": [],
+            "receivers": receivers.objects(release),
+        }
+        if not receivers.is_simple(release):
+            values["routes"] = receivers.routes(release)
         labels = {**maker.labels, **mailed_by}
-        name = maker.naming.of("mail")
-        yield from maker.make("alertmanager-config", name, labels=labels, release=release.name, mail=mail)
+        yield from maker.make("alertmanager-config", maker.naming.of("mail"), labels=labels, **values)
     if own:
         image = maker.environment.alertmanager_image
         values = {"image": image, "version": image.rpartition(":")[2], "replicas": own.replicas}

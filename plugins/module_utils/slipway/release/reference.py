@@ -26,6 +26,7 @@ from . import (
     model,
     monitoring_keys,
     name_keys,
+    receiver_keys,
     routing_keys,
     series,
     storage_keys,
@@ -51,6 +52,7 @@ _MAPS = (
     dashboard_keys,
     limit_keys,
     match_keys,
+    receiver_keys,
 )
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 

@@ -76,6 +76,7 @@ def secrets_are_used(shape: Shape) -> Iterator[Fault]:
     used |= {str(value.secret) for _, workload in workloads(shape) for value in workload.env.values()}
     if release.mail and release.mail.password:
         used.add(release.mail.password.secret)
+    used |= {receiver.key.secret for receiver in release.receivers.values() if receiver.key}
     used |= set(pulling(release))
     for section, known in (("secrets", release.secrets), ("volumes", release.volumes)):
         for name in known:
