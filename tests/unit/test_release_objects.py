@@ -85,7 +85,7 @@ def test_ports_are_named_so_that_the_mesh_knows_them(full: Plan) -> None:
     for item in every(full):
         if item["kind"] == "Service":
             for port in item["spec"]["ports"]:
-                assert re.match(r"(http|http2|grpc)(-|$)", port["name"])
+                assert re.match(r"(http|http2|grpc|tcp)(-|$)", port["name"])
                 assert port["appProtocol"] in ("http", "http2", "grpc")
     ports = one(full, "Service", "web")["spec"]["ports"]
     assert [(port["name"], port["port"], port["targetPort"]) for port in ports] == [

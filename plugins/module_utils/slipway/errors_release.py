@@ -21,6 +21,7 @@ VALUES = {
     "not-a-pattern": "The mesh reads regular expressions as RE2 does; write one without look-around.",
     "pattern-misses-example": "The example does not match its regular expression as a whole; correct one of them.",
     "not-a-url": "The value is no address; write http(s)://host, with a path if there is one.",
+    "not-a-schedule": "The value is no schedule of cron; write five fields, as in 0 3 * * *, or @daily.",
     "override-unknown": "This key of a release cannot be set by -e; write it on the page.",
 }
 RELEASE_PAGE = {
@@ -86,6 +87,7 @@ ON_THE_CLUSTER = {
     "claim-not-in-cluster": "The namespace has no claim of this name; take one that is there, or write `size`.",
     "claim-changed": "A claim that is there cannot be changed so; write what it has, or take another name.",
     "labels-moved": "Labels would change hands between old pods; release once with the labels as they were.",
+    "job-failed": "A job of the release failed; look at its last lines, correct it, and run again.",
     "refused-by-api": "The API server refuses an object; change what it says.",
     "no-mesh": "A release needs the mesh, and it is not there; switch `istio` on.",
 }

@@ -14,6 +14,7 @@ from ..errors import SlipwayError
 from ..page.form import Fault
 from ..page.read import SettingsError
 from ..paths import ROOT, user_path
+from . import containers
 from .shape import Shape
 from .spec import load
 from .values import repository
@@ -48,6 +49,13 @@ def read(text: str, root: Path = ROOT) -> Listed:
         for declared in release.services.values()
         for version in declared.versions.values()
     ]
+    images += [
+        each.image
+        for declared in release.services.values()
+        for version in declared.versions
+        for each in containers.every(declared, version)
+    ]
+    images += [job.image for job in release.jobs.values()]
     return Listed(
         name=release.name,
         namespace=shape.namespace,

@@ -20,6 +20,7 @@ from .limit_keys import Limits
 from .match_keys import Redirect
 from .monitoring_keys import Alert, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
+from .pod_keys import Job, Port, PortName
 from .receiver_keys import Receiver
 from .routing_keys import Entry, Gateway, Override, Route, Sticky, Tool
 from .storage_keys import Secret, Volume
@@ -36,6 +37,12 @@ class Service(Workload):
     )
     protocol: Literal["http", "http2", "grpc"] = setting(
         "http", "Protocol: http, http2 or grpc. The mesh can route and limit only these.", example="http"
+    )
+    ports: dict[PortName, Port] = setting(
+        {},
+        "More ports, by name. The short form is port.",
+        example={"admin": {"port": 9000, "protocol": "grpc"}},
+        rule="must start with a letter and have only lower-case letters, digits and hyphens, at most 9",
     )
     versions: dict[Version, VersionOf] = setting(
         ...,
@@ -155,6 +162,12 @@ class Release(Map):
         "PersistentVolumeClaims to delete, with data, once volumes no longer names them. * means all. Others are kept.",
         example=["old-cache"],
         rule="must be the name of a claim, or *",
+    )
+    jobs: dict[Label, Job] = setting(
+        {},
+        "Jobs, by name. Without schedule they run in this order before pods change. If one fails, the release stops.",
+        example={"migrate": {"image": "ghcr.io/example/shop:1.1", "command": ["/app/migrate"]}},
+        rule=LABEL_RULE,
     )
     alerts: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)], Alert] = setting(
         {},

@@ -75,7 +75,10 @@ def _monitors(maker: Maker) -> Iterator[Object]:
 
 def _port_of_metrics(maker: Maker, service: str) -> str:
     known = maker.environment.ports.get(maker.naming.of("service", service))
-    return str(workload.ports(maker.shape.services[service], known)[-1]["name"])
+    declared = maker.shape.services[service]
+    listed = workload.ports(declared, known)
+    own = declared.metrics is not None and declared.metrics.port not in (None, declared.port)
+    return str(listed[-1 if own else 0]["name"])
 
 
 def _alert(maker: Maker, name: str) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class Naming:
 
     def _pattern(self, kind: str, service: str, version: str) -> tuple[str, Key]:
         release = self.shape.release
+        if kind == "service_account" and (own := self.existing_account(service, version)):
+            return own, ("services", service, "service_account")
         if version:
             own = getattr(release.services[service].versions[version].names, kind)
             if own:
@@ -80,6 +82,11 @@ class Naming:
         here: Key = ("services", service, "versions", version) if version else ("services", service)
         return PATTERNS[kind], here if service else ("name",)
 
+    def existing_account(self, service: str, version: str) -> str:
+        """Give the ServiceAccount that a version uses as it is; empty: it has one of its own."""
+        declared = self.shape.services[service]
+        return declared.versions[version].service_account or declared.service_account or ""
+
     def all(self) -> Iterator[tuple[str, str, str, Key]]:
         """Yield kind of object, kind of name, name and deciding key of every object that may be made."""
         shape = self.shape
@@ -92,7 +99,8 @@ class Naming:
                 yield "ServiceMonitor", "monitor", *self.found("monitor", service)
             for version in declared.versions:
                 yield "Deployment", "deployment", *self.found("deployment", service, version)
-                yield "ServiceAccount", "service_account", *self.found("service_account", service, version)
+                if not self.existing_account(service, version):
+                    yield "ServiceAccount", "service_account", *self.found("service_account", service, version)
                 yield "AuthorizationPolicy", "policy", *self.found("policy", service, version)
                 if declared.service_per_version:
                     yield "Service", "version_service", *self.found("version_service", service, version)

@@ -140,9 +140,10 @@ def _steps(maker: Maker) -> list[Step]:
         Step("foundation", list(workload_objects.foundation(maker))),
         Step("services", list(workload_objects.services(maker))),
         Step("policies", [*mesh_objects.destination_rules(maker), *mesh_objects.policies(maker)]),
+        Step("jobs", list(workload_objects.jobs(maker))),
         Step("workloads", [*deployments, *workload_objects.around(maker)], waits),
         Step("routes", list(mesh_objects.routes(maker))),
-        Step("monitoring", list(monitoring_objects.monitoring(maker))),
+        Step("monitoring", [*monitoring_objects.monitoring(maker), *workload_objects.cron_jobs(maker)]),
     ]
 
 

@@ -26,7 +26,9 @@ from . import (
     model,
     monitoring_keys,
     name_keys,
+    pod_keys,
     receiver_keys,
+    resource_keys,
     routing_keys,
     series,
     storage_keys,
@@ -53,6 +55,8 @@ _MAPS = (
     limit_keys,
     match_keys,
     receiver_keys,
+    pod_keys,
+    resource_keys,
 )
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 
@@ -94,7 +98,13 @@ def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
 
 def _inherited(kind: type[BaseModel]) -> set[str | None]:
     """Give what the maps say that this one is made of: those have tables of their own."""
-    shared = (workload_keys.Workload, limit_keys.PathLimits, name_keys.Names, name_keys.ServiceNames)
+    shared = (
+        workload_keys.Workload,
+        pod_keys.Container,
+        limit_keys.PathLimits,
+        name_keys.Names,
+        name_keys.ServiceNames,
+    )
     return {
         declared.description
         for base in kind.__mro__[1:]

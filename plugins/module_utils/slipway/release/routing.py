@@ -218,6 +218,33 @@ class Rules:
             port = declared.metrics.port
             to = {**self._to(service, self.naming.shape.default(service)), "port": port, "request_set": {}}
             yield self._rule(f"{service}:metrics", [{"port": port}], [to], {})
+        for name, more in declared.ports.items():
+            if more.protocol != "tcp":
+                number = more.service_port or more.port
+                to = {**self._to(service, self.naming.shape.default(service)), "port": number, "request_set": {}}
+                # It ends as the port of metrics does: it is for no version, and stays while versions change.
+                yield self._rule(f"{service}:port-{name}:metrics", [{"port": number}], [to], {})
+
+    def tcp(self, service: str) -> list[dict[str, Any]]:
+        """Make the routes of ports whose protocol the mesh does not know: to one version, and never to a shadow."""
+        shape = self.naming.shape
+        host, subset = fqdn(self.naming, service, self.domain), shape.default(service)
+        return [
+            {
+                "match": [{"port": port.service_port or port.port}],
+                "route": [
+                    {
+                        "destination": {
+                            "host": host,
+                            "subset": subset,
+                            "port": {"number": port.service_port or port.port},
+                        }
+                    }
+                ],
+            }
+            for port in shape.services[service].ports.values()
+            if port.protocol == "tcp"
+        ]
 
     def _from_version(self, service: str, version: str) -> Iterator[dict[str, Any]]:
         """Yield how calls of a version are known: by the caller's label, or by the header it passes on."""

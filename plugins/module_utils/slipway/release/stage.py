@@ -12,8 +12,10 @@ from ..cluster import rollout
 from ..cluster.apply import Applier
 from ..cluster.client import BusyError, Cluster, Object
 from ..cluster.holdups import hints
+from ..cluster.objects import identity
 from ..cluster.rollout import NotRolledOutError
 from ..errors import SlipwayError
+from . import job_runs
 from .judge import OF_RELEASE, goes
 
 # Owns the number of pods from the moment that a page leaves it to an autoscaler, which then writes it.
@@ -58,7 +60,9 @@ class Rollout:
         wanted = stage.get("apply", [])
         # What an interrupted run has told to go takes with it what is applied to it.
         applier.gone([item for item in wanted if item["kind"] == "Deployment" and self._goes(item)], self.timeout)
-        changed += [one.name for one in applier.apply(wanted) if one.changed]
+        jobs = [item for item in wanted if item["kind"] == "Job"]
+        changed += [one.name for one in applier.apply([i for i in wanted if i not in jobs]) if one.changed]
+        changed += [identity(item) for item in jobs if job_runs.run(self.cluster, applier, item)]
         self._wait(waits)
         changed += [one.name for one in applier.remove(stage.get("remove", [])) if one.changed]
         if stage.get("orphans"):
