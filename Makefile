@@ -69,6 +69,9 @@ status: setup ## Show nodes, pods, targets, alerts and certificates; fail if som
 graph: setup ## Draw the objects of a namespace and their connections: make graph NAMESPACE=default
 	@.venv/bin/python -m slipway.status.graph $(or $(NAMESPACE),default)
 
+token: setup ## Print a token for Headlamp that may look for an hour (MINUTES=480; PART=kiali for Kiali)
+	@.venv/bin/python -m slipway.status.login $(call named,PART,--part) $(call named,MINUTES,--minutes)
+
 remove-parts: setup ## Remove the parts that are off in cluster_parts and still in the cluster
 	@$(ansible-playbook) playbooks/remove-parts.yml
 
