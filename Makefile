@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates backup restore reset down purge test test-long mutate lint bench lock outdated catalog
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph token remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates backup restore reset down purge test test-long mutate lint bench lock outdated catalog
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.

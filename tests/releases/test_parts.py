@@ -34,7 +34,7 @@ def test_a_job_is_done_before_pods_come_and_one_that_fails_stops_the_release(emp
         (tmp_path / "parts.yml").write_text(yaml.safe_dump(broken))
         refused = empty.release(str(tmp_path / "parts.yml"), prove="never")
         assert refused.status != 0
-        assert "job-failed" in refused.output
+        assert "release-job-failed" in refused.output
         assert "| no such table" in refused.output
         labels = kube("get", "deployment", "front-v1", WHERE)["spec"]["template"]["metadata"]["labels"]
         assert labels["team"] == "parts"

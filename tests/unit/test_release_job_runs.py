@@ -84,7 +84,7 @@ def test_a_job_that_has_failed_runs_again() -> None:
 def test_a_job_that_fails_says_why_with_its_last_lines() -> None:
     with pytest.raises(SlipwayError) as caught:
         run(None, ended("Failed"))
-    assert caught.value.id == "job-failed"
+    assert caught.value.id == "release-job-failed"
     for text in ("Job shop/shop-migrate-1 failed: BackoffLimitExceeded: it did not work", "| no such table",
                  "what served before serves on"):  # fmt: skip
         assert text in str(caught.value)

@@ -87,7 +87,7 @@ ON_THE_CLUSTER = {
     "claim-not-in-cluster": "The namespace has no claim of this name; take one that is there, or write `size`.",
     "claim-changed": "A claim that is there cannot be changed so; write what it has, or take another name.",
     "labels-moved": "Labels would change hands between old pods; release once with the labels as they were.",
-    "job-failed": "A job of the release failed; look at its last lines, correct it, and run again.",
+    "release-job-failed": "A job of the release failed; look at its last lines, correct it, and run again.",
     "refused-by-api": "The API server refuses an object; change what it says.",
     "no-mesh": "A release needs the mesh, and it is not there; switch `istio` on.",
 }

@@ -44,7 +44,7 @@ def run(cluster: Cluster, applier: Applier, item: Object) -> bool:
         if condition(there, "Complete"):
             return True
         if (why := condition(there, "Failed")) or time.monotonic() > until:
-            raise SlipwayError("job-failed", _told(cluster, *where, why or {}))
+            raise SlipwayError("release-job-failed", _told(cluster, *where, why or {}))
         time.sleep(_PAUSE)
 
 
