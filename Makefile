@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates rotate-encryption-key backup restore reset down purge test test-long mutate lint bench lock outdated catalog
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph token remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates rotate-encryption-key backup restore reset down purge test test-long mutate lint bench lock outdated catalog
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -68,6 +68,9 @@ status: setup ## Show nodes, pods, targets, alerts and certificates; fail if som
 
 graph: setup ## Draw the objects of a namespace and their connections: make graph NAMESPACE=default
 	@.venv/bin/python -m slipway.status.graph $(or $(NAMESPACE),default)
+
+token: setup ## Print a token for Headlamp that may look for an hour (MINUTES=480; PART=kiali for Kiali)
+	@.venv/bin/python -m slipway.status.login $(call named,PART,--part) $(call named,MINUTES,--minutes)
 
 remove-parts: setup ## Remove the parts that are off in cluster_parts and still in the cluster
 	@$(ansible-playbook) playbooks/remove-parts.yml

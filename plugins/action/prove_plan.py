@@ -52,6 +52,7 @@ class ActionModule(ClusterAction):
             "namespace": found.namespace,
             "stale": found.stale,
             "sink": found.sink or [],
+            "hooks": found.hooks or [],
             "limiter": found.limiter or {},
             "alertmanager": facts["alertmanager"] or "",
             "program": PROGRAM.read_text(encoding="utf-8"),

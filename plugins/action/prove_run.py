@@ -32,6 +32,7 @@ class ActionModule(ClusterAction):
         "folder": {"type": "path", "required": True},
         "change": {"type": "dict", "default": {}},
         "sink": {"type": "list", "elements": "str", "default": []},
+        "hooks": {"type": "list", "elements": "str", "default": []},
         "alertmanager": {"type": "str", "default": ""},
         "quiet": {"type": "int", "default": 180},
         "note": {"type": "str", "default": ""},
@@ -71,6 +72,7 @@ class ActionModule(ClusterAction):
             pods.proxy,
             plan,
             sink=arguments["sink"] or None,
+            hooks=arguments["hooks"] or None,
             alertmanagers=tuple(alertmanagers),
         )
         # Without a name it is a folder, and so no file of an authority.

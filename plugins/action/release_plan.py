@@ -89,6 +89,7 @@ class ActionModule(ClusterAction):
         from slipway.cluster.objects import identity
         from slipway.release.between import has_users
         from slipway.release.environment import Environment
+        from slipway.release.job_runs import failed
         from slipway.release.judge import environment, secret_revisions, secret_values, strangers
         from slipway.release.planner import declared_secrets, plan
         from slipway.release.transition import costs, due, kept_claims, refusals, transition
@@ -112,6 +113,8 @@ class ActionModule(ClusterAction):
         stages = transition(planned, found.own, found.orphans, claims)
         objects = list({id(item): item for stage in stages for item in stage.apply}.values())
         anew = [identity(item) for stage in stages for item in stage.take_over]
+        # A job that has failed runs again, as it is.
+        anew += [identity(item) for item in found.own if failed(item)]
         changes = [(item, None, item) for item in objects]
         if cluster:
             changes = self._changes(cluster, found, objects, anew, planned, spec)

@@ -52,6 +52,8 @@ class ActionModule(ClusterAction):
         objects = [
             item
             for one in made
-            for item in render("secret", name=one.name, data=one.data, annotations=one.annotations, **given)
+            for item in render(
+                "secret", name=one.name, type=one.type, data=one.data, annotations=one.annotations, **given
+            )
         ]
         return {"changed": False, "objects": objects, "_ansible_no_log": True}

@@ -72,6 +72,11 @@ sink:
   returned: success
   type: list
   elements: str
+hooks:
+  description: Namespace and name of a Service that receivers beside mail may go to and that can be read, else empty.
+  returned: success
+  type: list
+  elements: str
 alertmanager:
   description: Name of the release's own Alertmanager, or empty.
   returned: success

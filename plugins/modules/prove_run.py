@@ -42,6 +42,11 @@ options:
     type: list
     elements: str
     default: []
+  hooks:
+    description: Namespace and name of a Service that others than mail may go to, and that can be read.
+    type: list
+    elements: str
+    default: []
   alertmanager:
     description: Name of an Alertmanager of the release's own, in its namespace.
     type: str

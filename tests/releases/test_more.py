@@ -15,6 +15,8 @@ from tests.support.traffic import asked
 
 HASH = str(Path(__file__).parent / "pages/hash.yml")
 FAULTS = str(Path(__file__).parent / "pages/faults.yml")
+CLASSES = str(Path(__file__).parent / "pages/classes.yml")
+PATHS = str(Path(__file__).parent / "pages/paths.yml")
 REDIRECT = str(Path(__file__).parent / "pages/redirect.yml")
 AGAIN = {"release_name": "again", "release_namespace": "again", "release_hosts": ["again.local"]}
 # Seconds from the start of the run to the first answer, with the images on the nodes, and of a run that finds nothing.
@@ -48,8 +50,12 @@ def test_a_page_is_released_twice_side_by_side_and_both_are_proved(empty: Stage)
         (FAULTS, {"faults", "alert", "retries"}),
         # Everything by TLS, as clients without it are only sent on.
         (REDIRECT, {"share", "sticky", "chain", "limit", "tls"}),
+        # Numbers of their own for values of a header and of a cookie, and for paths together.
+        (CLASSES, {"limit"}),
+        # Hosts of their own, wildcards, weights of a path, cases, redirects, a header by a pattern.
+        (PATHS, {"share", "override", "case", "redirect", "entry"}),
     ],
-    ids=["hash", "relay", "faults", "redirect"],
+    ids=["hash", "relay", "faults", "redirect", "classes", "paths"],
 )
 def test_what_the_documents_do_not_ask_for_is_proved_too(empty: Stage, page: str, kinds: set[str]) -> None:
     try:

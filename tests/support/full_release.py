@@ -48,6 +48,13 @@ FULL: dict[str, Any] = {
             "probes": {"ready": "/r", "live": {"path": "/l", "period": "10s", "port": 81}, "start": "/s"},
             "resources": {"cpu": 0.1, "memory": "1024Mi", "cpu_limit": 1, "memory_limit": "2Gi"},
             "min_available": 1,
+            "init": {"wait": {"image": IMAGE, "command": ["/wait"], "mounts": {"room": "/room"}}},
+            "beside": {"export": {"image": IMAGE, "env": {"T": {"secret": "token", "key": "K"}}, "user": 2000}},
+            "labels": {"team": "shop"},
+            "annotations": {"example.org/owner": "shop"},
+            "node_selector": {"disk": "fast"},
+            "tolerations": ["gpu"],
+            "ports": {"admin": 9000, "raw": {"port": 9001, "protocol": "tcp"}},
             "protocol": "http2",
             "service_port": 80,
             "calls": ["api"],
@@ -70,6 +77,10 @@ FULL: dict[str, Any] = {
         "node": {"host_path": "/mnt/x", "create": True}, "room": {"temporary": "8Mi"},
     },
     "secrets": {"token": {"keys": {"K": {"environment": "TOKEN"}}}, "registry": {"existing": True}},
+    "jobs": {
+        "migrate": {"image": IMAGE, "args": ["up"], "mounts": {"disk": "/disk"}, "timeout": "1m"},
+        "clean": {"image": IMAGE, "schedule": "0 3 * * *", "retries": 1},
+    },
     "alerts": {"Errors": "errors > 5%"},
     "mail": {"to": ["a@b.c", "d@e.f"], "server": "mail.b.c:25", "tls": False},
     "alertmanager": "own",
@@ -98,6 +109,5 @@ def pod(made: Plan, name: str) -> dict[str, Any]:
 
 
 def container(made: Plan, name: str) -> dict[str, Any]:
-    """The one container of that pod."""
-    (found,) = pod(made, name)["spec"]["containers"]
-    return dict(found)
+    """The container of the application in that pod."""
+    return dict(pod(made, name)["spec"]["containers"][0])

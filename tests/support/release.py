@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,8 @@ def answered(item: Object, authority: str, path: str, headers: dict[str, str], l
     for rule in item["spec"]["http"]:
         matches = rule.get("match", [{}])
         if any(_matches(match, authority, path, headers, labels) for match in matches):
+            if "redirect" in rule:
+                return Answer(rule["name"], {}, status=rule["redirect"]["redirectCode"])
             if "directResponse" in rule:
                 return Answer(rule["name"], {}, status=rule["directResponse"]["status"])
             return _sent(rule)
@@ -142,19 +145,27 @@ def _named(destination: Object) -> str:
     return f"{host}:{destination['subset']}" if "subset" in destination else str(host)
 
 
+def _fits(wanted: Object, value: str) -> bool:
+    if "exact" in wanted:
+        return bool(value == wanted["exact"])
+    return value.startswith(wanted["prefix"]) if "prefix" in wanted else bool(re.fullmatch(wanted["regex"], value))
+
+
 def _matches(match: Object, authority: str, path: str, headers: dict[str, str], labels: dict[str, str]) -> bool:
     if "port" in match:
         # Asked for is the port that a service is called by.
         return False
-    path = path.partition("?")[0]
-    uri = match.get("uri", {"prefix": "/"})
-    fits = path == uri["exact"] if "exact" in uri else path.startswith(uri["prefix"])
+    path, _, query = path.partition("?")
+    fits = _fits(match.get("uri", {"prefix": "/"}), path)
+    asked = dict(urllib.parse.parse_qsl(query))
+    for name, wanted in match.get("queryParams", {}).items():
+        fits = fits and name in asked and _fits(wanted, asked[name])
     if "authority" in match:
         fits = fits and re.fullmatch(match["authority"]["regex"], authority) is not None
     for name, wanted in match.get("headers", {}).items():
         value = headers.get(name)
         if value is None:
             return False
-        fits = fits and (value == wanted["exact"] if "exact" in wanted else bool(re.fullmatch(wanted["regex"], value)))
+        fits = fits and _fits(wanted, value)
     fits = fits and re.fullmatch(match.get("method", {"regex": ".*"})["regex"], headers["method"]) is not None
     return fits and match.get("sourceLabels", {}).items() <= labels.items()

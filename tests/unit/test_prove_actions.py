@@ -181,6 +181,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, experiments: list[dict[str, str]]) 
         namespace="slipway-prove",
         stale=[],
         sink=None,
+        hooks=None,
         limiter=None,
     )
     monkeypatch.setattr("slipway.cluster.reader.Reader", lambda _path: None)

@@ -8,6 +8,7 @@ import os
 import smtplib
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,3 +97,37 @@ def test_the_same_packages_are_the_same_archive(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(packing.PACKAGES, "sink", ("aiosmtpd", "not_installed_here"))
     with refused("package-missing: not_installed_here … `make setup-dev`"):
         packing.packages("sink")
+
+
+def post(sink: Sink, path: str, body: str) -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{sink.read}{path}", body.encode(), method="POST")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        return int(opener.open(request, timeout=60).status)
+    except urllib.error.HTTPError as exc:
+        return int(exc.code)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/slack", {"attachments": [{"title": "FIRING"}]}, 200),
+        ("/discord", {"embeds": [{"title": "FIRING"}]}, 204),
+        ("/teams/x", {"type": "message", "attachments": [{}]}, 202),
+        ("/pagerduty", {"routing_key": "k", "event_action": "trigger"}, 202),
+        ("/webhook", {"version": "4", "alerts": [{}]}, 200),
+        ("/slack", {"embeds": []}, 400),
+        ("/pagerduty", {"service_key": "k"}, 400),
+        ("/fax", {"a": 1}, 404),
+    ],
+)
+def test_others_than_mail_are_taken_as_their_services_take_them(
+    sink: Sink, path: str, body: dict[str, Any], status: int
+) -> None:
+    assert post(sink, path, json.dumps(body)) == status
+    kept = [json.loads(each["text"]) for each in sink.held()["hooks"]]
+    assert kept == ([body] if status < 300 else [])
+
+
+def test_what_is_no_json_is_refused(sink: Sink) -> None:
+    assert post(sink, "/webhook", "alerts") == 400

@@ -67,7 +67,8 @@ class Cluster:
         for made in secret_values(result["secrets"], present, "shop/shop", surroundings, {}, revisions)[0]:
             values = {"namespace": "shop", "labels": result["labels"], "annotations": made.annotations}
             self.objects |= {
-                identity(item): item for item in render("secret", name=made.name, data=made.data, **values)
+                identity(item): item
+                for item in render("secret", name=made.name, type=made.type, data=made.data, **values)
             }
 
 

@@ -85,7 +85,7 @@ def test_ports_are_named_so_that_the_mesh_knows_them(full: Plan) -> None:
     for item in every(full):
         if item["kind"] == "Service":
             for port in item["spec"]["ports"]:
-                assert re.match(r"(http|http2|grpc)(-|$)", port["name"])
+                assert re.match(r"(http|http2|grpc|tcp)(-|$)", port["name"])
                 assert port["appProtocol"] in ("http", "http2", "grpc")
     ports = one(full, "Service", "web")["spec"]["ports"]
     assert [(port["name"], port["port"], port["targetPort"]) for port in ports] == [
@@ -212,8 +212,8 @@ def test_the_namespace_says_what_pods_may_do(full: Plan) -> None:
 
 def test_secrets_are_named_and_never_held(full: Plan) -> None:
     assert full.secrets == [
-        {"name": "token", "existing": False, "keys": {"K": {"environment": "TOKEN"}}},
-        {"name": "registry", "existing": True, "keys": {}},
+        {"name": "token", "existing": False, "type": "Opaque", "keys": {"K": {"environment": "TOKEN"}}},
+        {"name": "registry", "existing": True, "type": "Opaque", "keys": {}},
     ]
     assert "Secret/full/token" in full.keep
     assert "Secret/full/registry" not in full.keep
@@ -223,11 +223,11 @@ def test_secrets_are_named_and_never_held(full: Plan) -> None:
 
 def test_a_secret_is_made_of_values_that_only_the_role_has() -> None:
     carried = {"slipway.io/revision": "1"}
-    values = {"labels": {"a": "b"}, "annotations": carried, "data": {"K": "c2VjcmV0"}}
+    values = {"labels": {"a": "b"}, "annotations": carried, "data": {"K": "c2VjcmV0"}, "type": "kubernetes.io/tls"}
     (made,) = render("secret", name="s", namespace="n", **values)
     assert made["data"] == {"K": "c2VjcmV0"}
     assert made["metadata"]["annotations"] == carried
-    assert made["type"] == "Opaque"
+    assert made["type"] == "kubernetes.io/tls"
 
 
 @pytest.mark.parametrize(

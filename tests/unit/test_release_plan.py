@@ -363,8 +363,11 @@ def test_a_tool_that_is_not_there_is_told(tmp_path: Path) -> None:
     ]
 
 
+OWN_PULLS = {"type": "kubernetes.io/dockerconfigjson", "keys": {".dockerconfigjson": {"environment": "K"}}}
+
+
 def test_a_secret_for_pulls_that_is_not_there_is_told(tmp_path: Path) -> None:
-    values = {"image_pull_secrets": ["registry", "own"], "secrets": {"own": {"keys": {"K": {"random": True}}}}}
+    values = {"image_pull_secrets": ["registry", "own"], "secrets": {"own": OWN_PULLS}}
     told = "image_pull_secrets: namespace shop has no Secret registry, so pulls go without it"
     assert made(tmp_path, Environment.of({"secrets": []}), **values).warnings == [told]
     assert made(tmp_path, Environment.of({"secrets": ["registry"]}), **values).warnings == []
@@ -406,6 +409,7 @@ def test_facts_and_claims_of_a_canary() -> None:
     kinds = [claim["kind"] for claim in facts["claims"]]
     assert set(kinds) == {
         "share", "default", "sticky", "override", "chain", "shadow", "metrics", "mtls", "access", "alert", "tool",
+        "dashboard",
     }  # fmt: skip
     assert len({claim["id"] for claim in facts["claims"]}) == len(kinds)
 
@@ -443,7 +447,7 @@ def test_one_version_promises_no_split(tmp_path: Path) -> None:
     release = made(tmp_path, weights={}, services={"web": {"versions": {"v1": IMAGE}}})
     assert release.facts["sticky"] == {"by": "none"}
     assert release.facts["chains"] == []
-    assert [claim["kind"] for claim in release.facts["claims"]] == ["mtls", "access"]
+    assert [claim["kind"] for claim in release.facts["claims"]] == ["mtls", "access", "dashboard", "dashboard"]
 
 
 def test_releases_live_side_by_side() -> None:

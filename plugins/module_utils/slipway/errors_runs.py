@@ -114,6 +114,7 @@ COMPUTER = {
     "not-our-file": "The file to write is not one of Slipway's, so it stays; name another file.",
     "settings-unknown": "The inventory of this run is not one of this checkout; use its own with -i.",
     "template-fails": "The template of a variable cannot be worked out; correct the variable.",
+    "console-missing": "This web page is not in the cluster; switch its part on, or use what the message names.",
     "wrong-dashboard": "A file is not a dashboard of Grafana; export it there as JSON.",
 }
 CLUSTER = {

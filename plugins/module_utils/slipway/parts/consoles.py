@@ -49,4 +49,5 @@ def told(parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     if not left:
         return ""
     why = "; ".join(f"{name} ({reason})" for name, reason in left.items())
-    return f"Left out, though cluster_parts wants them: {why}. With cluster_artifacts_from: upstream they are there."
+    text = f"Left out, though cluster_parts wants them: {why}. With cluster_artifacts_from: upstream they are there."
+    return f"{text} Until then `make status` and `make graph` show objects." if "headlamp" in left else text

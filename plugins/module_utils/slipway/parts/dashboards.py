@@ -193,7 +193,13 @@ MESH: tuple[Panel, ...] = (
 def document(name: str, title: str, panels: Iterable[Panel]) -> str:
     """Write a dashboard of the cluster as the JSON that Grafana reads; its address there is ``/d/slipway-<name>``."""
     (made,) = render(
-        "dashboard", uid=f"slipway-{name}", title=title, tags=["slipway"], versions=[], panels=list(panels)
+        "dashboard",
+        uid=f"slipway-{name}",
+        title=title,
+        tags=["slipway"],
+        versions=[],
+        variables=[],
+        panels=list(panels),
     )
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..release.judge import owner
+from ..release.limit_classes import BY
 from ..release.routing import cookie_pattern
 from .routes import covering
 
@@ -54,7 +55,11 @@ def promised(facts: Json) -> Given:
                for version, own in declared["versions"].items()}
         for name, declared in facts["services"].items()
     }  # fmt: skip
-    made.limits = [{"per": each["per"], "bucket": each["bucket"]} for each in facts["limits"]]
+    made.limits = [
+        {"per": each["per"], "bucket": each["bucket"]}
+        for each in facts["limits"]
+        if "value" not in each.get("when", {})
+    ]
     for declared in facts["services"].values():
         abort = (declared["faults"] or {}).get("abort")
         made.aborts |= {int(abort["status"])} if abort else set()
@@ -66,7 +71,7 @@ def promised(facts: Json) -> Given:
             entry = _served(facts, route["service"], version)
             entries[entry] = entries.get(entry, 0) + share
             made.calls |= set(_promised_calls(facts, entry, version))
-        for version in live if sticky["by"] == "cookie" and route["split"] else ():
+        for version in live if sticky["by"] == "cookie" and route["cookie"] == sticky["cookie"] else ():
             entry = _served(facts, route["service"], version)
             entries.setdefault(entry, 0)
             calls = set(_promised_calls(facts, entry, version))
@@ -241,7 +246,7 @@ class _Live:
         """Take a rule at the gateway for what it says of new clients, or of those with a sticky cookie."""
         matches = rule.get("match") or [{}]
         paths = dict.fromkeys(_path(match) for match in matches)
-        conditions = [{key: value for key, value in match.items() if key not in ("uri", "name")} for match in matches]
+        conditions = [_condition(match) for match in matches]
         if not any(conditions):
             for path in paths:
                 if path in made.entries and made.entries[path] and sum(made.entries[path].values()):
@@ -317,6 +322,12 @@ def _service(item: Json) -> str:
     return str(labels.get("slipway.io/service") or labels.get("app") or item["metadata"]["name"])
 
 
+def _condition(match: Json) -> Json:
+    """Give what a match asks for beside the path; a pattern of the path is no path."""
+    uri = match.get("uri") or {}
+    return {key: value for key, value in match.items() if key != "name" and not (key == "uri" and "regex" not in uri)}
+
+
 def _path(match: Json) -> str:
     uri = match.get("uri") or {"prefix": "/"}
     return str(uri.get("exact") or uri.get("prefix") or "/").rstrip("/") or "/"
@@ -337,6 +348,9 @@ def _limits(filters: Iterable[Json]) -> Iterator[Json]:
             by_name = ((patch.get("patch") or {}).get("value") or {}).get("typed_per_filter_config") or {}
             for config in by_name.values():
                 for each in (config.get("value") or {}).get("descriptors") or []:
-                    keys = [entry.get("key") for entry in each.get("entries") or []]
+                    keys = [str(entry.get("key")) for entry in each.get("entries") or []]
+                    if any(key.startswith(BY) for key in keys):
+                        # Only for requests that say so.
+                        continue
                     per = "client" if "remote_address" in keys else "total"
                     yield {"per": per, "bucket": each["token_bucket"]}

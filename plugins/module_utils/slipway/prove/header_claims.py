@@ -53,7 +53,7 @@ def ask_version_header(ask: Questions, claim: Json) -> Json:
         path = ask.path(route["path"])
         live = [version for version, share in route["shares"].items() if share]
         for version in live if route["split"] else live[:1]:
-            forced = ask.forced(version) if route["split"] and len(live) > 1 else {}
+            forced = ask.forced(version, route["path"]) if route["split"] and len(live) > 1 else {}
             step = {**ask.step(path, show=[claim["header"]]), **(forced or {})}
             wanted = live if forced is None else [version]
             told = ask.circumstances.tells and ("?" in path or route["path"] in ask.circumstances.paths)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .answers import set_cookies
 from .case import Case, FailedError
-from .questions import LAST, MOST_PLACES, STAGES, NotExercisedError, Questions
+from .questions import LAST, MOST_PLACES, STAGES, NotExercisedError, Questions, concrete
 
 Json = dict[str, Any]
 
@@ -24,12 +24,13 @@ def ask_limit(ask: Questions, claim: Json) -> Json:
     bucket, path = limit["bucket"], limit["path"]
     if path in ("", "/"):
         # Where no narrower limit bites first.
-        path = next((r["path"] for r in ask.facts["routes"] if len(ask.limits_on(r["path"])) == 1), "/")
-    path, tokens = ask.path(path), bucket["max_tokens"]
+        routes = sorted(ask.facts["routes"], key=lambda route: len(ask.limits_on(route["path"])))
+        path = next((route["path"] for route in routes), "/")
+    path, tokens, when = ask.path(path), bucket["max_tokens"], _said(limit.get("when", {}))
     gain = bucket["tokens_per_fill"] / float(bucket["fill_interval"].rstrip("s"))
     if tokens > MOST_TOKENS or gain > MOST_PER_SECOND:
         raise NotExercisedError(f"{limit['rate']} is more than a bounded number of requests can reach")
-    for other in ask.limits_on(path):
+    for other in (each for each in ask.limits_on(path) if each is not limit and not _spares(each, limit)):
         # In one for all each client asks once, and what asks for one per client goes past those for all.
         spared = limit["per"] == "total" or ask.circumstances.past
         if other["bucket"]["max_tokens"] < tokens and not (spared and other["per"] != limit["per"]):
@@ -38,7 +39,7 @@ def ask_limit(ask: Questions, claim: Json) -> Json:
     expect |= {"interval": float(bucket["fill_interval"].rstrip("s")), "main": [], "spared": [], "forged": []}
     expect["cookie"] = ask.facts["sticky"].get("cookie") if ask.facts["sticky"].get("set_by") == "mesh" else None
     stage = LAST if limit["per"] == "total" else "limits"
-    asked, over = ask.step(path), limit["effective"] + 3 + math.ceil(STAGES[stage] * gain)
+    asked, over = {**ask.step(path), **when}, limit["effective"] + 3 + math.ceil(STAGES[stage] * gain)
     if limit["per"] == "total":
         main = ask.experiment([{**asked, "times": 1}], clients=over, parallel=4, stage=LAST)
         return {**expect, "main": [main]}
@@ -49,13 +50,29 @@ def ask_limit(ask: Questions, claim: Json) -> Json:
     if over <= FEW:
         # Small buckets are cheap: with the one whose header is forged, five addresses.
         expect["main"].append(ask.experiment([{**asked, "times": over}], clients=2, stage="limits"))
-    changing = [{**asked, "headers": {"X-Forwarded-For": _documented(i)}} for i in range(over)]
+    changing = [
+        {**asked, "headers": {**asked.get("headers", {}), "X-Forwarded-For": _documented(i)}} for i in range(over)
+    ]
     expect["forged"].append(ask.experiment(changing, stage="limits"))
-    places = [(host, port) for port in ask.ports for host in limit["hosts"]][1:MOST_PLACES]
+    places = [(host, port) for port in ask.ports for host in map(concrete, limit["hosts"])][1:MOST_PLACES]
     for host, port in places:
         step = {**asked, "host": host, "port": port, "times": over}
         expect["main"].append(ask.experiment([step], stage="limits"))
     return expect
+
+
+def _spares(other: Json, limit: Json) -> bool:
+    """Tell whether a limit is for those who say nothing, where the requests of another say something."""
+    said = limit.get("when", {})
+    return "value" in said and other.get("when", {}).get("without") in (said.get("header"), said.get("cookie"))
+
+
+def _said(when: Json) -> Json:
+    """Give what a request says that a limit of a class counts; of any value one that nobody else has."""
+    if "value" not in when:
+        return {}
+    value = "prove-{nonce}" if when["value"] is None else when["value"]
+    return {"headers": {when["header"]: value}} if "header" in when else {"cookies": {when["cookie"]: value}}
 
 
 def judge_limit(case: Case) -> str:

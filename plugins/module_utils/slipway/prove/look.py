@@ -64,6 +64,7 @@ class Look:
 
     ``namespace``: of the client pods; ``stale``: an earlier run has left it. ``sink``: namespace and name of the mail
     server's Service that can be read, or None. ``limiter``: the EnvoyFilter with limits for all clients together.
+    ``hooks``: a Service that can be read and that receivers beside mail may go to, or None.
     """
 
     environment: Json
@@ -73,6 +74,7 @@ class Look:
     stale: bool
     sink: list[str] | None
     limiter: Json | None = None
+    hooks: list[str] | None = None
 
 
 def look(
@@ -132,6 +134,7 @@ def look(
         namespace=own,
         stale=own in namespaces,
         sink=sink,
+        hooks=sink or hook_sink(facts, services),
         limiter=limiter,
     )
 
@@ -297,6 +300,14 @@ def mail_sink(mail: Json | None, services: Mapping[tuple[str, str], Mapping[str,
     service = services.get((host[1], host[0])) or {"metadata": {}}
     labels = service["metadata"].get("labels") or {}
     return [host[1], host[0]] if labels.get(SINK) == "true" else None
+
+
+def hook_sink(facts: Json, services: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str] | None:
+    """Name a sink in the cluster that receivers beside mail may go to: where they go is in Secrets."""
+    if not any(alert["receivers"] for alert in facts["alerts"]):
+        return None
+    labelled = [place for place, item in services.items() if (item["metadata"].get("labels") or {}).get(SINK) == "true"]
+    return list(labelled[0]) if labelled else None
 
 
 def way(address: str, execute: Callable[..., Any] = subprocess.run) -> str:

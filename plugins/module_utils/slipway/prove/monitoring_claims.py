@@ -27,6 +27,7 @@ def ask_alert(ask: Questions, claim: Json) -> Json:
     expect = {**alert, "within": seconds, "mail": None}
     if claim["mail"]:
         expect["mail"] = {**claim["mail"], "seen": "read" if ask.circumstances.mail_sink else "handed over"}
+    expect["receivers"] = alert["receivers"]
     rate = _load(ask, alert)
     if rate > 10:
         raise NotExercisedError(f"{alert['when']} is more load than a proof should make")
@@ -60,6 +61,12 @@ def judge_alert(case: Case) -> str:
             whom = ", ".join(expect["mail"]["to"])
             raise FailedError(f"{text}, but its mail to {whom} was not {wanted}: {read.get('mail_error') or got}")
         text += f", mail {got}" + (f" to {expect['mail']['server']}" if got == "handed over" else "")
+    for receiver in expect["receivers"]:
+        name, got = receiver["name"], (read.get("receivers") or {}).get(receiver["name"]) or {}
+        if got.get("state") not in ("read", "handed over"):
+            why = got.get("error") or "Alertmanager has not tried to tell it yet"
+            raise FailedError(f"{text}, but {name} ({receiver['kind']}) was not told: {why}")
+        text += f", {name} ({receiver['kind']}) told" + (" and read" if got["state"] == "read" else "")
     return text
 
 
@@ -101,7 +108,7 @@ def _way_to(ask: Questions, service: str | None, version: str | None) -> tuple[J
         meeting = {name for name, hops in signatures.items() if [service, version] in hops}
         if meeting == set(signatures) or {name for name, share in route["shares"].items() if share} <= meeting:
             return route, {}
-        forced = next(filter(None, map(ask.forced, sorted(meeting))), None)
+        forced = next(filter(None, (ask.forced(name, route["path"]) for name in sorted(meeting))), None)
         if forced:
             return route, forced
     raise NotExercisedError(f"nothing makes every request meet {service} {version}")

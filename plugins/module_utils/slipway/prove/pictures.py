@@ -20,7 +20,18 @@ def gathered(plan: Json, observations: Json) -> Json:
         "limits": _limits(plan, observations),
         "latency": _latency(plan, observations),
         "topology": _topology(plan, observations),
+        "panels": _panels(plan, observations),
     }
+
+
+def _panels(plan: Json, observations: Json) -> list[Json]:
+    """List the panels of each dashboard, with what Prometheus had for them."""
+    return [
+        {"dashboard": claim["expect"]["dashboard"], "title": each["title"], "state": each["state"], "why": each["why"]}
+        for claim in plan["claims"]
+        if claim["kind"] == "dashboard" and claim["state"] == "asked"
+        for each in observations["reads"].get(claim["reads"][0], {}).get("panels", [])
+    ]
 
 
 def _answers(plan: Json, observations: Json, claim: Json) -> list[Json]:

@@ -48,7 +48,7 @@ class Questions:
 
     def __init__(self, facts: Json, circumstances: Circumstances) -> None:
         self.facts, self.circumstances = facts, circumstances
-        self.host = facts["hosts"][0]
+        self.host = concrete(facts["hosts"][0])
         # Where clients of http are only sent on, nothing else answers there.
         self.ports = [port for port in facts["ports"] if (port == HTTPS) == facts["redirect"]]
         self.port = self.ports[0]
@@ -104,12 +104,15 @@ class Questions:
         return name
 
     def limits_on(self, path: str) -> list[Json]:
-        """List the limits that count the requests for a path."""
+        """List the limits that count the requests for a path that say nothing more of themselves."""
         path = path.partition("?")[0]
         return [
             limit
             for limit in self.facts["limits"]
-            if limit["path"] in ("", "/") or path == limit["path"] or path.startswith(limit["path"] + "/")
+            if "value" not in limit.get("when", {})
+            and any(
+                own in ("", "/") or f"{path}/".startswith(f"{own}/") for own in limit.get("paths") or [limit["path"]]
+            )
         ]
 
     def per_source(self, path: str) -> int:
@@ -145,15 +148,20 @@ class Questions:
             made[version] = [[service, own] for service, own in hops.items()]
         return made
 
-    def forced(self, version: str) -> Json | None:
-        """Give what makes a request show a version for sure; None when nothing does."""
-        for override in self.facts["overrides"]:
+    def forced(self, version: str, path: str = "") -> Json | None:
+        """Give what makes a request show a version for sure, at a path or at all; None when nothing does."""
+        route: Json = next((each for each in self.facts["routes"] if each["path"] == path and each["own"]), {})
+        overrides = self.facts["overrides"]
+        if route.get("overrides") is not None:
+            overrides = [*(each for each in overrides if each["by"] == "host"), *route["overrides"]]
+        for override in overrides:
             if override["version"] == version:
                 return override_step(override)
-        sticky = self.facts["sticky"]
-        if sticky["by"] == "cookie" and self.facts["weights"].get(version):
-            return {"cookies": {sticky["cookie"]: sticky["values"][version]}}
-        return {} if self.facts["weights"].get(version) == 100 else None
+        sticky, weights = self.facts["sticky"], route.get("shares") or self.facts["weights"]
+        cookie = route["cookie"] if route else sticky.get("cookie")
+        if sticky["by"] == "cookie" and cookie and weights.get(version):
+            return {"cookies": {cookie: sticky["values"][version]}}
+        return {} if weights.get(version) == 100 else None
 
     def have_pods(self, hops: Iterable[Sequence[str | None]]) -> bool:
         """Tell whether all versions that a request meets ([service, version]) have pods; a parked one has none."""
@@ -190,6 +198,11 @@ class Questions:
                 for fault in (claim["policy"].get("delay"), claim["policy"].get("abort")):
                     if fault and 0 < fault["share"] < 100:
                         yield split_by(fault["share"])
+
+
+def concrete(host: str) -> str:
+    """Give a host that a wildcard is for: one that nobody has otherwise."""
+    return "prove.any-host.invalid" if host == "*" else host.replace("*.", "prove-any-host.")
 
 
 def split_by(percent: float) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..cluster.access import UnansweredError
 from ..status.collect import PROMETHEUS
-from . import envoy
+from . import envoy, receivers
 from .look import GATEWAY_NAMESPACE, MONITORING, Asked, is_ready, pods_of
 from .routes import callers
 
@@ -39,17 +39,19 @@ _ERROR = re.compile(r'\berr=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 _HIDDEN = re.compile(
     r"(?i)(?<=password)[=: ]+\S+|(?<=secret)[=: ]+\S+|(?<=token)[=: ]+\S+|\b[A-Za-z0-9+/]{16,}={0,2}(?![\w.@:/-])"
 )
-_TRIES = re.compile(r'^alertmanager_notification_requests_(failed_)?total\{[^}]*integration="email"[^}]*\} (\S+)', re.M)
 
 
 @dataclass
 class Reads:
-    """``plan`` tells what; ``sink``: namespace and name of a mail server's Service that can be read."""
+    """``plan`` tells what; ``sink``: namespace and name of a mail server's Service that can be read; ``hooks``: of one
+    that others than mail may go to.
+    """
 
     api: Asked
     proxy: Proxy
     plan: Json
     sink: list[str] | None = None
+    hooks: list[str] | None = None
     alertmanagers: tuple[tuple[str, str], ...] = ((MONITORING, "alertmanager"),)
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -225,6 +227,34 @@ class Reads:
                 refused[query] = exc.said
         return {"asked": len(read["queries"]), "refused": refused, "empty": empty}
 
+    def panels(self, until: float) -> None:
+        """Ask what panels ask, until each dashboard has something to show or time is up."""
+        reads = self._of("panels")
+        while reads:
+            for read in reads:
+                self._note(read, lambda each: {"panels": [self._panel(panel) for panel in each["panels"]]})
+            reads = [read for read in reads if not self._shows(read)]
+            if not reads or self.now() >= until:
+                return
+            self.sleep(3)
+
+    def _shows(self, read: Json) -> bool:
+        panels = self.seen[read["id"]].get("panels", [])
+        return any(each["state"] != "empty" for each in panels) or all(each["may_be_empty"] for each in panels)
+
+    def _panel(self, panel: Json) -> Json:
+        about = {"title": panel["title"], "may_be_empty": panel["may_be_empty"], "why": panel["why"]}
+        if panel["why"]:
+            return {**about, "state": "not asked"}
+        try:
+            query = urllib.parse.quote(panel["query"], safe="")
+            found = self.api.get(f"{PROMETHEUS}/api/v1/query?query={query}")["data"]["result"]
+        except UnansweredError as exc:
+            if exc.status not in (400, 422):
+                raise
+            return {**about, "state": "refused", "why": " ".join(exc.said.split())[:MOST_WORDS]}
+        return {**about, "state": "data" if found else "empty"}
+
     def states(self) -> dict[str, str]:
         """Give the state of each alert of the plan as Prometheus has it; ``not loaded`` where it does not know it."""
         reads = self._of("alert")
@@ -258,9 +288,9 @@ class Reads:
         """Follow alerts (``wanted``: id of the read → what is expected) until all has been seen, or time is up."""
         open_ = dict(wanted)
         # What was mailed until an alert fired is not about that.
-        until: dict[str, tuple[tuple[float, float], int]] = {}
+        until: dict[str, tuple[dict[str, receivers.Tries], int, int]] = {}
         for name in wanted:
-            self.seen[name] = {**self.seen.get(name, {}), "fired_after": None, "mail": "none"}
+            self.seen[name] = {**self.seen.get(name, {}), "fired_after": None, "mail": "none", "receivers": {}}
         while open_:
             try:
                 states = self.states()
@@ -270,19 +300,26 @@ class Reads:
                 seen = self.seen[name]
                 if seen["fired_after"] is None and states.get(name) == "firing":
                     seen["fired_after"] = round(self.now() - began, 1)
-                    until[name] = self._tries(), len(self._mails())
-                elif name in until and expect["mail"]:
-                    self._mail(seen, expect, *until[name])
-                settled = seen["mail"] in (("read",) if self.sink else ("read", "handed over"))
+                    until[name] = self._tries(), len(self._sunk("mails")), len(self._sunk("hooks"))
+                elif name in until:
+                    tries, mails, hooks = until[name]
+                    if expect["mail"]:
+                        self._mail(seen, expect, tries, mails)
+                    self._told(seen, expect, tries, hooks)
+                settled = seen["mail"] in (("read",) if self.sink else ("read", "handed over")) or not expect["mail"]
+                told = all(
+                    seen["receivers"].get(each["name"], {}).get("state", "none") != "none"
+                    for each in expect.get("receivers", [])
+                )
                 late = self.now() - began > expect["within"]
-                if late or (seen["fired_after"] is not None and (settled or not expect["mail"])):
+                if late or (seen["fired_after"] is not None and settled and told):
                     del open_[name]
             if open_:
                 self.sleep(2)
 
-    def _mail(self, seen: Json, expect: Json, tries: tuple[float, float], mails: int) -> None:
+    def _mail(self, seen: Json, expect: Json, tries: dict[str, receivers.Tries], mails: int) -> None:
         """Say how far the mail of a fired alert got."""
-        asked, failed = (after - before for after, before in zip(self._tries(), tries, strict=True))
+        asked, failed = receivers.since(self._tries(), tries, receivers.EMAIL)
         if asked > failed:
             seen["mail"] = "handed over"
             seen.pop("mail_error", None)
@@ -292,22 +329,28 @@ class Reads:
             seen["mail_error"] = f"{failed:.0f} of {asked:.0f} tries failed{why}"
         elif not asked:
             seen["mail_error"] = "Alertmanager has not tried to hand it over yet"
-        for mail in self._mails()[mails:]:
+        for mail in self._sunk("mails")[mails:]:
             whom = {str(each) for each in mail.get("to", [])}
             if whom & set(expect["mail"]["to"]) and expect["name"] in _unfolded(str(mail.get("text", ""))):
                 seen["mail"] = "read"
 
-    def _tries(self) -> tuple[float, float]:
-        """Count the tries of Alertmanagers to hand mail over, and those of them that failed."""
-        asked = failed = 0.0
+    def _told(self, seen: Json, expect: Json, tries: dict[str, receivers.Tries], hooks: int) -> None:
+        """Say how far a fired alert got to those who are told beside mail."""
+        wanted = expect.get("receivers", [])
+        now, sunk = (self._tries(), self._sunk("hooks")[hooks:]) if wanted else ({}, [])
+        for receiver in wanted:
+            asked = receivers.since(now, tries, receiver["integration"])
+            seen["receivers"][receiver["name"]] = receivers.state(receiver, str(expect["name"]), asked, sunk)
+
+    def _tries(self) -> dict[str, receivers.Tries]:
+        """Count the tries of Alertmanagers to tell somebody, and those of them that failed."""
+        texts = []
         for namespace, name in self.alertmanagers:
             try:
-                text = self.api.text(f"/api/v1/namespaces/{namespace}/services/{name}:http-web/proxy/metrics")
+                texts.append(self.api.text(f"/api/v1/namespaces/{namespace}/services/{name}:http-web/proxy/metrics"))
             except UnansweredError:
                 continue
-            for bad, value in _TRIES.findall(text):
-                asked, failed = (asked, failed + float(value)) if bad else (asked + float(value), failed)
-        return asked, failed
+        return receivers.counted(texts)
 
     def _said(self, alert: str) -> str:
         """Give Alertmanagers' own latest words on why the mail of an alert was not taken; empty: there are none."""
@@ -324,12 +367,14 @@ class Reads:
                 continue
         return found
 
-    def _mails(self) -> list[Json]:
-        if not self.sink:
+    def _sunk(self, what: str) -> list[Json]:
+        """Give what a sink in the cluster has got: ``mails`` or ``hooks``."""
+        place = self.sink or self.hooks
+        if not place:
             return []
-        namespace, name = self.sink
+        namespace, name = place
         try:
-            return list(self.api.get(f"/api/v1/namespaces/{namespace}/services/{name}:http/proxy/")["mails"])
+            return list(self.api.get(f"/api/v1/namespaces/{namespace}/services/{name}:http/proxy/")[what])
         except (UnansweredError, LookupError, ValueError, TypeError):
             return []
 

@@ -49,6 +49,8 @@ PAUSE = 2.0
 GRACE = 30.0
 # Seconds from the first request until the last target has to be up.
 TARGETS = 85.0
+# Seconds until a dashboard has something to show, once all requests have been sent.
+PANELS = 45.0
 
 
 @dataclass
@@ -107,6 +109,7 @@ class Runner:
                 self.tell("alerts" if self.plan["beside"] else "targets")
                 for each in waiting:
                     each.result()
+                self.reads.panels(self.now() + PANELS)
             except BaseException:
                 stop.set()
                 raise

@@ -1,9 +1,13 @@
 """A mail server that keeps what it gets, so that a proof can read the mail of an alert; it hands nothing on to anybody.
 
+At port 8025 it also is what Alertmanager tells of alerts: ``POST /slack``, ``/discord``, ``/teams``, ``/pagerduty`` and
+``/webhook`` take what these services take, answer as they do, and refuse anything else with 400.
+
 Runs alone in a pod: this file, a Python, and aiosmtpd. Mail comes in at port 2525 (AUTH LOGIN, without TLS), and
-``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "refused": [user, …]}``. Without a password
-in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The newest mails are kept, in memory.
-Once both ports listen, a line on standard output names them; ``MAIL_PORT`` and ``READ_PORT`` ask for others, 0 for any.
+``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "hooks": [{"kind", "text"}], "refused":
+[user, …]}``. Without a password in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The
+newest are kept, in memory. Once both ports listen, a line on standard output names them; ``MAIL_PORT`` and
+``READ_PORT`` ask for others, 0 for any.
 """
 
 from __future__ import annotations
@@ -25,6 +29,15 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod's own network
 MOST_MAILS, MOST_BYTES = 500, 2**20
 
 MAILS: deque[dict[str, Any]] = deque(maxlen=MOST_MAILS)
+HOOKS: deque[dict[str, str]] = deque(maxlen=MOST_MAILS)
+# What each service needs of a message, and how it answers: keys of which one has to be there, status, text.
+SPOKEN: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "slack": (("attachments", "text"), 200, "ok"),
+    "discord": (("embeds", "content"), 204, ""),
+    "teams": (("attachments",), 202, "1"),
+    "pagerduty": (("routing_key",), 202, '{"status": "success", "message": "Event processed", "dedup_key": "a"}'),
+    "webhook": (("alerts",), 200, ""),
+}
 REFUSED: deque[str] = deque(maxlen=MOST_MAILS)
 
 
@@ -71,14 +84,41 @@ def connection() -> SMTP:
     )
 
 
+def understood(text: str, needed: tuple[str, ...]) -> bool:
+    """Tell whether a message is JSON that has one of the keys with something in it."""
+    try:
+        held = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(held, dict) and any(held.get(key) for key in needed)
+
+
 class Reader(http.server.BaseHTTPRequestHandler):
     """Gives what has come."""
 
     def do_GET(self) -> None:
         """Answer with everything, whatever the path is."""
-        data = json.dumps({"mails": list(MAILS), "refused": list(REFUSED)}).encode()
+        data = json.dumps({"mails": list(MAILS), "hooks": list(HOOKS), "refused": list(REFUSED)}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_POST(self) -> None:
+        """Take a message as the service that the path names does."""
+        kind = self.path.strip("/").partition("/")[0]
+        size = int(self.headers.get("Content-Length") or 0)
+        text = self.rfile.read(min(size, MOST_BYTES)).decode(errors="replace")
+        needed, status, answer = SPOKEN.get(kind, ((), 404, "no such service"))
+        if needed:
+            if understood(text, needed):
+                HOOKS.append({"kind": kind, "text": text})
+            else:
+                status, answer = 400, f"{kind} takes JSON with {' or '.join(needed)}"
+        data = answer.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json" if answer.startswith("{") else "text/plain")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

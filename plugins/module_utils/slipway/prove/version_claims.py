@@ -195,7 +195,7 @@ def ask_chain(ask: Questions, claim: Json) -> Json:
         path = ask.path(chain["path"])
         if "?" not in path and chain["path"] not in ask.circumstances.paths:
             raise NotExercisedError(f"the app's own paths {' and '.join(TASKS)} do not lead to {chain['path']}")
-        forced = ask.forced(chain["version"])
+        forced = ask.forced(chain["version"], chain["path"])
         if forced is None or not ask.have_pods(chain["hops"].items()):
             continue
         name = ask.many(20, {**ask.step(path), **forced})
@@ -229,7 +229,8 @@ def judge_chain(case: Case) -> str:
 
 
 def _split_route(ask: Questions) -> Json:
-    routes: list[Json] = [route for route in ask.facts["routes"] if route["split"]]
+    # What a path says for itself alone is not what the release says of its versions.
+    routes: list[Json] = [route for route in ask.facts["routes"] if route["split"] and not route["own"]]
     shared = [route for route in routes if len(route["shares"]) > 1]
     if not routes:
         raise SkippedError("no path has more than one version")

@@ -31,6 +31,8 @@ def covers(name: str, host: str) -> bool:
     """
     name, host = name.lower().rstrip("."), host.lower().rstrip(".")
     star, _, rest = name.partition(".")
+    if name == host and "*" in host:
+        return True
     if star != "*":
         return name == host
     first, _, domain = host.partition(".")
@@ -43,7 +45,8 @@ def uncovered(shape: Shape, environment: Environment, hosts: Hosts) -> list[tupl
     names = environment.certificates.get(gateway.tls.secret) if gateway.tls and not gateway.use else None
     if names is None:
         return []
-    return [(key, host) for key, host in hosts if not any(covers(name, host) for name in names)]
+    # No certificate is for every name; which ones are asked for by * is not known here.
+    return [(key, host) for key, host in hosts if host != "*" and not any(covers(name, host) for name in names)]
 
 
 def due(shape: Shape, environment: Environment, hosts: Hosts) -> list[str]:
@@ -72,7 +75,7 @@ def _fitting(host: str, shape: Shape, names: Iterable[str]) -> str:
     """Give a host like this one that the certificate is for; empty: there is none."""
     inner = host.removesuffix(f".{shape.release.hosts[0]}") if host != shape.release.hosts[0] else ""
     label = "-".join([*inner.split("."), shape.release.hosts[0].partition(".")[0]]).lstrip("-*").replace("*", "any")
-    own = {*shape.hosts, *shape.tool_hosts.values()}
+    own = {*shape.hosts, *shape.host_routes, *shape.tool_hosts.values()}
     made = (f"{label}{name[1:]}" if name.startswith("*.") else name for name in names if not _is_address(name))
     return next((name for name in made if name not in own and any(covers(held, name) for held in names)), "")
 

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..page.form import Fault
-from . import call_checks, monitoring_checks, names, routing_checks, storage_checks, version_checks, workload_checks
+from . import (
+    call_checks,
+    monitoring_checks,
+    names,
+    pod_checks,
+    receivers,
+    registries,
+    route_checks,
+    routing_checks,
+    storage_checks,
+    version_checks,
+    workload_checks,
+)
 from .model import Release
 from .names import Naming
 from .shape import Shape
@@ -37,7 +49,12 @@ _VERSIONS: tuple[Rule, ...] = (
     version_checks.labels_differ,
     workload_checks.images_are_there,
 )
-_CALLS: tuple[Rule, ...] = (call_checks.calls_lead_somewhere, routing_checks.routes_lead_somewhere)
+_CALLS: tuple[Rule, ...] = (
+    call_checks.calls_lead_somewhere,
+    routing_checks.routes_lead_somewhere,
+    route_checks.entries_lead_somewhere,
+    route_checks.cases_lead_somewhere,
+)
 _DETAILS: tuple[Rule, ...] = (
     call_checks.everything_is_reached,
     version_checks.carriers_forward,
@@ -50,17 +67,26 @@ _DETAILS: tuple[Rule, ...] = (
     workload_checks.weights_have_pods,
     workload_checks.limits_are_above,
     workload_checks.ports_are_free,
+    pod_checks.containers_are_known,
+    pod_checks.containers_are_apart,
+    pod_checks.more_ports_are_free,
     routing_checks.sticky_can_tell,
     routing_checks.overrides_can_tell,
+    route_checks.weights_of_paths_fit,
+    route_checks.wildcards_are_known,
     routing_checks.hosts_are_apart,
     routing_checks.hash_is_one,
     routing_checks.headers_are_free,
     monitoring_checks.monitors_agree,
     routing_checks.gateway_is_one,
     monitoring_checks.alerts_can_fire,
+    monitoring_checks.panels_ask,
     monitoring_checks.mail_can_go,
+    receivers.receivers_can_be_told,
     call_checks.times_fit,
     call_checks.reasons_fit,
     storage_checks.secrets_are_used,
+    registries.keys_fit,
+    registries.pulls_fit,
     _names_are_good,
 )

@@ -96,6 +96,8 @@ def warnings(maker: Maker) -> Iterator[str]:
             )
     if added := certificate.due(maker.shape, environment, maker.hosts()):
         yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
+    for wildcard, others in _others(maker).items():
+        yield f"{wildcard} is not for {', '.join(others)}: a full name, or a longer wildcard, of another release wins"
     yield from pod_security.warnings(maker)
     yield from storage.warnings(maker)
     there = environment.secrets
@@ -107,6 +109,17 @@ def warnings(maker: Maker) -> Iterator[str]:
             yield f"{tool} is not part of this cluster: {maker.shape.tool_hosts[tool]} will answer 503"
     if not environment.monitoring and (release.alerts or any(s.metrics for s in maker.shape.services.values())):
         yield "there is no monitoring in this cluster: alerts, dashboards and metrics are left out"
+
+
+def _others(maker: Maker) -> dict[str, list[str]]:
+    """Give for each wildcard of the release the hosts of others that it would be for."""
+    taken = {host: owner for host, owner in maker.environment.hosts_taken.items() if owner != maker.group}
+    found = {}
+    for wildcard in (host for _, host in maker.hosts() if "*" in host):
+        others = [host for host in sorted(taken) if host != wildcard and host.endswith(wildcard[1:])]
+        if others:
+            found[wildcard] = others
+    return found
 
 
 def _opened(there: Iterable[int], port: int) -> str:

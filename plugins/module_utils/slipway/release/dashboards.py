@@ -9,11 +9,11 @@ from typing import Any
 
 from . import series
 from .alerts import Scope
-from .monitoring_keys import Dashboard
+from .dashboard_keys import Dashboard, DashboardVariable, Panel
+from .panels import EMPTY
 from .render import render
 
-# So begins what is said of a panel that has nothing to show when all is well.
-EMPTY = "Empty while "
+__all__ = ["EMPTY", "document", "panel", "panels", "title", "variables"]
 _NO_ERROR = "no request is answered with an error"
 
 
@@ -33,6 +33,7 @@ def document(scope: Scope, name: str, declared: Dashboard) -> str:
         title=title(release.name, name, declared),
         tags=["slipway", release.name],
         versions=list(dict.fromkeys([*versions, *map(shape.label, versions)])),
+        variables=[_variable(name, given) for name, given in declared.variables.items()],
         panels=list(panels(scope, declared)),
     )
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
@@ -49,21 +50,75 @@ def panels(scope: Scope, declared: Dashboard) -> Iterator[dict[str, Any]]:
     """Yield the panels: ``title``, ``type``, ``query`` (PromQL), ``unit``, ``legend``, ``description``."""
     for wanted in declared.shows:
         yield from {"traffic": _traffic, "versions": _versions, "limits": _limits}[wanted](scope)
-    for panel in declared.panels:
-        yield {
-            "title": panel.title,
-            "type": "timeseries",
-            "query": panel.query,
-            "unit": panel.unit,
-            "legend": panel.legend,
-            "description": "",
+    yield from map(_own, declared.panels)
+
+
+# Sorts of panels as a page calls them, by what Grafana calls them.
+_SORTS = {"lines": "timeseries", "bar": "bargauge", "pie": "piechart"}
+_LAST = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "stat": {**_LAST, "colorMode": "value", "graphMode": "area", "textMode": "auto"},
+    "gauge": {**_LAST, "showThresholdLabels": False, "showThresholdMarkers": True},
+    "bar": {**_LAST, "orientation": "horizontal", "displayMode": "gradient"},
+    "pie": {**_LAST, "pieType": "pie", "legend": {"displayMode": "table", "placement": "right", "values": ["percent"]}},
+    "table": {"showHeader": True},
+    "heatmap": {"calculate": False, "legend": {"show": True}},
+}
+
+
+def _own(given: Panel) -> dict[str, Any]:
+    """Describe a panel of the page as the template takes it."""
+    if given.text is not None:
+        return {"title": given.title, "type": "text", "description": "", "content": given.text}
+    sort = given.type or "lines"
+    made = panel(given.title, given.query or "", given.unit, given.legend)
+    made["type"] = _SORTS.get(sort, sort)
+    if sort in _OPTIONS:
+        made["options"] = _OPTIONS[sort]
+        # What shows one value for each line asks for it once.
+        made["asks"] = {"format": sort if sort in ("table", "heatmap") else "time_series"}
+        made["asks"] |= {"range": True} if sort == "heatmap" else {"instant": True, "range": False}
+    if given.thresholds:
+        steps = sorted(given.thresholds.items(), key=lambda step: step[1])
+        made["thresholds"] = {
+            "mode": "absolute",
+            "steps": [{"color": "green", "value": None}, *({"color": color, "value": at} for color, at in steps)],
         }
+    return made
+
+
+def variables(declared: Dashboard) -> dict[str, dict[str, Any]]:
+    """Give the variables of a dashboard by name, that of the versions too."""
+    made = {name: _variable(name, given) for name, given in declared.variables.items()}
+    return {"version": {"type": "custom", "query": ".*"}, **made}
+
+
+def _variable(name: str, given: DashboardVariable) -> dict[str, Any]:
+    if given.values:
+        first = {"text": given.values[0], "value": given.values[0], "selected": True}
+        return {"name": name, "type": "custom", "query": ",".join(given.values), "current": first, "hide": 0}
+    text = f"label_values({given.metric}, {given.label})"
+    return {
+        "name": name,
+        "type": "query",
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "definition": text,
+        "query": {"query": text, "refId": "StandardVariableQuery"},
+        "current": {"text": "All", "value": "$__all", "selected": True},
+        "includeAll": True,
+        "allValue": ".*",
+        "multi": True,
+        "refresh": 2,
+        "sort": 1,
+        "hide": 0,
+    }
 
 
 def panel(title: str, query: str, unit: str, legend: str, empty: str = "") -> dict[str, Any]:
     """Describe a panel as the template takes it: ``unit`` is Grafana's name, ``empty`` completes "Empty while …"."""
     said = f"{EMPTY}{empty}." if empty else ""
-    return {"title": title, "type": "timeseries", "query": query, "unit": unit, "legend": legend, "description": said}
+    made = {"title": title, "type": "timeseries", "query": query, "unit": unit, "legend": legend, "description": said}
+    return {**made, "asks": {"range": True}}
 
 
 def _all(scope: Scope, **more: str) -> str:

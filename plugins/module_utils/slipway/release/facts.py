@@ -5,19 +5,20 @@ Everything here is plain data. A claim has ``id``, ``kind``, ``title``, and what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import alerts, limits, retries, workload
+from . import alerts, limits, receivers, retries, route_facts, workload
 from .access import Access
 from .environment import Environment
 from .routing import Rules, fqdn
+from .routing_keys import Override, PathOverride
 from .values import milliseconds, whole
 
 Facts = dict[str, Any]
 
 
-def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
+def facts(rules: Rules, access: Access, environment: Environment, dashboards: Iterable[Facts] = ()) -> Facts:
     """Collect everything that a release promises."""
     shape = rules.naming.shape
     release = shape.release
@@ -49,6 +50,8 @@ def facts(rules: Rules, access: Access, environment: Environment) -> Facts:
         "alerts": _alerts(rules, environment),
         "mail": {"to": release.mail.to, "server": release.mail.server} if release.mail else None,
         "alertmanager": release.alertmanager.name if release.alertmanager else None,
+        "dashboards": list(dashboards),
+        **route_facts.facts(shape),
     }
     made["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(_claims(made))]
     return made
@@ -97,8 +100,14 @@ def _routes(rules: Rules) -> Iterator[Facts]:
         if route.version or not shape.minds(route.to):
             shares = {route.version or shape.default(route.to): 100}
         else:
-            shares = {version: shape.release.weights[version] for version in rules.live(shape.versions)}
+            weights = shape.weights_of(route)
+            shares = {version: weights[version] for version in rules.live(shape.versions, route)}
+        kept = shape.release.sticky.by == "cookie" and route.sticky is None and shape.minds(route.to)
         yield {
+            # Of its own weights or ways to ask; and the cookie by which clients keep their version there.
+            "own": bool(route.weights or route.sticky or route.override),
+            "cookie": shape.cookie_of(path, route) if kept and shape.versions else None,
+            "overrides": list(_asked(rules, route.override)) if route.override else None,
             "path": path,
             "service": route.to,
             "split": shape.minds(route.to),
@@ -133,11 +142,19 @@ def _overrides(rules: Rules) -> Iterator[Facts]:
     override = shape.release.override
     for host, version in shape.override_hosts.items():
         yield {"by": "host", "name": host, "value": host, "version": version}
-    for by, choice in (("header", override.header), ("cookie", override.cookie)):
-        if choice:
-            for version in shape.versions:
-                value = choice.values.get(version, version)
-                yield {"by": by, "name": choice.name, "value": value, "version": version}
+    yield from _asked(rules, override)
+
+
+def _asked(rules: Rules, given: Override | PathOverride) -> Iterator[Facts]:
+    """Say how a request asks for each version, by header and by cookie."""
+    for version in rules.naming.shape.versions:
+        if given.header:
+            value = given.header.match(version).sample
+            yield {"by": "header", "name": given.header.name, "value": value, "version": version}
+    for version in rules.naming.shape.versions:
+        if given.cookie:
+            value = given.cookie.values.get(version, version)
+            yield {"by": "cookie", "name": given.cookie.name, "value": value, "version": version}
 
 
 def _chains(rules: Rules) -> Iterator[Facts]:
@@ -192,6 +209,7 @@ def _limits(rules: Rules, environment: Environment, ports: list[int]) -> list[Fa
 
 
 def _alerts(rules: Rules, environment: Environment) -> list[Facts]:
+    release = rules.naming.shape.release
     scope = alerts.Scope(rules.naming, environment.gateway_app)
     return [
         {
@@ -202,8 +220,10 @@ def _alerts(rules: Rules, environment: Environment) -> list[Facts]:
             "service": alert.service,
             "version": alert.version,
             "severity": alert.severity,
+            "mailed": receivers.mailed(release, alert.severity),
+            "receivers": receivers.told(release, alert.severity),
         }
-        for name, alert in rules.naming.shape.release.alerts.items()
+        for name, alert in release.alerts.items()
     ]
 
 
@@ -223,7 +243,9 @@ def _claims(made: Facts) -> Iterator[Facts]:
     yield from _claims_of_services(made)
     for limit in made["limits"]:
         about = f"{limit['rate']} per client" if limit["per"] == "client" else f"{limit['rate']} in all"
-        yield {"kind": "limit", "title": f"{limit['path'] or 'all paths'}: {about}, then 429", "limit": limit}
+        title = f"{_counted(limit)}: {about}, then 429"
+        yield {"kind": "limit", "title": title, "limit": limit}
+    yield from route_facts.claims(made)
     yield from _claims_of_headers(made)
     if made["tls"]:
         title = "port 443 answers over TLS as browsers want it" + (
@@ -234,9 +256,29 @@ def _claims(made: Facts) -> Iterator[Facts]:
     if made["access"]:
         yield {"kind": "access", "title": "only those may call whose calls name it", "access": made["access"]}
     for alert in made["alerts"]:
-        yield {"kind": "alert", "title": f"{alert['name']} fires, and only then", "alert": alert, "mail": made["mail"]}
+        yield {
+            "kind": "alert",
+            "title": f"{alert['name']} fires, and only then",
+            "alert": alert,
+            "mail": made["mail"] if alert["mailed"] else None,
+        }
+    for dashboard in made["dashboards"]:
+        title = f"the panels of dashboard {dashboard['title']} show something"
+        yield {"kind": "dashboard", "title": title, "dashboard": dashboard}
     for tool, host in made["tools"].items():
         yield {"kind": "tool", "title": f"{tool} answers at {host}", "tool": tool, "host": host}
+
+
+def _counted(limit: Facts) -> str:
+    """Say which requests a limit counts."""
+    where = ", ".join(limit.get("paths") or [limit["path"]]) or "all paths"
+    when = limit.get("when", {})
+    if "without" in when:
+        return f"{where} without {when['sort']} {when['without']}"
+    if "value" in when:
+        sort = "header" if "header" in when else "cookie"
+        return f"{where} with {sort} {when[sort]}: {when['value'] or 'another value'}"
+    return where
 
 
 def _claims_of_headers(made: Facts) -> Iterator[Facts]:

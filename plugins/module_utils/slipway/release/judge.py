@@ -17,7 +17,7 @@ from typing import Any
 from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
-from . import certificate
+from . import certificate, registries
 from .between import labels_of, last_of, versions_by_label
 from .environment import Environment
 from .objects import KINDS, OF_NAMESPACE
@@ -319,6 +319,7 @@ class Made:
     data: dict[str, str]
     said: dict[str, str]
     revision: str
+    type: str = registries.OPAQUE
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -371,22 +372,33 @@ def secret_values(
         before = dict((present or {}).get("data") or {})
         data: dict[str, str] = {}
         said: dict[str, str] = {}
-        for key, source in secret["keys"].items():
+        if present is not None and secret.get("type", registries.OPAQUE) != present.get("type", registries.OPAQUE):
+            what = f"is {present['type']} on the cluster, and a Secret keeps its type"
+            fix = f"{name} with type: {present['type']}, or {name}-2, which is another Secret"
+            faults.append(Fault("secret-type-changed", ("secrets", name), what, fix))
+            continue
+        registry = secret.get("registry")
+        for asked, source in secret["keys"].items():
+            key = registries.DOCKER_KEY if registry else asked
             value, origin = _value(source, surroundings, variables)
+            if registry:
+                known = registries.password(before, registry["server"]) if value is None else value
+                value = None if known is None else registries.content(registry["server"], registry["user"], known)
             if value is not None:
                 data[key] = base64.b64encode(value.encode()).decode("ascii")
-            elif key in before:
+            elif key in before and not registry:
                 data[key] = before[key]
             elif source.get("random"):
                 data[key], origin = base64.b64encode(randomness.token_urlsafe(24).encode()).decode("ascii"), "random"
             else:
-                faults.append(_unset(name, key, source))
+                place: Key = ("secrets", name, "password") if registry else ("secrets", name, "keys", asked)
+                faults.append(_unset(place, source))
                 continue
             if data[key] != before.get(key):
                 said[key] = origin
-        if set(data) == set(secret["keys"]) and (said or set(before) - set(data) or not revision_of(present)):
+        if len(data) == len(secret["keys"]) and (said or set(before) - set(data) or not revision_of(present)):
             revision = (revisions or {}).get(name) or randomness.token_hex(8)
-            made.append(Made(name, data, said, revision))
+            made.append(Made(name, data, said, revision, secret.get("type", registries.OPAQUE)))
     return made, faults
 
 
@@ -408,8 +420,7 @@ def _value(
     return None, "random"
 
 
-def _unset(name: str, key: str, source: Mapping[str, Any]) -> Fault:
-    place: tuple[str | int, ...] = ("secrets", name, "keys", key)
+def _unset(place: Key, source: Mapping[str, Any]) -> Fault:
     if source.get("environment"):
         variable = source["environment"]
         return Fault(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .alerts import Scope
+from .limit_classes import classes, on_paths
+from .limit_keys import Limit
 from .names import Naming
-from .routing import expired_cookie, literal
-from .routing_keys import Limit
+from .routing import expired_cookie
 from .values import bucket
 
 # Only used by requests that no limit is about, so it has to be there and must never be empty.
@@ -16,7 +17,10 @@ _ALL = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
 def declared(naming: Naming) -> list[dict[str, Any]]:
-    """List the limits: ``path`` ("" for all), ``per`` (client or total), ``rate`` as written, and its token bucket."""
+    """List the limits: ``path`` ("" for all), ``per`` (client or total), ``rate`` as written, and its token bucket.
+
+    Those of a class have its name, ``by``, ``paths``, and ``when``: what a request has that they count.
+    """
     shape = naming.shape
     found = []
     sections = [("", shape.release.limits), *((path, route.limits) for path, route in shape.routes.items())]
@@ -24,7 +28,7 @@ def declared(naming: Naming) -> list[dict[str, Any]]:
         for per, limit in (("client", section.per_client), ("total", section.total)):
             if isinstance(limit, Limit):
                 found.append({"path": path, "per": per, "rate": limit.rate, "bucket": bucket(limit.rate, limit.burst)})
-    return found
+    return [*found, *(each.as_dict() for each in classes(shape.release.limits))]
 
 
 def configuration(naming: Naming) -> dict[str, Any]:
@@ -32,6 +36,8 @@ def configuration(naming: Naming) -> dict[str, Any]:
     release = naming.shape.release
     actions, descriptors = [], []
     for limit in declared(naming):
+        if "by" in limit:
+            continue
         wanted: list[dict[str, Any]] = []
         entries: list[dict[str, str]] = []
         if limit["per"] == "client":
@@ -39,7 +45,7 @@ def configuration(naming: Naming) -> dict[str, Any]:
             # Without a value: one bucket for each that is seen.
             entries.append({"key": "remote_address"})
         if limit["path"] not in ("", "/"):
-            wanted.append(_on_path(limit["path"]))
+            wanted.append(on_paths("path", limit["path"], [limit["path"]]))
             entries.append({"key": "path", "value": limit["path"]})
         if not entries or (limit["per"], limit["path"]) == ("client", "/"):
             key = f"{limit['per']}{limit['path']}"
@@ -47,6 +53,9 @@ def configuration(naming: Naming) -> dict[str, Any]:
             entries.append({"key": "generic_key", "value": key})
         actions.append({"actions": wanted})
         descriptors.append({"entries": entries, "token_bucket": limit["bucket"]})
+    for each in classes(release.limits):
+        actions.append({"actions": each.actions})
+        descriptors.append({"entries": each.entries, "token_bucket": each.bucket})
     made = {
         "stat_prefix": Scope(naming).limiter,
         "token_bucket": _ROOMY,
@@ -63,9 +72,3 @@ def configuration(naming: Naming) -> dict[str, Any]:
         header = {"key": "set-cookie", "value": expired_cookie(naming)}
         made["response_headers_to_add"] = [{"header": header, "append_action": "OVERWRITE_IF_EXISTS"}]
     return made
-
-
-def _on_path(path: str) -> dict[str, Any]:
-    pattern = rf"{literal(path)}([/?].*)?"
-    header = {"name": ":path", "string_match": {"safe_regex": {"regex": pattern}}}
-    return {"header_value_match": {"descriptor_key": "path", "descriptor_value": path, "headers": [header]}}

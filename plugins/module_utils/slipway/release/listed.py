@@ -15,6 +15,7 @@ from ..errors import SlipwayError
 from ..page.form import Fault
 from ..page.read import SettingsError
 from ..paths import ROOT, user_path
+from . import containers
 from .shape import Shape
 from .spec import load
 from .values import repository
@@ -54,10 +55,17 @@ def read(text: str, root: Path = ROOT) -> Listed:
         for declared in release.services.values()
         for version in declared.versions.values()
     ]
+    images += [
+        each.image
+        for declared in release.services.values()
+        for version in declared.versions
+        for each in containers.every(declared, version)
+    ]
+    images += [job.image for job in release.jobs.values()]
     return Listed(
         name=release.name,
         namespace=shape.namespace,
-        hosts=list(dict.fromkeys([*shape.hosts, *shape.tool_hosts.values()])),
+        hosts=list(dict.fromkeys([*shape.hosts, *shape.host_routes, *shape.tool_hosts.values()])),
         images=list(dict.fromkeys(image for image in images if image)),
         alerts=bool(release.alerts or release.alertmanager),
     )
@@ -65,7 +73,8 @@ def read(text: str, root: Path = ROOT) -> Listed:
 
 def hosts(pages: Iterable[str], root: Path = ROOT) -> list[str]:
     """Name all that the gateway has to answer for, sorted."""
-    return sorted({host for page in pages for host in read(page, root).hosts})
+    # A certificate for * would be for no host, and names of this machine have no wildcards.
+    return sorted({host for page in pages for host in read(page, root).hosts if "*" not in host})
 
 
 def own_images(listed: Listed, catalog: Mapping[str, Any]) -> dict[str, list[str]]:

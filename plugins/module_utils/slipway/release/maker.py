@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import alerts
@@ -23,6 +23,8 @@ class Maker:
 
     naming: Naming
     environment: Environment
+    # Dashboards that are in files: by their name on the page, key of the ConfigMap → text.
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def shape(self) -> Shape:
@@ -85,4 +87,5 @@ class Maker:
         release = self.shape.release
         yield from ((("hosts", index), host) for index, host in enumerate(release.hosts))
         yield from ((("override", "hosts", host), self.shape.host(host)) for host in release.override.hosts)
+        yield from ((("entries", host), host) for host in self.shape.host_routes)
         yield from ((("tools", tool, "host"), host) for tool, host in self.shape.tool_hosts.items())

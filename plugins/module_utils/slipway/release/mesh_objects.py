@@ -87,7 +87,8 @@ def routes(maker: Maker) -> Iterator[Object]:
     gateway = release.gateway.use
     if gateway is None:
         gateway = maker.naming.of("gateway")
-        hosts = list(dict.fromkeys([*maker.shape.hosts, *maker.shape.tool_hosts.values()]))
+        shape = maker.shape
+        hosts = list(dict.fromkeys([*shape.hosts, *shape.host_routes, *shape.tool_hosts.values()]))
         settings = {
             "selector": release.gateway.selector,
             "ports": release.gateway.ports,
@@ -95,14 +96,19 @@ def routes(maker: Maker) -> Iterator[Object]:
         }
         yield from maker.make("gateway", gateway, hosts=hosts, **settings)
     yield from _limits_and_hash(maker)
-    entry = {"hosts": maker.shape.hosts, "gateways": [gateway], "rules": maker.rules.entry()}
+    entry = {"hosts": maker.shape.hosts, "gateways": [gateway], "rules": maker.rules.entry(), "tcp": []}
     yield from maker.make("virtual-service", maker.naming.of("entry"), **entry)
+    for host in maker.shape.host_routes:
+        entry = {"hosts": [host], "gateways": [gateway], "rules": maker.rules.entry(host), "tcp": []}
+        yield from maker.make("virtual-service", maker.naming.entry(host), **entry)
     for service in maker.shape.services:
         rules = maker.rules.mesh(service)
         if rules:
             hosts = [fqdn(maker.naming, service, maker.environment.cluster_domain)]
             name = maker.naming.of("virtual_service", service)
-            yield from maker.make("virtual-service", name, hosts=hosts, gateways=["mesh"], rules=rules)
+            yield from maker.make(
+                "virtual-service", name, hosts=hosts, gateways=["mesh"], rules=rules, tcp=maker.rules.tcp(service)
+            )
     for tool in release.tools:
         yield from _tool_route(maker, tool, gateway)
 
@@ -113,7 +119,7 @@ def _limits_and_hash(maker: Maker) -> Iterator[Object]:
     ports = [*gateway.ports, *([443] if gateway.tls else [])]
     if limits.declared(maker.naming):
         # istiod joins hosts with the same routes under one's name; a patch that finds nothing does nothing.
-        virtual_hosts = [f"{host}:{port}" for port in ports for host in maker.shape.hosts]
+        virtual_hosts = [f"{host}:{port}" for port in ports for host in [*maker.shape.hosts, *maker.shape.host_routes]]
         configuration = limits.configuration(maker.naming)
         values = {**beside, "virtual_hosts": virtual_hosts, "configuration": configuration}
         yield from maker.make("rate-limit", maker.naming.of("rate_limit"), **values)
@@ -131,7 +137,8 @@ def _tool_route(maker: Maker, tool: str, gateway: str) -> Iterator[Object]:
     to = {"host": host, "port": port, "subset": "", "request_set": {}}
     rules = [{"name": f"{maker.namespace}/{maker.shape.release.name}:{tool}", "match": [], "route": [to]}]
     hosts = [maker.shape.tool_hosts[tool]]
-    yield from maker.make("virtual-service", maker.naming.tool(tool)[0], hosts=hosts, gateways=[gateway], rules=rules)
+    values = {"hosts": hosts, "gateways": [gateway], "rules": rules, "tcp": []}
+    yield from maker.make("virtual-service", maker.naming.tool(tool)[0], **values)
 
 
 def _hash_policy(given: HashKey | None) -> dict[str, Any]:

@@ -13,13 +13,18 @@ from pydantic import Field
 
 from ..page.form import Map, setting
 from .call_keys import CircuitBreaking, Faults, LoadBalancing, Retries
+from .dashboard_keys import Dashboard
 from .header_keys import Header
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Version
-from .monitoring_keys import Alert, Dashboard, Mail, Metrics, OwnAlertmanager
+from .limit_keys import Limits
+from .match_keys import Redirect
+from .monitoring_keys import Alert, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
-from .routing_keys import Gateway, Limits, Override, Route, Sticky, Tool
+from .pod_keys import Job, Port, PortName
+from .receiver_keys import Receiver
+from .routing_keys import Entry, Gateway, Override, Route, Sticky, Tool
 from .storage_keys import Secret, Volume
-from .values import LABEL, Duration, HeaderName, Hosts, Percent, Texts, UrlPath
+from .values import LABEL, AnyHost, Duration, HeaderName, Hosts, Percent, Texts, UrlPath
 from .workload_keys import VersionOf, Workload
 
 
@@ -32,6 +37,12 @@ class Service(Workload):
     )
     protocol: Literal["http", "http2", "grpc"] = setting(
         "http", "Protocol: http, http2 or grpc. The mesh can route and limit only these.", example="http"
+    )
+    ports: dict[PortName, Port] = setting(
+        {},
+        "More ports, by name. The short form is port.",
+        example={"admin": {"port": 9000, "protocol": "grpc"}},
+        rule="must start with a letter and have only lower-case letters, digits and hyphens, at most 9",
     )
     versions: dict[Version, VersionOf] = setting(
         ...,
@@ -86,7 +97,11 @@ class Release(Map):
     namespace: Label | None = setting(
         None, "Namespace. By default it has the name of the release.", example="hello", rule=LABEL_RULE
     )
-    hosts: Hosts = setting(..., "Host names on which the release answers.", example=["hello.local"])
+    hosts: Hosts = setting(
+        ...,
+        "Host names on which the release answers. *.hello.local: all hosts below; *: all that nobody else answers on.",
+        example=["hello.local"],
+    )
     weights: dict[Version, Annotated[int, Field(ge=0, le=100)]] = setting(
         {},
         "Weight of each version: its share of the clients. The sum must be 100.",
@@ -100,6 +115,16 @@ class Release(Map):
         {},
         "Paths, each with its service. By default all paths lead to the first service.",
         example={"/": "frontend"},
+    )
+    entries: dict[AnyHost, Entry] = setting(
+        {},
+        "More hosts, each with routes of its own. The short form is the service of all its paths.",
+        example={"admin.hello.local": "frontend"},
+    )
+    redirects: dict[UrlPath, Redirect] = setting(
+        {},
+        "Paths, with all below them, that send clients somewhere else. The short form is to.",
+        example={"/old": "/new"},
     )
     services: dict[ObjectName, Service] = setting(
         ...,
@@ -138,6 +163,12 @@ class Release(Map):
         example=["old-cache"],
         rule="must be the name of a claim, or *",
     )
+    jobs: dict[Label, Job] = setting(
+        {},
+        "Jobs, by name. Without schedule they run in this order before pods change. If one fails, the release stops.",
+        example={"migrate": {"image": "ghcr.io/example/shop:1.1", "command": ["/app/migrate"]}},
+        rule=LABEL_RULE,
+    )
     alerts: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)], Alert] = setting(
         {},
         "Alerts, by name. The short form is when.",
@@ -146,6 +177,12 @@ class Release(Map):
     )
     mail: Mail | None = setting(
         None, "Mail for the alerts.", example={"to": "team@example.org", "server": "smtp.example.org:587"}
+    )
+    receivers: dict[Label, Receiver] = setting(
+        {},
+        "Others who are told about the alerts, by name: Slack, Discord, Teams, PagerDuty, webhooks.",
+        example={"chat": {"slack": {"secret": "hooks", "key": "SLACK"}, "severities": ["critical"]}},
+        rule=LABEL_RULE,
     )
     alertmanager: OwnAlertmanager | None = setting(
         None, "A separate Alertmanager for this release, instead of the cluster's.", example="email-alert"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..page.form import Fault
 from ..page.read import Key
-from . import alerts, promql
+from . import alerts, dashboards, panels, promql
 from .form import near, works
 from .model import Service
 from .monitoring_keys import Metrics
@@ -38,11 +38,9 @@ def _read(metrics: Metrics, service: Service) -> tuple[object, ...]:
 
 
 def alerts_can_fire(shape: Shape) -> Iterator[Fault]:
-    """Refuse alerts and pictures of what does not exist."""
+    """Refuse alerts about what does not exist."""
     release = shape.release
-    scraped = [service.metrics for service in shape.services.values() if service.metrics]
-    silent = any(not metrics.exports for metrics in scraped)
-    exported = [] if silent else [name for metrics in scraped for name in metrics.exports]
+    scraped, exported = _exported(shape)
     for name, alert in release.alerts.items():
         key: Key = ("alerts", name)
         if alert.service is not None and alert.service not in shape.services:
@@ -55,21 +53,39 @@ def alerts_can_fire(shape: Shape) -> Iterator[Fault]:
         try:
             if alert.when is not None:
                 alerts.condition(alert.when)
-            elif reason := alerts.unknown_series(str(alert.promql), exported, bool(scraped)):
+            elif reason := alerts.unknown_series(str(alert.promql), exported, scraped):
                 yield Fault("unknown-series", (*key, "promql"), reason, "when: errors > 5%")
         except promql.PromqlError as exc:
             yield Fault("promql-syntax", (*key, "promql"), f"is not PromQL: {exc}", f"promql: {_rate(shape)} > 5")
         except ValueError as exc:
             yield Fault("alert-condition", (*key, "when"), str(exc), f"when: {alerts.example(str(alert.when))}")
-    for dashboard, declared in release.dashboards.items():
+
+
+def panels_ask(shape: Shape) -> Iterator[Fault]:
+    """Refuse pictures of what does not exist."""
+    scraped, exported = _exported(shape)
+    for dashboard, declared in shape.release.dashboards.items():
         for index, panel in enumerate(declared.panels):
+            where: Key = ("dashboards", dashboard, "panels", index, "query")
+            query, unknown = panels.filled(panel.query or "", dashboards.variables(declared))
+            if unknown:
+                fix = f"variables: {{{unknown}: [1m, 5m]}} at the dashboard"
+                yield Fault("unknown-placeholder", where, f"uses ${unknown}, which is no variable of it", fix)
+                continue
+            error_id = "unknown-series"
             try:
-                error_id, reason = "unknown-series", alerts.unknown_series(panel.query, exported, bool(scraped))
+                reason = alerts.unknown_series(query, exported, scraped) if query else ""
             except promql.PromqlError as exc:
                 error_id, reason = "promql-syntax", f"is not PromQL: {exc}"
             if reason:
-                where = ("dashboards", dashboard, "panels", index, "query")
                 yield Fault(error_id, where, reason, f"query: {_rate(shape)}")
+
+
+def _exported(shape: Shape) -> tuple[bool, list[str]]:
+    """Tell whether metrics are read of any service, and which there are; none where one does not say."""
+    scraped = [service.metrics for service in shape.services.values() if service.metrics]
+    silent = any(not metrics.exports for metrics in scraped)
+    return bool(scraped), [] if silent else [name for metrics in scraped for name in metrics.exports]
 
 
 def _rate(shape: Shape) -> str:
@@ -95,8 +111,8 @@ def mail_can_go(shape: Shape) -> Iterator[Fault]:
     """Refuse mail that cannot be sent, and warn of mail that nothing would send."""
     release = shape.release
     mail = release.mail
-    if release.alertmanager and not mail:
-        what = "would send nothing: there is no mail"
+    if release.alertmanager and not mail and not release.receivers:
+        what = "would send nothing: there is neither mail nor a receiver"
         yield Fault(
             "needs-key",
             ("alertmanager",),

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable, Version
+from .receiver_keys import SecretKey, Severity
 from .values import LABEL, Duration, Mailboxes, Text, UrlPath, Wait, written_text
 
 # Filled in by Prometheus; a text that it cannot read keeps all rules of the release from being loaded.
@@ -111,13 +112,6 @@ class Alert(Short):
         return self
 
 
-class SecretKey(Map):
-    """A value in a Secret."""
-
-    secret: Label = setting(..., "Name of an entry of secrets.", example="smtp", rule=LABEL_RULE, names="Secret")
-    key: Variable = setting(..., "Key in it.", example="password", rule="must be the key of a Secret")
-
-
 class Mail(Map):
     """Mail for the release's alerts."""
 
@@ -141,6 +135,7 @@ class Mail(Map):
         None, "Secret with the password.", example={"secret": "smtp", "key": "password"}
     )
     tls: bool = setting(True, "Require TLS at the server?", example=True)
+    severities: list[Severity] = setting([], "Only alerts of these severities. By default all.", example=["critical"])
     repeat: Duration = setting("4h", "Time until the mail is sent again, if the alert still fires.", example="4h")
 
 
@@ -153,32 +148,3 @@ class OwnAlertmanager(Short):
         ..., "Its name.", example="email-alert", rule="must be at most 40 lower-case letters, digits and hyphens"
     )
     replicas: int = setting(1, "Pods.", unit="pods", example=1, ge=1, le=5)
-
-
-class Panel(Map):
-    """A picture on a dashboard."""
-
-    title: str = setting(..., "Title.", example="Cache hits", min_length=1, max_length=100)
-    query: str = setting(..., "Query in PromQL.", example="sum by (version) (rate(app_cache_lookups_total[1m]))")
-    unit: str = setting(
-        "short", "Unit, by its name in Grafana.", example="reqps", pattern=r"^\w+$", rule="must be a word"
-    )
-    legend: str = setting("", "Legend of a line. {{version}} stands for the label version.", example="{{version}}")
-
-
-class Dashboard(Map):
-    """A dashboard for Grafana."""
-
-    title: str | None = setting(None, "Title.", example="SMS checker: operation", max_length=100)
-    shows: list[Literal["traffic", "versions", "limits"]] = setting(
-        [], "Ready-made panels, without a query: traffic, versions, limits.", example=["traffic", "versions"]
-    )
-    panels: list[Panel] = setting(
-        [], "More panels.", example=[{"title": "Cache", "query": "sum(rate(app_cache_lookups_total[1m]))"}]
-    )
-
-    @model_validator(mode="after")
-    def _something(self) -> Dashboard:
-        if not self.shows and not self.panels:
-            raise WrongError("needs-one-of", "must have something to show: shows, panels, or both")
-        return self

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
-from . import alerts, dashboards, workload
+from . import alerts, dashboards, panels, receivers, workload
 from .maker import Maker
 from .monitoring_keys import Metrics
 from .render import Object
@@ -24,12 +25,21 @@ def monitoring(maker: Maker) -> Iterator[Object]:
     own = release.alertmanager
     # The cluster's Alertmanager leaves what has this label to the one that it names.
     mailed_by = {"slipway.io/alertmanager": own.name} if own else {}
-    if release.mail:
-        mail = {**release.mail.model_dump(), "repeat": prometheus_time(release.mail.repeat)}
-        mail["sender"] = release.mail.sender or release.mail.to[0]
+    if release.mail or release.receivers:
+        mail = None
+        if release.mail:
+            mail = {**release.mail.model_dump(), "repeat": prometheus_time(release.mail.repeat)}
+            mail["sender"] = release.mail.sender or release.mail.to[0]
+        values: dict[str, Any] = {
+            "release": release.name,
+            "mail": mail,
+            "routes": [],
+            "receivers": receivers.objects(release),
+        }
+        if not receivers.is_simple(release):
+            values["routes"] = receivers.routes(release)
         labels = {**maker.labels, **mailed_by}
-        name = maker.naming.of("mail")
-        yield from maker.make("alertmanager-config", name, labels=labels, release=release.name, mail=mail)
+        yield from maker.make("alertmanager-config", maker.naming.of("mail"), labels=labels, **values)
     if own:
         image = maker.environment.alertmanager_image
         values = {"image": image, "version": image.rpartition(":")[2], "replicas": own.replicas}
@@ -65,7 +75,10 @@ def _monitors(maker: Maker) -> Iterator[Object]:
 
 def _port_of_metrics(maker: Maker, service: str) -> str:
     known = maker.environment.ports.get(maker.naming.of("service", service))
-    return str(workload.ports(maker.shape.services[service], known)[-1]["name"])
+    declared = maker.shape.services[service]
+    listed = workload.ports(declared, known)
+    own = declared.metrics is not None and declared.metrics.port not in (None, declared.port)
+    return str(listed[-1 if own else 0]["name"])
 
 
 def _alert(maker: Maker, name: str) -> dict[str, Any]:
@@ -90,12 +103,31 @@ def _alert(maker: Maker, name: str) -> dict[str, Any]:
     }
 
 
-def _dashboards(maker: Maker) -> Iterator[Object]:
+def documents(maker: Maker) -> dict[str, dict[str, str]]:
+    """Give the dashboards by the ConfigMap that holds them, and by its key; none where there is no monitoring."""
     maps: dict[str, dict[str, str]] = {}
-    for name, declared in maker.shape.release.dashboards.items():
-        holder = maker.naming.of("dashboards", dashboard=name)
-        # Grafana's sidecar shows nothing whose key ends otherwise.
-        maps.setdefault(holder, {})[f"{name}.json"] = dashboards.document(maker.scope, name, declared)
-    for holder, data in maps.items():
+    for name, declared in maker.shape.release.dashboards.items() if maker.environment.monitoring else ():
+        holder = maps.setdefault(maker.naming.of("dashboards", dashboard=name), {})
+        if declared.is_read:
+            holder |= maker.files.get(name, {})
+        else:
+            # Grafana's sidecar shows nothing whose key ends otherwise.
+            holder[f"{name}.json"] = dashboards.document(maker.scope, name, declared)
+    return {holder: data for holder, data in maps.items() if data}
+
+
+def _dashboards(maker: Maker) -> Iterator[Object]:
+    for holder, data in documents(maker).items():
         labels = {**maker.labels, "grafana_dashboard": "1"}
         yield from maker.make("config-map", holder, labels=labels, data=data)
+
+
+def shown(maker: Maker) -> list[dict[str, Any]]:
+    """Say of each dashboard what its panels ask."""
+    found = []
+    for data in documents(maker).values():
+        for key, text in data.items():
+            held = json.loads(text)
+            asked = [question.as_dict() for question in panels.questions(held)]
+            found.append({"name": key.removesuffix(".json"), "title": held["title"], "panels": asked})
+    return found

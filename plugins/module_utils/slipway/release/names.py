@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class Naming:
 
     def _pattern(self, kind: str, service: str, version: str) -> tuple[str, Key]:
         release = self.shape.release
+        if kind == "service_account" and (own := self.existing_account(service, version)):
+            return own, ("services", service, "service_account")
         if version:
             own = getattr(release.services[service].versions[version].names, kind)
             if own:
@@ -79,6 +82,11 @@ class Naming:
         here: Key = ("services", service, "versions", version) if version else ("services", service)
         return PATTERNS[kind], here if service else ("name",)
 
+    def existing_account(self, service: str, version: str) -> str:
+        """Give the ServiceAccount that a version uses as it is; empty: it has one of its own."""
+        declared = self.shape.services[service]
+        return declared.versions[version].service_account or declared.service_account or ""
+
     def all(self) -> Iterator[tuple[str, str, str, Key]]:
         """Yield kind of object, kind of name, name and deciding key of every object that may be made."""
         shape = self.shape
@@ -91,7 +99,8 @@ class Naming:
                 yield "ServiceMonitor", "monitor", *self.found("monitor", service)
             for version in declared.versions:
                 yield "Deployment", "deployment", *self.found("deployment", service, version)
-                yield "ServiceAccount", "service_account", *self.found("service_account", service, version)
+                if not self.existing_account(service, version):
+                    yield "ServiceAccount", "service_account", *self.found("service_account", service, version)
                 yield "AuthorizationPolicy", "policy", *self.found("policy", service, version)
                 if declared.service_per_version:
                     yield "Service", "version_service", *self.found("version_service", service, version)
@@ -102,6 +111,8 @@ class Naming:
                     yield "ConfigMap", "config", name, key
         yield "Gateway", "gateway", *self.found("gateway")
         yield "VirtualService", "entry", *self.found("entry")
+        for host in shape.host_routes:
+            yield "VirtualService", "entry", self.entry(host), ("entries", host)
         yield "EnvoyFilter", "rate_limit", *self.found("rate_limit")
         yield "EnvoyFilter", "hash", *self.found("hash")
         yield "PrometheusRule", "rules", *self.found("rules")
@@ -120,6 +131,13 @@ class Naming:
             yield "ConfigMap", "dashboards", name, self.found("dashboards")[1]
         if shape.release.alertmanager:
             yield "Service", "alertmanager", shape.release.alertmanager.name, ("alertmanager",)
+
+    def entry(self, host: str) -> str:
+        """Give the name of the VirtualService of a host that has routes of its own."""
+        slug = host.replace("*", "any").replace(".", "-")
+        made = f"{self.of('entry')}-{slug}"
+        short = hashlib.sha256(made.encode()).hexdigest()[:8]
+        return made if len(made) <= LONGEST else f"{made[: LONGEST - 9].rstrip('-')}-{short}"
 
     def tool(self, tool: str) -> tuple[str, Key]:
         """Give the name of a tool's VirtualService, and the key that it comes from."""

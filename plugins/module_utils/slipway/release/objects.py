@@ -16,6 +16,8 @@ KINDS = (
     ("networking.istio.io/v1", "Gateway"),
     ("networking.istio.io/v1", "DestinationRule"),
     ("telemetry.istio.io/v1", "Telemetry"),
+    ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("policy/v1", "PodDisruptionBudget"),
     ("apps/v1", "Deployment"),

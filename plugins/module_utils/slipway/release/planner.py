@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cluster.objects import identity
 from ..page.read import Key
-from . import certificate, cluster_checks, facts, mesh_objects, monitoring_objects, workload_objects
+from . import certificate, cluster_checks, facts, mesh_objects, monitoring_objects, registries, workload_objects
 from .environment import Environment
 from .maker import Maker
 from .model import Release
@@ -83,7 +83,7 @@ class Plan:
 def plan(spec: Spec, environment: Environment | None = None) -> Plan:
     """Plan a release. Raises ``SettingsError`` when the cluster, as far as it is known, has something against it."""
     found = environment or Environment()
-    maker = Maker(Naming(Shape(spec.release)), found)
+    maker = Maker(Naming(Shape(spec.release)), found, spec.files)
     steps = [step for step in _steps(maker) if step.objects]
     places = _places(maker, steps)
     spec.refuse(cluster_checks.faults(maker, places))
@@ -94,7 +94,7 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
         steps=steps,
         secrets=declared_secrets(release),
         selector=maker.selector,
-        facts=facts.facts(maker.rules, maker.access, found),
+        facts=facts.facts(maker.rules, maker.access, found, monitoring_objects.shown(maker)),
         warnings=[
             *(problem.sentence for problem in spec.warnings),
             *cluster_checks.warnings(maker),
@@ -112,7 +112,11 @@ def declared_secrets(release: Release) -> list[dict[str, Any]]:
         {
             "name": name,
             "existing": secret.existing,
-            "keys": {key: source.model_dump(exclude_defaults=True) for key, source in secret.keys.items()},
+            **registries.planned(secret),
+            "keys": {
+                key: source.model_dump(exclude_defaults=True)
+                for key, source in (*secret.keys.items(), *([("password", secret.password)] if secret.password else []))
+            },
         }
         for name, secret in release.secrets.items()
     ]
@@ -136,9 +140,10 @@ def _steps(maker: Maker) -> list[Step]:
         Step("foundation", list(workload_objects.foundation(maker))),
         Step("services", list(workload_objects.services(maker))),
         Step("policies", [*mesh_objects.destination_rules(maker), *mesh_objects.policies(maker)]),
+        Step("jobs", list(workload_objects.jobs(maker))),
         Step("workloads", [*deployments, *workload_objects.around(maker)], waits),
         Step("routes", list(mesh_objects.routes(maker))),
-        Step("monitoring", list(monitoring_objects.monitoring(maker))),
+        Step("monitoring", [*monitoring_objects.monitoring(maker), *workload_objects.cron_jobs(maker)]),
     ]
 
 

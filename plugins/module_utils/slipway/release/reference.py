@@ -19,11 +19,17 @@ from ..page.read import flow
 from ..paths import ROOT
 from . import (
     call_keys,
+    dashboard_keys,
     header_keys,
     keys,
+    limit_keys,
+    match_keys,
     model,
     monitoring_keys,
     name_keys,
+    pod_keys,
+    receiver_keys,
+    resource_keys,
     routing_keys,
     series,
     storage_keys,
@@ -36,7 +42,23 @@ from .names import PATTERNS
 from .values import SHARE, whole
 
 # Where the maps of a page are.
-_MAPS = (model, keys, workload_keys, name_keys, call_keys, routing_keys, header_keys, storage_keys, monitoring_keys)
+_MAPS = (
+    model,
+    keys,
+    workload_keys,
+    name_keys,
+    call_keys,
+    routing_keys,
+    header_keys,
+    storage_keys,
+    monitoring_keys,
+    dashboard_keys,
+    limit_keys,
+    match_keys,
+    receiver_keys,
+    pod_keys,
+    resource_keys,
+)
 _OF_CONTENTS = (contents_keys,)
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"
 
@@ -78,7 +100,13 @@ def _keys(kind: type[BaseModel]) -> Iterator[list[str]]:
 
 def _inherited(kind: type[BaseModel]) -> set[str | None]:
     """Give what the maps say that this one is made of: those have tables of their own."""
-    shared = (workload_keys.Workload, routing_keys.PathLimits, name_keys.Names, name_keys.ServiceNames)
+    shared = (
+        workload_keys.Workload,
+        pod_keys.Container,
+        limit_keys.PathLimits,
+        name_keys.Names,
+        name_keys.ServiceNames,
+    )
     return {
         declared.description
         for base in kind.__mro__[1:]

@@ -83,10 +83,17 @@ def by_method(rules: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if "methods" not in rule:
             yield kept
             continue
-        only = {"method": {"regex": "|".join(rule["methods"])}}
-        match = [{**each, **only} for each in rule["match"] or [{}]]
-        yield {**kept, "name": f"{rule['name']}{AGAIN}", "match": match}
+        match = [each for each in (_narrowed(one, rule["methods"]) for one in rule["match"] or [{}]) if each]
+        if match:
+            yield {**kept, "name": f"{rule['name']}{AGAIN}", "match": match}
         yield {**kept, "retries": rule["retries_of_others"]}
+
+
+def _narrowed(match: dict[str, Any], methods: list[str]) -> dict[str, Any]:
+    """Match requests of these methods alone; empty: it is for none of them."""
+    own = match["method"]["regex"].split("|") if "method" in match else methods
+    both = [method for method in own if method in methods]
+    return {**match, "method": {"regex": "|".join(both)}} if both else {}
 
 
 def facts(service: Service) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import headers, retries
 from .bands import Band, bands
+from .match_keys import Case
 from .model import Service
 from .names import Naming
 from .routing_keys import Route
@@ -36,19 +37,25 @@ def literal(text: str) -> str:
     return re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", text)
 
 
-def set_cookie(naming: Naming, version: str) -> str:
-    """Write the Set-Cookie header by which the mesh keeps a client with ``version``."""
+def set_cookie(naming: Naming, version: str, path: str, route: Route) -> str:
+    """Write the Set-Cookie header by which the mesh keeps a client with ``version``, at all paths or at one."""
     shape = naming.shape
     age = milliseconds(shape.release.sticky.max_age) // 1000
     tls = shape.release.gateway.tls
     secure = "; Secure" if tls and tls.redirect else ""
-    value = f"{shape.cookie}={shape.cookie_value(version)}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+    name = shape.cookie_of(path, route)
+    where = "/" if name == shape.cookie else path
+    value = f"{name}={shape.cookie_value(version)}; Path={where}; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
     return headers.unformatted(value)
 
 
 def expired_cookie(naming: Naming) -> str:
     """Write the Set-Cookie header that takes the mesh's cookie off an answer."""
-    return headers.unformatted(f"{naming.shape.cookie}=; Path=/; Max-Age=0")
+    shape = naming.shape
+    own = any(shape.cookie_of(path, route) != shape.cookie for _, path, route in shape.all_routes())
+    # Which of several cookies an answer has is not known here; one that nobody has takes its place.
+    name = f"{shape.cookie}-refused" if own else shape.cookie
+    return headers.unformatted(f"{name}=; Path=/; Max-Age=0")
 
 
 @dataclass(frozen=True)
@@ -59,55 +66,95 @@ class Rules:
     domain: str
     bands: tuple[Band, ...] = ()
 
-    def entry(self) -> list[Rule]:
-        """Make the rules of the hosts: path by path, the longest first."""
+    def entry(self, host: str = "") -> list[Rule]:
+        """Make the rules of the hosts, or of one that has its own: path by path, the longest first."""
         shape = self.naming.shape
-        return list(retries.by_method(rule for path, route in shape.routes.items() for rule in self._path(path, route)))
+        routes = shape.host_routes[host] if host else shape.routes
+        made = [(path, list(self._path(path, route))) for path, route in routes.items()]
+        made += [(path, [self._redirect(path)]) for path in shape.release.redirects]
+        made.sort(key=lambda each: -len(each[0].rstrip("/")))
+        return list(retries.by_method(rule for _, rules in made for rule in rules))
+
+    def _redirect(self, path: str) -> Rule:
+        shape = self.naming.shape
+        name = f"{shape.namespace}/{shape.release.name}:{path}:redirect"
+        return {
+            "name": name,
+            "match": _paths(path.rstrip("/") or "/"),
+            "redirect": shape.release.redirects[path].of_mesh,
+        }
 
     def _path(self, path: str, route: Route) -> Iterator[Rule]:
-        shape = self.naming.shape
-        service = route.to
-        common = self._common(service) | ({"rewrite": _rewritten(path, route.rewrite)} if route.rewrite else {})
-        common |= headers.of_route(route)
-        versions = shape.versions if shape.minds(service) else []
-        for how, version, condition in self._conditions(versions):
-            match = [{**each, **condition} for each in _paths(path)]
-            yield self._rule(f"{service}:{path}:{how}", match, [self._shown(service, version)], common)
-        how, destinations = self._undecided(service, route, versions)
-        yield self._rule(f"{service}:{path}:{how}", _paths(path), destinations, common)
+        for index, case in enumerate(route.when):
+            match = [{**each, **_said(case)} for each in ([{}] if case.path else _paths(path))]
+            yield from self._rules(path, route, case.to or route.to, match, f"when-{index + 1}", case.version)
+        yield from self._rules(path, route, route.to, _paths(path))
 
-    def _conditions(self, versions: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    def _rules(
+        self,
+        path: str,
+        route: Route,
+        service: str,
+        matched: list[dict[str, Any]],
+        case: str = "",
+        version: str | None = None,
+    ) -> Iterator[Rule]:
+        """Make the rules for what is ``matched``; ``version``: the one that all of it gets."""
+        shape = self.naming.shape
+        new = route.rewrite or ("/" if route.strip else None)
+        common = self._common(service) | ({"rewrite": _rewritten(path, new)} if new else {})
+        common |= headers.of_route(route)
+        name = f"{service}:{path}:{case}:" if case else f"{service}:{path}:"
+        if version is not None:
+            yield self._rule(f"{name}chosen", matched, [self._shown(service, version)], common)
+            return
+        versions = shape.versions if shape.minds(service) else []
+        for how, chosen, condition in self._conditions(path, route, versions):
+            match = [_both(each, condition) for each in matched]
+            yield self._rule(f"{name}{how}", match, [self._shown(service, chosen)], common)
+        how, destinations = self._undecided(service, path, route, versions)
+        yield self._rule(f"{name}{how}", matched, destinations, common)
+
+    def _conditions(self, path: str, route: Route, versions: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield how a request can say its version, in the order in which it counts."""
         shape = self.naming.shape
         override, sticky = shape.release.override, shape.release.sticky
+        asked = route.override or override
         if not versions:
             return
         for host, version in shape.override_hosts.items():
             yield f"host:{host}", version, {"authority": {"regex": rf"(?i){literal(host)}(:\d+)?"}}
-        if override.header:
+        if asked.header:
             for version in versions:
-                value = override.header.values.get(version, version)
-                yield f"header:{version}", version, {"headers": {override.header.name: {"exact": value}}}
-        if override.cookie:
+                value = asked.header.match(version).of_mesh
+                yield f"header:{version}", version, {"headers": {asked.header.name: value}}
+        if asked.cookie:
             for version in versions:
-                pattern = cookie_pattern(override.cookie.name, override.cookie.values.get(version, version))
+                pattern = cookie_pattern(asked.cookie.name, asked.cookie.values.get(version, version))
                 yield f"cookie:{version}", version, {"headers": {"cookie": {"regex": pattern}}}
-        if sticky.by == "cookie":
-            for version in self.live(versions):
-                pattern = cookie_pattern(shape.cookie, shape.cookie_value(version))
+        if sticky.by == "cookie" and route.sticky is None:
+            for version in self.live(versions, route):
+                pattern = cookie_pattern(shape.cookie_of(path, route), shape.cookie_value(version))
                 yield f"sticky:{version}", version, {"headers": {"cookie": {"regex": pattern}}}
 
-    def live(self, versions: list[str]) -> list[str]:
-        """Keep the versions that new clients can get."""
-        return [version for version in versions if self.naming.shape.release.weights[version]]
+    def live(self, versions: list[str], route: Route | None = None) -> list[str]:
+        """Keep the versions that new clients can get, at a path or everywhere."""
+        shape = self.naming.shape
+        weights = shape.weights_of(route) if route else shape.release.weights
+        return [version for version in versions if weights.get(version)]
 
-    def _undecided(self, service: str, route: Route, versions: list[str]) -> tuple[str, list[dict[str, Any]]]:
+    def _undecided(
+        self, service: str, path: str, route: Route, versions: list[str]
+    ) -> tuple[str, list[dict[str, Any]]]:
         """Say where requests go that neither override nor cookie decide."""
         shape = self.naming.shape
-        if route.version or not versions:
-            return "default", [self._shown(service, route.version or shape.default(service))]
-        by_mesh = shape.release.sticky.by == "cookie" and shape.release.sticky.set_by == "mesh"
-        shares = [(version, shape.release.weights[version]) for version in self.live(versions)]
+        if (route.version and service == route.to) or not versions:
+            wanted = route.version if service == route.to else None
+            return "default", [self._shown(service, wanted or shape.default(service))]
+        sticky = shape.release.sticky
+        by_mesh = sticky.by == "cookie" and sticky.set_by == "mesh" and route.sticky is None
+        weights = shape.weights_of(route)
+        shares = [(version, weights[version]) for version in self.live(versions, route)]
         how = self.undecided(versions)
         destinations = []
         for version, weight in bands(dict(shares), self.bands) if how == "hash" else shares:
@@ -116,7 +163,7 @@ class Rules:
                 destination["weight"] = weight
             if by_mesh:
                 # `add`, because `set` would take away the app's own cookies.
-                destination["response_add"] = {"Set-Cookie": set_cookie(self.naming, version)}
+                destination["response_add"] = {"Set-Cookie": set_cookie(self.naming, version, path, route)}
             destinations.append(destination)
         return how, destinations
 
@@ -130,11 +177,14 @@ class Rules:
     def hashed(self) -> list[str]:
         """List the names of the rules in which a hash picks the version."""
         shape = self.naming.shape
+        names = [
+            (service, f"{service}:{path}:{case}hash")
+            for _, path, route in shape.all_routes()
+            for service, case, version in _ways(route)
+            if shape.minds(service) and version is None and self.undecided(shape.versions) == "hash"
+        ]
         return [
-            self._name(f"{route.to}:{path}:hash{half}")
-            for path, route in shape.routes.items()
-            if shape.minds(route.to) and route.version is None and self.undecided(shape.versions) == "hash"
-            for half in retries.names(shape.services[route.to])
+            self._name(f"{name}{half}") for service, name in names for half in retries.names(shape.services[service])
         ]
 
     def mesh(self, service: str) -> list[Rule]:
@@ -168,6 +218,33 @@ class Rules:
             port = declared.metrics.port
             to = {**self._to(service, self.naming.shape.default(service)), "port": port, "request_set": {}}
             yield self._rule(f"{service}:metrics", [{"port": port}], [to], {})
+        for name, more in declared.ports.items():
+            if more.protocol != "tcp":
+                number = more.service_port or more.port
+                to = {**self._to(service, self.naming.shape.default(service)), "port": number, "request_set": {}}
+                # It ends as the port of metrics does: it is for no version, and stays while versions change.
+                yield self._rule(f"{service}:port-{name}:metrics", [{"port": number}], [to], {})
+
+    def tcp(self, service: str) -> list[dict[str, Any]]:
+        """Make the routes of ports whose protocol the mesh does not know: to one version, and never to a shadow."""
+        shape = self.naming.shape
+        host, subset = fqdn(self.naming, service, self.domain), shape.default(service)
+        return [
+            {
+                "match": [{"port": port.service_port or port.port}],
+                "route": [
+                    {
+                        "destination": {
+                            "host": host,
+                            "subset": subset,
+                            "port": {"number": port.service_port or port.port},
+                        }
+                    }
+                ],
+            }
+            for port in shape.services[service].ports.values()
+            if port.protocol == "tcp"
+        ]
 
     def _from_version(self, service: str, version: str) -> Iterator[dict[str, Any]]:
         """Yield how calls of a version are known: by the caller's label, or by the header it passes on."""
@@ -243,6 +320,27 @@ class Rules:
         service, _, rest = name.partition(":")
         shape = self.naming.shape
         return f"{shape.namespace}/{shape.release.name}:{self.naming.of('service', service)}:{rest}"
+
+
+def _ways(route: Route) -> Iterator[tuple[str, str, str | None]]:
+    """Yield where requests of a path go: service, what the names of its rules have, and the version if it is fixed."""
+    for index, case in enumerate(route.when):
+        yield case.to or route.to, f"when-{index + 1}:", case.version
+    yield route.to, "", route.version
+
+
+def _said(case: Case) -> dict[str, Any]:
+    """Match what a case says of requests."""
+    made: dict[str, Any] = {"uri": {"regex": case.path.regex}} if case.path else {}
+    made |= {"method": {"regex": "|".join(case.methods)}} if case.methods else {}
+    made |= {"queryParams": {name: match.of_mesh for name, match in case.query.items()}} if case.query else {}
+    return made | ({"headers": {name: match.of_mesh for name, match in case.headers.items()}} if case.headers else {})
+
+
+def _both(match: dict[str, Any], condition: dict[str, Any]) -> dict[str, Any]:
+    """Match what two say, both of which may be about headers."""
+    held = {**match.get("headers", {}), **condition.get("headers", {})}
+    return {**match, **condition, **({"headers": held} if held else {})}
 
 
 def _paths(path: str) -> list[dict[str, Any]]:

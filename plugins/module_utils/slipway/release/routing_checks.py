@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from ..page.form import Fault
 from ..page.read import Key, flow, names_a_secret
 from .form import near, works
+from .route_checks import places
+from .routing_keys import Override, PathOverride
 from .shape import Shape
 
 # Request headers by which a program shows who it is.
@@ -15,27 +17,22 @@ _OF_A_SECRET = ("authorization", "proxy-authorization", "x-api-key")
 
 def routes_lead_somewhere(shape: Shape) -> Iterator[Fault]:
     """Refuse paths that stand twice, and paths to what does not exist."""
-    seen: dict[str, str] = {}
-    for path, route in shape.release.routes.items():
-        tidy = path.rstrip("/") or "/"
+    seen: dict[tuple[Key, str], str] = {}
+    for key, path, route in places(shape):
+        tidy = (key[:-1], path.rstrip("/") or "/")
         if tidy in seen:
             yield Fault(
-                "duplicate-value",
-                ("routes", path),
-                f"is the same path as {seen[tidy]}",
-                f"one of the two: {tidy}: {route.to}",
+                "duplicate-value", key, f"is the same path as {seen[tidy]}", f"one of the two: {tidy[1]}: {route.to}"
             )
         seen[tidy] = path
         if route.to not in shape.services:
             what = "is no service of this release"
-            yield Fault("unknown-service", ("routes", path, "to"), what, f"{path}: {near(route.to, shape.services)}")
+            yield Fault("unknown-service", (*key, "to"), what, f"{path}: {near(route.to, shape.services)}")
         elif route.version and route.version not in shape.users(route.to):
             shadow = route.version in shape.shadows(route.to)
             error_id = "shadow-gets-no-users" if shadow else "unknown-version"
             what = f"is {'a shadow of' if shadow else 'no version of'} {route.to}"
-            yield Fault(
-                error_id, ("routes", path, "version"), what, f"version: {near(route.version, shape.users(route.to))}"
-            )
+            yield Fault(error_id, (*key, "version"), what, f"version: {near(route.version, shape.users(route.to))}")
 
 
 def sticky_can_tell(shape: Shape) -> Iterator[Fault]:
@@ -63,9 +60,20 @@ def overrides_can_tell(shape: Shape) -> Iterator[Fault]:
         if version not in known:
             what = "is no version that answers users"
             yield Fault("unknown-version", ("override", "hosts", host), what, f"{host}: {near(version, known)}")
-    for name, choice in (("header", override.header), ("cookie", override.cookie)):
-        if choice:
-            yield from _values_fit(shape, ("override", name), choice.values, choice.values.get, name)
+    asked: list[tuple[Key, Override | PathOverride]] = [(("override",), override)]
+    asked += [((*key, "override"), route.override) for key, _, route in places(shape) if route.override]
+    for key, given in asked:
+        if given.header:
+            values = {version: match.sample for version, match in given.header.values.items()}
+            yield from _values_fit(shape, (*key, "header"), values, values.get, "header")
+            patterns = [v for v, match in given.header.values.items() if match.text is None]
+            if patterns and given.header.name == shape.release.chain_header:
+                what = "is a pattern, and this header carries the version from service to service"
+                fix = f"header: x-{shape.release.name}-ask, or values as texts"
+                yield Fault("keys-contradict", (*key, "header", "values", patterns[0]), what, fix)
+        if given.cookie:
+            values = dict(given.cookie.values)
+            yield from _values_fit(shape, (*key, "cookie"), values, values.get, "cookie")
 
 
 def _values_fit(
@@ -95,10 +103,13 @@ def hosts_are_apart(shape: Shape) -> Iterator[Fault]:
     release = shape.release
     seen: dict[str, str] = {}
     every: list[tuple[Key, str]] = [(("hosts", index), host) for index, host in enumerate(release.hosts)]
+    every += [(("entries", host), host) for host in release.entries]
     every += [(("override", "hosts", host), shape.host(host)) for host in release.override.hosts]
     every += [(("tools", name, "host"), host) for name, host in shape.tool_hosts.items()]
     for key, host in every:
-        if "." not in host:
+        if host == "*":
+            pass
+        elif "." not in host:
             hosts = [each if "." in each else f"{each}.local" for each in release.hosts]
             yield Fault(
                 "host-without-dot", key, "is a host without a dot, which no client resolves", works(("hosts",), hosts)
@@ -116,8 +127,7 @@ def hosts_are_apart(shape: Shape) -> Iterator[Fault]:
 def headers_are_free(shape: Shape) -> Iterator[Fault]:
     """Refuse headers that say what the version says, and warn of secrets in them."""
     release = shape.release
-    for path, route in shape.routes.items():
-        written = next((each for each in release.routes if (each.rstrip("/") or "/") == path), path)
+    for at, _, route in places(shape):
         for side, change in (("request", route.headers.request), ("response", route.headers.response)):
             of_version = release.version_header if side == "response" else release.chain_header
             named: list[tuple[Key, str]] = [
@@ -125,7 +135,7 @@ def headers_are_free(shape: Shape) -> Iterator[Fault]:
             ]
             named += [(("remove", index), name) for index, name in enumerate(change.remove)]
             for place, name in named:
-                key: Key = ("routes", written, "headers", side, *place)
+                key: Key = (*at, "headers", side, *place)
                 if name == of_version and (side == "response" or shape.minds(route.to)):
                     other = "version_header" if side == "response" else "chain_header"
                     what = f"is {other}, which says the version of each request"

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from ..page.form import Map, WrongError, setting
 from .header_keys import Cors, Headers
 from .keys import LABEL_RULE, NAME_RULE, Label, ObjectName, Short, Version
-from .values import LABEL, CookieName, CookieValue, Duration, HeaderName, HeaderValue, Host, Rate, Text, UrlPath
+from .limit_keys import PathLimits
+from .match_keys import Case, ChoiceValue, Match
+from .values import LABEL, CookieName, CookieValue, Duration, HeaderName, Host, Text, UrlPath
 
 _ADDRESS_RULE = "must be service.namespace:port"
 
@@ -45,46 +47,40 @@ class Gateway(Map):
     )
 
 
-class Limit(Short):
-    """A rate of requests, and how many may come at once."""
+class Choice(Short):
+    """A header or cookie by which a client asks for a version."""
 
-    short = "rate"
+    short = "name"
 
-    rate: Rate = setting(
-        ...,
-        "Requests per s, m, h or d (sec, second, min, minute, hour, day). The token bucket fills at this rate: 10/day "
-        "is 10 requests at once and then one every 2.4 hours, not 10 in each calendar day.",
-        example="10/minute",
-    )
-    burst: int | None = setting(
-        None,
-        "Size of the token bucket: requests that may come at once. By default it is the number in rate: 10 for 10/day.",
-        unit="requests",
-        example=20,
-        ge=1,
-        le=10**6,
+    name: HeaderName = setting(..., "Its name.", example="x-version")
+    values: dict[Version, ChoiceValue] = setting(
+        {},
+        "Value for each version: a text, prefix, or regex with an example. By default the name of the version.",
+        example={"v2": "B"},
+        rule=LABEL_RULE,
     )
 
-
-class PathLimits(Map):
-    """Limits of one path."""
-
-    per_client: Limit | None = setting(None, "Rate limit for each client address.", example="10/minute")
-    total: Limit | None = setting(None, "Rate limit for all clients together.", example="100/second")
+    def match(self, version: str) -> Match:
+        """Give how a request asks for a version."""
+        return self.values.get(version) or Match(text=version)
 
 
-class Limits(PathLimits):
-    """Limits of the release's hosts. What is above is answered 429 by the gateway."""
+class CookieChoice(Short):
+    """A cookie by which a client asks for a version."""
 
-    clients: int = setting(
-        10000,
-        "Number of client addresses to remember. If there are more, the address that has been silent for the longest "
-        "time is forgotten first.",
-        unit="addresses",
-        example=10000,
-        ge=1,
-        le=10**6,
+    short = "name"
+
+    name: CookieName = setting(..., "Its name.", example="use-version")
+    values: dict[Version, CookieValue] = setting(
+        {}, "Value for each version. By default the name of the version.", example={"v2": "B"}, rule=LABEL_RULE
     )
+
+
+class PathOverride(Map):
+    """Ways for a client to ask for a version at one path, instead of those of the release."""
+
+    header: Choice | None = setting(None, "A header.", example="x-beta")
+    cookie: CookieChoice | None = setting(None, "A cookie.", example="use-beta")
 
 
 class Route(Short):
@@ -99,7 +95,29 @@ class Route(Short):
         example="v1",
         rule=LABEL_RULE,
     )
+    weights: dict[Version, Annotated[int, Field(ge=0, le=100)]] = setting(
+        {},
+        "Weights of this path, instead of those of the release. Clients keep their version by a cookie of this path.",
+        unit="per cent",
+        example={"v1": 50, "v2": 50},
+        rule=LABEL_RULE,
+    )
+    sticky: Literal["none"] | None = setting(
+        None, "none: each request of this path is for the weights.", example="none"
+    )
+    override: PathOverride | None = setting(
+        None, "Header and cookie by which clients ask for a version at this path.", example={"header": "x-beta"}
+    )
+    when: list[Case] = setting(
+        [],
+        "Requests of this path that go elsewhere, by method, query, headers or a pattern of the path. The first that "
+        "fits counts, before overrides and cookies.",
+        example=[{"methods": ["POST"], "to": "writer"}],
+    )
     rewrite: UrlPath | None = setting(None, "New path of the request.", example="/")
+    strip: bool = setting(
+        False, "Take this path away before the service gets the request? As rewrite: /.", example=True
+    )
     limits: PathLimits = setting(PathLimits(), "Limits of this path.", example={"total": "100/second"})
     headers: Headers = setting(
         Headers(),
@@ -111,6 +129,23 @@ class Route(Short):
         "Pages of other origins that may ask this path from a browser. The short form is origins.",
         example="https://app.example.org",
     )
+
+
+class Entry(Short):
+    """A host with routes of its own."""
+
+    short = "to"
+
+    to: Label | None = setting(None, "The service that all its paths lead to.", example="admin", rule=LABEL_RULE)
+    routes: dict[UrlPath, Route] = setting(
+        {}, "Its paths, each with its service, instead of to.", example={"/": "admin", "/api": "api"}
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Entry:
+        if (self.to is None) == (not self.routes):
+            raise WrongError("needs-one-of", "must have either to or routes")
+        return self
 
 
 class HashKey(Map):
@@ -170,28 +205,6 @@ class Sticky(Short):
                 "keys-contradict", "must not have a ttl: a version is picked before the mesh could set a cookie"
             )
         return self
-
-
-class Choice(Short):
-    """A header or cookie by which a client asks for a version."""
-
-    short = "name"
-
-    name: HeaderName = setting(..., "Its name.", example="x-version")
-    values: dict[Version, HeaderValue] = setting(
-        {}, "Value for each version. By default the name of the version.", example={"v2": "B"}, rule=LABEL_RULE
-    )
-
-
-class CookieChoice(Short):
-    """A cookie by which a client asks for a version."""
-
-    short = "name"
-
-    name: CookieName = setting(..., "Its name.", example="use-version")
-    values: dict[Version, CookieValue] = setting(
-        {}, "Value for each version. By default the name of the version.", example={"v2": "B"}, rule=LABEL_RULE
-    )
 
 
 class Override(Map):

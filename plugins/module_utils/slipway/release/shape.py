@@ -6,7 +6,8 @@ every version. Shadows come on top: they serve copies, and each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -72,14 +73,28 @@ class Shape:
     @cached_property
     def routes(self) -> dict[str, Route]:
         """Paths, the longest first; without any on the page, all to the first service."""
-        routes = self.release.routes or {"/": Route(to=next(iter(self.services)))}
-        tidy = {path.rstrip("/") or "/": route for path, route in routes.items()}
-        return {path: tidy[path] for path in sorted(tidy, key=lambda path: (-len(path), path))}
+        return _longest_first(self.release.routes or {"/": Route(to=next(iter(self.services)))})
+
+    @cached_property
+    def host_routes(self) -> dict[str, dict[str, Route]]:
+        """Paths of the hosts that have their own, the longest first."""
+        return {
+            host: _longest_first(entry.routes or {"/": Route(to=str(entry.to))})
+            for host, entry in self.release.entries.items()
+        }
+
+    def all_routes(self) -> Iterator[tuple[tuple[str, ...], str, Route]]:
+        """Yield every path of every host: the key that it is below, the path, and its route."""
+        yield from ((("routes",), path, route) for path, route in self.routes.items())
+        for host, routes in self.host_routes.items():
+            above = ("entries", host, "routes") if self.release.entries[host].routes else ("entries", host)
+            yield from ((above, path, route) for path, route in routes.items())
 
     @cached_property
     def entries(self) -> list[str]:
         """Services that the gateway leads to."""
-        return list(dict.fromkeys(route.to for route in self.routes.values()))
+        found = [(route.to, *(case.to for case in route.when if case.to)) for _, _, route in self.all_routes()]
+        return list(dict.fromkeys(service for services in found for service in services))
 
     def callers(self, service: str) -> list[str]:
         """Services that call ``service``."""
@@ -137,7 +152,8 @@ class Shape:
 
     def host(self, name: str) -> str:
         """Complete a host without a dot with the first of the release's hosts."""
-        return name if "." in name else f"{name}.{self.release.hosts[0]}"
+        first = next((host for host in self.release.hosts if "*" not in host), self.release.hosts[0])
+        return name if "." in name or first == "*" else f"{name}.{first.removeprefix('*.')}"
 
     @cached_property
     def override_hosts(self) -> dict[str, str]:
@@ -170,11 +186,26 @@ class Shape:
         """
         header = self.release.override.header
         if header and header.name == self.release.chain_header:
-            return header.values.get(version, version)
+            return header.match(version).text or version
         return version
+
+    def weights_of(self, route: Route) -> dict[str, int]:
+        """Give the weights that decide at a path."""
+        return dict(route.weights or self.release.weights)
+
+    def cookie_of(self, path: str, route: Route) -> str:
+        """Name the cookie that keeps clients with their version at a path: one of its own where its weights are."""
+        if not route.weights or self.release.sticky.set_by == "app":
+            return self.cookie
+        return f"{self.cookie}-{re.sub('[^a-zA-Z0-9]+', '-', path).strip('-') or 'root'}"
 
     def shadow_callers(self, service: str) -> Iterator[tuple[str, str]]:
         """Yield callers' shadow versions: whose calls never reach what answers users."""
         for caller in self.callers(service):
             for version in self.shadows(caller):
                 yield caller, version
+
+
+def _longest_first(routes: Mapping[str, Route]) -> dict[str, Route]:
+    tidy = {path.rstrip("/") or "/": route for path, route in routes.items()}
+    return {path: tidy[path] for path in sorted(tidy, key=lambda path: (-len(path), path))}

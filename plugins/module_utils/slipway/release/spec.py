@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ..page.form import Fault, plain
 from ..page.read import Page, Problem, SettingsError, Sort, holds_a_secret, read_page, texts
+from . import dashboard_files
 from .checks import examine
 from .form import FORM
 from .model import Release
@@ -29,12 +30,13 @@ OVERRIDES = ("name", "namespace", "hosts", "weights", "adopt", "mail")
 
 @dataclass(frozen=True)
 class Spec:
-    """A release as it was read: the page, the values used (``given``), the model, and warnings."""
+    """A release as it was read: the page, the values used (``given``), the model, warnings, files of dashboards."""
 
     page: Page
     given: dict[str, Any]
     release: Release
     warnings: list[Problem]
+    files: dashboard_files.Files = field(default_factory=dict)
 
     def problems(self, faults: Iterable[Fault]) -> list[Problem]:
         """Give faults found later their place on the page."""
@@ -71,13 +73,16 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
     except ValidationError as exc:
         faults += [FORM.fault(error, given, page) for error in exc.errors(include_url=False)]
     faults += FORM.misread(given, page, faults)
+    files: dashboard_files.Files = {}
     if release is not None:
         faults += examine(release)
+        files, wrong = dashboard_files.read(release, Path(path).parent)
+        faults += wrong
     problems = [*page.problems, *FORM.placed(faults, given, page)]
     if problems or release is None:
         problems.sort(key=lambda problem: (problem.line or sys.maxsize, problem.key))
         raise SettingsError(problems, SUBJECT)
-    return Spec(page, given, release, FORM.placed(faults, given, page, warning=True))
+    return Spec(page, given, release, FORM.placed(faults, given, page, warning=True), files)
 
 
 def _foreign(overrides: Mapping[str, Any]) -> Iterable[Fault]:

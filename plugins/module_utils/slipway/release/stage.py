@@ -12,10 +12,12 @@ from ..cluster import rollout
 from ..cluster.apply import Applier
 from ..cluster.client import BusyError, Cluster, Object
 from ..cluster.holdups import hints
+from ..cluster.objects import identity
 from ..cluster.rollout import NotRolledOutError
 from ..contents import waits as jobs_and_sets
 from ..contents.waits import FOLLOWED, NotDoneError
 from ..errors import SlipwayError
+from . import job_runs
 from .judge import OF_RELEASE, goes
 
 # Owns the number of pods from the moment that a page leaves it to an autoscaler, which then writes it.
@@ -50,6 +52,7 @@ class Rollout:
 
     def carry_out(self, stage: Mapping[str, Any], waits: Iterable[Mapping[str, str]] = ()) -> list[str]:
         """Do what a stage says (see ``release/transition.py``), and name the objects that this has changed."""
+        waits = list(waits)
         if stage.get("settle"):
             self.settled()
         applier = Applier(self.cluster, patience=self.patience)
@@ -62,7 +65,11 @@ class Rollout:
         applier.gone(
             [item for item in wanted if item["kind"] in ("Deployment", "Job") and self._goes(item)], self.timeout
         )
-        changed += [one.name for one in applier.apply(wanted) if one.changed]
+        # Jobs that nobody waits for are those of a page of services: they end before pods change.
+        followed = {(one.get("kind"), one["name"]) for one in waits}
+        jobs = [i for i in wanted if i["kind"] == "Job" and ("Job", i["metadata"]["name"]) not in followed]
+        changed += [one.name for one in applier.apply([i for i in wanted if i not in jobs]) if one.changed]
+        changed += [identity(item) for item in jobs if job_runs.run(self.cluster, applier, item)]
         self._wait(waits)
         changed += [one.name for one in applier.remove(stage.get("remove", [])) if one.changed]
         if stage.get("orphans"):

@@ -8,6 +8,7 @@ from ..page.form import Fault
 from ..page.read import Key, names_a_secret
 from .form import near
 from .model import Release
+from .registries import DOCKER_KEY, pulling
 from .shape import Shape
 from .workload_checks import workloads
 
@@ -75,7 +76,9 @@ def secrets_are_used(shape: Shape) -> Iterator[Fault]:
     used |= {str(value.secret) for _, workload in workloads(shape) for value in workload.env.values()}
     if release.mail and release.mail.password:
         used.add(release.mail.password.secret)
-    used |= set(release.image_pull_secrets)
+    used |= beside(shape)
+    used |= {receiver.key.secret for receiver in release.receivers.values() if receiver.key}
+    used |= set(pulling(release))
     for section, known in (("secrets", release.secrets), ("volumes", release.volumes)):
         for name in known:
             if name not in used:
@@ -99,5 +102,14 @@ def no_secret(key: Key, name: str | None, release: Release) -> Fault:
 def key_is_there(key: Key, secret: str | None, wanted: str | None, release: Release) -> Iterator[Fault]:
     """Refuse a key that an entry of secrets does not have."""
     declared = release.secrets[str(secret)]
-    if not declared.existing and wanted not in declared.keys:
-        yield Fault("unknown-secret", key, f"is no key of {secret}", f"key: {near(str(wanted), declared.keys)}")
+    known = [DOCKER_KEY] if declared.registry else list(declared.keys)
+    if not declared.existing and wanted not in known:
+        yield Fault("unknown-secret", key, f"is no key of {secret}", f"key: {near(str(wanted), known)}")
+
+
+def beside(shape: Shape) -> set[str]:
+    """Name what containers beside the applications, and jobs, mount and read."""
+    others = [each for _, workload in workloads(shape) for each in (*workload.init.values(), *workload.beside.values())]
+    every = [*others, *shape.release.jobs.values()]
+    found = {name for each in every for name in each.mounts}
+    return found | {str(value.secret) for each in every for value in each.env.values()}

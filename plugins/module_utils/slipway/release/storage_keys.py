@@ -8,7 +8,15 @@ from pydantic import Field, model_validator
 
 from ..page.form import Map, WrongError, setting
 from .keys import LABEL_RULE, Label, Variable
-from .values import LABEL, Folder, Memory
+from .values import LABEL, Folder, Memory, Registry
+
+# As Kubernetes has them: files of credentials begin with a dot.
+SecretEntry = Annotated[str, Field(pattern=r"^\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=253)]
+SecretType = Annotated[
+    str, Field(pattern=rf"^(Opaque|({LABEL}(\.{LABEL})*/)?[A-Za-z0-9][A-Za-z0-9_.-]*)$", max_length=253)
+]
+# What the cluster makes, or a node asks for, itself.
+_OF_THE_CLUSTER = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
 
 
 class Source(Map):
@@ -32,20 +40,43 @@ class Source(Map):
 
 
 class Secret(Map):
-    """A Secret: made of values from elsewhere, or there already."""
+    """A Secret: made of values from elsewhere, the credentials of a registry, or there already."""
 
-    keys: dict[Variable, Source] = setting(
+    keys: dict[SecretEntry, Source] = setting(
         {}, "Its keys, and where each value comes from.", example={"TOKEN": {"environment": "API_TOKEN"}},
         rule="must be the key of a Secret",
     )  # fmt: skip
+    type: SecretType = setting(
+        "Opaque",
+        "Type of the Secret. kubernetes.io/tls needs the keys tls.crt and tls.key.",
+        example="kubernetes.io/tls",
+        rule="must be the type of a Secret, such as kubernetes.io/tls",
+    )
+    registry: Registry | None = setting(
+        None,
+        "A registry: the Secret holds its credentials, instead of keys. All pods of the release pull with it.",
+        example="ghcr.io",
+    )
+    user: str | None = setting(None, "User at the registry.", example="deploy-bot", min_length=1)
+    password: Source | None = setting(
+        None, "Where the password or token for the registry comes from.", example={"environment": "REGISTRY_TOKEN"}
+    )
     existing: bool = setting(
         False, "Does the Secret exist in the namespace already, made by another owner?", example=True
     )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Secret:
-        if self.existing == bool(self.keys):
-            raise WrongError("needs-one-of", "must have either keys or existing: true")
+        if (self.existing, bool(self.keys), self.registry is not None).count(True) != 1:
+            raise WrongError("needs-one-of", "must have one of keys, registry, and existing: true")
+        if self.type in _OF_THE_CLUSTER:
+            raise WrongError("keys-contradict", f"is {self.type}, which only the cluster itself makes")
+        if (self.user is not None) != bool(self.registry) or (self.password is not None) != bool(self.registry):
+            raise WrongError("keys-contradict", "must have registry, user and password together, or none of them")
+        if self.password and self.password.random:
+            raise WrongError("keys-contradict", "has a random password, which no registry knows")
+        if self.type != "Opaque" and not self.keys:
+            raise WrongError("keys-contradict", "has a type, which is for keys")
         return self
 
 

@@ -122,6 +122,7 @@ class _Transition(Between):
             ],
             opened,
         )
+        yield Stage("jobs", self.steps.get("jobs", []))
         yield Stage("pin", list(self.pins()))
         workloads = self.workloads()
         demoted = [item for item in workloads.apply if self.is_demoted(item)]
@@ -351,7 +352,7 @@ def due(stages: Iterable[Stage], differs: Callable[[Object], bool], *, busy: boo
         in_turn = [[reference(item) for item in turn] for turn in stage.in_turn]
         if any(parts.values()) or in_turn or stage.orphans:
             shrinks = stage.name in ("retire", "close", "copies") or (stage.name == "tidy" and bool(stage.remove))
-            after = set(made) - {"namespace"} and stage.name not in ("prepare", "tidy")
+            after = set(made) - {"namespace"} and stage.name not in ("prepare", "jobs", "tidy")
             more = {"in_turn": in_turn, "orphans": stage.orphans}
             made[stage.name] = {**parts, **more, "settle": busy and bool(shrinks or after)}
     return made

@@ -202,7 +202,8 @@ def _no_expression(text: str) -> str:
     return text
 
 
-def _header_value(text: str) -> str:
+def header_value(text: str) -> str:
+    """Check the value of a header that is compared as text."""
     _no_expression(text)
     if not re.fullmatch(r"[!-~]([ -~]{0,198}[!-~])?", text):
         raise WrongError(
@@ -242,10 +243,30 @@ def repository(image: str) -> str:
     return before if colon and "/" not in after else name
 
 
+def _registry(text: str) -> str:
+    if not re.fullmatch(rf"{LABEL}(\.{LABEL})*(:[1-9]\d{{0,4}})?", text) or not re.search(r"[.:]|^localhost$", text):
+        host = re.sub(r"^[a-z]+://", "", text.lower()).partition("/")[0]
+        works = host if re.fullmatch(rf"{LABEL}(\.{LABEL})+(:[1-9]\d{{0,4}})?", host) else "ghcr.io"
+        raise WrongError(
+            "not-a-registry", "must be the host of a registry as images name it: no https://, no path", works
+        )
+    return text
+
+
 def _host(text: str) -> str:
     if len(text) > 253 or not re.fullmatch(rf"{LABEL}(\.{LABEL})*", text):
         raise WrongError("not-a-host-name", "must be a host name in lower case, without port or path")
     return text
+
+
+def _any_host(text: str) -> str:
+    if text == "*" or re.fullmatch(rf"\*(\.{LABEL})+", text):
+        return text
+    if "*" in text:
+        rest = text.rpartition("*")[2].strip(".")
+        works = f"*.{rest}" if re.fullmatch(rf"{LABEL}(\.{LABEL})*", rest) else "*"
+        raise WrongError("not-a-host-name", "must have * alone or as its first label: *.example.org", works)
+    return _host(text)
 
 
 def _path(text: str) -> str:
@@ -311,14 +332,16 @@ Memory = Annotated[str, AfterValidator(_memory), BeforeValidator(_to_text), With
 Text = Annotated[str, BeforeValidator(written_text), WithJsonSchema(_TEXT_SCHEMA)]
 Texts = Annotated[list[str], BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
 HeaderName = Annotated[str, AfterValidator(_header)]
-HeaderValue = Annotated[str, AfterValidator(_header_value), BeforeValidator(written_text)]
+HeaderValue = Annotated[str, AfterValidator(header_value), BeforeValidator(written_text)]
 CookieName = Annotated[str, AfterValidator(_cookie)]
 CookieValue = Annotated[str, AfterValidator(_cookie_value), BeforeValidator(written_text), WithJsonSchema(_TEXT_SCHEMA)]
 _USER_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": IMAGE_USER}]}
 User = Annotated[Any, BeforeValidator(_user), WithJsonSchema(_USER_SCHEMA)]
 Image = Annotated[str, AfterValidator(_image)]
+Registry = Annotated[str, AfterValidator(_registry)]
 Host = Annotated[str, AfterValidator(_host)]
-Hosts = Annotated[list[Host], Field(min_length=1), BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
+AnyHost = Annotated[str, AfterValidator(_any_host)]
+Hosts = Annotated[list[AnyHost], Field(min_length=1), BeforeValidator(one_or_many), WithJsonSchema(_TEXTS_SCHEMA)]
 Mailboxes = Annotated[
     list[Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$", max_length=254)]],
     Field(min_length=1),

@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from . import containers, registries
 from .model import Service
 from .names import Naming
+from .resource_keys import Resources
 from .shape import Shape
-from .storage_keys import Volume
-from .values import IMAGE_USER, amount, milliseconds, whole
-from .workload_keys import EnvValue, Probe, Probes, Resources, VersionOf
+from .values import IMAGE_USER, milliseconds, whole
+from .workload_keys import Probe, Probes, VersionOf
 
 # On pods: the version by its name on the page, whatever their label "version" says, and the Deployment.
 VERSION = "slipway.io/version"
@@ -37,7 +38,10 @@ def ports(declared: Service, known: Mapping[int, str] | None = None) -> list[dic
     """
     protocol = _PROTOCOLS[declared.protocol]
     wanted = [(protocol, declared.service_port or declared.port, declared.port, protocol)]
+    for name, port in declared.ports.items():
+        wanted.append((f"{port.protocol}-{name}", port.service_port or port.port, port.port, port.protocol))
     if declared.metrics and declared.metrics.port not in (None, declared.port):
+        # The last one: by that it is found.
         wanted.append(("http-metrics", declared.metrics.port, declared.metrics.port, "http"))
     known = known or {}
     found = []
@@ -105,19 +109,35 @@ def deployment(
         "labels": {**labels, "app": service, "version": shape.label(version)},
         "selector": selector,
         "pod_labels": {
+            **declared.labels,
+            **own.labels,
             **own_pods,
             **marks,
             "traffic": "user" if own.shadow is None else "shadow",
             "sidecar.istio.io/inject": "true" if has_sidecar(declared, version) else "false",
         },
-        "annotations": _annotations(
-            data, {name: revisions[name] for name in used_secrets(declared, version) if name in revisions}
-        ),
+        "annotations": {
+            **declared.annotations,
+            **own.annotations,
+            **_annotations(
+                data, {name: revisions[name] for name in used_secrets(declared, version) if name in revisions}
+            ),
+        },
         # A field that the autoscaler sets is not ours.
         "replicas": None if scaling else replicas,
         "spread": own_pods if scaling is not None or replicas > 1 else None,
         "service_account": naming.of("service_account", service, version),
-        "image_pull_secrets": [{"name": name} for name in shape.release.image_pull_secrets],
+        "token": chosen("service_account") is not None,
+        "placed": placed(declared, version),
+        "init": [
+            containers.container(each, given, shape.release, drops=not runs_as_image(declared, version))
+            for each, given in containers.of_version(declared, version, "init").items()
+        ],
+        "beside": [
+            containers.container(each, given, shape.release, drops=not runs_as_image(declared, version))
+            for each, given in containers.of_version(declared, version, "beside").items()
+        ],
+        "image_pull_secrets": [{"name": name} for name in registries.pulling(shape.release)],
         # None: as the image says.
         "user": None if runs_as_image(declared, version) else chosen("user"),
         "container": service,
@@ -127,8 +147,8 @@ def deployment(
         "args": chosen("args"),
         "ports": ports(declared),
         "env_from": list(_sources(naming, declared, own, service, version)),
-        "env": [_variable(name, value) for name, value in {**declared.env, **own.env}.items()],
-        "resources": _resources(chosen("resources") or Resources()),
+        "env": [containers.variable(name, value) for name, value in {**declared.env, **own.env}.items()],
+        "resources": containers.resources(chosen("resources") or Resources()),
         "writable": chosen("writable"),
         "drain": -(-milliseconds(chosen("drain")) // 1000),
         "probes": list(_probes(chosen("probes") or Probes(), declared.port)),
@@ -149,8 +169,35 @@ def used_secrets(declared: Service, version: str) -> list[str]:
     """Name the entries of ``secrets`` that a version's container gets, as variables or files."""
     own = declared.versions[version]
     single = [value.secret for value in {**declared.env, **own.env}.values() if value.secret is not None]
+    for each in containers.every(declared, version):
+        single += [*(value.secret for value in each.env.values() if value.secret is not None), *each.mounts]
     # What is mounted and is no volume is a Secret.
     return sorted({*declared.secrets, *own.secrets, *single, *declared.mounts, *own.mounts})
+
+
+def placed(declared: Service, version: str) -> dict[str, Any]:
+    """Say on which nodes the pods of a version may run, as a pod has it."""
+    made: dict[str, Any] = {}
+    if selector := _chosen_map(declared, version, "node_selector"):
+        made["nodeSelector"] = dict(selector)
+    if tolerations := _chosen_map(declared, version, "tolerations"):
+        made["tolerations"] = [
+            {
+                "key": each.key,
+                "operator": "Exists" if each.value is None else "Equal",
+                **({"value": each.value} if each.value is not None else {}),
+                **({"effect": each.effect} if each.effect else {}),
+            }
+            for each in tolerations
+        ]
+    if affinity := _chosen(declared, version, "affinity"):
+        made["affinity"] = affinity
+    return made
+
+
+def _chosen_map(declared: Service, version: str, name: str) -> Any:
+    """Give the version's own where it has some, else the service's."""
+    return getattr(declared.versions[version], name) or getattr(declared, name)
 
 
 def autoscaling(declared: Service, version: str) -> Any:
@@ -193,25 +240,6 @@ def _sources(naming: Naming, declared: Service, own: VersionOf, service: str, ve
         yield {"kind": "secretRef", "name": name}
 
 
-def _variable(name: str, given: EnvValue) -> dict[str, Any]:
-    if given.secret is not None:
-        return {"name": name, "valueFrom": {"secretKeyRef": {"name": given.secret, "key": given.key}}}
-    if given.field is not None:
-        return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": given.field}}}
-    return {"name": name, "value": given.value}
-
-
-def _resources(given: Resources) -> dict[str, dict[str, str]]:
-    limits = {"cpu": given.cpu_limit, "memory": given.memory_limit}
-    kept = {name: value for name, value in limits.items() if value is not None}
-    # The API server refuses a pod that asks for more than its limit; on a page only a default can be that.
-    asked = {
-        name: min(value, kept.get(name, value), key=amount)
-        for name, value in (("cpu", given.cpu), ("memory", given.memory))
-    }
-    return {"requests": asked, **({"limits": kept} if kept else {})}
-
-
 def _probes(given: Probes, port: int) -> Iterator[dict[str, Any]]:
     kinds = (("startupProbe", given.start), ("livenessProbe", given.live), ("readinessProbe", given.ready))
     if given.ready is None:
@@ -236,12 +264,10 @@ def _storage(
     release = naming.shape.release
     mounts: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
-    for name, mount in {**declared.mounts, **own.mounts}.items():
-        volume = release.volumes.get(name)
-        read_only = mount.read_only or volume is None or volume.read_only
-        made = {"name": name, "mountPath": mount.path, **({"readOnly": True} if read_only else {})}
-        mounts.append({**made, **({"subPath": mount.sub_path} if mount.sub_path else {})})
-        volumes.append({"name": name, **(_source(name, volume) if volume else {"secret": {"secretName": name}})})
+    mine = {**declared.mounts, **own.mounts}
+    mounts += [containers.mount(name, mount, release) for name, mount in mine.items()]
+    others = [name for each in containers.every(declared, version) for name in each.mounts]
+    volumes += containers.volumes([*mine, *others], release)
     folder = own.config_mount or declared.config_mount or ""
     if folder:
         mounts.append({"name": "slipway-config", "mountPath": folder, "readOnly": True})
@@ -250,15 +276,6 @@ def _storage(
         mounts.append({"name": "slipway-tmp", "mountPath": "/tmp"})  # noqa: S108
         volumes.append({"name": "slipway-tmp", "emptyDir": {}})
     return mounts, volumes
-
-
-def _source(name: str, volume: Volume) -> dict[str, Any]:
-    """Say where a volume of a pod comes from."""
-    if volume.host_path:
-        return {"hostPath": {"path": volume.host_path, "type": "DirectoryOrCreate" if volume.create else "Directory"}}
-    if volume.temporary:
-        return {"emptyDir": {"sizeLimit": volume.temporary}}
-    return {"persistentVolumeClaim": {"claimName": volume.claim or name}}
 
 
 def made_folders(naming: Naming, declared: Service, version: str) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from .values import amount
 from .workload import USUAL, autoscaling, least_pods
 
 # Ports of the mesh's proxy in every pod.
-_PROXY_PORTS = (15000, 15001, 15004, 15006, 15008, 15009, 15020, 15021, 15053, 15090)
+PROXY_PORTS = (15000, 15001, 15004, 15006, 15008, 15009, 15020, 15021, 15053, 15090)
 
 
 def workloads(shape: Shape) -> Iterator[tuple[Key, Any]]:
@@ -113,7 +113,7 @@ def ports_are_free(shape: Shape) -> Iterator[Fault]:
         if declared.metrics:
             ports.append(("metrics", declared.metrics.port))
         for name, port in ports:
-            if port in _PROXY_PORTS:
+            if port in PROXY_PORTS:
                 what = "is a port of the mesh's own proxy in every pod"
                 yield Fault("port-taken", ("services", service, name), what, "port: 8080")
         beside = declared.metrics.port if declared.metrics else None

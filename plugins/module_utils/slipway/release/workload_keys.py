@@ -6,10 +6,12 @@ from typing import Any
 
 from pydantic import model_validator
 
-from ..page.form import Map, WrongError, setting
+from ..page.form import Map, setting
 from .keys import LABEL_RULE, Label, Short, Variable
 from .name_keys import Names
-from .values import Below, Cpu, Duration, Folder, Image, Memory, Percent, Text, Texts, UrlPath, User, WholePercent
+from .pod_keys import Affinity, Container, LabelValue, MarkName, Toleration
+from .resource_keys import EnvValue, Mount, Resources
+from .values import Duration, Folder, Image, Percent, Text, Texts, UrlPath, User, WholePercent
 
 
 class Probe(Short):
@@ -47,15 +49,6 @@ class Probes(Map):
     )
 
 
-class Resources(Map):
-    """What a container asks for, and may use at most."""
-
-    cpu: Cpu = setting("50m", "CPU request. The default is never above cpu_limit.", example="50m")
-    memory: Memory = setting("64Mi", "Memory request. The default is never above memory_limit.", example="64Mi")
-    cpu_limit: Cpu | None = setting(None, "CPU limit.", example="500m")
-    memory_limit: Memory | None = setting(None, "Memory limit.", example="256Mi")
-
-
 class Autoscaling(Map):
     """As many pods as the load needs."""
 
@@ -64,46 +57,11 @@ class Autoscaling(Map):
     cpu: WholePercent = setting(80.0, "Target use of the CPU request, in per cent.", example="80%")
 
 
-class EnvValue(Short):
-    """The value of an environment variable: a text, or where it comes from."""
-
-    short = "value"
-
-    value: Text | None = setting(None, "The value, as text.", example="debug")
-    secret: Label | None = setting(
-        None, "Name of an entry of secrets.", example="api-token", rule=LABEL_RULE, names="Secret"
-    )
-    key: Variable | None = setting(None, "Key in that Secret.", example="TOKEN", rule="must be the key of a Secret")
-    field: str | None = setting(
-        None,
-        "Field of the pod.",
-        example="metadata.name",
-        pattern=r"^(metadata|spec|status)\.[\w.\[\]'/-]+$",
-        rule="must be a field of the pod, such as metadata.name",
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> EnvValue:
-        given = [item is not None for item in (self.value, self.secret, self.field)]
-        if sum(given) != 1 or (self.key is None) != (self.secret is None):
-            raise WrongError("needs-one-of", "must have a value, or a secret with its key, or a field: one of them")
-        return self
-
-
-class Mount(Short):
-    """Where an entry of volumes or secrets appears."""
-
-    short = "path"
-
-    path: Folder = setting(..., "Folder of the container.", example="/var/cache/app")
-    sub_path: Below | None = setting(None, "A folder or file of the volume, instead of all of it.", example="models")
-    read_only: bool = setting(False, "May the container only read it?", example=True)
-
-
 class Workload(Map):
     """What runs. Written at a service it holds for all its versions; a version may say otherwise.
 
-    Its env, config and mounts are merged with those of the service, its secrets are added, anything else is replaced.
+    Its env, config, mounts, labels, annotations, init and beside are merged with those of the service, its secrets are
+    added, anything else is replaced.
     """
 
     image: Image | None = setting(None, "Image of the container.", example="ghcr.io/example/frontend:1.0")
@@ -164,6 +122,41 @@ class Workload(Map):
     )
     sidecar: bool | None = setting(
         None, "Does the pod have the sidecar? Without it there is no routing, mTLS or access control.", example=True
+    )
+    init: dict[Label, Container] = setting(
+        {},
+        "Init containers: each must end well before the next one and the application start. The short form is image.",
+        example={"wait": {"image": "docker.io/library/busybox:1.35.0", "command": ["/bin/true"]}},
+        rule=LABEL_RULE,
+    )
+    beside: dict[Label, Container] = setting(
+        {},
+        "More containers of the pod, beside the application. The short form is image.",
+        example={"exporter": "ghcr.io/example/exporter:1.0"},
+        rule=LABEL_RULE,
+    )
+    labels: dict[MarkName, LabelValue] = setting(
+        {}, "More labels of the pods.", example={"team": "shop"}, rule="must be the name of a label"
+    )
+    annotations: dict[MarkName, Text] = setting(
+        {}, "Annotations of the pods.", example={"example.org/owner": "shop team"}, rule="must be the name of a label"
+    )
+    service_account: Label | None = setting(
+        None,
+        "Existing ServiceAccount of the pods, with its token. By default each version has its own, without rights.",
+        example="reader",
+        rule=LABEL_RULE,
+    )
+    node_selector: dict[str, Text] = setting(
+        {}, "Labels that a node must have.", example={"kubernetes.io/arch": "amd64"}
+    )
+    tolerations: list[Toleration] = setting(
+        [], "Taints of nodes that the pods put up with. The short form is key.", example=[{"key": "gpu"}]
+    )
+    affinity: Affinity | None = setting(
+        None,
+        "Affinity of the pods, as Kubernetes writes it.",
+        example={"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
     )
     drain: Duration | None = setting(
         None,

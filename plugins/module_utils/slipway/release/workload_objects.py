@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from . import pod_security, workload
+from . import containers, pod_security, workload
 from .maker import Maker
 from .render import Object, render
 
@@ -20,7 +21,8 @@ def foundation(maker: Maker) -> Iterator[Object]:
     """Make what pods need before they start: accounts, configuration, claims."""
     configs: dict[str, dict[str, str]] = {}
     for service, declared, version in maker.versions():
-        yield from maker.make("service-account", maker.naming.of("service_account", service, version))
+        if not maker.naming.existing_account(service, version):
+            yield from maker.make("service-account", maker.naming.of("service_account", service, version))
         if data := workload.config(declared, version):
             configs[maker.naming.of("config", service, version)] = data
     for name, data in configs.items():
@@ -75,3 +77,21 @@ def around(maker: Maker) -> Iterator[Object]:
         if least:
             selector = workload.pods(maker.shape, service, version)
             yield from maker.make("disruption-budget", name, least=least, selector=selector)
+
+
+def jobs(maker: Maker) -> Iterator[Object]:
+    """Make the jobs that run before pods change."""
+    for name, given in maker.shape.release.jobs.items():
+        if not given.schedule:
+            yield from maker.make("job", **_job(maker, name))
+
+
+def cron_jobs(maker: Maker) -> Iterator[Object]:
+    """Make the jobs that run by a schedule."""
+    for name, given in maker.shape.release.jobs.items():
+        if given.schedule:
+            yield from maker.make("cron-job", **_job(maker, name))
+
+
+def _job(maker: Maker, name: str) -> dict[str, Any]:
+    return containers.job(maker.naming, name, maker.shape.release.jobs[name])

@@ -1,0 +1,44 @@
+"""Jobs before pods change, containers before and beside the application, on a live cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.releases import Stage
+
+PAGE = Path(__file__).parent / "pages/parts.yml"
+WHERE = "--namespace=parts"
+THERE: list[dict[str, Any]] = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "parts"}},
+    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": "parts"}},
+]
+
+
+def test_a_job_is_done_before_pods_come_and_one_that_fails_stops_the_release(empty: Stage, tmp_path: Path) -> None:
+    kube = empty.kube
+    kube.apply(THERE)
+    try:
+        empty.release(str(PAGE), prove="always").expect()
+        empty.passed("parts")
+        (job,) = kube("get", "jobs", WHERE)["items"]
+        assert job["status"]["succeeded"] == 1
+        inside = ("exec", WHERE, "deployment/front-v1", "--container=clock", "--", "/usr/bin/python3.11", "-c")
+        assert kube.text(*inside, "import os; print(os.listdir('/made'))").strip() == "['first']"
+        assert empty.release(str(PAGE), prove="never").expect().total("changed") == 0
+        broken = yaml.safe_load(PAGE.read_text())
+        broken["jobs"]["migrate"]["command"][2] = "import sys; print('no such table'); sys.exit(3)"
+        broken["services"]["front"]["labels"] = {"team": "other"}
+        (tmp_path / "parts.yml").write_text(yaml.safe_dump(broken))
+        refused = empty.release(str(tmp_path / "parts.yml"), prove="never")
+        assert refused.status != 0
+        assert "release-job-failed" in refused.output
+        assert "| no such table" in refused.output
+        labels = kube("get", "deployment", "front-v1", WHERE)["spec"]["template"]["metadata"]["labels"]
+        assert labels["team"] == "parts"
+        assert empty.release(str(PAGE), prove="never").expect()
+    finally:
+        empty.take_away((str(PAGE),))
+        kube.text("delete", "namespace", "parts", "--ignore-not-found", "--timeout=120s", timeout=150)
