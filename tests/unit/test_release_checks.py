@@ -50,8 +50,8 @@ def test_a_secret_of_the_page_is_not_shown(tmp_path: Path) -> None:
 
 # A wrong value, and what would work in its place: made of the value that is there, so that it fits this page.
 OWN: list[tuple[list[tuple[str, Any]], str, str]] = [
-    ([("hosts", ["~.probe.local"])], "hosts[0]", "hosts: [probe.local]"),
-    ([("hosts", "~.probe.local")], "hosts[0]", "hosts: probe.local"),
+    ([("hosts", ["~.probe.local"])], "hosts[0]", "hosts: [probe-local]"),
+    ([("hosts", "~.probe.local")], "hosts[0]", "hosts: probe-local"),
     ([("hosts", ["a.local", "https://B.local:8443/x"])], "hosts[1]", "hosts: [a.local, b.local]"),
     ([("services.front.env", {"RATE": 0.5})], "services.front.env.RATE.value", 'RATE: "0.5"'),
     ([("services.front.env", {"ON": True})], "services.front.env.ON.value", 'ON: "true"'),
