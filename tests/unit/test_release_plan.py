@@ -363,11 +363,9 @@ def test_a_tool_that_is_not_there_is_told(tmp_path: Path) -> None:
     ]
 
 
-OWN_PULLS = {"type": "kubernetes.io/dockerconfigjson", "keys": {".dockerconfigjson": {"environment": "K"}}}
-
-
 def test_a_secret_for_pulls_that_is_not_there_is_told(tmp_path: Path) -> None:
-    values = {"image_pull_secrets": ["registry", "own"], "secrets": {"own": OWN_PULLS}}
+    own = {"type": "kubernetes.io/dockerconfigjson", "keys": {".dockerconfigjson": {"environment": "K"}}}
+    values: dict[str, Any] = {"image_pull_secrets": ["registry", "own"], "secrets": {"own": own}}
     told = "image_pull_secrets: namespace shop has no Secret registry, so pulls go without it"
     assert made(tmp_path, Environment.of({"secrets": []}), **values).warnings == [told]
     assert made(tmp_path, Environment.of({"secrets": ["registry"]}), **values).warnings == []
