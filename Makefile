@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates backup restore reset down purge test test-long mutate lint bench lock outdated catalog
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates upgrade backup restore reset down purge test test-long mutate lint bench lock outdated catalog
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -89,6 +89,9 @@ add-nodes: setup ## Add the nodes that the page has and the cluster does not, an
 
 renew-certificates: setup ## Renew the certificates of the control plane that end within 180 days (DAYS=400: all of them)
 	@$(ansible-playbook) playbooks/renew-certificates.yml $(if $(call named,DAYS,x),-e $(call named,DAYS,renew_days))
+
+upgrade: setup ## Take the cluster to the Kubernetes release of the page (CHECK=1 shows the plan alone)
+	@$(ansible-playbook) playbooks/upgrade.yml $(if $(CHECK),--check) $(if $(FORCE),-e upgrade_force=true) $(if $(filter none,$(BACKUP)),-e upgrade_backup=false)
 
 backup: setup ## Save the cluster into one encrypted archive on this machine (without data of volumes)
 	@$(ansible-playbook) playbooks/backup.yml
