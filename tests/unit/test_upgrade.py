@@ -107,6 +107,16 @@ def test_one_that_was_cut_off_goes_on_where_it_was(moment: str) -> None:
     assert found.begun
 
 
+def test_the_etcd_of_each_controller_counts() -> None:
+    there = [controller(release=NEW), controller("ctrl-2", NEW, parts=parts(NEW, "3.7.0"))]
+    assert made(there, AFTER).control == ("ctrl-2",)
+
+
+def test_a_kubelet_that_was_not_placed_by_us_is_replaced() -> None:
+    """Else every other command would go on refusing to run."""
+    assert made([controller(release=NEW), worker(release=NEW, placed=OLD)], AFTER).nodes == ("node-1",)
+
+
 def test_the_same_etcd_is_no_beginning() -> None:
     """Of a patch that brings no other one, nothing has been done."""
     there = [controller(release="1.37.0", parts=parts("1.37.0", "3.7.3")), worker(release="1.37.0")]
@@ -234,7 +244,10 @@ def test_pods_stay_where_no_other_node_takes_them() -> None:
 def test_a_budget_that_lets_no_pod_go_is_named() -> None:
     from slipway.cluster.eviction import Seen
 
-    seen = Seen(node("node-2"), [], [pod("web", "node-2", "web")], budgets=[budget("b", "web"), budget("c", "other")])
+    free = budget("d", "web")
+    free["status"]["disruptionsAllowed"] = 1
+    budgets = [budget("b", "web"), budget("c", "other"), free]
+    seen = Seen(node("node-2"), [], [pod("web", "node-2", "web")], budgets=budgets)
     assert blocking(seen) == ["PodDisruptionBudget shop/b lets no pod go now (1 are healthy, 1 have to be)"]
 
 
