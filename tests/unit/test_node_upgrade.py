@@ -36,7 +36,8 @@ def test_its_configuration_has_the_timeout(action: str, key: str) -> None:
 
     read = yaml.safe_load(upgrade.configuration(action, 400, ["Swap"]))
     assert read["kind"] == "UpgradeConfiguration"
-    assert read[key] == {"imagePullSerial": False, "ignorePreflightErrors": ["Swap"]}
+    patches = {} if action == "node" else {"patches": {"directory": "/etc/kubernetes/patches"}}
+    assert read[key] == {"imagePullSerial": False, "ignorePreflightErrors": ["Swap"], **patches}
     assert read["timeouts"]["upgradeManifests"] == "400s"
     assert "ignorePreflightErrors" not in yaml.safe_load(upgrade.configuration(action, 1, []))[key]
 

@@ -19,6 +19,8 @@ MANIFESTS = "manifests"
 # Where kubeadm keeps what it replaces: the manifests, the data of etcd, the configuration of the kubelet.
 KEPT = f"{KUBERNETES}/tmp"  # noqa: S108, for root alone
 _BACKUPS = "kubeadm-backup-manifests-*"
+# What is ours in the manifests of kubeadm; role control_plane writes it.
+PATCHES = f"{KUBERNETES}/patches"
 FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 # Kubelets refuse to start with flags that they do not know. kubeadm removed this one once, and does so no more.
 _GONE = re.compile(r"\s*--pod-infra-container-image=[^\s\"]*")
