@@ -45,18 +45,23 @@ def command(action: str, version: str, config: str, ignore: Iterable[str]) -> li
 def configuration(action: str, seconds: int, ignore: Iterable[str]) -> str:
     """Write the UpgradeConfiguration: timeouts for slow machines, and images several at once."""
     kind = "apply" if action == "apply" else "node"
-    ignored = "".join(f"\n    - {name}" for name in sorted(set(ignore)))
-    return (
-        "apiVersion: kubeadm.k8s.io/v1beta4\n"
-        "kind: UpgradeConfiguration\n"
-        f"{kind}:\n"
-        "  imagePullSerial: false\n" + (f"  ignorePreflightErrors:{ignored}\n" if ignored else "") + "timeouts:\n"
-        f"  upgradeManifests: {seconds}s\n"
-        f"  controlPlaneComponentHealthCheck: {seconds}s\n"
-        f"  kubeletHealthCheck: {seconds}s\n"
-        f"  kubernetesAPICall: {max(seconds // 2, 1)}s\n"
-        f"  etcdAPICall: {max(seconds // 2, 1)}s\n"
-    )
+    ignored = sorted(set(ignore))
+    lines = [
+        "apiVersion: kubeadm.k8s.io/v1beta4",
+        "kind: UpgradeConfiguration",
+        f"{kind}:",
+        "  imagePullSerial: false",
+        *([f"  patches: {{directory: {PATCHES}}}"] if action != "node" else []),
+        *(["  ignorePreflightErrors:"] if ignored else []),
+        *(f"    - {name}" for name in ignored),
+        "timeouts:",
+        f"  upgradeManifests: {seconds}s",
+        f"  controlPlaneComponentHealthCheck: {seconds}s",
+        f"  kubeletHealthCheck: {seconds}s",
+        f"  kubernetesAPICall: {max(seconds // 2, 1)}s",
+        f"  etcdAPICall: {max(seconds // 2, 1)}s",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def lost(root: str = "") -> dict[str, str]:
