@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph token remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates rotate-encryption-key backup restore reset down purge test test-long mutate lint bench lock outdated catalog
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph token remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates rotate-encryption-key upgrade backup restore reset down purge test test-long mutate lint bench lock outdated catalog
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -95,6 +95,9 @@ renew-certificates: setup ## Renew the certificates of the control plane that en
 
 rotate-encryption-key: setup ## Replace the key that encrypts Secrets in etcd, and write all of them again
 	@$(ansible-playbook) playbooks/rotate-encryption-key.yml
+
+upgrade: setup ## Take the cluster to the Kubernetes release of the page (CHECK=1 shows the plan alone)
+	@$(ansible-playbook) playbooks/upgrade.yml $(if $(CHECK),--check) $(if $(FORCE),-e upgrade_force=true) $(if $(filter none,$(BACKUP)),-e upgrade_backup=false)
 
 backup: setup ## Save the cluster into one encrypted archive on this machine (without data of volumes)
 	@$(ansible-playbook) playbooks/backup.yml

@@ -12,7 +12,7 @@ from tests.support import scene
 FUZZ = "_broken.py"
 
 # Folders whose tests have machines.
-LIVE = {"backup", "cis", "e2e", "faults", "machines", "molecule", "nodes", "releases", "transitions"}
+LIVE = {"backup", "cis", "e2e", "faults", "machines", "molecule", "nodes", "releases", "transitions", "upgrade"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

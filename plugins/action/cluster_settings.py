@@ -21,7 +21,13 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Fail with everything that is wrong in one text; else give the settings back."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(argument_spec={"page": {"type": "path"}, "state": {"type": "path"}})
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "page": {"type": "path"},
+                "state": {"type": "path"},
+                "upgrading": {"type": "bool", "default": False},
+            }
+        )
         try:
             from slipway.errors import SlipwayError
             from slipway.lab.plan import make_plan, other_lab, page_file, preview
@@ -60,7 +66,7 @@ class ActionModule(ActionBase):
                 key: known[key] if plain(known[key]) == plain(said.values.get(key)) else self._value(key, known[key])
                 for key in names
             }
-            report = examine_variables(variables, Path(page), Path(state))
+            report = examine_variables(variables, Path(page), Path(state), upgrading=arguments["upgrading"])
             settings = report.accepted().as_values()
         except SlipwayError as exc:
             raise failed(exc) from None

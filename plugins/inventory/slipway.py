@@ -9,6 +9,7 @@ short_description: Machines of a Slipway cluster
 description:
   - Reads a page of settings and gives the groups C(controllers), C(workers), C(mirror), and C(nodes), the first two.
   - The group C(existing) is empty. C(playbooks/add-nodes.yml) fills it with the workers that a run leaves as they are.
+  - The groups C(upgraded_controllers) and C(upgraded_workers) are empty, too. C(playbooks/upgrade.yml) fills them.
   - Each host has C(ansible_host) and C(node_address), its address on the node network, before the machine exists.
   - SSH settings of Vagrant machines come from one call of C(vagrant ssh-config), remembered until a machine changes.
   - The settings of the page, with their defaults, are variables of all hosts, and so are C(slipway_page),
@@ -125,7 +126,9 @@ def _fill(inventory: Any, found: Any) -> None:
     for group in ("controllers", "workers"):
         inventory.add_child("nodes", group)
     # For workers that a run leaves alone (playbooks/add-nodes.yml); a pattern may name no group that there is not.
-    inventory.add_group("existing")
+    # Those of upgrades are for nodes that a run has to take to another release (playbooks/upgrade.yml).
+    for group in ("existing", "upgraded_controllers", "upgraded_workers"):
+        inventory.add_group(group)
     for key, value in found.variables.items():
         inventory.set_variable("all", key, value)
 

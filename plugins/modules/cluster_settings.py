@@ -17,6 +17,10 @@ options:
   state:
     description: Folder of what runs leave on this computer. Without it, C(slipway_state) of the inventory.
     type: path
+  upgrading:
+    description: Whether this run is to take the cluster to another release of Kubernetes; else another one than it runs is refused.
+    type: bool
+    default: false
 author: Slipway
 """
 

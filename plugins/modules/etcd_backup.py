@@ -52,6 +52,10 @@ image:
   description: Image of etcd.
   returned: V(saved)
   type: str
+kubernetes:
+  description: The release of Kubernetes that it was taken with.
+  returned: V(saved)
+  type: str
 """
 
 EXAMPLES = r"""
@@ -75,7 +79,7 @@ from ansible.module_utils.slipway.node.durable import replace
 from ansible.module_utils.slipway.node.etcd import Etcd, EtcdError
 from ansible.module_utils.slipway.node.evidence import of_disks
 from ansible.module_utils.slipway.node.snapshot import SnapshotError
-from ansible.module_utils.slipway.node.state import RECORD, kubernetes_state, read
+from ansible.module_utils.slipway.node.state import API_SERVER, RECORD, kubernetes_state, read, server_version
 
 WORK = "/var/lib/slipway/backup"
 # Seconds for a backup or a restore that is still at work here.
@@ -101,7 +105,8 @@ def save(module: AnsibleModule, run: snapshot.Command) -> dict[str, object]:
     fresh(os.path.dirname(archive), owner)
     snapshot.pack(WORK, archive)
     shutil.chown(archive, owner)
-    return {"revision": found["revision"], "keys": found["totalKey"], "image": image}
+    release = server_version(read(f"/{API_SERVER}"))
+    return {"revision": found["revision"], "keys": found["totalKey"], "image": image, "kubernetes": release}
 
 
 def restore(module: AnsibleModule, run: snapshot.Command) -> None:

@@ -85,7 +85,7 @@ ansible_facts:
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), kubernetes (joined, controller, interrupted,
-        founding, foreign, remains, etcd, sealed, node, ca, version, pod_cidr, address, registered, marked, moved, settings). V(registered) is whether
+        founding, foreign, remains, etcd, sealed, node, ca, version, kubelet, parts, pod_cidr, address, registered, marked, moved, settings). V(registered) is whether
         the cluster has this node with all that its kubelet and the pod network told of it, V(marked) whether as a controller, V(moved) whether
         the pod network told of another address, V(settings) whether the page has given it labels or taints; null when there was no telling.
       type: dict

@@ -97,6 +97,13 @@ LONG: tuple[Phase, ...] = (
         *files("backup", "backup"),
     ),
     suite(
+        "upgrade",
+        "a cluster with a release goes to the next minor version of Kubernetes at 50 requests a second, killed at each "
+        "step: none fails; its backup leads back",
+        7200,
+        *files("upgrade", "upgrade"),
+    ),
+    suite(
         "baked",
         "nodes that were baked and nodes that were not are the same, file by file; a kill while they are baked",
         2400,

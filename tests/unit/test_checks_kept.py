@@ -37,10 +37,15 @@ def test_a_kubernetes_release_must_be_known(values: dict[str, Any], problem: str
 
 
 def test_a_cluster_that_stands_keeps_its_release() -> None:
-    (problem,) = here(version("1.37.1"), kubernetes_releases=("1.37.0", "1.37.1"), kubernetes_running="1.37.0").problems
-    assert (problem.key, problem.works) == ("cluster_kubernetes_version", 'cluster_kubernetes_version: "1.37.0"')
-    tells(problem, "kubernetes-upgrade: 1.37.0")
-    assert here(version("1.37.0"), kubernetes_running="1.37.0").problems == []
+    """Only make upgrade changes it, which refuses by itself what cannot work."""
+    around: dict[str, Any] = {"kubernetes_releases": ("1.36.3", "1.37.0", "1.37.2"), "kubernetes_running": "1.37.0"}
+    stays = 'cluster_kubernetes_version: "1.37.0"'
+    for asked, works in (("1.37.2", f"{stays}, or make upgrade"), ("1.36.3", stays)):
+        (problem,) = here(version(asked), **around).problems
+        assert (problem.key, problem.works) == ("cluster_kubernetes_version", works)
+        tells(problem, f"kubernetes-upgrade: 1.37.0{' … `make upgrade`' if asked == '1.37.2' else ' … go back'}")
+        assert here(version(asked), **around, upgrading=True).problems == []
+    assert here(version("1.37.0"), **around).problems == []
 
 
 BALANCED = {**FOUNDED, "cluster_api_endpoint": "api.example.org:6443"}

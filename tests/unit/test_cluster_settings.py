@@ -180,7 +180,7 @@ def test_the_documentation_names_the_options() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert set(yaml.safe_load(module.DOCUMENTATION)["options"]) == {"page", "state"}
+    assert set(yaml.safe_load(module.DOCUMENTATION)["options"]) == {"page", "state", "upgrading"}
 
 
 # --- the playbook

@@ -396,7 +396,8 @@ def test_the_plain_file_of_hosts_leaves_ssh_alone(tmp_path: Path) -> None:
     assert "StrictHostKeyChecking" not in text
     reader = configparser.ConfigParser(allow_no_value=True, delimiters=("\0",))
     reader.read_string(text)
-    assert reader.sections() == ["controllers", "workers", "mirror", "nodes:children", "existing", "all:vars"]
+    ours = ["existing", "upgraded_controllers", "upgraded_workers"]
+    assert reader.sections() == ["controllers", "workers", "mirror", "nodes:children", *ours, "all:vars"]
     file = tmp_path / "inventory.cfg"
     file.write_text(text)
     assert ansible(file)["_meta"]["hostvars"]["a"]["ansible_ssh_args"] == KEY_SSH_ARGS

@@ -155,7 +155,7 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
 NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "remains", "etcd", "sealed", "node", "ca"}
-NOTHING |= {"version", "pod_cidr", "address"}
+NOTHING |= {"version", "kubelet", "parts", "pod_cidr", "address"}
 PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
 SUM = hashlib.sha256(b"a").hexdigest()
 IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
@@ -168,7 +168,12 @@ IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0
         (KUBELET, {"foreign"}),
         (SERVER, {"foreign"}),
         ({**KUBELET, **DONE}, {"joined"}),
-        ({**SERVER, **DONE}, {"joined", "controller"}),
+        ({**SERVER, **DONE}, {"joined", "controller", "parts"}),
+        # An upgrade was cut off between two manifests.
+        (
+            {**KUBELET, **DONE, "etc/kubernetes/controller-manager.conf": ""},
+            {"joined", "controller", "parts"},
+        ),
         ({**SERVER, **STARTED}, {"interrupted", "remains"}),
         ({**SERVER, **FOUNDING}, {"interrupted", "founding", "remains"}),
         (STARTED, {"interrupted", "remains"}),
@@ -184,6 +189,26 @@ def test_how_far_a_machine_is_in_a_cluster(tmp_path: Path, files: dict[str, str]
     state = node.kubernetes_state(lay(tmp_path, files))
     assert set(state) == NOTHING
     assert {name for name, value in state.items() if value} == true
+
+
+def test_what_a_controller_and_its_kubelet_run(tmp_path: Path) -> None:
+    def manifest(part: str, tag: str) -> dict[str, str]:
+        image = f"    image: registry.k8s.io/{part}:{tag}\n"
+        return {f"etc/kubernetes/manifests/{part}.yaml": f"spec:\n  containers:\n  - command: [x]\n{image}"}
+
+    files = {
+        **manifest("etcd", "3.6.16-0"),
+        **manifest("kube-apiserver", "v1.37.2"),
+        **manifest("kube-scheduler", "v1.36.3"),
+    }
+    state = node.kubernetes_state(lay(tmp_path, {**KUBELET, **DONE, **files, **placed("v1.36.3")}))
+    assert state["parts"] == {
+        "etcd": "3.6.16-0",
+        "kube-apiserver": "1.37.2",
+        "kube-controller-manager": "",
+        "kube-scheduler": "1.36.3",
+    }
+    assert (state["version"], state["kubelet"]) == ("1.37.2", "1.36.3")
 
 
 @pytest.mark.parametrize("kubelet", [True, False])
@@ -342,7 +367,8 @@ def test_everything_together(tmp_path: Path) -> None:
         "hosts_template": "",
         "kubernetes": {
             **dict.fromkeys(sorted(NOTHING), False),
-            **dict.fromkeys(("node", "ca", "version", "pod_cidr", "address"), ""),
+            **dict.fromkeys(("node", "ca", "version", "kubelet", "pod_cidr", "address"), ""),
+            "parts": {},
         },
     }
     lay(

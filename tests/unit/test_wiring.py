@@ -23,8 +23,9 @@ KNOWN_SYSTEMS = yaml.safe_load((ROOT / "roles/host/vars/main.yml").read_text())[
 CATALOG = yaml.safe_load((ROOT / "artifacts/catalog.yml").read_text())
 
 
-def seen(version: str = "", controller: bool = False, ca: str = "") -> dict[str, Any]:
-    return {"slipway_node": {"kubernetes": {"version": version, "controller": controller, "ca": ca}}}
+def seen(version: str = "", controller: bool = False, ca: str = "", kubelet: str = "") -> dict[str, Any]:
+    known = {"version": version, "controller": controller, "ca": ca, "kubelet": kubelet or version}
+    return {"slipway_node": {"kubernetes": known}}
 
 
 @pytest.mark.parametrize(
@@ -50,10 +51,16 @@ def test_what_is_built_is_built_for_a_mirror(mirrors: list[str], there: bool) ->
         ({"ctrl": seen("1.37.0", True), "node-1": seen("1.38.0")}, ["1.37.0"]),
         # None of them could be asked.
         ({"node-1": seen("1.37.0")}, ["1.37.0"]),
+        # An upgrade was cut off: before the kubelet of the controller, before that of a worker.
+        ({"ctrl": seen("1.37.0", True, kubelet="1.36.3"), "node-1": seen("1.37.0")}, ["1.37.0", "1.36.3"]),
+        ({"ctrl": seen("1.37.0", True), "node-1": seen("1.36.3")}, ["1.37.0", "1.36.3"]),
+        ({"ctrl": seen("1.37.0", True, "new"), "node-1": seen("1.36.3", ca="new")}, ["1.37.0", "1.36.3"]),
+        # A worker of another cluster, of which another message tells.
+        ({"ctrl": seen("1.37.0", True, "new"), "node-1": seen("1.36.3", ca="old")}, ["1.37.0"]),
     ],
 )
 def test_the_releases_that_a_cluster_runs(facts: dict[str, dict[str, Any]], versions: list[str]) -> None:
-    assert wired("kubelet_running_versions", facts) == versions
+    assert wired("kubelet_running_versions", facts, cluster_kubernetes_version="1.37.0") == versions
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ CLUSTER_PAGE = {
     "ssh-key-mode": "Others may read the private key, so ssh does not take it; change its mode to 600.",
     "kubernetes-unknown": "`artifacts/catalog.yml` does not know this Kubernetes release; take one that it knows.",
     "kubernetes-not-built": "This Kubernetes release cannot be built here; take the one that can, or upstream files.",
-    "kubernetes-upgrade": "A cluster that stands keeps its Kubernetes release; write the one that it runs.",
+    "kubernetes-upgrade": "Only `make upgrade` changes the release of a cluster that stands; type that first.",
     "founding-changed": "A cluster keeps the value it was founded with; write that one, or make the cluster anew.",
     "controller-address-changed": "A controller keeps its address; write that one, or make the cluster anew.",
     "machines-exceed-memory": "One machine, or all together, have more memory than this computer; give them less.",

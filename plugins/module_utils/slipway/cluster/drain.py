@@ -28,6 +28,8 @@ ROLLED = "slipway.io/drained"
 # On a node that is drained, until all serves elsewhere: the uids of workloads whose pods leave. A drain that was cut
 # off has seen them go, and the next one waits for them.
 LEAVING = "slipway.io/leaving"
+# On a node that an upgrade has cordoned, and so opens again. One that somebody else has cordoned stays as it is.
+UPGRADES = "slipway.io/upgrades"
 # Seconds between two looks, and for addresses to move: speakers tell each other at once.
 PAUSE = 1.0
 MOVES = 20.0
@@ -48,7 +50,7 @@ _KINDS = (
 class Drain:
     """One node of ``cluster``. ``forced``: pods that nobody makes anew go too, and budgets hold for ``seconds`` only.
 
-    ``losing``: the node does not come back, so what is on its disk is lost.
+    ``losing``: the node does not come back, so what is on its disk is lost. ``upgrades``: it is drained for an upgrade.
     """
 
     cluster: Cluster
@@ -56,6 +58,7 @@ class Drain:
     seconds: float
     forced: bool = False
     losing: bool = False
+    upgrades: bool = False
     say: Callable[[str], None] = lambda _: None
     left: list[str] = field(default_factory=list)
     """The pods that have left, as ``namespace/name``."""
@@ -129,6 +132,8 @@ class Drain:
         """Drain the node and tell whether that changed anything. Raises SlipwayError that names what holds it."""
         seen = self.look()
         self._check(seen)
+        if _cordoned(seen.node) and not upgraded(seen.node):
+            self.upgrades = False
         self._workloads |= _before(seen.node)
         changed = self._mark(drained=True)
         if changed:
@@ -267,8 +272,9 @@ class Drain:
 
     def _mark(self, *, drained: bool) -> bool:
         metadata: dict[str, Any] = {"name": self.node, **({"labels": {EXCLUDED: ""}} if drained else {})}
-        if drained and self._workloads:
-            metadata["annotations"] = {LEAVING: ",".join(sorted(self._workloads))}
+        leaving = {LEAVING: ",".join(sorted(self._workloads))} if self._workloads else {}
+        if drained and (notes := leaving | ({UPGRADES: ""} if self.upgrades else {})):
+            metadata["annotations"] = notes
         wanted = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"unschedulable": drained}}
         (applied,) = Applier(self.cluster, patience=10, manager=MANAGER).apply([wanted])
         return _marks(applied.before) != _marks(applied.after)
@@ -286,6 +292,11 @@ def _before(node: Object) -> set[str]:
     """Read which workloads a drain that was cut off has seen leave."""
     annotations = node["metadata"].get("annotations") or {}
     return set(filter(None, str(annotations.get(LEAVING, "")).split(",")))
+
+
+def upgraded(node: Object) -> bool:
+    """Tell whether an upgrade has cordoned a node, and not opened it yet."""
+    return UPGRADES in (node["metadata"].get("annotations") or {})
 
 
 def _cordoned(node: Object) -> bool:

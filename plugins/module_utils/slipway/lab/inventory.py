@@ -256,7 +256,18 @@ def render_inventory_cfg(plan: LabPlan, ssh: Mapping[str, Ssh]) -> str:
             parts.append(" ".join([name, *(f"{key}={_ini(value)}" for key, value in values.items())]))
         parts.append("")
     # As in the inventory plugin.
-    parts += ["[nodes:children]", "controllers", "workers", "", "[existing]", ""]
+    parts += [
+        "[nodes:children]",
+        "controllers",
+        "workers",
+        "",
+        "[existing]",
+        "",
+        "[upgraded_controllers]",
+        "",
+        "[upgraded_workers]",
+        "",
+    ]
     for group in ("nodes", "mirror") if common else ():
         parts += [f"[{group}:vars]", *(f"{key}={json.dumps(value)}" for key, value in common.items()), ""]
     parts += ["[all:vars]", *(f"{key}={json.dumps(value)}" for key, value in inventory.variables.items()), ""]

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from ipaddress import IPv4Network as Network
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..page.examine import Check, examine_page
 from ..page.machines import GATEWAY_NUMBER, members
 from ..page.model import PAGE, Settings
 from ..page.read import shown_path
+from ..page.rules import Surroundings
 from ..paths import ROOT, state_folder, user_path
 from .decide import decide_baked, decide_box, decide_mirror, decide_provider
 from .vagrant import records, vagrant_folder
@@ -212,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--page", type=Path, default=None, help="page of settings ($SLIPWAY_PAGE, group_vars/all/cluster.yml)"
     )
     parser.add_argument("--check", action="store_true", help="also check memory, disk, keys and files of this computer")
+    parser.add_argument("--any-release", action="store_true", help="whatever Kubernetes the cluster runs")
     options = parser.parse_args(arguments)
     page = (options.page or page_file()).absolute()
     state = state_folder()
@@ -219,7 +222,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.check:
         from .surroundings import look_around
 
-        check = on_this_computer(partial(look_around, state=state))
+        def around(settings: Settings) -> Surroundings:
+            return replace(look_around(settings, state=state), upgrading=options.any_release)
+
+        check = on_this_computer(around)
     try:
         report = examine_page(page, check=check, provider=options.provider)
         plan = make_plan(report.accepted(), page=page, state=state)

@@ -26,7 +26,12 @@ RECORD = "var/lib/slipway/kubeadm.json"
 SETTINGS = "slipway.io/node-settings"
 SEAL = "etc/kubernetes/encryption/config.yml"
 CA = "etc/kubernetes/pki/ca.crt"
-API_SERVER = "etc/kubernetes/manifests/kube-apiserver.yaml"
+MANIFESTS = "etc/kubernetes/manifests"
+API_SERVER = f"{MANIFESTS}/kube-apiserver.yaml"
+# On controllers alone, and never moved.
+CONTROLLER = "etc/kubernetes/controller-manager.conf"
+# What a controller runs as static pods.
+PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 PLACED = "var/lib/slipway/artifacts.json"
 LEASE = USED["lease_file"]
 HOSTS_TEMPLATE = "etc/cloud/templates/hosts.debian.tmpl"
@@ -151,7 +156,12 @@ def ca_sum(pem: str) -> str:
 
 def server_version(manifest: str) -> str:
     """Read the release of an API server out of its manifest: the tag of its image, without the leading v."""
-    found = re.search(r"image:\s*\S+/kube-apiserver:v([^\s@]+)", manifest)
+    return image_version(manifest, "kube-apiserver")
+
+
+def image_version(manifest: str, part: str) -> str:
+    """Read the tag of a part's image out of its manifest, without the leading v; empty when there is none."""
+    found = re.search(rf"image:\s*\S+/{re.escape(part)}:v?([^\s@]+)", manifest)
     return found.group(1) if found else ""
 
 
@@ -211,15 +221,17 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     """Tell how far this machine is in a cluster.
 
     ``joined``: a kubelet has its own credentials and the last kubeadm run of ours ended well.
-    ``controller``: as ``joined``, and an API server is declared here.
+    ``controller``: as ``joined``, and it is a controller, also where an upgrade that was cut off has left it without
+    its API server.
     ``interrupted``: a kubeadm run of ours began here and did not end; ``founding``: it was to found the cluster.
     ``foreign``: a kubelet has credentials, and no run of ours gave them to it.
     ``remains``: it is in none, and has what a run that was cut off has left of one, or made of one;
     ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
     ``node``: the name by which it joined, where that is known;
     ``ca``: the sum of the CA of the cluster that it joined; ``version``: the release that it runs there, that of the
-    API server on a controller, else that of the kubelet; ``pod_cidr``: the network that its pods have addresses of;
-    ``address``: the one that the API server here is known by.
+    API server on a controller, else that of the kubelet; ``kubelet``: that of the kubelet; ``parts``: the releases of
+    what a controller runs, by name, empty for one that is not declared; ``pod_cidr``: the network that its pods have
+    addresses of; ``address``: the one that the API server here is known by.
     These are empty unless ``joined``.
     """
     text = read(os.path.join(root, RECORD))
@@ -232,9 +244,11 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     joined = kubelet and record.get("state") == "done"
     etcd = os.path.isdir(os.path.join(root, "var/lib/etcd/member"))
     manifest = os.path.join(root, API_SERVER)
-    controller = joined and os.path.exists(manifest)
+    controller = joined and (os.path.exists(manifest) or os.path.exists(os.path.join(root, CONTROLLER)))
     ca = record.get("ca") or ca_sum(read(os.path.join(root, CA)))
-    version = server_version(read(manifest)) if controller else kubelet_version(read(os.path.join(root, PLACED)))
+    placed = kubelet_version(read(os.path.join(root, PLACED)))
+    version = server_version(read(manifest)) if controller else placed
+    parts = {part: image_version(read(os.path.join(root, MANIFESTS, f"{part}.yaml")), part) for part in PARTS}
     return {
         "joined": joined,
         "controller": controller,
@@ -247,6 +261,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "node": str(record.get("node", "")) if joined else "",
         "ca": ca if joined else "",
         "version": version if joined else "",
+        "kubelet": placed if joined else "",
+        "parts": parts if controller else {},
         "pod_cidr": pod_cidr(read(os.path.join(root, LEASE))) if joined else "",
         "address": advertised(read(manifest)) if controller else "",
     }

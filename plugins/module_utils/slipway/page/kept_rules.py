@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network as Network
 
+from ..artifacts import versions
 from .form import Fault
 from .machines import members
 from .model import Settings, works
@@ -13,12 +14,17 @@ from .rules import MACHINES, Surroundings, local_rule
 
 @local_rule("cluster_kubernetes_version")
 def kubernetes_stays(settings: Settings, around: Surroundings) -> Iterator[Fault]:
-    running = around.kubernetes_running
-    if running and running != settings.cluster_kubernetes_version:
-        what = f"the cluster runs {running}; another release would be an upgrade, for which there is no playbook yet"
-        yield Fault(
-            "kubernetes-upgrade", ("cluster_kubernetes_version",), what, f'cluster_kubernetes_version: "{running}"'
-        )
+    running, asked = around.kubernetes_running, settings.cluster_kubernetes_version
+    if around.upgrading or running in ("", asked):
+        return
+    stays = f'cluster_kubernetes_version: "{running}"'
+    newer = versions.order(asked) > versions.order(running)
+    what = f"the cluster runs {running}, and " + (
+        f"goes to {asked} only by `make upgrade`: type that first" if newer else "Kubernetes does not go back"
+    )
+    yield Fault(
+        "kubernetes-upgrade", ("cluster_kubernetes_version",), what, stays + (", or make upgrade" if newer else "")
+    )
 
 
 @local_rule("cluster_name", "cluster_api_endpoint", "cluster_pod_cidr", "cluster_service_cidr", "cluster_dns_domain")

@@ -395,6 +395,13 @@ class Settings(Map):
         pattern=r"^[1-9][0-9]*\.[0-9]+\.[0-9]+$",
         rule="must be a full release number in quotes",
     )
+    cluster_upgrade_batch: int = setting(
+        1,
+        "How many workers `make upgrade` upgrades at a time; they are drained one after the other.",
+        example=1,
+        unit="workers",
+        ge=1,
+    )
     cluster_artifacts_from: Literal["auto", "upstream", "source"] = setting(
         "auto",
         "Where programs and images come from. upstream: their publishers; source: built from source on this machine; "

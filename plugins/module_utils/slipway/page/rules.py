@@ -49,6 +49,8 @@ class Surroundings:
     # Those that the catalog knows, oldest first.
     kubernetes_releases: tuple[str, ...] = ()
     kubernetes_running: str = ""
+    # This run is to take the cluster to another one.
+    upgrading: bool = False
     founded: Mapping[str, str] = field(default_factory=dict)
     # The addresses of controllers that are in the cluster, by name.
     controllers: Mapping[str, str] = field(default_factory=dict)

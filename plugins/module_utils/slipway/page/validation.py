@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from .examine import Report, examine
 from .form import ELSEWHERE, plain
 from .model import PREFIX, Settings
 from .read import Page, Problem, dotted, shown
+from .rules import Surroundings
 
 # The machines are made from the page alone, so another value of these does not reach them.
 OF_THE_MACHINES = (
@@ -29,8 +30,17 @@ OF_THE_MACHINES = (
 )
 
 
-def examine_variables(variables: Mapping[str, Any], page_path: Path, state: Path, *, root: Path = ROOT) -> Report:
-    """Examine the ``cluster_*`` variables of a run, with the keys of the page that are no such variables."""
+def examine_variables(
+    variables: Mapping[str, Any], page_path: Path, state: Path, *, root: Path = ROOT, upgrading: bool = False
+) -> Report:
+    """Examine the ``cluster_*`` variables of a run, with the keys of the page that are no such variables.
+
+    ``upgrading``: the run is to take the cluster to another release of Kubernetes.
+    """
+
+    def around(settings: Settings) -> Surroundings:
+        return replace(look_around(settings, state=state, root=root), upgrading=upgrading)
+
     page = read_settings(page_path)
     effective = {key: value for key, value in variables.items() if key.startswith(PREFIX)}
     foreign = {key: value for key, value in page.values.items() if not str(key).startswith(PREFIX)}
@@ -38,7 +48,7 @@ def examine_variables(variables: Mapping[str, Any], page_path: Path, state: Path
         {**foreign, **effective},
         page,
         complete=True,
-        check=on_this_computer(partial(look_around, state=state, root=root)),
+        check=on_this_computer(around),
     )
     return Report(report.settings, report.problems, [*report.warnings, *_without_effect(effective, page)])
 
