@@ -11,6 +11,7 @@ from slipway.contents.told import World
 from slipway.prove import planner
 
 from tests.support.contents import ROUTES, SHOP, made
+from tests.support.release import shipped
 
 Json = dict[str, Any]
 GATEWAY = {"istio": "ingressgateway", "app": "istio-ingressgateway"}
@@ -274,3 +275,10 @@ def test_a_limit_at_the_gateway_is_a_claim_unless_it_does_nothing() -> None:
         found = facts(SHOP, ROUTES, text)
         assert found["limits"] == []
         assert "EnvoyFilter" in listed(found)
+
+
+def test_a_proof_finds_all_that_it_finds_of_a_page_of_services() -> None:
+    """One program asks for both: a key that is only here or there would end a proof half-way."""
+    of_services, of_contents = shipped("sms-checker").facts, facts(SHOP, ROUTES)
+    assert sorted(of_contents) == sorted(of_services)
+    assert sorted(of_contents["routes"][0]) == sorted(of_services["routes"][0])

@@ -58,6 +58,8 @@ class _Facts:
         limits = self.limits(ports)
         versions = self.versions()
         sticky, overrides = self.sticky(), list(self.overrides())
+        for route in self.routes:
+            route["cookie"] = sticky.get("cookie") if route["split"] and sticky["by"] == "cookie" else None
         hosts = self.release.hosts or self.hosts or [f"{self.release.name}.local"]
         by_host = [one["value"] for one in overrides if one["by"] == "host" and one["value"] not in hosts]
         found: Json = {
@@ -85,6 +87,10 @@ class _Facts:
             "alerts": [],
             "mail": None,
             "alertmanager": None,
+            "dashboards": [],
+            "cases": [],
+            "redirects": [],
+            "entries": [],
         }
         claims = list(self.claims(found))
         found["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(claims)]
@@ -186,6 +192,10 @@ class _Facts:
                     "served_by": {name: name for name in names},
                     "headers": {},
                     "cors": None,
+                    # One way of all to share and to keep a version.
+                    "own": False,
+                    "cookie": None,
+                    "overrides": None,
                 }
             )
             self.ways.append(way)
