@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ..errors import SlipwayError, together
+from ..node.pod_network import NETWORKS
 from . import eviction, rollout, upgrade
 from .client import Cluster
 from .drain import Drain, through_gateway, upgraded
@@ -18,7 +19,7 @@ from .upgrade import Kept, Plan, Target
 
 SYSTEM = "/api/v1/namespaces/kube-system"
 # Whose pods a node needs before others may come to it.
-NETWORK = ("kube-system", "kube-flannel", "metallb-system")
+NETWORK = ("kube-system", "metallb-system", *(each["namespace"] for each in NETWORKS.values()))
 
 
 @dataclass(frozen=True)
