@@ -18,7 +18,7 @@ HELLO, SMS = "hello", "sms-checker"
 # The four documented systems.
 DOCUMENTED = ("sms-checker", "sentiment", "app-frontend", "spam-detection")
 # Kinds of claims that a proof of each exercises, on a cluster with monitoring and nothing of Grafana.
-_ALWAYS = {"address", "mtls", "access", "chain"}
+_ALWAYS = {"address", "mtls", "access", "chain", "dashboard"}
 EXERCISED: dict[str, set[str]] = {
     "hello": _ALWAYS | {"share", "sticky", "limit"},
     "sms-checker": _ALWAYS | {"default", "share", "sticky", "override", "shadow", "alert", "tool", "metrics"},
