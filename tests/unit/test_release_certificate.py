@@ -45,7 +45,7 @@ def test_the_secret_is_the_one_that_pages_mean_without_naming_one() -> None:
         ("*.lab.local", "shop.lab.local", True),
         ("*.lab.local", "canary.shop.lab.local", False),
         ("*.lab.local", "lab.local", False),
-        ("*.lab.local", "*.lab.local", False),
+        ("*.lab.local", "*.lab.local", True),
         ("*.local", "shop.local", False),
         ("192.0.2.1", "192.0.2.1", True),
     ],

@@ -27,7 +27,8 @@ def names(annotations: Mapping[str, str]) -> tuple[str, ...] | None:
 def covers(name: str, host: str) -> bool:
     """Tell whether a browser takes a certificate for ``name`` for ``host``.
 
-    ``*`` stands for one label, and no client takes one with fewer than two labels behind it.
+    ``*`` stands for one label, and no client takes one with fewer than two labels behind it. A host that is a wildcard
+    itself needs the very same name.
     """
     name, host = name.lower().rstrip("."), host.lower().rstrip(".")
     star, _, rest = name.partition(".")
