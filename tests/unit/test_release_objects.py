@@ -86,14 +86,21 @@ def test_ports_are_named_so_that_the_mesh_knows_them(full: Plan) -> None:
         if item["kind"] == "Service":
             for port in item["spec"]["ports"]:
                 assert re.match(r"(http|http2|grpc|tcp)(-|$)", port["name"])
-                assert port["appProtocol"] in ("http", "http2", "grpc")
+                assert port["appProtocol"] == port["name"].partition("-")[0] or port["appProtocol"] in (
+                    "http",
+                    "http2",
+                    "grpc",
+                )
     ports = one(full, "Service", "web")["spec"]["ports"]
     assert [(port["name"], port["port"], port["targetPort"]) for port in ports] == [
         ("http2", 80, "http2"),
+        ("http-admin", 9000, "http-admin"),
+        ("tcp-raw", 9001, "tcp-raw"),
         ("http-metrics", 9090, "http-metrics"),
     ]
     listed = pod(full, "web-v1")["spec"]["containers"][0]["ports"]
-    assert {port["name"]: port["containerPort"] for port in listed} == {"http2": 8080, "http-metrics": 9090}
+    numbers = {"http2": 8080, "http-admin": 9000, "tcp-raw": 9001, "http-metrics": 9090}
+    assert {port["name"]: port["containerPort"] for port in listed} == numbers
     assert at(one(full, "VirtualService", "full-entry"), "spec/http/*/route/*/destination/port/number")[0] == 80
 
 
