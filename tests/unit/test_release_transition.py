@@ -335,7 +335,8 @@ def test_routes_of_an_older_slipway_are_pinned_before_another_version_has_pods(t
     grown = {item["metadata"]["name"]: item for item in made.stages[order.index("prepare")].apply}
     assert at(grown["api"], "spec/subsets/*/labels/version") == ["v2", "v1"]
     more = change(tmp_path, before, shop(web=of("v1", "v2", calls=["api"]), api=of("v1"), **CANARY), start)
-    (pinned,) = [item for item in more.stages[2].apply if item["metadata"]["name"] == "shop-entry"]
+    (pin,) = [stage for stage in more.stages if stage.name == "pin"]
+    (pinned,) = [item for item in pin.apply if item["metadata"]["name"] == "shop-entry"]
     assert at(pinned, "spec/http/*/route/*/destination/subset") == ["v1"]
 
 
