@@ -91,6 +91,8 @@ class World:
             return {"principals": [f"cluster.local/ns/x/sa/{account}" for account in accounts]}
         if read["what"] == "alert":
             return {"before": self.before, "fired_after": 130.0, "mail": self.mail, "mail_error": "535 refused"}
+        if read["what"] == "panels":
+            return {"panels": [{**panel, "state": "data"} for panel in read["panels"]]}
         return {"up": 2, "down": 0} if read["what"] == "targets" else {"found": True, "detail": "as planned"}
 
     def deployment(self, row: Json) -> str:
