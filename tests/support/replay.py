@@ -31,7 +31,7 @@ VALUES = {
 CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
 NEW, MIRROR = "new", "mirror-1"
 # What a worker that is in the cluster already may be asked at most. A controller gets to know the new node.
-OF_WORKER, OF_CONTROLLER = 3, 16
+OF_WORKER, OF_CONTROLLER = 3, 19
 # Seconds until a machine answers: the network, and Python's start.
 DELAY = 0.05
 JOIN = f"kubeadm join api:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:{'0' * 64}"
@@ -113,6 +113,8 @@ class Crowd:
         given: dict[str, dict[str, Any]] = {
             "node_state": {"ansible_facts": looked},
             "node_service": {"installed": [], "written": [], "actions": []},
+            "etcd_user": {"moved": False},
+            "api_server": {"arguments": []},
             "kubeadm_node": {"changed": True, "began": True, "ansible_facts": joined},
             "command": {"changed": True, "rc": 0, "stdout": JOIN, "stderr": "", "cmd": ""},
             "slurp": {"content": base64.b64encode(KUBECONFIG.encode()).decode(), "encoding": "base64"},
