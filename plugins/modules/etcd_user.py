@@ -180,13 +180,7 @@ def main() -> None:
         argument_spec={"address": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 120}},
         supports_check_mode=True,
     )
-    if module.check_mode:
-        work(module)
-    try:
-        with lock.taken(module.params["timeout"]):
-            work(module)
-    except lock.BusyError as exc:
-        module.fail_json(**told("machine-busy", str(exc)))
+    lock.alone(module, lambda _: work(module), module.params["timeout"])
 
 
 if __name__ == "__main__":
