@@ -53,7 +53,6 @@ EXAMPLES = r"""
     address: "{{ node_address }}"
 """
 
-import time
 from collections.abc import Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -73,7 +72,7 @@ from ansible.module_utils.slipway.node.certificates import (
     stale,
 )
 from ansible.module_utils.slipway.node.etcd_user import account, follow
-from ansible.module_utils.slipway.node.well import GRACE, api_is_well, etcd_is_well
+from ansible.module_utils.slipway.node.well import GRACE, api_is_well, etcd_is_well, wait_until
 from ansible.module_utils.slipway.node.well import restart as ended
 
 # Programs of ours that read them when they start.
@@ -103,14 +102,6 @@ def restart(module: AnsibleModule, part: str, process: int, well: Callable[[], s
         module.fail_json(**told("control-plane-not-well", what))
 
 
-def wait_until(module: AnsibleModule, well: Callable[[], str]) -> str:
-    """Say why something is not well; what an earlier run was killed over may just be starting."""
-    until = time.monotonic() + module.params["timeout"]
-    while (why := well()) and time.monotonic() < until:
-        time.sleep(PAUSE)
-    return why
-
-
 def renew(module: AnsibleModule, names: list[str], held: int) -> None:
     """Renew certificates: all of them, or the next run begins with those that were there before."""
     if not names:
@@ -136,7 +127,7 @@ def work(module: AnsibleModule, held: int) -> None:
     ended = min(one.seconds for one in before) <= 0
     renewed = due(before, module.params["days"])
     # With certificates that have ended it is not well before they are renewed.
-    why = wait_until(module, etcd_is_well) if (renewed or stale()) and not ended else ""
+    why = wait_until(etcd_is_well, module.params["timeout"]) if (renewed or stale()) and not ended else ""
     if why:
         what = f"etcd is not well, so nothing on this controller is restarted: {why}. Bring its members back first"
         module.fail_json(**told("no-quorum", what))
@@ -155,7 +146,7 @@ def work(module: AnsibleModule, held: int) -> None:
         if restarted:
             module.run_command(["systemctl", "try-restart", *READERS])
         # A part that a run before has ended may not be back yet.
-        why = wait_until(module, lambda: api_is_well(address)) if cut_off and not ended else ""
+        why = wait_until(lambda: api_is_well(address), module.params["timeout"]) if cut_off and not ended else ""
         if why:
             what = (
                 f"the API server here is not well after {module.params['timeout']} s: {why}; look at: crictl ps --all"

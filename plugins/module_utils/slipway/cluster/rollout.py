@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..errors import SlipwayError
-from . import last_words, webhooks, workloads
+from . import last_words, pod_logs, webhooks, workloads
 from .client import BusyError, Cluster, Object
 from .holdups import NONE, Signs, finds_no_node
 from .nodes import node_trouble
@@ -135,21 +134,16 @@ def _last_words(
 ) -> str:
     """Give what is told, without what the pod's Secrets hold, and the last lines of a container's log after it."""
     name = pod["metadata"]["name"]
-    asked = {"container": container, "tailLines": last_words.LINES, "limitBytes": last_words.ASKED}
-    query = urllib.parse.urlencode({**asked, **({"previous": "true"} if previous else {})})
     where = f"kubectl --namespace {namespace} logs{' --previous' if previous else ''} {name} --container {container}"
     try:
-        secrets = [cluster.read("v1", "Secret", namespace, secret) for secret in last_words.secrets_of(pod)]
+        values = pod_logs.hidden(cluster, namespace, pod)
     except SlipwayError:
         return f"{fault}\n    its log is not shown, as its Secrets cannot be read to take them out: {where}"
-    hidden = [value for secret in secrets if secret for value in last_words.values_of(secret)]
     try:
-        log = cluster.text(f"/api/v1/namespaces/{namespace}/pods/{name}/log?{query}")
-        lines = last_words.shown(log, hidden)
+        lines = pod_logs.last_lines(cluster, namespace, pod, values, container=container, previous=previous)
     except SlipwayError:
         lines = []
-    shown = [f"    its last lines ({where}):", *(f"    | {line}" for line in lines)] if lines else []
-    return "\n".join([last_words.masked(fault, hidden), *shown])
+    return "\n".join([last_words.masked(fault, values), *pod_logs.written(lines, where)])
 
 
 def _there(item: Object, enough: int | None) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..cluster import last_words, workloads
+from ..cluster import pod_logs, workloads
 from ..cluster.client import Cluster
 from ..cluster.objects import identity
 from ..cluster.rollout import PAUSE, signs
@@ -111,15 +110,11 @@ def _ended(cluster: Cluster, job: Object, one: Mapping[str, str]) -> str:
         return text
     pod = pods[-1]
     name = pod["metadata"]["name"]
-    query = urllib.parse.urlencode({"tailLines": last_words.LINES, "limitBytes": last_words.ASKED})
     try:
-        secrets = [cluster.read("v1", "Secret", one["namespace"], each) for each in last_words.secrets_of(pod)]
-        hidden = [value for secret in secrets if secret for value in last_words.values_of(secret)]
+        values = pod_logs.hidden(cluster, one["namespace"], pod)
         containers = [each["name"] for each in pod["spec"]["containers"] if each["name"] != "istio-proxy"]
-        log = cluster.text(f"/api/v1/namespaces/{one['namespace']}/pods/{name}/log?{query}&container={containers[0]}")
-        lines = last_words.shown(log, hidden)
+        lines = pod_logs.last_lines(cluster, one["namespace"], pod, values, container=containers[0])
     except (SlipwayError, LookupError):
         return text
     where = f"kubectl --namespace {one['namespace']} logs {name}"
-    shown = [f"    its last lines ({where}):", *(f"    | {line}" for line in lines)] if lines else []
-    return "\n".join([text, *shown])
+    return "\n".join([text, *pod_logs.written(lines, where)])

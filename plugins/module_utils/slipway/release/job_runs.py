@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-from ..cluster import last_words
+from ..cluster import pod_logs
 from ..cluster.apply import Applier
 from ..cluster.client import Cluster, Object
 from ..errors import SlipwayError
@@ -57,14 +56,10 @@ def _told(cluster: Cluster, namespace: str, name: str, why: Mapping[str, Any]) -
 
 def _log(cluster: Cluster, namespace: str, name: str, where: str) -> list[str]:
     try:
-        selector = urllib.parse.quote(f"batch.kubernetes.io/job-name={name}")
-        pods = cluster.items(f"/api/v1/namespaces/{namespace}/pods", urllib.parse.unquote(selector)) or []
+        pods = cluster.items(f"/api/v1/namespaces/{namespace}/pods", f"batch.kubernetes.io/job-name={name}") or []
         pod = max(pods, key=lambda each: str(each["metadata"].get("creationTimestamp", "")))
-        secrets = [cluster.read("v1", "Secret", namespace, secret) for secret in last_words.secrets_of(pod)]
-        hidden = [value for secret in secrets if secret for value in last_words.values_of(secret)]
-        query = urllib.parse.urlencode({"tailLines": last_words.LINES, "limitBytes": last_words.ASKED})
-        log = cluster.text(f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/log?{query}")
+        values = pod_logs.hidden(cluster, namespace, pod)
+        lines = pod_logs.last_lines(cluster, namespace, pod, values)
     except (SlipwayError, ValueError, LookupError):
         return [f"look at: {where}"]
-    lines = last_words.shown(log, hidden)
-    return [f"    its last lines ({where}):", *(f"    | {line}" for line in lines)] if lines else [f"look at: {where}"]
+    return pod_logs.written(lines, where) or [f"look at: {where}"]
