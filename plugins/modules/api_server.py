@@ -173,7 +173,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    lock.alone(module, lambda held: work(module, held), module.params["timeout"])
+    if module.check_mode:
+        work(module, -1)
+    try:
+        with lock.taken(module.params["timeout"]) as held:
+            work(module, held)
+    except lock.BusyError as exc:
+        module.fail_json(**told("machine-busy", str(exc)))
 
 
 if __name__ == "__main__":

@@ -180,7 +180,13 @@ def main() -> None:
         argument_spec={"address": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 120}},
         supports_check_mode=True,
     )
-    lock.alone(module, lambda _: work(module), module.params["timeout"])
+    if module.check_mode:
+        work(module)
+    try:
+        with lock.taken(module.params["timeout"]):
+            work(module)
+    except lock.BusyError as exc:
+        module.fail_json(**told("machine-busy", str(exc)))
 
 
 if __name__ == "__main__":

@@ -173,8 +173,14 @@ def main() -> None:
         required_if=[("action", name, ["version", "address"]) for name in ("apply", "control")],
         supports_check_mode=True,
     )
-    # kubeadm of a run that was cut off holds it until it is done.
-    lock.alone(module, lambda held: work(module, held), module.params["timeout"] * 5)
+    if module.check_mode:
+        work(module, -1)
+    try:
+        # kubeadm of a run that was cut off holds it until it is done.
+        with lock.taken(module.params["timeout"] * 5) as held:
+            work(module, held)
+    except lock.BusyError as exc:
+        module.fail_json(**told("machine-busy", str(exc)))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from ..errors import told
 
 FOLDER = "/run/slipway"
 # Seconds between two tries.
@@ -54,18 +51,3 @@ def taken(seconds: float) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
-
-
-def alone(module: Any, work: Callable[[int], None], seconds: float) -> None:
-    """Do a module's work while no other step of ours is at work on this machine; in check mode without waiting.
-
-    ``work`` gets the descriptor for programs that outlive it, -1 in check mode. A machine that stays busy fails it.
-    """
-    if module.check_mode:
-        work(-1)
-        return
-    try:
-        with taken(seconds) as held:
-            work(held)
-    except BusyError as exc:
-        module.fail_json(**told("machine-busy", str(exc)))
