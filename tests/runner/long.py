@@ -135,5 +135,5 @@ LONG: tuple[Phase, ...] = (
         (sys.executable, "-m", "tests.mutations"),
         7200,
     ),
-    Phase("bench", "make up against the same steps by hand", ("bench/run",), 3600),
+    Phase("bench", "make up against the same steps by hand", ("bench/run", "--rounds=3", "--most=5"), 5400),
 )
