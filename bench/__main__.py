@@ -118,7 +118,7 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
     began = time.monotonic()
     off = dict.fromkeys(yaml.safe_load(PAGE.read_text())["cluster_parts"], False)
     mesh = json.dumps({"istio_wait": False, "cluster_parts": {**off, "metallb": True, "istio": True}})
-    steps = (f"playbooks/phases/{name}.yml" for name in ("mesh", "balancer", "ready"))
+    steps = (f"playbooks/phases/{name}.yml" for name in ("metallb", "mesh", "balancer", "ready"))
     playbook("slipway-mesh", *steps, f"--extra-vars={mesh}", SLIPWAY_TIMES=str(files["mesh"]))
     answer_gateway()
     found["gateway"] = time.monotonic() - began

@@ -22,6 +22,7 @@ PLAYS = {
     "Shared folder",
     "Storage",
     "Metrics",
+    "MetalLB",
     "Addresses",
     "Load balancer",
     "Mesh",
