@@ -79,18 +79,19 @@ def parse_ssh_config(text: str) -> dict[str, Ssh]:
 def ssh_settings(plan: LabPlan, *, root: Path = ROOT, warn: Warn = lambda _: None) -> dict[str, Ssh]:
     """Find how to get into each Vagrant machine that exists.
 
-    Asks Vagrant once (about 2 s) and remembers the answer in ``<state>/ssh-config.json`` until a machine is made,
-    removed or given another key. Where Vagrant does not answer, the private keys in its folder do.
+    Of virtual machines, asks Vagrant once (2 to 6 s) and remembers the answer in ``<state>/ssh-config.json`` until a
+    machine is made, removed or given another key. Where Vagrant does not answer, the private keys in its folder do.
     """
     vagrant = Path(plan["vagrant"])
     existing = {name: record for name, record in records(vagrant).items() if record[0] == plan["provider"]}
     if not existing:
         return {}
-    # Container nodes share one key, which the Vagrantfile names; virtual machines have one each, made by Vagrant.
-    files = {
-        name: vagrant / "key" if provider == "docker" else vagrant / "machines" / name / provider / "private_key"
-        for name, (provider, _) in existing.items()
-    }
+    if plan["provider"] == "docker":
+        # Container nodes share one key, which the Vagrantfile names.
+        key = vagrant / "key"
+        return dict.fromkeys(existing, Ssh(key=str(key) if key.is_file() else ""))
+    # Virtual machines have one each, made by Vagrant.
+    files = {name: vagrant / "machines" / name / provider / "private_key" for name, (provider, _) in existing.items()}
     stamp = {name: [*record, _changed(files[name])] for name, record in existing.items()}
     cache = Path(plan["state"]) / "ssh-config.json"
     known = _remembered(cache, stamp)
