@@ -26,6 +26,7 @@ class ActionModule(ClusterAction):
         "paths": {"type": "dict", "default": {}},
         "tells": {"type": "bool", "default": False},
         "skip": {"type": "list", "elements": "str", "default": []},
+        "token": {"type": "bool", "default": False},
     }
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +40,7 @@ class ActionModule(ClusterAction):
 
         facts = arguments["facts"]
         api = Reader(access.given(arguments))
-        given = {name: arguments[name] for name in ("paths", "tells", "skip")}
+        given = {name: arguments[name] for name in ("paths", "tells", "skip", "token")}
         found = look(api, facts, **given, away=way)
         planned = plan(facts, found.environment)
         clients = {name: {**pod, "node": ""} for name, pod in planned["pods"].items()}

@@ -38,6 +38,8 @@ class ActionModule(ClusterAction):
         "note": {"type": "str", "default": ""},
         "authority": {"type": "path", "default": ""},
         "limiter": {"type": "dict", "default": {}},
+        "token": {"type": "str", "default": "", "no_log": True},
+        "jwt_key": {"type": "path", "default": ""},
     }
 
     def work(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +58,7 @@ class ActionModule(ClusterAction):
         from slipway.prove.report import place, write
         from slipway.prove.run import Kubectl, Runner, keep
         from slipway.prove.terminal import failures, summary
+        from slipway.prove.token import given
         from slipway.prove.verdicts import joined
 
         plan, program = arguments["plan"], Path(arguments["kubectl"])
@@ -78,6 +81,7 @@ class ActionModule(ClusterAction):
         # Without a name it is a folder, and so no file of an authority.
         trusted = authorities(Path(arguments["authority"]))
         more = {"quiet": arguments["quiet"], "authorities": trusted, "tell": self._tell}
+        more["token"] = given(plan.get("jwt"), arguments["token"], arguments["jwt_key"])
         if arguments["limiter"]:
             more["past"] = Past(Applier(Cluster(access.given(arguments))), arguments["limiter"], reads.gateways)
         runner = Runner(plan, arguments["targets"], pods.send, reads, **more)

@@ -29,6 +29,10 @@ options:
     type: list
     elements: str
     default: []
+  token:
+    description: Whether there is a token (JWT) for requests that need one.
+    type: bool
+    default: false
 author: The Slipway authors
 attributes:
   check_mode: {support: full}

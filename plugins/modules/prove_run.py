@@ -67,6 +67,14 @@ options:
     description: EnvoyFilter with limits for all clients together, which the proof's clients pass by until it ends; empty for none.
     type: dict
     default: {}
+  token:
+    description: Token (JWT) that requests bring which need one; empty for none.
+    type: str
+    default: ""
+  jwt_key:
+    description: File with the private key (PEM) of the first issuer of the page, which such a token is signed with where O(token) is empty.
+    type: path
+    default: ""
 author: The Slipway authors
 attributes:
   check_mode: {support: none}

@@ -371,7 +371,9 @@ def _let_in(moment: There, labels: dict[str, str], account: str) -> bool:
     policies = [
         item
         for item in moment.objects.values()
-        if item["kind"] == "AuthorizationPolicy" and item["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        if item["kind"] == "AuthorizationPolicy"
+        and item["spec"]["action"] == "ALLOW"
+        and item["spec"]["selector"]["matchLabels"].items() <= labels.items()
     ]
     principals = itertools.chain.from_iterable(
         source["source"].get("principals", [])

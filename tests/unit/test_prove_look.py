@@ -124,8 +124,8 @@ def test_every_kind_of_claim_can_be_left_out() -> None:
     known = set(KINDS)
     assert {claim["kind"] for claim in FACTS["claims"]} <= known
     assert set(ASKED_BY) == known
-    # Circuit breaking is read from the proxies alone, and what a chart has besides is only listed.
-    assert set(JUDGED_BY) == known - {"circuit-breaking", "listed"}
+    # Circuit breaking, and what is outside, is read from the proxies alone; what a chart has besides is only listed.
+    assert set(JUDGED_BY) == known - {"circuit-breaking", "outside", "egress", "listed"}
 
 
 def test_what_a_run_has_left_is_seen() -> None:

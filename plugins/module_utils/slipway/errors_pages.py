@@ -34,7 +34,7 @@ ANY_PAGE = {
 }
 CLUSTER_PAGE = {
     "not-a-network": "The value is not an IPv4 network with its length; write one, as in 192.168.56.0/24.",
-    "not-an-address": "The value is not an IPv4 address; write one, as in 192.168.56.10.",
+    "not-an-address": "The value is not an IP address; write one, as in 192.168.56.10.",
     "not-a-range": "The value is not a range of addresses; write first-last with the lower one first, or a network.",
     "host-bits-set": "The address is inside a network and not its first one; write the network that is named.",
     "network-too-large": "The network is larger than /8; take a smaller one.",

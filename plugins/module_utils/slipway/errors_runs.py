@@ -143,6 +143,7 @@ PROOFS = {
     "not-measurable": "A proof cannot measure a Deployment: no pod is Ready, or nothing counts its requests.",
     "namespace-taken": "A proof needs this namespace, and it is somebody else's; rename yours.",
     "clients-refused": "The clients of a proof cannot run during the change; use `-e prove=changed`.",
+    "unusable-key": "`prove_jwt_key` names no private key that tokens can be signed with; take one of RSA or P-256.",
     "unknown-claim": "`prove_skip` names a claim that does not exist; take one of those that are named.",
     "gateway-not-ready": "The gateway has no address, no Ready pod, or old routes; see its Service, pods and log.",
     "release-not-there": "The release is not on this cluster; make it with `make release`.",

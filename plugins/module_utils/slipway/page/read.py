@@ -22,6 +22,8 @@ Key = tuple[str | int, ...]
 # A loader of its own, so that nobody else's gets what is added to it.
 _Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
 _SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential", re.IGNORECASE)
+# What only private keys and shared secrets have, written as JSON Web Keys.
+PRIVATE_PARTS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 # Up to the last @: a password may have one in it.
 _URL_PASSWORD = re.compile(r"://[^/\s]+@")
 _LOOKS_SECRET = re.compile(r"pass|secret|token|credential|vault|private|[\w+/=]{24}", re.IGNORECASE)
@@ -231,7 +233,9 @@ def may_be_a_name(value: object) -> bool:
 
 def holds_a_secret(text: str) -> bool:
     """Tell whether a text is a private key, a vault text, or a URL with a password in it."""
-    return "PRIVATE KEY" in text or text.startswith("$ANSIBLE_VAULT") or bool(_URL_PASSWORD.search(text))
+    if "PRIVATE KEY" in text or text.startswith("$ANSIBLE_VAULT") or _URL_PASSWORD.search(text):
+        return True
+    return '"kty"' in text and any(f'"{name}"' in text for name in PRIVATE_PARTS)
 
 
 def shown(value: Any) -> str:
@@ -249,7 +253,11 @@ def shown_at(key: Key, value: Any) -> str:
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: "(not shown)" if names_a_secret(k) else _without_secrets(item) for k, item in value.items()}
+        hidden = PRIVATE_PARTS if "kty" in value else ()
+        return {
+            k: "(not shown)" if k in hidden or names_a_secret(k) else _without_secrets(item)
+            for k, item in value.items()
+        }
     if isinstance(value, list):
         return [_without_secrets(item) for item in value]
     if isinstance(value, str) and holds_a_secret(value):

@@ -218,7 +218,7 @@ class Agent:
     def _ask(self, step: Json, number: int, source: int | None, jar: Jar | None) -> Json:
         unique = {"{n}": f"{self.job.get('nonce', '')}{self.numbers.next()}", "{client}": f"{number}"}
         unique["{nonce}"] = str(self.job.get("nonce", ""))
-        unique["{past}"] = str(self.job.get("past", ""))
+        unique |= {f"{{{name}}}": str(self.job.get(name, "")) for name in ("past", "token")}
         path = _filled(step["path"], unique)
         headers = {"Host": step["host"], "Connection": "close", "User-Agent": "slipway-prove"}
         headers |= {name: _filled(value, unique) for name, value in step.get("headers", {}).items()}
@@ -313,7 +313,7 @@ def _pods(body: bytes) -> Json:
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
-    return re.sub(r"\{(n|client|nonce|past)\}", lambda match: values[match[0]], text)
+    return re.sub(r"\{(n|client|nonce|past|token)\}", lambda match: values[match[0]], text)
 
 
 def main(text: str, execute: Run = run) -> tuple[int, Json]:

@@ -16,8 +16,8 @@ class Circumstances:
     route the path to ask, for an app with others than /sms and /analyze. ``neighbours``: hosts of other releases on
     this gateway: ``host``, ``port``. ``elsewhere``: hosts that have TLS connections of their own there. ``mail_sink``:
     mail goes to a server of our own, where it can be read. ``away``: why the user's machine may not ask the gateway,
-    empty when it may; None when that is no claim. ``past``: there is a way past the limits for all. ``skip``: kinds of
-    claims that nobody wants to have looked at.
+    empty when it may; None when that is no claim. ``past``: there is a way past the limits for all. ``token``: there is
+    one (JWT) that the release takes. ``skip``: kinds of claims that nobody wants to have looked at.
     """
 
     tells: bool = True
@@ -31,6 +31,7 @@ class Circumstances:
     mail_sink: bool = False
     away: str | None = None
     past: bool = False
+    token: bool = False
     sources: int = 2040
     skip: frozenset[str] = frozenset()
 

@@ -16,7 +16,7 @@ from typing import Any
 from . import answers
 from .agent import MOST_SECONDS
 from .given import HTTPS, Given, Hop
-from .routes import asked_at
+from .routes import asked_at, is_free
 from .verdicts import Verdict
 
 Json = dict[str, Any]
@@ -76,11 +76,16 @@ def _asked(facts: Json, before: Given | None, now: Given, paths: Mapping[str, st
     if not both:
         raise NothingError("no port is open both before and now")
     asked: list[Json] = []
+    guarded: list[str] = []
     for own in dict.fromkeys([*now.entries, *before.entries]):
         path = asked_at(own, now.entries if own in now.entries else before.entries, paths)
         old, new = (page.covering(path.partition("?")[0]) for page in (before, now))
-        if old and new and path not in [each["ask"] for each in asked]:
+        if facts.get("jwt") and not is_free(facts["jwt"], path):
+            guarded.append(path)
+        elif old and new and path not in [each["ask"] for each in asked]:
             asked.append({"path": own, "ask": path, "before": old, "now": new})
+    if not asked and guarded:
+        raise NothingError("all its paths need a token, and clients of a change bring none")
     if not asked:
         raise NothingError("no path was there before")
     sticky = facts["sticky"]

@@ -140,3 +140,46 @@ _JUDGES: dict[str, Callable[[Any, Json], tuple[bool, str]]] = {
     "circuit-breaking": _breaking,
     "faults": _faults,
 }
+
+
+# What a proxy sends on to wherever a program wanted, and what it drops.
+_PASSES, _DROPS = "PassthroughCluster", "BlackHoleCluster"
+# How the key begins that istiod hands out where it could not fetch any: nobody has its private half.
+_NO_KEYS = "0xObjM0UvS_oaazj"
+
+
+def held_back(listeners: Any, routes: Any) -> Json:
+    """Tell whether a proxy drops what goes to hosts that the mesh does not know: ``found`` and ``detail``."""
+    named = [str(each["cluster"]) for node in (listeners, routes) for each in walk(node) if "cluster" in each]
+    if _PASSES in named:
+        return {"found": False, "detail": "what is not named is let through"}
+    dropped = _DROPS in named
+    return {"found": dropped, "detail": "proxies drop what is not named" if dropped else "no way out is known"}
+
+
+def known_outside(wanted: Json, clusters: Any, routes: Any) -> Json:
+    """Hold a host outside against what a proxy knows of it: ``found`` and ``detail``."""
+    held = [each for each in clusters_of(clusters, wanted["host"]) if each["name"].split("|")[1] == str(wanted["port"])]
+    if not held:
+        return {"found": False, "detail": f"no proxy knows {wanted['host']} at port {wanted['port']}"}
+    # Of the sockets some are for pods of the mesh, and no name of a host outside is told to these.
+    names = {str(each.get("sni")) for each in walk(held) if "sni" in each}
+    if wanted["tls"] == "mesh" and wanted["host"] not in names:
+        return {"found": False, "detail": f"nothing encrypts what goes to {wanted['host']}"}
+    if wanted["timeout"]:
+        for route in routes_to(routes, wanted["host"]):
+            good, detail = _timeout(wanted["timeout"], route)
+            if not good:
+                return {"found": False, "detail": detail}
+    return {"found": True, "detail": f"port {wanted['port']}" + (", encrypted" if wanted["tls"] == "mesh" else "")}
+
+
+def keys(listeners: Any) -> Json:
+    """Tell whether a proxy has the keys of all issuers: ``found`` and ``detail``."""
+    providers = [item for each in walk(listeners) for item in (each.get("providers") or {}).values()]
+    if not providers:
+        return {"found": False, "detail": "a proxy checks no tokens"}
+    without = [str(each.get("issuer")) for each in providers if _NO_KEYS in str(each.get("local_jwks"))]
+    if without:
+        return {"found": False, "detail": f"istiod could not fetch the keys of {without[0]}, so no token is taken"}
+    return {"found": True, "detail": f"keys of {len(providers)} issuers"}

@@ -192,7 +192,7 @@ class _Live:
         found: set[str] | None = None
         for policy in self.objects["AuthorizationPolicy"]:
             selected = (policy["spec"].get("selector") or {}).get("matchLabels") or {}
-            if selected.items() <= labels.items():
+            if selected.items() <= labels.items() and policy["spec"].get("action") != "DENY":
                 found = found or set()
                 for rule in policy["spec"].get("rules") or []:
                     for source in (each.get("source") or {} for each in rule.get("from") or []):

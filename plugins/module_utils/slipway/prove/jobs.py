@@ -40,13 +40,14 @@ def job(
     check_route: bool = True,
     authorities: str = "",
     past: str = "",
+    token: str = "",
 ) -> Json:
     """Give the job of one sender in one stage.
 
     ``targets``: address of the gateway (``gateway``) and of each service's host that pods ask. ``now``: seconds since
     the epoch, the same for all jobs of a run. ``network``: of the source addresses, only for ``by`` addresses; empty
     for the usual one, None for none. ``authorities``: those whose certificates are trusted, PEM. ``past``: what takes
-    a request past the limits for all.
+    a request past the limits for all. ``token``: what requests bring that need one.
     """
     wanted = [item for item in plan["experiments"] if (item["stage"], item["by"]) == (stage, by)]
     own = {step["to"] for item in wanted for step in item["steps"]}
@@ -62,8 +63,7 @@ def job(
     }
     if any(step.get("verify") for item in wanted for step in item["steps"]):
         made["authorities"] = authorities
-    if past:
-        made["past"] = past
+    made |= {name: value for name, value in (("past", past), ("token", token)) if value}
     if by == "addresses" and network is not None:
         made["network"] = network or (BESIDE if stage in plan["beside"] else NETWORK)
         made |= {"offset": int(now // SPAN) * plan["sources"], "link": link(plan, made["network"])}

@@ -84,12 +84,13 @@ def look(
     paths: Mapping[str, str] | None = None,
     tells: bool = False,
     skip: Iterable[str] = (),
+    token: bool = False,
     away: Callable[[str], str] | None = None,
 ) -> Look:
     """Look at the cluster on which ``facts`` are promised. ``away``: says why this machine may not ask an address.
 
     ``tells``: the app says in its answers which version they are from, though it is none of the examples'. ``skip``:
-    kinds of claims that are left out.
+    kinds of claims that are left out. ``token``: there is one for requests that need it.
     Raises SlipwayError where a proof cannot even begin, UnansweredError where the API does not answer.
     """
     if unknown := sorted(set(skip) - set(KINDS)):
@@ -115,6 +116,7 @@ def look(
         "neighbours": neighbours(facts, gateways, routes),
         "elsewhere": elsewhere(facts, gateways),
         "past": limiter is not None,
+        "token": token,
         "missing_tools": missing_tools(facts["tool_services"], services),
         "monitoring": (MONITORING, "prometheus") in services,
         "mail_sink": sink is not None,

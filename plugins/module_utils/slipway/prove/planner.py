@@ -17,6 +17,7 @@ from . import (
     header_claims,
     limit_claims,
     monitoring_claims,
+    outside_claims,
     policy_claims,
     route_claims,
     shadow_claims,
@@ -44,6 +45,9 @@ ASKED_BY: dict[str, Callable[[Questions, Json], Json]] = {
     "tls": gateway_claims.ask_tls,
     "mtls": access_claims.ask_mtls,
     "access": access_claims.ask_access,
+    "outside": outside_claims.ask_outside,
+    "egress": outside_claims.ask_egress,
+    "jwt": outside_claims.ask_jwt,
     "alert": monitoring_claims.ask_alert,
     "dashboard": dashboard_claims.ask_dashboard,
     "case": route_claims.ask_case,
@@ -73,6 +77,7 @@ def plan(facts: Json, environment: Mapping[str, Any] | None = None) -> Json:
     names = ("release", "namespace", "hosts", "services", "sticky", "versions", "weights", "routes")
     return {
         **{name: facts[name] for name in names},
+        "jwt": facts.get("jwt"),
         "signatures": {route["path"]: ask.signatures(route) for route in facts["routes"]},
         "seconds": SECONDS,
         "stages": [{"name": name, "seconds": seconds} for name, seconds in STAGES.items()],

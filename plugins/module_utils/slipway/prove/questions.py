@@ -17,7 +17,8 @@ from typing import Any
 from . import stats
 from .circumstances import Circumstances
 from .past import HEADER as PAST
-from .routes import asked_at
+from .routes import asked_at, is_free
+from .token import HINT
 
 Json = dict[str, Any]
 
@@ -67,6 +68,7 @@ class Questions:
         name = f"{self.claim['id']}.{len(self.claim['experiments']) + 1}"
         clients = more.pop("clients", 1)
         sources = more.pop("sources", clients)
+        steps = [self._tokened(step) for step in steps]
         if more.get("stage") != LAST:
             steps = [self._past(step) for step in steps]
         made = {"id": name, "claim": self.claim["id"], "stage": "clients", "by": "addresses", "clients": clients}
@@ -83,6 +85,25 @@ class Questions:
         self.experiments[name] = made
         self.claim["experiments"].append(name)
         return name
+
+    def _tokened(self, step: Json) -> Json:
+        """Have a request bring a token, where the release refuses those without; ``anonymous`` ones bring none."""
+        made = {key: value for key, value in step.items() if key != "anonymous"}
+        jwt = self.facts.get("jwt")
+        if not jwt or step.get("anonymous") or step["to"] != "gateway":
+            return made
+        if step["host"] not in map(concrete, jwt["hosts"]) or is_free(jwt, step["path"]):
+            return made
+        if not self.circumstances.token:
+            raise NotExercisedError(f"it needs a token: {HINT}")
+        return {**made, **{name: {**made.get(name, {}), **more} for name, more in self.bearing("{token}").items()}}
+
+    def bearing(self, token: str) -> Json:
+        """Give what makes a request bring a token, as the page has it."""
+        jwt = self.facts["jwt"]
+        if jwt["cookie"]:
+            return {"cookies": {jwt["cookie"]: token}}
+        return {"headers": {jwt["header"]: token} if jwt["header"] else {"authorization": f"Bearer {token}"}}
 
     def _past(self, step: Json) -> Json:
         """Have a request pass by the limits for all clients together, where there is a way."""

@@ -11,6 +11,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..cluster.access import UnansweredError
@@ -25,6 +26,7 @@ Proxy = Callable[[str, str, str], Any]
 
 # Where a proxy shows its counts to everybody, whatever mutual TLS is asked for.
 STATISTICS = "15090/proxy/stats/prometheus"
+OUTBOUND = "config_dump?resource=dynamic_listeners&name_regex=virtualOutbound%7C0.0.0.0_.*"
 LISTENERS = "config_dump?resource=dynamic_listeners&name_regex=virtualInbound"
 ROUTES = "config_dump?resource=dynamic_route_configs"
 CLUSTERS = "config_dump?resource=dynamic_active_clusters"
@@ -79,8 +81,24 @@ class Reads:
         """Read who may call, and how calls are treated."""
         for read in self._of("rules"):
             self._note(read, self._rules)
-        for read in self._of("policy"):
-            self._note(read, self._policy)
+        for what, look in (("policy", self._policy), ("outside", self._outside), ("egress", self._egress)):
+            for read in self._of(what):
+                self._note(read, look)
+        for read in self._of("keys"):
+            self._note(read, lambda each: self._first(each, lambda dump: envoy.keys(dump(LISTENERS))))
+
+    def _first(self, read: Json, judge: Callable[[Callable[[str], Any]], Json]) -> Json:
+        """Judge what the proxies of a Deployment have; the first that does not have it counts."""
+        pods = self._pods(read["deployment"])
+        found = [judge(partial(self.proxy, self.plan["namespace"], pod)) for pod in pods]
+        return next((each for each in found if not each["found"]), found[0])
+
+    def _outside(self, read: Json) -> Json:
+        wanted = read["outside"]
+        return self._first(read, lambda dump: envoy.known_outside(wanted, dump(CLUSTERS), dump(ROUTES)))
+
+    def _egress(self, read: Json) -> Json:
+        return self._first(read, lambda dump: envoy.held_back(dump(OUTBOUND), dump(ROUTES)))
 
     def _pods(self, deployment: str) -> list[str]:
         pods = self.api.items(f"/api/v1/namespaces/{self.plan['namespace']}/pods")

@@ -24,6 +24,11 @@ def covering(path: str, routes: Iterable[str]) -> str:
     return next((own for own in routes if own == "/" or f"{path}/".startswith(f"{own}/")), "")
 
 
+def is_free(jwt: Json, path: str) -> bool:
+    """Tell whether a path needs no token. ``jwt``: what the page says of tokens."""
+    return bool(covering(path.partition("?")[0], jwt["free"]))
+
+
 def callers(held: Json, service: str) -> tuple[bool, list[str]]:
     """Say whose proxies call a service: the gateway's, and those of which Deployments. ``held``: facts or a plan."""
     versions = [

@@ -58,6 +58,7 @@ class Runner:
     """``quiet``: seconds that alerts may take to be loaded and silent, before any request.
 
     ``authorities``: whose certificates are trusted, PEM. ``past``: a way past the limits for all, where there are any.
+    ``token``: what requests bring that need one.
     """
 
     plan: Json
@@ -71,6 +72,7 @@ class Runner:
     now: Callable[[], float] = time.monotonic
     said: list[Json] = field(default_factory=list)
     value: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
 
     def observations(self) -> Json:
         """Send everything, look everything up, and give what was seen. Takes as long as the slowest claim."""
@@ -139,7 +141,7 @@ class Runner:
         if not senders:
             return
         with ThreadPoolExecutor(len(senders)) as pool:
-            more: Json = {"now": epoch, "authorities": self.authorities, "past": self.value}
+            more: Json = {"now": epoch, "authorities": self.authorities, "past": self.value, "token": self.token}
             jobs = [(by, job(self.plan, name, by, self.targets, **more)) for by in senders]
             self.said += pool.map(lambda each: self.send(each[0], each[1], stop), jobs)
 

@@ -19,6 +19,7 @@ from . import (
     header_claims,
     limit_claims,
     monitoring_claims,
+    outside_claims,
     policy_claims,
     route_claims,
     shadow_claims,
@@ -81,7 +82,7 @@ def joined(report: Report, change: Json) -> Report:
     return replace(report, verdicts=verdicts, pictures={**report.pictures, "change": change["picture"]})
 
 
-# Who judges a claim that was asked; circuit breaking and what is only listed never are.
+# Who judges a claim that was asked; circuit breaking, what is outside and what is only listed never are.
 JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "address": gateway_claims.judge_address,
     "share": version_claims.judge_share,
@@ -98,6 +99,7 @@ JUDGED_BY: dict[str, Callable[[Case], str]] = {
     "tls": gateway_claims.judge_tls,
     "mtls": access_claims.judge_mtls,
     "access": access_claims.judge_access,
+    "jwt": outside_claims.judge_jwt,
     "alert": monitoring_claims.judge_alert,
     "dashboard": dashboard_claims.judge_dashboard,
     "case": route_claims.judge_service,

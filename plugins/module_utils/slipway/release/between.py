@@ -29,6 +29,8 @@ class Between:
         self.planned, self.orphans = planned, list(orphans)
         self.steps = {step.name: step.objects for step in planned.steps}
         self.final = {identity(item): item for item in planned.objects}
+        # They have an order of their own.
+        self.apart = set(map(identity, self.steps.get("outside", [])))
         order = [kind for _, kind in KINDS]
         known = sorted((i for i in live if i["kind"] in order), key=lambda i: (order.index(i["kind"]), identity(i)))
         self.live = {identity(item): item for item in known}
@@ -42,8 +44,8 @@ class Between:
         return [item for item in self.live.values() if item["kind"] == kind]
 
     def wanted(self, kind: str) -> list[Object]:
-        """Give the planned objects of a kind."""
-        return [item for item in self.final.values() if item["kind"] == kind]
+        """Give the planned objects of a kind, without those of what is outside."""
+        return [item for name, item in self.final.items() if item["kind"] == kind and name not in self.apart]
 
     @cached_property
     def pods(self) -> list[dict[str, str]]:

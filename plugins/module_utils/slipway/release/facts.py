@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import alerts, limits, receivers, retries, route_facts, workload
+from . import alerts, limits, outside_facts, receivers, retries, route_facts, workload
 from .access import Access
 from .environment import Environment
 from .routing import Rules, fqdn
@@ -52,6 +52,7 @@ def facts(rules: Rules, access: Access, environment: Environment, dashboards: It
         "alertmanager": release.alertmanager.name if release.alertmanager else None,
         "dashboards": list(dashboards),
         **route_facts.facts(shape),
+        **outside_facts.facts(shape),
     }
     made["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(_claims(made))]
     return made
@@ -255,6 +256,7 @@ def _claims(made: Facts) -> Iterator[Facts]:
     yield {"kind": "mtls", "title": f"mutual TLS is {made['mtls']}", "mode": made["mtls"], "plain": made["plain"]}
     if made["access"]:
         yield {"kind": "access", "title": "only those may call whose calls name it", "access": made["access"]}
+    yield from outside_facts.claims(made)
     for alert in made["alerts"]:
         yield {
             "kind": "alert",

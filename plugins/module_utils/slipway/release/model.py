@@ -20,6 +20,7 @@ from .limit_keys import Limits
 from .match_keys import Redirect
 from .monitoring_keys import Alert, Mail, Metrics, OwnAlertmanager
 from .name_keys import ReleaseNames, ServiceNames
+from .outside_keys import Jwt, Outside, OutsideHost
 from .pod_keys import Job, Port, PortName
 from .receiver_keys import Receiver
 from .routing_keys import Entry, Gateway, Override, Route, Sticky, Tool
@@ -146,6 +147,24 @@ class Release(Map):
         "strict",
         "strict: pods accept mutual TLS only; permissive: pods accept plain text too, from clients that access allows.",
         example="strict",
+    )
+    outside: dict[OutsideHost, Outside] = setting(
+        {},
+        "Hosts outside the mesh that the release calls. The short form is tls. *.example.org: all hosts below.",
+        example={"api.example.org": {"tls": "mesh", "timeout": "5s"}},
+    )
+    egress: Literal["open", "named"] = setting(
+        "open",
+        "What the release may call outside the cluster. open: everything; named: only the hosts in outside.",
+        example="named",
+    )
+    jwt: Jwt | None = setting(
+        None,
+        "Tokens (JWT) that requests need that come in through the gateway.",
+        example={
+            "issuers": {"https://id.example.org": "https://id.example.org/.well-known/jwks.json"},
+            "free": ["/login"],
+        },
     )
     tracing: Percent | None = setting(
         None, "Share of the requests to trace. By default the setting of the mesh counts.", example="10%"

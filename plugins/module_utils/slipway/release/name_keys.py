@@ -31,6 +31,7 @@ class ServiceNames(Names):
     virtual_service: str | None = _name("VirtualService for calls inside the mesh.", "{service}-vs")
     destination_rule: str | None = _name("DestinationRule.", "{service}-dr")
     monitor: str | None = _name("ServiceMonitor. Services with the same name here share it.", "{service}")
+    jwt: str | None = _name("RequestAuthentication and AuthorizationPolicy of the key jwt.", "{service}-jwt")
 
 
 class ReleaseNames(ServiceNames):
@@ -53,3 +54,9 @@ class ReleaseNames(ServiceNames):
     )
     mtls: str | None = _name("PeerAuthentication.", "{release}")
     tracing: str | None = _name("Telemetry.", "{release}")
+    outside: str | None = _name(
+        "ServiceEntry of a host outside, with its DestinationRule and VirtualService. It takes {host}.",
+        "{release}-{host}",
+    )
+    authorities: str | None = _name("ConfigMap of the authorities of hosts outside.", "{release}-authorities")
+    egress: str | None = _name("Sidecar of egress: named.", "{release}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..page.form import Fault
 from ..page.read import Key
+from .jwt_paths import Tokens
 from .shape import Shape
 from .values import LABEL
 
@@ -32,6 +33,10 @@ PATTERNS = {
     "dashboards": "{release}-dashboards",
     "mtls": "{release}",
     "tracing": "{release}",
+    "outside": "{release}-{host}",
+    "authorities": "{release}-authorities",
+    "egress": "{release}",
+    "jwt": "{service}-jwt",
 }
 LONGEST = 63
 _SERVICE = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
@@ -119,7 +124,25 @@ class Naming:
         yield "AlertmanagerConfig", "mail", *self.found("mail")
         yield "PeerAuthentication", "mtls", *self.found("mtls")
         yield "Telemetry", "tracing", *self.found("tracing")
+        yield from self._outside()
         yield from self._tools_and_dashboards()
+
+    def _outside(self) -> Iterator[tuple[str, str, str, Key]]:
+        release = self.shape.release
+        for host, given in release.outside.items():
+            name, key = self.outside(host), ("outside", host)
+            yield "ServiceEntry", "outside", name, key
+            if given.tls == "mesh":
+                yield "DestinationRule", "outside", name, key
+            if given.timeout or given.retries:
+                yield "VirtualService", "outside", name, key
+        if any(given.ca for given in release.outside.values()):
+            yield "ConfigMap", "authorities", *self.found("authorities")
+        if release.egress == "named":
+            yield "Sidecar", "egress", *self.found("egress")
+        for service in Tokens(self.shape).services:
+            yield "RequestAuthentication", "jwt", *self.found("jwt", service)
+            yield "AuthorizationPolicy", "jwt", *self.found("jwt", service)
 
     def _tools_and_dashboards(self) -> Iterator[tuple[str, str, str, Key]]:
         shape = self.shape
@@ -134,10 +157,11 @@ class Naming:
 
     def entry(self, host: str) -> str:
         """Give the name of the VirtualService of a host that has routes of its own."""
-        slug = host.replace("*", "any").replace(".", "-")
-        made = f"{self.of('entry')}-{slug}"
-        short = hashlib.sha256(made.encode()).hexdigest()[:8]
-        return made if len(made) <= LONGEST else f"{made[: LONGEST - 9].rstrip('-')}-{short}"
+        return _shortened(f"{self.of('entry')}-{_slug(host)}")
+
+    def outside(self, host: str) -> str:
+        """Give the name of what makes a host outside known."""
+        return _shortened(self.of("outside", host=_slug(host)))
 
     def tool(self, tool: str) -> tuple[str, Key]:
         """Give the name of a tool's VirtualService, and the key that it comes from."""
@@ -172,6 +196,15 @@ def faults(naming: Naming) -> Iterator[Fault]:
                 "duplicate-object", key, f"makes {kind} {name}, which {other} makes too", f'{what}: "{pattern}-2"'
             )
         seen.setdefault((kind, name), key)
+
+
+def _slug(host: str) -> str:
+    return host.replace("*", "any").replace(".", "-")
+
+
+def _shortened(name: str) -> str:
+    short = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9].rstrip('-')}-{short}"
 
 
 def _repaired(name: str) -> str:

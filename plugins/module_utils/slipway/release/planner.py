@@ -7,7 +7,16 @@ from typing import Any
 
 from ..cluster.objects import identity
 from ..page.read import Key
-from . import certificate, cluster_checks, facts, mesh_objects, monitoring_objects, registries, workload_objects
+from . import (
+    certificate,
+    cluster_checks,
+    facts,
+    mesh_objects,
+    monitoring_objects,
+    outside_objects,
+    registries,
+    workload_objects,
+)
 from .environment import Environment
 from .maker import Maker
 from .model import Release
@@ -140,6 +149,7 @@ def _steps(maker: Maker) -> list[Step]:
         Step("foundation", list(workload_objects.foundation(maker))),
         Step("services", list(workload_objects.services(maker))),
         Step("policies", [*mesh_objects.destination_rules(maker), *mesh_objects.policies(maker)]),
+        Step("outside", list(outside_objects.outside(maker))),
         Step("jobs", list(workload_objects.jobs(maker))),
         Step("workloads", [*deployments, *workload_objects.around(maker)], waits),
         Step("routes", list(mesh_objects.routes(maker))),

@@ -27,6 +27,7 @@ from . import (
     model,
     monitoring_keys,
     name_keys,
+    outside_keys,
     pod_keys,
     receiver_keys,
     resource_keys,
@@ -58,6 +59,7 @@ _MAPS = (
     receiver_keys,
     pod_keys,
     resource_keys,
+    outside_keys,
 )
 _OF_CONTENTS = (contents_keys,)
 DOCUMENT = ROOT / "docs" / "reference" / "release.md"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .model import Service
+from .outside_keys import Outside
 from .values import seconds_text
 
 # After these nothing has reached the service.
@@ -31,26 +32,26 @@ def usual(protocol: str) -> tuple[str, ...]:
     return _USUAL["grpc" if protocol == "grpc" else "http"]
 
 
-def reasons(service: Service) -> list[str]:
+def reasons(service: Service | Outside) -> list[str]:
     """List what requests to a service are repeated after."""
     declared = service.retries.reasons if service.retries else None
     return list(declared or usual(service.protocol))
 
 
-def methods(service: Service) -> list[str]:
+def methods(service: Service | Outside) -> list[str]:
     """List the methods that are repeated after these reasons; empty: all. Every call of gRPC is a POST."""
     if service.retries is None or service.protocol == "grpc" or set(reasons(service)) <= set(UNSENT):
         return []
     return list(_METHODS[service.retries.methods])
 
 
-def others(service: Service) -> list[str]:
+def others(service: Service | Outside) -> list[str]:
     """List what the other methods are repeated after: what tells that nothing was sent."""
     given = reasons(service)
     return [reason for reason in UNSENT if reason in given or set(given) & set(_BROKEN)]
 
 
-def policy(service: Service, after: list[str]) -> dict[str, Any]:
+def policy(service: Service | Outside, after: list[str]) -> dict[str, Any]:
     """Write the policy of a rule, as a VirtualService has it."""
     declared = service.retries
     if declared is None or not declared.attempts or not after:
@@ -61,7 +62,7 @@ def policy(service: Service, after: list[str]) -> dict[str, Any]:
     return made
 
 
-def common(service: Service) -> dict[str, Any]:
+def common(service: Service | Outside) -> dict[str, Any]:
     """Say what the rules of a service have to hold; ``by_method`` makes two of a rule where that goes by the method."""
     if service.retries is None:
         return {}
@@ -71,7 +72,7 @@ def common(service: Service) -> dict[str, Any]:
     return made
 
 
-def names(service: Service) -> tuple[str, ...]:
+def names(service: Service | Outside) -> tuple[str, ...]:
     """Give what the names of the rules end with that ``by_method`` makes of one."""
     return (AGAIN, "") if "methods" in common(service) else ("",)
 
@@ -96,7 +97,7 @@ def _narrowed(match: dict[str, Any], methods: list[str]) -> dict[str, Any]:
     return {**match, "method": {"regex": "|".join(both)}} if both else {}
 
 
-def facts(service: Service) -> dict[str, Any] | None:
+def facts(service: Service | Outside) -> dict[str, Any] | None:
     """Say what is promised: ``methods`` are repeated after ``reasons`` (empty: all are), others after ``others``."""
     if service.retries is None:
         return None

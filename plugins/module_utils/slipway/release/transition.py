@@ -14,7 +14,9 @@ from typing import Any
 from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
+from . import outside_change
 from .between import Between, applied, in_mesh, labels_of
+from .outside_change import is_denial
 from .planner import Plan
 from .render import Object
 from .values import amount
@@ -87,7 +89,7 @@ def costs(planned: Plan, live: Iterable[Object]) -> list[str]:
                     f"{identity(item)} speaks {port['appProtocol']} on port {port['port']}, where its present pods "
                     f"speak {spoken}: requests fail while these are replaced; a service_port of its own avoids that"
                 )
-    return found
+    return [*found, *outside_change.costs(planned, there)]
 
 
 def stays(item: Mapping[str, Any], delete_claims: Iterable[str]) -> bool:
@@ -102,6 +104,7 @@ class _Transition(Between):
 
     def stages(self) -> Iterator[Stage]:
         now, later, opened = self.policies()
+        outside_now, outside_later, let_go = outside_change.sorted_out(self)
         peers_now, peers_later = self.peers()
         services = [self.grown_service(item) for item in self.steps.get("services", [])]
         rules = self.wanted("DestinationRule")
@@ -118,9 +121,10 @@ class _Transition(Between):
                 *now,
                 *peers_now,
                 *others,
+                *outside_now,
                 *map(self.grown_patches, self.patches_of_routes()),
             ],
-            opened,
+            [*opened, *let_go],
         )
         yield Stage("jobs", self.steps.get("jobs", []))
         yield Stage("pin", list(self.pins()))
@@ -135,7 +139,8 @@ class _Transition(Between):
         yield Stage("retire", demoted, around, in_turn=in_turn, orphans=bool(self.orphans or workloads.take_over))
         quiet = map(self.without_new_copies, self.wanted_calls())
         patches = self.patches_of_routes()
-        yield Stage("close", [*quiet, *rules, *patches, *later, *peers_later, *self.steps.get("services", [])])
+        stricter = [*later, *peers_later, *outside_later]
+        yield Stage("close", [*quiet, *rules, *patches, *stricter, *self.steps.get("services", [])])
         yield Stage("copies", self.wanted("VirtualService"))
         yield Stage("tidy", self.steps.get("monitoring", []), self.left())
 
@@ -174,6 +179,7 @@ class _Transition(Between):
     def left(self) -> list[Object]:
         """Give what is taken away last."""
         now, _, opened = self.policies()
+        opened += outside_change.sorted_out(self)[2]
         around, in_turn = self.retired()
         retired = [item for turn in in_turn for item in turn]
         before = {identity(item) for item in [*around, *retired, *self.renamed_calls(), *opened]}
@@ -195,7 +201,7 @@ class _Transition(Between):
 
         Several policies let in what any of them does, so one beside what is there only ever adds.
         """
-        live = [item for item in self.there("AuthorizationPolicy") if not _meanwhile(item)]
+        live = [item for item in self.there("AuthorizationPolicy") if not (_meanwhile(item) or is_denial(item))]
         now: list[Object] = []
         later: list[Object] = []
         for item in self.wanted("AuthorizationPolicy"):

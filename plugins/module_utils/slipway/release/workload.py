@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import containers, registries
+from . import authorities, containers, registries
 from .model import Service
 from .names import Naming
 from .resource_keys import Resources
@@ -119,6 +119,7 @@ def deployment(
         "annotations": {
             **declared.annotations,
             **own.annotations,
+            **_authorities(naming, declared, version),
             **_annotations(
                 data, {name: revisions[name] for name in used_secrets(declared, version) if name in revisions}
             ),
@@ -157,6 +158,12 @@ def deployment(
         "made": made_folders(naming, declared, version),
         "made_by": _GIVE.replace("USER", str(chosen("user"))),
     }
+
+
+def _authorities(naming: Naming, declared: Service, version: str) -> dict[str, str]:
+    """Give the annotations by which the proxy has the authorities of hosts outside."""
+    known = authorities.files(naming.shape.release.outside) and has_sidecar(declared, version)
+    return authorities.mounting(naming.of("authorities")) if known else {}
 
 
 def _annotations(data: dict[str, str], revisions: dict[str, str]) -> dict[str, str]:

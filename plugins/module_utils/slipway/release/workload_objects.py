@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import containers, pod_security, workload
+from . import authorities, containers, pod_security, workload
 from .maker import Maker
 from .render import Object, render
 
@@ -27,6 +27,8 @@ def foundation(maker: Maker) -> Iterator[Object]:
             configs[maker.naming.of("config", service, version)] = data
     for name, data in configs.items():
         yield from maker.make("config-map", name, data=data)
+    if files := authorities.files(maker.shape.release.outside):
+        yield from maker.make("config-map", maker.naming.of("authorities"), data=files)
     for name, volume in maker.shape.release.volumes.items():
         if volume.size:
             storage = {"size": volume.size, "access": volume.access, "storage_class": volume.storage_class}
