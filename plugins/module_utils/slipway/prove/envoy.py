@@ -182,4 +182,5 @@ def keys(listeners: Any) -> Json:
     without = [str(each.get("issuer")) for each in providers if _NO_KEYS in str(each.get("local_jwks"))]
     if without:
         return {"found": False, "detail": f"istiod could not fetch the keys of {without[0]}, so no token is taken"}
-    return {"found": True, "detail": f"keys of {len(providers)} issuers"}
+    issuers = {str(each.get("issuer")) for each in providers}
+    return {"found": True, "detail": f"keys of {', '.join(sorted(issuers))}"}
