@@ -29,6 +29,8 @@ _WHOLE: dict[str, Key] = {
     "AlertmanagerConfig": ("mail",),
     "Gateway": ("gateway",),
     "EnvoyFilter": ("limits",),
+    "Sidecar": ("egress",),
+    "RequestAuthentication": ("jwt",),
 }
 
 
