@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,20 @@ FULL: dict[str, Any] = {
     "gateway": {"ports": [80, 8080], "tls": {}},
     "limits": {"per_client": "10/minute", "total": "100/second"},
     "tracing": "10%",
+    "outside": {
+        "pay.example.com": {
+            "tls": "mesh",
+            "protocol": "http2",
+            "port": 8443,
+            "call_port": 81,
+            "addresses": ["192.0.2.1"],
+            "ca": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            "timeout": "2s",
+            "retries": 1,
+        },
+        "*.cdn.example.com": {},
+    },
+    "egress": "named",
     "version_header": "x-served-by-version",
     "routes": {
         "/": "web",
@@ -90,14 +105,36 @@ FULL: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Tokens, which a service needs proxies for in all of its versions.
+TOKENS: dict[str, Any] = {
+    "name": "tokens",
+    "hosts": ["tokens.local"],
+    "services": {"web": {"versions": {"v1": IMAGE}}},
+    "jwt": {
+        "issuers": {
+            "https://id.example.org": {
+                "audiences": ["tokens"],
+                "jwks": {"keys": [{"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ"}]},
+            },
+            "urn:other": {"audiences": ["tokens"], "jwks_uri": "https://id.example.net/keys"},
+        },
+        "free": ["/login"],
+        "cookie": "id",
+        "forward": False,
+    },
+}
+
+
 def full_plan(folder: Path) -> Plan:
     """Plan the release whose page says everything."""
     return plan(load(page(folder, FULL)))
 
 
 def every(full: Plan) -> Iterator[Any]:
-    """Each object of that plan, and of those that are part of the repository."""
+    """Each object of that plan, of one with tokens, and of those that are part of the repository."""
     yield from full.objects
+    with tempfile.TemporaryDirectory() as folder:
+        yield from plan(load(page(Path(folder), TOKENS))).objects
     for name in SHIPPED:
         yield from shipped(name).objects
 

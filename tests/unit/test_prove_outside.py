@@ -70,6 +70,18 @@ def test_requests_without_and_with_broken_tokens_are_sent(tmp_path: Path) -> Non
     assert not any("anonymous" in step for each in plan["experiments"] for step in each["steps"])
 
 
+def test_hosts_with_paths_of_their_own_are_asked_too(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path, {"token": True}, jwt={**JWT, "free": ["/a"]}, routes={"/a": "front"}, entries={"*.b.local": "back"}
+    )
+    expect = claim(plan, "jwt")["expect"]
+    assert list(expect["missing"].values()) == list(expect["good"].values()) == ["*.b.local/"]
+    experiments = {each["id"]: each for each in asked(plan, "jwt")}
+    assert {experiments[name]["steps"][0]["host"] for name in expect["missing"]} == {"prove-any-host.b.local"}
+    (good,) = expect["good"]
+    assert sent(experiments[good]) == ["Bearer {token}"]
+
+
 def test_a_broken_token_says_the_right_things_and_nobody_signed_it(tmp_path: Path) -> None:
     made = broken(planned(tmp_path, jwt=JWT)["jwt"])
     head, body, signature = made["one that somebody else signed"].split(".")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from slipway.release.environment import Environment
+from slipway.release.judge import Found, environment
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
@@ -133,6 +134,19 @@ def test_a_page_without_these_keys_makes_none_of_it(tmp_path: Path) -> None:
     assert "outside" not in {step.name for step in made.steps}
     assert all(item["spec"]["action"] == "ALLOW" for item in made.objects if item["kind"] == "AuthorizationPolicy")
     assert not any("exportTo" in item["spec"] for item in made.objects if item["kind"] == "VirtualService")
+
+
+def test_a_host_that_others_of_the_namespace_name_is_told(tmp_path: Path) -> None:
+    entry = one(planned(tmp_path, ("outside", {PAY: {}})), "ServiceEntry", "shop-pay-example-com")
+    other = {
+        **entry["metadata"],
+        "name": "other",
+        "labels": {**entry["metadata"]["labels"], "slipway.io/release": "other"},
+    }
+    found = Found("shop", "shop", [{**entry, "metadata": other}, entry])
+    made = plan(load(page(tmp_path, changed(("outside", {PAY: {}, "b.example.com": {}})))), environment(found))
+    (said,) = [text for text in made.warnings if "the older one counts" in text]
+    assert said.startswith(f"{PAY} is outside for release shop/other in this namespace too")
 
 
 TCP = {"tls": "none", "protocol": "tcp", "port": 5432}

@@ -172,6 +172,13 @@ WRONG: list[tuple[str, Changes, str, str]] = [
         "routes./.headers.request.remove",
         "no authorization here",
     ),
+    ("keys-contradict", [("jwt", {**JWT, "free": ["/a"]}), ("routes", {"/a": "front"})], "jwt.free", "no jwt"),
+    (
+        "jwt-other-gateway",
+        [("jwt", JWT), ("gateway.selector", {"istio": "second"})],
+        "gateway.selector",
+        "selector: {istio: ingressgateway}",
+    ),
     ("wrong-name", [("jwt", {"issuers": {"a*": {"jwks": KEYS}}})], "jwt.issuers", ""),
 ]
 
@@ -199,7 +206,7 @@ def test_what_is_promised_names_no_key(tmp_path: Path) -> None:
     made = planned(tmp_path, ("jwt", {**JWT, "free": ["/login"]}))
     promised = made.facts["jwt"]
     assert promised["free"] == ["/login"]
-    assert promised["refused"] == ["/"]
+    assert promised["refused"] == [{"host": "shop.local", "path": "/"}]
     assert promised["services"] == ["front"]
     assert promised["issuers"] == [{"issuer": ISSUER, "audiences": ["shop"], "jwks_uri": None, "kinds": ["EC"]}]
     assert [claim["title"] for claim in made.facts["claims"] if claim["kind"] == "jwt"] == [

@@ -63,6 +63,7 @@ RELEASE_PAGE = {
     "egress-not-held": "The mesh sees no connections of these pods, so it refuses none; give them a sidecar.",
     "proxy-user": "What this user calls goes around the proxy; take another user ID.",
     "jwt-without-sidecar": "Tokens are checked by the proxy of a pod, and this one has none; give it a sidecar.",
+    "jwt-other-gateway": "Only requests of the cluster's gateway need a token; leave `selector` out.",
     "free-path-leaks": "Two paths are one to the service, and only one is free; free both, or keep them apart.",
     "jwt-any-audience": "Tokens for other applications are taken too; name the audience of yours.",
     "unknown-secret": "`secrets` has no entry, or the entry no key, of this name; add it, or correct the name.",

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from .case import Case, FailedError
-from .questions import NotExercisedError, Questions
+from .questions import NotExercisedError, Questions, concrete
 from .token import claims_for, without_key
 
 Json = dict[str, Any]
@@ -49,20 +49,28 @@ def ask_jwt(ask: Questions, claim: Json) -> Json:
     """Ask without a token, with broken ones, at free paths, and with a good one where there is one."""
     jwt = claim["jwt"]
     expect: Json = {"missing": {}, "wrong": {}, "free": {}, "good": {}}
-    for path in jwt["refused"][:MOST_PATHS]:
-        asked = ask.path(path)
-        expect["missing"][ask.many(TIMES, ask.step(asked, anonymous=True))] = path
+    for place in jwt["refused"][:MOST_PATHS]:
+        path, step = _asked(ask, place)
+        expect["missing"][ask.many(TIMES, {**step, "anonymous": True})] = path
         for what, token in broken(jwt).items():
-            step = ask.step(asked, anonymous=True, **ask.bearing(token))
-            expect["wrong"][ask.many(TIMES, step)] = [path, what]
+            bearing = {**step, "anonymous": True, **ask.bearing(token)}
+            expect["wrong"][ask.many(TIMES, bearing)] = [path, what]
     for path in jwt["free"][:MOST_PATHS]:
         expect["free"][ask.many(TIMES, ask.step(path, anonymous=True))] = path
     if ask.circumstances.token:
-        for path in jwt["refused"][:MOST_PATHS]:
-            expect["good"][ask.many(TIMES, ask.step(ask.path(path)))] = path
+        for place in jwt["refused"][:MOST_PATHS]:
+            path, step = _asked(ask, place)
+            expect["good"][ask.many(TIMES, step)] = path
     if any(issuer["jwks_uri"] for issuer in jwt["issuers"]):
         expect["keys"] = [ask.read("keys", deployment=each) for each in _proxies(ask, jwt["services"])]
     return expect
+
+
+def _asked(ask: Questions, place: Json) -> tuple[str, Json]:
+    """Give a path that needs a token as it is told, and a request for it."""
+    host = concrete(place["host"])
+    told = place["path"] if host == ask.host else f"{place['host']}{place['path']}"
+    return told, ask.step(ask.path(place["path"]), host=host)
 
 
 def broken(jwt: Json) -> dict[str, str]:

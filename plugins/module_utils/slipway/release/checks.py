@@ -92,6 +92,7 @@ _DETAILS: tuple[Rule, ...] = (
     outside_checks.nothing_leaves_unseen,
     outside_checks.authorities_can_be_mounted,
     outside_checks.tokens_are_checked,
+    outside_checks.tokens_are_for_some,
     outside_checks.tokens_arrive,
     registries.keys_fit,
     registries.pulls_fit,

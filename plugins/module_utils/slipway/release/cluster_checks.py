@@ -98,6 +98,10 @@ def warnings(maker: Maker) -> Iterator[str]:
         yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
     for wildcard, others in _others(maker).items():
         yield f"{wildcard} is not for {', '.join(others)}: a full name, or a longer wildcard, of another release wins"
+    for host in release.outside:
+        if host in environment.outside_named:
+            who = f"release {environment.outside_named[host]} in this namespace"
+            yield f"{host} is outside for {who} too: where they differ, the older one counts"
     yield from pod_security.warnings(maker)
     yield from storage.warnings(maker)
     there = environment.secrets

@@ -60,6 +60,8 @@ class Environment:
     hosts_taken: Mapping[str, str] = field(default_factory=dict)
     host_holders: Mapping[str, list[str]] = field(default_factory=dict)
     objects_taken: Mapping[str, str] = field(default_factory=dict)
+    # Hosts outside that other releases of the namespace name, each with whose it is.
+    outside_named: Mapping[str, str] = field(default_factory=dict)
     # Revision of each Secret of the release, which changes with its content; pods that use one are made anew then.
     secret_revisions: Mapping[str, str] = field(default_factory=dict)
     # Secrets in the release's namespace and StorageClasses of the cluster.

@@ -170,6 +170,12 @@ def environment(found: Found, **settled: Any) -> Environment:
         "pod_security": _pod_security(found),
         "hosts_taken": {host: owner(item) for item in others for host in hosts(item)},
         "host_holders": _holders(others),
+        "outside_named": {
+            host: owner(item)
+            for item in others
+            if item["kind"] == "ServiceEntry" and item["metadata"].get("namespace") == found.namespace
+            for host in item["spec"].get("hosts") or []
+        },
         "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
         "secrets": frozenset(item["metadata"]["name"] for item in found.secrets),
         "storage_classes": frozenset(found.storage_classes),

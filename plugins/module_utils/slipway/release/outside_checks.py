@@ -10,6 +10,7 @@ from . import workload
 from .form import works
 from .jwt_paths import Tokens
 from .outside_keys import HTTP, Outside
+from .routing_keys import Gateway
 from .shape import Shape
 
 # Pods of this user are what the mesh's rules of a pod take for the proxy itself.
@@ -112,11 +113,20 @@ def authorities_can_be_mounted(shape: Shape) -> Iterator[Fault]:
 
 
 def tokens_are_checked(shape: Shape) -> Iterator[Fault]:
-    """Refuse pages whose tokens nobody would check, or that would open more than they name."""
+    """Refuse pages whose tokens nobody would check."""
     jwt = shape.release.jwt
     if jwt is None:
         return
     tokens = Tokens(shape)
+    gateway = shape.release.gateway
+    if gateway.selector != Gateway().selector:
+        what = "is another gateway than the cluster's, and only requests of that one need a token"
+        yield Fault(
+            "jwt-other-gateway", ("gateway", "selector"), what, works(("gateway", "selector"), Gateway().selector)
+        )
+    if not tokens.services:
+        what = "leaves no path that needs a token"
+        yield Fault("keys-contradict", ("jwt", "free"), what, "fewer paths, or no jwt")
     for service in tokens.services:
         declared = shape.services[service]
         for version in declared.versions:
@@ -124,6 +134,14 @@ def tokens_are_checked(shape: Shape) -> Iterator[Fault]:
                 where = _at(shape, service, version, "sidecar")
                 what = "has no proxy, which is what checks tokens"
                 yield Fault("jwt-without-sidecar", where, what, "sidecar: true, or its paths in jwt.free")
+
+
+def tokens_are_for_some(shape: Shape) -> Iterator[Fault]:
+    """Refuse free paths that open more than they name, and warn of issuers whose every token is taken."""
+    jwt = shape.release.jwt
+    if jwt is None:
+        return
+    tokens = Tokens(shape)
     for service in tokens.services:
         for free, other, way in tokens.leaks(service):
             index = tokens.free.index(free)

@@ -48,7 +48,12 @@ def _jwt(shape: Shape, jwt: Jwt) -> Facts:
             for issuer, given in jwt.issuers.items()
         ],
         # Where a request that brings no token is refused.
-        "refused": [path for path in shape.routes if not tokens.is_free(path)],
+        "refused": [
+            {"host": host, "path": path}
+            for host, routes in [(shape.hosts[0], shape.routes), *shape.host_routes.items()]
+            for path in routes
+            if not tokens.is_free(path)
+        ],
         "services": tokens.services,
     }
 
