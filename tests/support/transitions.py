@@ -160,6 +160,7 @@ HEADERS: Json = {
     "version_header": "x-served-by-version",
     "routes": {"/": {"to": "web", "headers": CHANGED, "cors": "https://app.example.org"}},
 }
+NAMED: Json = {"egress": "named", "outside": {"api.example.org": {"tls": "mesh", "timeout": "2s"}}}
 PERMISSIVE: Json = {"mtls": "permissive", **OPEN}
 # What these rows ask for is that nothing is lost, and nothing more.
 PLAIN: tuple[Row, ...] = (
@@ -238,6 +239,8 @@ PLAIN: tuple[Row, ...] = (
     Row("headers-away", pair("v1 v2", NINETY, **HEADERS), TWO, users="v1 v2"),
     Row("weights", TWO, pair("v1 v2", {"v1": 40, "v2": 60}), users="v1 v2"),
     Row("roll-back", TWO, pair("v1 v2", {"v1": 100, "v2": 0}), users="v1 v2", leaves="v2"),
+    Row("egress-named", ONE, pair(**NAMED), users="v1"),
+    Row("egress-open", pair(**NAMED), ONE, users="v1"),
     Row("access-closes", pair("v1 v2", NINETY, **OPEN), TWO, users="v1 v2"),
     Row("access-opens", TWO, pair("v1 v2", NINETY, **OPEN), users="v1 v2"),
     Row("mtls-strict", pair(**PERMISSIVE), ONE, users="v1"),

@@ -70,6 +70,27 @@ def test_a_proof_gives_its_lines_and_keeps_what_was_seen(tmp_path: Path, proved:
     assert (reads["alertmanagers"][1:], reads["sink"]) == ((("shop", "mine"),), None)
 
 
+def test_a_token_is_for_the_runner_alone(tmp_path: Path, proved: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+
+    class Runner:
+        def __init__(self, *_: Any, **more: Any) -> None:
+            given.append(more["token"])
+
+        def observations(self) -> dict[str, Any]:
+            return {"seen": 1}
+
+    monkeypatch.setattr("slipway.prove.run.Runner", Runner)
+    jwt = {"issuers": [{"issuer": "i", "audiences": [], "kinds": []}]}
+    plan = {"release": "shop", "namespace": "shop", "jwt": jwt}
+    result = run_action(load("action", "prove_run"), prove(tmp_path, plan=plan, token="a.b.c"))
+    assert given == ["a.b.c"]
+    assert "a.b.c" not in f"{result} {proved}"
+    # A page without tokens gets none.
+    run_action(load("action", "prove_run"), prove(tmp_path, token="a.b.c"))
+    assert given == ["a.b.c", ""]
+
+
 def test_the_same_page_in_another_namespace_has_a_report_of_its_own(tmp_path: Path, proved: list[Any]) -> None:
     given = prove(tmp_path, plan={"release": "shop", "namespace": "two"})
     assert run_action(load("action", "prove_run"), given)["report"] == str(tmp_path / "report/shop.two/report.html")
