@@ -107,6 +107,14 @@ def test_it_says_what_came_back(server: http.server.ThreadingHTTPServer) -> None
     assert {(h["x-user"], h["cookie"]) for h in headers} == {("u0", "c=0"), ("u1", "c=1")}
 
 
+def test_a_token_is_sent_and_not_said(server: http.server.ThreadingHTTPServer) -> None:
+    steps = [{"headers": {"authorization": "Bearer {token}"}}, {"cookies": {"id": "{token}"}}]
+    found = answers(job(server.server_port, *steps, token="a.b.c"))
+    first, second = (headers for _, _, headers in Handler.seen)
+    assert (first["authorization"], second["cookie"]) == ("Bearer a.b.c", "id=a.b.c")
+    assert "a.b.c" not in json.dumps(found)
+
+
 def test_a_session_keeps_cookies_where_their_path_says(server: http.server.ThreadingHTTPServer) -> None:
     steps = [{"path": path} for path in ("/set", "/any", "/elsewhere/x", "/unset", "/any")]
     answers(job(server.server_port, *steps, experiment={"session": True}))

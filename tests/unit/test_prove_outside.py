@@ -14,14 +14,21 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from slipway import prove
 from slipway.errors import SlipwayError
 from slipway.prove import during, envoy, token
-from slipway.prove.given import promised
+from slipway.prove.given import KINDS, live, promised
 from slipway.prove.jobs import job
 from slipway.prove.outside_claims import broken
+from slipway.release.planner import plan
+from slipway.release.spec import load
 
 from tests.support.prove_plan import asked, claim, facts
+from tests.support.release import page
 
 Json = dict[str, Any]
 KEYS = {"keys": [{"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ"}]}
+SERVICES = {
+    "front": {"calls": ["back"], "versions": {"v1": "a:1", "v2": "a:1"}},
+    "back": {"versions": {"v1": "a:1", "v2": "a:1"}},
+}
 ISSUER = "https://id.example.org"
 JWT: Json = {"issuers": {ISSUER: {"jwks": KEYS, "audiences": ["shop"]}}, "free": ["/login"]}
 OUTSIDE = {"pay.example.com": {"tls": "mesh", "timeout": "2s"}, "api.example.com": {}}
@@ -239,6 +246,19 @@ def test_clients_of_a_change_ask_only_free_paths(tmp_path: Path) -> None:
     none = facts(tmp_path, routes=routes, jwt=JWT)
     plan = during.watch(none, promised(none), promised(none))
     assert (plan["state"], "need a token" in plan["reason"]) == ("skipped", True)
+
+
+def test_a_host_outside_is_no_service_that_begins_alike(tmp_path: Path) -> None:
+    base = {"name": "shop", "hosts": ["shop.local"], "services": SERVICES, "weights": {"v1": 90, "v2": 10}}
+    base |= {"access": "open"}
+    held = []
+    for more in ({}, {"outside": {"back.example.com": {"tls": "mesh", "timeout": "2s"}}, "jwt": JWT}):
+        made = plan(load(page(tmp_path, {**base, **more})))
+        objects: Json = {kind: [item for item in made.objects if item["kind"] == kind] for kind in KINDS}
+        held.append(live(made.facts, objects))
+    without, beside = held
+    assert without
+    assert without == beside
 
 
 def test_a_token_is_signed_with_a_key_for_tests(tmp_path: Path) -> None:

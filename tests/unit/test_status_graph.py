@@ -176,3 +176,26 @@ def test_a_namespace_that_is_not_there_is_told(state: Path, capsys: pytest.Captu
     assert drawing.main(["shpo"]) == 1
     assert "`kubectl get namespaces` lists what there is" in capsys.readouterr().err
     assert not (state / "graph").exists()
+
+
+def test_a_host_outside_is_no_service_that_begins_alike() -> None:
+    drawn = graph(
+        [
+            thing("Service", "pay"),
+            thing("ServiceEntry", "shop-pay", {"hosts": ["pay.example.com"]}),
+            thing("DestinationRule", "shop-pay", {"host": "pay.example.com"}),
+            thing(
+                "VirtualService",
+                "shop-pay",
+                {"hosts": ["pay.example.com"], "http": [{"route": [{"destination": {"host": "pay.example.com"}}]}]},
+            ),
+            thing("Pod", "web-1", {"containers": []}, labels=LABELS),
+            thing("RequestAuthentication", "web-jwt", {"selector": {"matchLabels": {"app": "web"}}}),
+        ]
+    )
+    assert drawn.edges == [
+        Edge(("DestinationRule", "shop-pay"), ("ServiceEntry", "shop-pay")),
+        Edge(("VirtualService", "shop-pay"), ("ServiceEntry", "shop-pay")),
+        Edge(("RequestAuthentication", "web-jwt"), ("Pod", "web-1")),
+    ]
+    assert drawn.nodes["ServiceEntry", "shop-pay"] == "pay.example.com"

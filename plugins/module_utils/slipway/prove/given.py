@@ -152,7 +152,7 @@ class _Live:
             spec = route["spec"]
             at_gateway = [name for name in spec.get("gateways") or ["mesh"] if name != "mesh"]
             if not at_gateway:
-                for host in spec.get("hosts") or []:
+                for host in filter(_in_cluster, spec.get("hosts") or []):
                     self.rules.setdefault(self._named(host), []).extend(spec.get("http") or [])
             elif set(spec.get("hosts") or []) & set(facts["hosts"]):
                 self.entries.append(route)
@@ -315,6 +315,12 @@ class _Live:
             if any(_fits(match, labels, headers) for match in rule.get("match") or [{}]):
                 yield from ((to, more) for to, _, more in self._to(rule, headers) if self._lets_in(hop, to))
                 return
+
+
+def _in_cluster(host: str) -> bool:
+    """Tell whether a host is a Service's, and not one outside whose name begins alike."""
+    _, *rest = host.split(".")
+    return len(rest) < 2 or rest[1] == "svc"
 
 
 def _service(item: Json) -> str:

@@ -27,7 +27,9 @@ VERSIONS = {
     "Gateway": "networking.istio.io/v1",
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
+    "ServiceEntry": "networking.istio.io/v1",
     "AuthorizationPolicy": "security.istio.io/v1",
+    "RequestAuthentication": "security.istio.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
     "Service": "v1",
     "Deployment": "apps/v1",
@@ -46,8 +48,8 @@ VERSIONS = {
     "AlertmanagerConfig": "monitoring.coreos.com/v1alpha1",
 }
 COLOURS = {
-    **dict.fromkeys(("Gateway", "VirtualService", "DestinationRule"), "#cfe2ff"),
-    **dict.fromkeys(("AuthorizationPolicy", "PeerAuthentication"), "#f8d7da"),
+    **dict.fromkeys(("Gateway", "VirtualService", "DestinationRule", "ServiceEntry"), "#cfe2ff"),
+    **dict.fromkeys(("AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication"), "#f8d7da"),
     "Service": "#d1e7dd",
     **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet"), "#fff3cd"),
     "Pod": "#ffffff",
@@ -106,7 +108,7 @@ def _caption(thing: Object) -> str:
         case "Gateway":
             hosts = {host for server in spec.get("servers", []) for host in server.get("hosts", [])}
             return ", ".join(sorted(hosts))
-        case "VirtualService":
+        case "VirtualService" | "ServiceEntry":
             return ", ".join(spec.get("hosts", []))
         case "PeerAuthentication":
             return str(spec.get("mtls", {}).get("mode", ""))
@@ -123,6 +125,7 @@ def _edges(thing: Object, by_key: Mapping[Key, Object]) -> Iterator[Edge]:
         "DestinationRule": _destination_rule,
         "AuthorizationPolicy": _policy,
         "PeerAuthentication": _policy,
+        "RequestAuthentication": _policy,
         "ServiceMonitor": _monitor,
         "PodMonitor": _monitor,
         "AlertmanagerConfig": _mail,
@@ -136,9 +139,19 @@ def _service(thing: Object, by_key: Mapping[Key, Object]) -> Iterator[Edge]:
         yield Edge(key(thing), workload)
 
 
-def _destination_rule(thing: Object, _: Mapping[Key, Object]) -> Iterator[Edge]:
+def _destination_rule(thing: Object, by_key: Mapping[Key, Object]) -> Iterator[Edge]:
     subsets = ", ".join(subset["name"] for subset in thing["spec"].get("subsets", []))
-    yield Edge(key(thing), ("Service", short(thing["spec"]["host"])), subsets)
+    yield Edge(key(thing), _leads(thing["spec"]["host"], by_key), subsets)
+
+
+def _leads(host: str, by_key: Mapping[Key, Object]) -> Key:
+    """Give what has a host: the ServiceEntry that names it, else a Service."""
+    named = (
+        place
+        for place, other in by_key.items()
+        if place[0] == "ServiceEntry" and host in other["spec"].get("hosts", [])
+    )
+    return next(named, ("Service", short(host)))
 
 
 def _policy(thing: Object, by_key: Mapping[Key, Object]) -> Iterator[Edge]:
@@ -214,13 +227,14 @@ def _routed(thing: Object, by_key: Mapping[Key, Object]) -> Iterator[Edge]:
         place = ("Gateway", name.removeprefix(f"{namespace}/"))
         if place in by_key:
             yield Edge(place, key(thing))
-    seen: dict[str, list[str]] = {}
+    seen: dict[Key, list[str]] = {}
     for rule in [*thing["spec"].get("http", []), *thing["spec"].get("tcp", [])]:
         for route in rule.get("route", []):
             words = [route["destination"].get("subset", ""), f"{route['weight']} %" if "weight" in route else ""]
-            seen.setdefault(short(route["destination"]["host"]), []).append(" ".join(filter(None, words)))
-    for host, said in seen.items():
-        yield Edge(key(thing), ("Service", host), ", ".join(dict.fromkeys(filter(None, said))))
+            aim = _leads(route["destination"]["host"], by_key)
+            seen.setdefault(aim, []).append(" ".join(filter(None, words)))
+    for aim, said in seen.items():
+        yield Edge(key(thing), aim, ", ".join(dict.fromkeys(filter(None, said))))
 
 
 def short(host: str) -> str:
