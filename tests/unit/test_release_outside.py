@@ -199,6 +199,13 @@ WRONG: list[tuple[str, Changes, str, str, str]] = [
     ("not-one-of", [("egress", "closed")], "egress", "", "named"),
     ("proxy-user", [NAMED, ("services.front.user", 1337)], "services.front.user", "goes around", "65532"),
     (
+        "proxy-user",
+        [NAMED, ("services.front.init", {"wait": {"image": IMAGE, "user": 1337}})],
+        "services.front.init.wait.user",
+        "goes around",
+        "65532",
+    ),
+    (
         "keys-contradict",
         [
             ("outside", {PAY: {"tls": "mesh", "ca": PEM}}),

@@ -90,6 +90,7 @@ _DETAILS: tuple[Rule, ...] = (
     outside_checks.hosts_are_outside,
     outside_checks.ports_are_of_one_kind,
     outside_checks.nothing_leaves_unseen,
+    outside_checks.nobody_is_the_proxy,
     outside_checks.authorities_can_be_mounted,
     outside_checks.tokens_are_checked,
     outside_checks.tokens_are_for_some,

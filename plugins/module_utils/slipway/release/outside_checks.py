@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ..page.form import Fault
 from ..page.read import Key
@@ -12,6 +13,7 @@ from .jwt_paths import Tokens
 from .outside_keys import HTTP, Outside
 from .routing_keys import Gateway
 from .shape import Shape
+from .workload_checks import workloads
 
 # Pods of this user are what the mesh's rules of a pod take for the proxy itself.
 PROXY_USER = 1337
@@ -77,12 +79,7 @@ def nothing_leaves_unseen(shape: Shape) -> Iterator[Fault]:
                 what = "has no proxy, so nothing refuses what it calls outside"
                 yield Fault("egress-not-held", where, what, "sidecar: true, or egress: open", warning=True)
                 continue
-            user = own.user if own.user is not None else declared.user
-            if user == PROXY_USER:
-                where = _at(shape, service, version, "user")
-                what = f"is the user of the mesh's proxy, and what {PROXY_USER} calls goes around it"
-                yield Fault("proxy-user", where, what, "user: 65532")
-            elif workload.runs_as_image(declared, version):
+            if workload.runs_as_image(declared, version):
                 where = _at(shape, service, version, "user")
                 what = f"may be root, who may become {PROXY_USER}, the user whose connections go around the proxy"
                 yield Fault("egress-not-held", where, what, "user: 65532, or trust in this image", warning=True)
@@ -94,6 +91,21 @@ def nothing_leaves_unseen(shape: Shape) -> Iterator[Fault]:
     for name in release.jobs:
         what = "has no proxy (it would not end with the job), so nothing refuses what it calls outside"
         yield Fault("egress-not-held", ("jobs", name), what, "egress: open, or a job that calls nothing", warning=True)
+
+
+def nobody_is_the_proxy(shape: Shape) -> Iterator[Fault]:
+    """Refuse containers that run as the proxy's user where the mesh has to refuse some of what they call."""
+    for key, given in workloads(shape) if shape.release.egress == "named" else ():
+        users: list[tuple[Key, Any]] = [((*key, "user"), given.user)]
+        users += [
+            ((*key, where, name, "user"), each.user)
+            for where in ("init", "beside")
+            for name, each in getattr(given, where).items()
+        ]
+        for place, user in users:
+            if user == PROXY_USER:
+                what = f"is the user of the mesh's proxy, and what {PROXY_USER} calls goes around it"
+                yield Fault("proxy-user", place, what, "user: 65532")
 
 
 def authorities_can_be_mounted(shape: Shape) -> Iterator[Fault]:
