@@ -114,7 +114,16 @@ TOKENS: dict[str, Any] = {
         "issuers": {
             "https://id.example.org": {
                 "audiences": ["tokens"],
-                "jwks": {"keys": [{"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ"}]},
+                "jwks": {
+                    "keys": [
+                        {
+                            "kty": "EC",
+                            "crv": "P-256",
+                            "x": "euugiZtW9tnDGy4URlRn4-UcaugN9QMOFn9zs3l0FZg",
+                            "y": "96jCVyDEhGN0HwfFes85ZeAcCcfOMGZT6MSDjQMdkrE",
+                        }
+                    ]
+                },
             },
             "urn:other": {"audiences": ["tokens"], "jwks_uri": "https://id.example.net/keys"},
         },

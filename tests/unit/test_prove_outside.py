@@ -24,7 +24,16 @@ from tests.support.prove_plan import asked, claim, facts
 from tests.support.release import page
 
 Json = dict[str, Any]
-KEYS = {"keys": [{"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ"}]}
+KEYS = {
+    "keys": [
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "euugiZtW9tnDGy4URlRn4-UcaugN9QMOFn9zs3l0FZg",
+            "y": "96jCVyDEhGN0HwfFes85ZeAcCcfOMGZT6MSDjQMdkrE",
+        }
+    ]
+}
 SERVICES = {
     "front": {"calls": ["back"], "versions": {"v1": "a:1", "v2": "a:1"}},
     "back": {"versions": {"v1": "a:1", "v2": "a:1"}},

@@ -14,8 +14,26 @@ from tests.support.moments import Change, Page, There, change, planned, released
 
 IMAGE = "example.org/app:1.0"
 ISSUER, OTHER = "https://id.example.org", "https://id.example.net"
-KEYS = {"keys": [{"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ"}]}
-NEW_KEYS = {"keys": [{"kty": "EC", "crv": "P-256", "x": "eg", "y": "eg"}]}
+KEYS = {
+    "keys": [
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "euugiZtW9tnDGy4URlRn4-UcaugN9QMOFn9zs3l0FZg",
+            "y": "96jCVyDEhGN0HwfFes85ZeAcCcfOMGZT6MSDjQMdkrE",
+        }
+    ]
+}
+NEW_KEYS = {
+    "keys": [
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "BcD4qbJzDqXtWUBZxviANSDYQZi4Zn5oiuk4n53I9lM",
+            "y": "HQ2ayI1VqLL22ApWfNE3KVlsib8p42Boh5YpJKg6Gbs",
+        }
+    ]
+}
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 PAY = "pay.example.com"
 

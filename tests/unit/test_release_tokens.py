@@ -16,8 +16,14 @@ from tests.support.release import Object, names, one, page, problems
 from tests.support.release_changes import IMAGE, Changes, changed
 
 ISSUER = "https://id.example.org"
-EC = {"kty": "EC", "kid": "1", "crv": "P-256", "x": "eA", "y": "eQ"}
-RSA = {"kty": "RSA", "n": "bg", "e": "AQAB"}
+EC = {
+    "kty": "EC",
+    "kid": "1",
+    "crv": "P-256",
+    "x": "euugiZtW9tnDGy4URlRn4-UcaugN9QMOFn9zs3l0FZg",
+    "y": "96jCVyDEhGN0HwfFes85ZeAcCcfOMGZT6MSDjQMdkrE",
+}
+RSA = {"kty": "RSA", "n": "v" * 342, "e": "AQAB"}
 KEYS = {"keys": [EC]}
 JWT: Object = {"issuers": {ISSUER: {"jwks": KEYS, "audiences": ["shop"]}}}
 GATEWAY = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
@@ -150,6 +156,14 @@ WRONG: list[tuple[str, Changes, str, str]] = [
     ("not-a-key-set", [("jwt", {"issuers": {ISSUER: {"jwks": {"keys": [{"kty": "EC"}]}}}})], "jwks", "keys:"),
     ("not-a-key-set", [("jwt", {"issuers": {ISSUER: {"jwks": {"keys": [{"kty": "DSA"}]}}}})], "jwks", "keys:"),
     ("not-a-key-set", [("jwt", {"issuers": {ISSUER: {"jwks": {"keys": [{**EC, "kid": 7}]}}}})], "jwks", "keys:"),
+    (
+        "not-a-key-set",
+        [("jwt", {"issuers": {ISSUER: {"jwks": {"keys": [{**EC, "x": EC["x"][:-4]}]}}}})],
+        "jwks",
+        "keys:",
+    ),
+    ("not-a-key-set", [("jwt", {"issuers": {ISSUER: {"jwks": {"keys": [{**EC, "y": "…" * 43}]}}}})], "jwks", "keys:"),
+    ("not-a-key-set", [("jwt", {"issuers": {ISSUER: {"jwks": {"keys": [{**RSA, "n": "bg"}]}}}})], "jwks", "keys:"),
     ("private-key-on-page", [("jwt", {"issuers": {ISSUER: {"jwks": PRIVATE}}})], "jwks", "keys:"),
     (
         "private-key-on-page",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
@@ -22,7 +23,17 @@ _CERTIFICATE = re.compile(
 )
 # What a public key of each kind must have.
 _PUBLIC = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
-_EXAMPLE_KEYS = {"keys": [{"kty": "EC", "kid": "1", "crv": "P-256", "x": "…", "y": "…"}]}
+# Bytes of a coordinate, by curve; and those that RFC 7518 asks of a modulus at least.
+_CURVES = {"P-256": 32, "P-384": 48, "P-521": 66, "Ed25519": 32}
+_LEAST = 256
+# Its private half is nowhere, so no token that anybody makes is taken.
+_EXAMPLE = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "euugiZtW9tnDGy4URlRn4-UcaugN9QMOFn9zs3l0FZg",
+    "y": "96jCVyDEhGN0HwfFes85ZeAcCcfOMGZT6MSDjQMdkrE",
+}
+_EXAMPLE_KEYS = {"keys": [_EXAMPLE]}
 
 
 def _outside_host(text: str) -> str:
@@ -63,6 +74,22 @@ def _web(text: str) -> str:
     return text
 
 
+def _cut(key: Mapping[str, Any]) -> str:
+    """Name the part of a public key that cannot be whole; empty: none."""
+    for name in ("n", "x", "y") if key["kty"] != "OKP" else ("x",):
+        text = key.get(name)
+        if text is None:
+            continue
+        try:
+            size = len(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) if text.isascii() else 0
+        except ValueError:
+            return name
+        wanted = _CURVES.get(str(key.get("crv")), size)
+        if (name == "n" and size < _LEAST) or (name != "n" and size != wanted):
+            return name
+    return ""
+
+
 def _key_set(value: Any) -> Any:
     """Take a JSON Web Key Set as a map, or as its JSON; give it as JSON that is always written the same."""
     read = value
@@ -85,6 +112,9 @@ def _key_set(value: Any) -> Any:
         absent = [name for name in needs if not isinstance(each.get(name), str) or not each[name]]
         if absent:
             what = f"has a key of the kind {each['kty']} without {', '.join(absent)}, as texts"
+            raise WrongError("not-a-key-set", what, _EXAMPLE_KEYS)
+        if cut := _cut(each):
+            what = f"has a key of the kind {each['kty']} whose {cut} is not as long as its kind has it, or no base64url"
             raise WrongError("not-a-key-set", what, _EXAMPLE_KEYS)
         numbers = [name for name, item in each.items() if isinstance(item, (Respelt, int, float))]
         if numbers:
