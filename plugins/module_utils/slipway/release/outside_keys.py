@@ -134,6 +134,12 @@ KeySet = Annotated[str, BeforeValidator(_key_set), WithJsonSchema(_KEYS)]
 IssuerName = Annotated[str, Field(pattern=r"^[!-)+-~]+$", max_length=300)]
 
 
+def _like(given: Map, **other: Any) -> dict[str, Any]:
+    """Write a map as it is given, but for some keys; None: without that key."""
+    made = {**given.model_dump(mode="json", exclude_unset=True), **other}
+    return {key: value for key, value in made.items() if value is not None}
+
+
 class Outside(Short):
     """A host outside the mesh that the application calls."""
 
@@ -181,20 +187,26 @@ class Outside(Short):
     @model_validator(mode="after")
     def _fits(self) -> Outside:
         seen = self.tls != "app" and self.protocol in HTTP
+        known = {"port": self.port or 5432, "addresses": self.addresses or ["192.0.2.10"]}
         for name in ("timeout", "retries"):
             if getattr(self, name) is not None and not seen:
-                hidden = "with tls: app the mesh sees no requests" if self.tls == "app" else "tcp has no requests"
-                raise WrongError("keys-contradict", f"has {name}, and {hidden}; tls: mesh shows them to it")
+                hidden = "tcp has no requests" if self.protocol == "tcp" else "with tls: app the mesh sees no requests"
+                works = _like(self, **({name: None, **known} if self.protocol == "tcp" else {"tls": "mesh"}))
+                raise WrongError("keys-contradict", f"has {name}, and {hidden}; tls: mesh shows those of http", works)
         if self.protocol == "tcp" and self.tls == "mesh":
-            raise WrongError("keys-contradict", "has tls: mesh for tcp; the mesh encrypts http, http2 and grpc")
+            what = "has tls: mesh for tcp; the mesh encrypts http, http2 and grpc"
+            raise WrongError("keys-contradict", what, _like(self, tls="none", **known))
         if self.protocol == "tcp" and (self.port is None or not self.addresses):
             what = "is tcp, which shows no name of a host: needs port and addresses, by which the mesh knows it"
-            raise WrongError("needs-one-of", what)
+            raise WrongError("needs-one-of", what, _like(self, **known))
         for name in ("call_port", "ca"):
             if getattr(self, name) is not None and self.tls != "mesh":
-                raise WrongError("keys-contradict", f"has {name}, which only tls: mesh uses")
-        if self.protocol != "tcp" and any("/" in each for each in self.addresses):
-            raise WrongError("keys-contradict", "has a network in addresses, which only tcp can have")
+                raise WrongError("keys-contradict", f"has {name}, which only tls: mesh uses", _like(self, tls="mesh"))
+        networks = [each for each in self.addresses if "/" in each]
+        if self.protocol != "tcp" and networks:
+            first = networks[0].partition("/")[0]
+            what = "has a network in addresses, which only tcp can have"
+            raise WrongError("keys-contradict", what, _like(self, addresses=[first]))
         return self
 
     @property
@@ -226,7 +238,8 @@ class Issuer(Short):
     @model_validator(mode="after")
     def _one_way(self) -> Issuer:
         if (self.jwks_uri is None) == (self.jwks is None):
-            raise WrongError("needs-one-of", "must have either jwks_uri or jwks")
+            works = _like(self, jwks=None, jwks_uri=self.jwks_uri or "https://id.example.org/.well-known/jwks.json")
+            raise WrongError("needs-one-of", "must have either jwks_uri or jwks", works)
         return self
 
 
@@ -250,7 +263,9 @@ class Jwt(Map):
     @model_validator(mode="after")
     def _one_place(self) -> Jwt:
         if self.header and self.cookie:
-            raise WrongError("keys-contradict", "has a header and a cookie; a token is in one of them")
+            what = "has a header and a cookie; a token is in one of them"
+            raise WrongError("keys-contradict", what, _like(self, cookie=None))
         if "/" in self.free:
-            raise WrongError("keys-contradict", "has / in free, so no request would need a token")
+            what = "has / in free, so no request would need a token"
+            raise WrongError("keys-contradict", what, _like(self, free=[path for path in self.free if path != "/"]))
         return self
