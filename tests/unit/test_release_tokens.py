@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.release.environment import Environment
 from slipway.release.jwt_paths import Tokens
 from slipway.release.planner import Plan, plan
 from slipway.release.shape import Shape
@@ -214,6 +215,14 @@ def test_tokens_for_anybody_are_worth_a_warning(tmp_path: Path) -> None:
     (said,) = [text for text in made.warnings if "[jwt-any-audience]" in text]
     assert ISSUER in said
     assert not any("jwt" in text for text in planned(tmp_path).warnings)
+
+
+def test_keys_that_a_cluster_with_a_mirror_has_to_fetch_are_told(tmp_path: Path) -> None:
+    issuers = {name: f"https://{name}/keys" for name in ("id.example.org", "id.shop.svc")}
+    spec = load(page(tmp_path, changed(("jwt", {"issuers": issuers}))))
+    (said,) = [text for text in plan(spec, Environment(images=frozenset())).warnings if text.startswith("istiod")]
+    assert "id.example.org from https://id.example.org/keys" in said
+    assert not [text for text in plan(spec).warnings if text.startswith("istiod")]
 
 
 def test_what_is_promised_names_no_key(tmp_path: Path) -> None:

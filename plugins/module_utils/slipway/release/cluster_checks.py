@@ -98,10 +98,7 @@ def warnings(maker: Maker) -> Iterator[str]:
         yield f"the gateway's certificate is not for {', '.join(added)} yet: it gets what it lacks"
     for wildcard, others in _others(maker).items():
         yield f"{wildcard} is not for {', '.join(others)}: a full name, or a longer wildcard, of another release wins"
-    for host in release.outside:
-        if host in environment.outside_named:
-            who = f"release {environment.outside_named[host]} in this namespace"
-            yield f"{host} is outside for {who} too: where they differ, the older one counts"
+    yield from _outside(maker)
     yield from pod_security.warnings(maker)
     yield from storage.warnings(maker)
     there = environment.secrets
@@ -113,6 +110,20 @@ def warnings(maker: Maker) -> Iterator[str]:
             yield f"{tool} is not part of this cluster: {maker.shape.tool_hosts[tool]} will answer 503"
     if not environment.monitoring and (release.alerts or any(s.metrics for s in maker.shape.services.values())):
         yield "there is no monitoring in this cluster: alerts, dashboards and metrics are left out"
+
+
+def _outside(maker: Maker) -> Iterator[str]:
+    environment, release = maker.environment, maker.shape.release
+    # A cluster with a mirror may reach nothing outside.
+    fetched = release.jwt.issuers if release.jwt and environment.images is not None else {}
+    for issuer, given in fetched.items():
+        if given.jwks_uri and ".svc" not in given.jwks_uri:
+            what = "until it has them, every token is refused"
+            yield f"istiod fetches the keys of {issuer} from {given.jwks_uri}: {what}"
+    for host in release.outside:
+        if host in environment.outside_named:
+            who = f"release {environment.outside_named[host]} in this namespace"
+            yield f"{host} is outside for {who} too: where they differ, the older one counts"
 
 
 def _others(maker: Maker) -> dict[str, list[str]]:
