@@ -55,22 +55,27 @@ def _beyond(kube: Kube, folder: Path) -> tuple[str, str]:
     authority.sign("pay", HOST)
     pair = {"tls.crt": (folder / "pay.crt").read_text(), "tls.key": (folder / "pay.key").read_text()}
     data = {name: base64.b64encode(text.encode()).decode() for name, text in pair.items()}
+    # The images of the examples have no OpenSSL; the Python of a node has.
+    folders = {"usr": ("/usr", "/usr"), "lib": ("/usr/lib", "/lib"), "lib64": ("/usr/lib64", "/lib64")}
+    mounts = [{"name": key, "mountPath": inside, "readOnly": True} for key, (_, inside) in folders.items()]
+    volumes: list[Json] = [{"name": key, "hostPath": {"path": outside}} for key, (outside, _) in folders.items()]
+    pause = kube.bundle["images"]["pause"]
     container: Json = {
         "name": "server",
-        "image": "slipway.local/apps/model:1.0.0",
-        "command": [PYTHON, "-c", SERVER],
-        "volumeMounts": [{"name": "pair", "mountPath": "/pair"}],
+        "image": f"{pause['name']}:{pause['tag']}",
+        "command": ["/usr/bin/python3", "-c", SERVER],
+        "volumeMounts": [*mounts, {"name": "pair", "mountPath": "/pair"}],
     }
     metadata = {"name": "pay", "namespace": BEYOND}
-    volumes = [{"name": "pair", "secret": {"secretName": "pay"}}]
-    kube.apply(
-        [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BEYOND}},
-            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "data": data},
-            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
-             "spec": {"containers": [container], "volumes": volumes}},
-        ]
-    )  # fmt: skip
+    volumes.append({"name": "pair", "secret": {"secretName": "pay"}})
+    made = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BEYOND}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "data": data},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+         "spec": {"containers": [container], "volumes": volumes}},
+    ]  # fmt: skip
+    # The account of a namespace is there a moment after it.
+    eventually(lambda: kube.apply(made), seconds=30, what="the host outside is accepted")
     kube.text("wait", "pod/pay", f"--namespace={BEYOND}", "--for=condition=Ready", "--timeout=120s", timeout=150)
     return str(kube("get", "pod", "pay", f"--namespace={BEYOND}")["status"]["podIP"]), authority.text
 
@@ -106,7 +111,7 @@ def test_a_named_host_is_reached_others_are_not_and_tokens_are_asked_for(empty: 
         assert empty.kinds("outside", "passed") >= {"jwt", "share", "sticky", "override", "chain", "access", "mtls"}
         assert empty.kinds("outside", "configured") >= {"outside", "egress"}
 
-        assert call(address, 80, HOST) == "200 beyond"
+        eventually(lambda: call(address, 80, HOST) == "200 beyond", seconds=30, what="the host outside answers")
         assert call(address, 80, "other.outside.test").startswith("502")
         assert call(address, 8080, "other.outside.test") in ("ConnectionResetError", "RemoteDisconnected")
         assert call("back.outside", 8080, "back.outside:8080").startswith(("200", "404"))
