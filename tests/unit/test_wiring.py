@@ -448,6 +448,12 @@ def test_packages_come_from_the_mirror_and_on_the_mirror_from_its_disk() -> None
             ["ctrl", "node-1"],
             ["ctrl"],
         ),
+        # While the CA is replaced.
+        (
+            {"ctrl": {"joined": True, "ca": "new"}, "node-1": {"joined": True, "ca": "old", "cas": ["new", "old"]}},
+            ["ctrl", "node-1"],
+            ["ctrl", "node-1"],
+        ),
     ],
 )
 def test_nodes_that_are_in_are_expected_to_be_ready(
@@ -456,6 +462,7 @@ def test_nodes_that_are_in_are_expected_to_be_ready(
     found = {}
     for name, fact in facts.items():
         node = {"joined": fact.get("joined", False), "controller": name != "node-1", "ca": fact.get("ca", "")}
+        node["cas"] = fact.get("cas", [])
         found[name] = {"slipway_node": {"kubernetes": node}, **({"slipway_joined": True} if "now" in fact else {})}
     assert wired("slipway_seen", found) == known
     assert wired("slipway_nodes_expected", found) == expected
