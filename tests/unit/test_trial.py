@@ -31,6 +31,8 @@ class Server:
         self.root = root
         self.keys = [KEYS["old"]]
         self.signs = KEYS["old"]
+        # Whether it takes a proxy's word for who asks.
+        self.heeds = True
         self.servers: dict[str, http.server.ThreadingHTTPServer] = {}
 
     def start(self, name: str, shown: str, believed: list[str]) -> int:
@@ -64,7 +66,7 @@ class Server:
 
     def answer(self, asked: http.server.BaseHTTPRequestHandler) -> None:
         asked.rfile.read(int(asked.headers.get("Content-Length") or 0))
-        name = asked.headers.get("X-Remote-User", "admin")
+        name = asked.headers.get("X-Remote-User", "admin") if self.heeds else "nobody"
         found: dict[str, tuple[int, Any]] = {
             "/api/v1/nodes?limit=1": (200, {"items": []}),
             "/openid/v1/jwks": (200, {"keys": [{"kid": key} for key in self.keys]}),
@@ -133,6 +135,14 @@ def test_a_controller_that_accepts_both_is_seen_to(place: Place) -> None:
     assert trial.accepted(HERE, NEW, trial.PLACE) == ""
     place.server.keys = [KEYS["old"]]
     assert "does not know the new key of service accounts" in trial.accepted(HERE, NEW, trial.PLACE)
+
+
+def test_a_proxy_that_is_not_believed_is_seen(place: Place) -> None:
+    place.serve("old", "old", "new")
+    place.lay()
+    place.controller("old", OLD["pki/ca.crt"] + NEW["pki/ca.crt"])
+    place.server.keys, place.server.heeds = [KEYS["old"], KEYS["new"]], False
+    assert trial.accepted(HERE, NEW, trial.PLACE).endswith("a proxy of its new CA says for nobody")
 
 
 @pytest.mark.parametrize(
