@@ -236,7 +236,7 @@ PARTS = {"metallb": True, "istio": True, "storage": False}
 @pytest.mark.usefixtures("_plugins")
 def test_a_listed_release_brings_its_images_and_its_names() -> None:
     page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere"}
-    page["cluster_gateway"] = {"address": "192.0.2.92"}
+    page |= {"cluster_gateway": {"address": "192.0.2.92"}, "cluster_backup": {"schedule": ""}}
     base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
     named = ["*.lab.local", "lab.local", "192.0.2.92"]
     assert wired("artifacts_parts", cluster_releases=[], **page) == base
@@ -251,6 +251,7 @@ def test_what_a_cluster_runs_stays_in_its_bundle_though_the_page_has_it_no_more(
     page: dict[str, Any] = {
         "cluster_parts": {**PARTS, "istio": False},
         "cluster_releases": [],
+        "cluster_backup": {"schedule": ""},
         "slipway_state": str(tmp_path),
         "slipway_images": {name: {} for name in ("istio-pilot", "app-model", "etcd", "from-an-older-catalog")},
     }
@@ -477,6 +478,7 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
         "cluster_api_endpoint": "",
         "cluster_pod_cidr": "10.244.0.0/16",
         "cluster_parts": {},
+        "cluster_backup": {"schedule": ""},
         "cluster_releases": [],
         "slipway_state": "/nowhere",
         "slipway_bundle": {
@@ -494,3 +496,20 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
     assert wired("flannel_running", **given) is True
     assert wired("flannel_cni_folder", **given) == "/etc/cni/slipway.d"
     assert wired("flannel_api_endpoint", **given) == "api.lab.internal:6443"
+
+
+def test_controllers_that_make_backups_by_themselves_get_what_encrypts_them(tmp_path: Path) -> None:
+    page: dict[str, Any] = {
+        "cluster_parts": PARTS,
+        "cluster_releases": ["releases/hello.yml"],
+        "slipway_state": str(tmp_path),
+        "slipway_page": "/p/cluster.yml",
+        "playbook_dir": "/p/playbooks",
+    }
+    for schedule, names in (("daily", ["age"]), ("", [])):
+        page["cluster_backup"] = {"schedule": schedule}
+        assert ("backup" in wired("artifacts_parts", **page)) is bool(schedule)
+        assert wired("host_more_packages", inventory_hostname="ctrl", **page) == names
+        assert wired("host_more_packages", inventory_hostname="node-1", **page) == []
+        files = ["/p/cluster.yml", "/p/releases/hello.yml"] if schedule else []
+        assert wired("control_plane_backup_files", **page) == files

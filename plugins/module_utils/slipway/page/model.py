@@ -297,6 +297,13 @@ class Backup(Map):
         rule="must be public keys of age, which begin with age1",
     )
     keep: int = setting(14, "The newest that are kept.", example=14, unit="backups", ge=1)
+    schedule: str = setting(
+        "",
+        "When each controller makes one by itself, encrypted, in /var/lib/slipway/backups there. Empty: never.",
+        example="03:00",
+        pattern=r"^(hourly|daily|weekly|([01]\d|2[0-3]):[0-5]\d)?$",
+        rule='must be hourly, daily, weekly, a time of day in quotes such as "03:00", or empty',
+    )
 
 
 class Settings(Map):
