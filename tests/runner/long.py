@@ -101,7 +101,7 @@ LONG: tuple[Phase, ...] = (
         "a cluster with a release is saved, lost, and made again out of its backup, on new machines and over itself; "
         "killed at each step",
         5400,
-        *files("backup", "backup"),
+        *files("backup", "store", "backup"),
     ),
     suite(
         "upgrade",

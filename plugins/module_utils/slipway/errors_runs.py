@@ -67,6 +67,8 @@ NODES = {
     "no-backup-named": "A restore needs the file of a backup and the file with your key; name both.",
     "backup-failed": "A controller cannot be backed up; see the reason. Older backups stay.",
     "backup-not-written": "A backup cannot be written on this computer; see the reason. Older backups stay.",
+    "backup-store": "The store for backups fails; see the reason. The next backup brings it what it lacks.",
+    "backup-store-keys": "The store for backups needs keys, in the environment or in a file of s3cmd.",
     "backup-key-not-written": "The file for a new key is there already, or cannot be written; name another one.",
     "backup-unreadable": "The file is no backup, is cut off or damaged; take another one.",
     "wrong-backup-key": "The backup was not encrypted for this key; take the key of one of its recipients.",
