@@ -23,6 +23,8 @@ from slipway.node.kubeapi import Api, ApiError
 from slipway.node.scheduled_backup import FOLDER, MORE, WORK, BackupError
 from slipway.node.snapshot import ENCRYPTION, KEYS, KUBERNETES, SNAPSHOT
 
+from tests.support.wiring import wired
+
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 NAME = "sun-20261130T030000Z.tar.age"
@@ -313,3 +315,20 @@ def test_without_a_schedule_the_timer_goes_and_the_backups_stay() -> None:
     assert {each["state"] for each in files} == {"absent"}
     assert not [each for each in files if each["path"].startswith(FOLDER)]
     assert units == [{"name": "slipway-backup.timer", "state": "stopped"}]
+
+
+def test_controllers_that_make_backups_by_themselves_get_what_encrypts_them(tmp_path: Path) -> None:
+    page: dict[str, Any] = {
+        "cluster_parts": {},
+        "cluster_releases": ["releases/hello.yml"],
+        "slipway_state": str(tmp_path),
+        "slipway_page": "/p/cluster.yml",
+        "playbook_dir": "/p/playbooks",
+    }
+    for schedule, names in (("daily", ["age"]), ("", [])):
+        page["cluster_backup"] = {"schedule": schedule}
+        assert ("backup" in wired("artifacts_parts", **page)) is bool(schedule)
+        assert wired("host_more_packages", inventory_hostname="ctrl", **page) == names
+        assert wired("host_more_packages", inventory_hostname="node-1", **page) == []
+        files = ["/p/cluster.yml", "/p/releases/hello.yml"] if schedule else []
+        assert wired("control_plane_backup_files", **page) == files

@@ -496,20 +496,3 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
     assert wired("flannel_running", **given) is True
     assert wired("flannel_cni_folder", **given) == "/etc/cni/slipway.d"
     assert wired("flannel_api_endpoint", **given) == "api.lab.internal:6443"
-
-
-def test_controllers_that_make_backups_by_themselves_get_what_encrypts_them(tmp_path: Path) -> None:
-    page: dict[str, Any] = {
-        "cluster_parts": PARTS,
-        "cluster_releases": ["releases/hello.yml"],
-        "slipway_state": str(tmp_path),
-        "slipway_page": "/p/cluster.yml",
-        "playbook_dir": "/p/playbooks",
-    }
-    for schedule, names in (("daily", ["age"]), ("", [])):
-        page["cluster_backup"] = {"schedule": schedule}
-        assert ("backup" in wired("artifacts_parts", **page)) is bool(schedule)
-        assert wired("host_more_packages", inventory_hostname="ctrl", **page) == names
-        assert wired("host_more_packages", inventory_hostname="node-1", **page) == []
-        files = ["/p/cluster.yml", "/p/releases/hello.yml"] if schedule else []
-        assert wired("control_plane_backup_files", **page) == files
