@@ -170,6 +170,9 @@ def see(module: AnsibleModule, held: int) -> dict[str, object]:
     name, address, timeout = module.params["step"], module.params["address"], module.params["timeout"]
     here = authority.read_all()
     new = authority.given(here)
+    if not new:
+        what = f"{PLACE} has not all of the new CAs, so no step of a rotation was begun here"
+        module.fail_json(**told("authority-files", what))
     try:
         if name == authority.ACCEPT:
             trial.lay(new, here)

@@ -167,6 +167,11 @@ def test_a_step_that_is_not_seen_to_work_is_told_and_leaves_no_credentials(contr
     assert controller.ran == []
 
 
+def test_without_new_ones_there_is_nothing_to_see(controller: Controller) -> None:
+    assert "[authority-files]" in controller.play("seen", step="accept").msg
+    assert controller.ran == []
+
+
 def test_check_mode_looks_and_nothing_else(controller: Controller) -> None:
     before = controller.here()
     assert run_module(controller.plugin, {"state": "looked"}, check=True).result["begun"] == 0
