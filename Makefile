@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one line that you could type yourself.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph token remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates rotate-encryption-key upgrade backup restore reset down purge test test-long mutate lint bench lock outdated catalog
+.PHONY: help setup setup-dev up release plan prove mail-sink box load-image hosts validate bundle status graph token remove-parts drain uncordon remove-node replace-node add-nodes renew-certificates rotate-encryption-key rotate-ca upgrade backup restore reset down purge test test-long mutate lint bench lock outdated catalog
 
 # Python and Ansible use the files of this checkout, whatever variables the caller's shell has (the Vagrantfile reads these names too).
 # ANSIBLE_CONFIG is named, because Ansible ignores ansible.cfg in a folder that other users may write to.
@@ -95,6 +95,9 @@ renew-certificates: setup ## Renew the certificates of the control plane that en
 
 rotate-encryption-key: setup ## Replace the key that encrypts Secrets in etcd, and write all of them again
 	@$(ansible-playbook) playbooks/rotate-encryption-key.yml
+
+rotate-ca: setup ## Replace the CAs of the cluster and the key of service accounts (CHECK=1 shows the plan, RESTART=1 restarts your workloads, too)
+	@$(ansible-playbook) playbooks/rotate-ca.yml $(if $(CHECK),--check) $(if $(RESTART),-e rotate_restart=true) $(if $(FORCE),-e rotate_force=true) $(if $(filter none,$(BACKUP)),-e rotate_backup=false)
 
 upgrade: setup ## Take the cluster to the Kubernetes release of the page (CHECK=1 shows the plan alone)
 	@$(ansible-playbook) playbooks/upgrade.yml $(if $(CHECK),--check) $(if $(FORCE),-e upgrade_force=true) $(if $(filter none,$(BACKUP)),-e upgrade_backup=false)

@@ -11,6 +11,8 @@ description:
     with old ones start again, one after the other, and each has to be well before the next one stops.
   - With several controllers, etcd starts again only while its other members are healthy. This works with certificates that have ended, too.
   - What a renewal that was cut off has left half-written is put back first, and renewed anew.
+  - A certificate that the CA of this controller has not signed, because the CA was replaced since, is renewed, too.
+  - Parts that started before their CAs, or the key of service accounts, were written start again as well.
   - Certificates of kubelets are not touched, because kubelets renew them by themselves, and neither are CAs.
   - Runs as root.
 options:
@@ -58,11 +60,13 @@ from collections.abc import Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock
+from ansible.module_utils.slipway.node.authority import embed
 from ansible.module_utils.slipway.node.certificates import (
     DAY,
     READS,
     Certificate,
     due,
+    foreign,
     forget,
     keep,
     processes,
@@ -113,6 +117,8 @@ def renew(module: AnsibleModule, names: list[str], held: int) -> None:
             put_back()
             what = f"kubeadm cannot renew {name}: {error.strip() or out.strip()}"
             module.fail_json(**told("kubeadm-failed", what))
+    # It writes the CA that signs alone into kubeconfigs, also where there is another one beside it.
+    embed()
     settle(names)
     forget()
 
@@ -125,7 +131,7 @@ def work(module: AnsibleModule, held: int) -> None:
         cut_off = bool(put_back()) or cut_off
     before = look(module)
     ended = min(one.seconds for one in before) <= 0
-    renewed = due(before, module.params["days"])
+    renewed = list(dict.fromkeys([*due(before, module.params["days"]), *foreign(before)]))
     # With certificates that have ended it is not well before they are renewed.
     why = wait_until(etcd_is_well, module.params["timeout"]) if (renewed or stale()) and not ended else ""
     if why:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from slipway.backup import archive
 from slipway.node.snapshot import SNAPSHOT, UTILITY
 
 from tests.support.changing import Place, placed
@@ -253,4 +254,67 @@ def test_it_comes_back_over_a_cluster_that_lives_and_volumes_stay(stage: Stage, 
     assert docker("exec", machine, "cat", f"{folder}/file") == "mine\n"
     assert [left_on(stage, name) for name in NAMES] == ["", "", ""]
     assert left_here(stage, key) == []
+    whole(stage, place)
+
+
+# --- backups that a controller makes by itself
+
+SAVED = "/var/lib/slipway/backups"
+
+
+def scheduled(stage: Stage, key: Path, schedule: str) -> None:
+    public = key.read_text().splitlines()[0].rpartition(" ")[2]
+    backup = {"folder": str(key.parent / "backups"), "recipients": [public], "keep": 2, "schedule": schedule}
+    page = stage.checkout.page
+    page.write_text(rewrite_page(page.read_text(), {"cluster_backup": backup}))
+
+
+def test_a_controller_makes_backups_by_a_timer(stage: Stage, place: Place, key: Path, tmp_path: Path) -> None:
+    scheduled(stage, key, "03:00")
+    assert stage.checkout.make("up").expect().total("changed") > 0
+    assert "slipway-backup.timer" in on(stage, "ctrl", "systemctl list-timers --no-pager slipway-backup.timer")
+    for _ in range(3):
+        assert on(stage, "ctrl", "systemctl start slipway-backup && echo done") == "done"
+    names = on(stage, "ctrl", f"ls {SAVED}").split()
+    assert len(names) == 2
+    assert all(name.endswith(".tar.age") for name in names)
+    assert on(stage, "ctrl", "ls -d /var/lib/slipway/backup-timer 2> /dev/null") == ""
+    assert f"{SAVED}/{names[-1]}" in stage.checkout.make("status").expect().output
+    docker("cp", f"{stage.checkout.name}-ctrl:{SAVED}/{names[-1]}", str(tmp_path))
+    found = archive.read(tmp_path / names[-1], key, tmp_path)
+    assert (found.cluster, (tmp_path / "page.yml").read_bytes()) == (
+        stage.checkout.name,
+        stage.checkout.page.read_bytes(),
+    )
+    whole(stage, place)
+
+
+def test_a_full_disk_keeps_the_old_ones_and_status_says_so(stage: Stage, key: Path) -> None:
+    assert key
+    before = on(stage, "ctrl", f"ls {SAVED}")
+    # A disk that has room for what is there, and no more.
+    size = f"$(( $(du --bytes --summarize {SAVED} | cut -f1) / 1024 + 32 ))k"
+    aside = "/root/aside"
+    small = (
+        f"cp -a {SAVED} {aside} && mount --types tmpfs --options size={size} none {SAVED} && cp -a {aside}/. {SAVED}"
+    )
+    assert on(stage, "ctrl", f"{small} && rm -r {aside} && echo there") == "there"
+    try:
+        assert on(stage, "ctrl", "systemctl start slipway-backup || echo failed").endswith("failed")
+        assert on(stage, "ctrl", f"ls {SAVED}") == before
+        told = stage.checkout.make("status")
+        assert told.status
+        assert "backup on ctrl" in told.output
+        assert "no space left on device" in told.output
+    finally:
+        on(stage, "ctrl", f"umount {SAVED}")
+    assert on(stage, "ctrl", "systemctl start slipway-backup && echo done") == "done"
+    stage.checkout.make("status").expect()
+
+
+def test_without_a_schedule_the_timer_goes_and_the_backups_stay(stage: Stage, place: Place, key: Path) -> None:
+    scheduled(stage, key, "")
+    stage.checkout.make("up").expect()
+    assert on(stage, "ctrl", "systemctl is-active slipway-backup.timer") == "inactive"
+    assert len(on(stage, "ctrl", f"ls {SAVED}").split()) == 2
     whole(stage, place)

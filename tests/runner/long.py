@@ -83,6 +83,13 @@ LONG: tuple[Phase, ...] = (
         *files("cis", "cis", "rotation"),
     ),
     suite(
+        "authorities",
+        "the CAs and the key of service accounts are replaced on three controllers, while the API is asked: it "
+        "answers; killed at each step; and on a single one",
+        7200,
+        *files("authorities", "rotation", "single"),
+    ),
+    suite(
         "nodes",
         "workers are added, drained and removed, and certificates renewed, at 50 requests a second: none fails; a run "
         "beside a hundred more nodes; a node is added to three hundred",
@@ -94,7 +101,7 @@ LONG: tuple[Phase, ...] = (
         "a cluster with a release is saved, lost, and made again out of its backup, on new machines and over itself; "
         "killed at each step",
         5400,
-        *files("backup", "backup"),
+        *files("backup", "store", "backup"),
     ),
     suite(
         "upgrade",

@@ -47,6 +47,19 @@ def test_a_port_that_the_gateway_cannot_open_is_refused_before_there_is_one(
     tells(problem, what)
 
 
+def test_backups_by_a_timer_need_somebody_who_can_read_them() -> None:
+    key = "age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"
+    backup = {"folder": "~/x", "recipients": [], "keep": 3}
+    assert page(cluster_backup=backup).problems == []
+    assert page(cluster_backup={**backup, "recipients": [key], "schedule": "03:00"}).problems == []
+    (problem,) = page(cluster_backup={**backup, "schedule": "daily"}).problems
+    assert problem.key == "cluster_backup.recipients"
+    tells(problem, "no-recipients: nobody could read")
+    for wrong in ("3:00", "24:00", "12:60", "monthly", "*-*-* 03:00:00", 780):
+        (problem,) = page(cluster_backup={**backup, "recipients": [key], "schedule": wrong}).problems
+        assert problem.key == "cluster_backup.schedule"
+
+
 def test_a_mesh_needs_addresses() -> None:
     assert page(**parts(metallb=False, istio=False)).problems == []
     (problem,) = page(**parts(metallb=False)).problems

@@ -11,10 +11,14 @@ from ansible.template import Templar, trust_as_template
 
 ROLE = Path(__file__).parents[2] / "roles/control_plane"
 IN, OUT, FOUNDING = (
-    {"controller": a, "founding": b, "ca": "one" if a else ""}
+    {"controller": a, "founding": b, "ca": "one" if a else "", "cas": ["one"] if a else []}
     for a, b in ((True, False), (False, False), (False, True))
 )
-IN_ANOTHER = {**IN, "ca": "two"}
+IN_ANOTHER = {**IN, "ca": "two", "cas": ["two"]}
+# While the CA is replaced: one accepts both, another one signs with the new one, and a third has the new one alone.
+BOTH, TURNED, NEW = (
+    {**IN, "ca": ca, "cas": cas} for ca, cas in (("one", ["one", "two"]), ("two", ["one", "two"]), ("two", ["two"]))
+)
 UNSEEN: dict[str, Any] = {}
 
 
@@ -76,6 +80,13 @@ def test_who_founds_the_cluster(controllers: dict[str, dict[str, Any]], play: li
         ({"a": IN, "b": IN, "c": OUT}, False),
         ({"a": IN, "b": UNSEEN, "c": IN_ANOTHER}, True),
         ({"a": OUT, "b": OUT}, False),
+        ({"a": IN, "b": BOTH}, False),
+        ({"a": BOTH, "b": IN}, False),
+        ({"a": TURNED, "b": BOTH}, False),
+        ({"a": BOTH, "b": TURNED, "c": OUT}, False),
+        ({"a": NEW, "b": TURNED}, False),
+        ({"a": TURNED, "b": NEW}, False),
+        ({"a": IN, "b": NEW}, True),
     ],
 )
 def test_controllers_of_two_clusters_are_refused(controllers: dict[str, dict[str, Any]], refused: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -155,7 +156,7 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
 NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "remains", "etcd", "sealed", "node", "ca"}
-NOTHING |= {"version", "kubelet", "parts", "pod_cidr", "address"}
+NOTHING |= {"version", "kubelet", "parts", "pod_cidr", "address", "cas", "rotating"}
 PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
 SUM = hashlib.sha256(b"a").hexdigest()
 IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
@@ -249,6 +250,35 @@ def placed(version: str) -> dict[str, str]:
 def test_the_cluster_that_a_machine_is_in(tmp_path: Path, files: dict[str, str], ca: str, version: str) -> None:
     state = node.kubernetes_state(lay(tmp_path, files))
     assert (state["ca"], state["version"]) == (ca, version)
+
+
+@pytest.mark.parametrize(
+    ("remembered", "trusted", "cas"),
+    [
+        ("a", ["a"], {"a"}),
+        # While the CA is replaced: one that signs, and another one.
+        ("a", ["a", "b"], {"a", "b"}),
+        ("b", ["b", "a"], {"a", "b"}),
+        ("b", ["b"], {"b"}),
+        # What was remembered counts, where the file is of something else.
+        ("c", ["a", "b"], {"c"}),
+        ("a", [], {"a"}),
+        ("", ["a", "b"], {"a", "b"}),
+        ("", [], set()),
+    ],
+)
+def test_the_cas_of_the_cluster_that_a_machine_is_in(
+    tmp_path: Path, remembered: str, trusted: list[str], cas: set[str]
+) -> None:
+    sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in "abc"}
+    pem = "".join(PEM.replace("YQ==", base64.b64encode(name.encode()).decode()) for name in trusted)
+    record = json.dumps({"state": "done", **({"ca": sums[remembered]} if remembered else {})})
+    files = {**KUBELET, "var/lib/slipway/kubeadm.json": record, "etc/kubernetes/pki/ca.crt": pem}
+    state = node.kubernetes_state(lay(tmp_path, files))
+    assert set(state["cas"]) == {sums[name] for name in cas}
+    assert state["rotating"] is False
+    state = node.kubernetes_state(lay(tmp_path, {"etc/kubernetes/pki/next/ca.crt": pem}))
+    assert state["rotating"] is True
 
 
 @pytest.mark.parametrize(
@@ -369,6 +399,7 @@ def test_everything_together(tmp_path: Path) -> None:
             **dict.fromkeys(sorted(NOTHING), False),
             **dict.fromkeys(("node", "ca", "version", "kubelet", "pod_cidr", "address"), ""),
             "parts": {},
+            "cas": [],
         },
     }
     lay(

@@ -229,6 +229,25 @@ def needed(setup: Setup, kind: str, *there: str, before: str = "") -> list[str]:
     return ended.stdout.split()
 
 
+@pytest.mark.parametrize(
+    ("page", "variable", "needs"),
+    [
+        ('cluster_backup: {folder: ~/x, keep: 14, schedule: "", store: ""}', "", False),
+        ('cluster_backup: {folder: ~/x, store: "https://s3.example.org/saves/x", keep: 3}', "", True),
+        ("cluster_backup:\n  keep: 3\n  store: http://127.0.0.1:9000/saves", "", True),
+        ("cluster_backup:\n  # store: https://s3.example.org/saves\n  keep: 3", "", False),
+        ("cluster_backup: {keep: 3}", "https://s3.example.org/saves", True),
+    ],
+)
+def test_what_brings_backups_to_a_store_is_needed_where_there_is_one(
+    page: str, variable: str, needs: bool, setup: Setup
+) -> None:
+    setup.page.write_text(f"{page}\ncluster_ssh_keys: []\n")
+    before = f"SLIPWAY_BACKUP_STORE={variable}" if variable else ""
+    assert ("s3cmd" in needed(setup, "hosts", before=before)) is needs
+    assert "s3cmd" not in needed(setup, "hosts", "s3cmd", before=before)
+
+
 def test_libvirt_is_installed_with_what_it_runs_machines_with(setup: Setup) -> None:
     wanted = {
         "libvirt-daemon-system",

@@ -14,6 +14,8 @@ import pytest
 from slipway.node import snapshot
 from slipway.node.snapshot import SnapshotError
 
+from tests.support.authorities import authorities
+
 PAGES = b"k8s:enc:secretbox:v1:slipway-1:x".ljust(1024, b"\0")
 WHOLE = PAGES + hashlib.sha256(PAGES).digest()
 MANIFEST = "spec:\n  containers:\n  - command:\n    - etcd\n    image: registry.k8s.io/etcd:3.7.0-0\n"
@@ -133,6 +135,30 @@ def test_what_a_killed_run_has_left_of_etcdutl_goes() -> None:
         "tasks delete --force slipway-etcdutl-7",
         "containers delete slipway-etcdutl-7",
     ]
+
+
+@pytest.mark.parametrize(
+    ("order", "signs"), [(("old", "new"), "old"), (("new", "old"), "new"), (("old", "new"), "new")]
+)
+def test_of_two_cas_of_a_rotation_the_one_that_signs_comes_back(
+    tmp_path: Path, order: tuple[str, str], signs: str
+) -> None:
+    """Also where a run was cut off between the key and its certificate."""
+    sets = {name: authorities(name) for name in ("old", "new")}
+    files = {name: name.encode() for name in snapshot.KEYS}
+    for name in snapshot.KEYS:
+        if name.endswith(("ca.crt", "sa.pub")):
+            files[name] = "".join(sets[each][name] for each in order).encode()
+        elif name.endswith("ca.key"):
+            files[name] = sets[signs][name].encode()
+    snapshot.place(files, root=str(tmp_path))
+    folder = tmp_path / "etc/kubernetes"
+    for name in ("pki/ca.crt", "pki/front-proxy-ca.crt", "pki/etcd/ca.crt"):
+        assert (folder / name).read_text() == sets[signs][name]
+        assert (folder / name).stat().st_mode & 0o777 == 0o644
+    # API servers know both keys of service accounts.
+    assert (folder / "pki/sa.pub").read_bytes() == files["pki/sa.pub"]
+    assert not list(folder.rglob("*.new"))
 
 
 def test_keys_go_in_and_come_out_with_their_modes(tmp_path: Path) -> None:

@@ -220,3 +220,14 @@ def test_an_api_that_is_not_there_is_told_in_a_sentence(server: Server, tmp_path
     server.stop()
     with refused("api-silent: 127.0.0.1: … are the machines up? `make up`"):
         asking.collect(tmp_path, Settings())
+
+
+def test_backups_are_asked_for_where_controllers_make_some(server: Server, tmp_path: Path) -> None:
+    path = urlsplit(asking.BACKUPS).path
+    server.answers[path] = listed({"metadata": {"name": "x"}, "data": {"node": "ctrl"}})
+    key = "age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"
+    for schedule, savers, found in (("", [], 0), ("daily", ["ctrl"], 1)):
+        backup = {"folder": "~/x", "recipients": [key], "keep": 3, "schedule": schedule}
+        facts = asking.collect(tmp_path, Settings.model_validate({"cluster_backup": backup}))
+        assert (facts.savers, len(facts.backups)) == (savers, found)
+    assert [one for one in server.asked if one.startswith(path)] == [asking.BACKUPS]

@@ -377,3 +377,36 @@ def test_the_page_begins_with_the_verdict_and_ends_with_what_is_wrong() -> None:
 def test_a_narrow_terminal_loses_no_reason() -> None:
     made = report(pods=[pod(ready=False, containers=[waiting("CrashLoopBackOff", **CRASHED)])])
     assert "exit code 3" in drawn(made, width=60).replace("\n", " ")
+
+
+def told(error: str = "", due: str = STAMP[0], **more: str) -> dict[str, Any]:
+    data = {"node": "ctrl", "error": error, "next": due, "newest": "/x.tar.age", "bytes": "2500000", "kept": "3"}
+    return {"metadata": {"name": "slipway-backup-ctrl"}, "data": {**data, **more}}
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "words"),
+    [
+        ([told()], "ok", "well"),
+        ([], "note", "none was made yet"),
+        ([told("no space left on device")], "wrong", "no space left on device"),
+        # The timer has stopped, or the controller cannot tell.
+        ([told(due="2027-01-15T05:00:00+00:00")], "wrong", "one was due at 2027-01-15T05:00:00+00:00"),
+        ([told(due="")], "ok", "well"),
+    ],
+)
+def test_backups_that_controllers_make_by_themselves(given: list[dict[str, Any]], state: str, words: str) -> None:
+    made = report(savers=["ctrl"], backups=given)
+    (row,) = rows(made, "backups")
+    assert row["state"] == state
+    assert row["is"].startswith(words)
+    assert made.healthy == (state != "wrong")
+    if state == "wrong":
+        (problem,) = made.problems
+        assert problem.startswith(f"backup on ctrl: {words}")
+    if given:
+        assert (row["newest"], row["kept"]) == ("/x.tar.age (2.5 MB)", "3")
+
+
+def test_without_a_schedule_no_backup_is_missed() -> None:
+    assert rows(report(backups=[told("full")]), "backups") == []

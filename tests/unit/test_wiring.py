@@ -236,7 +236,7 @@ PARTS = {"metallb": True, "istio": True, "storage": False}
 @pytest.mark.usefixtures("_plugins")
 def test_a_listed_release_brings_its_images_and_its_names() -> None:
     page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere"}
-    page["cluster_gateway"] = {"address": "192.0.2.92"}
+    page |= {"cluster_gateway": {"address": "192.0.2.92"}, "cluster_backup": {"schedule": ""}}
     base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
     named = ["*.lab.local", "lab.local", "192.0.2.92"]
     assert wired("artifacts_parts", cluster_releases=[], **page) == base
@@ -251,6 +251,7 @@ def test_what_a_cluster_runs_stays_in_its_bundle_though_the_page_has_it_no_more(
     page: dict[str, Any] = {
         "cluster_parts": {**PARTS, "istio": False},
         "cluster_releases": [],
+        "cluster_backup": {"schedule": ""},
         "slipway_state": str(tmp_path),
         "slipway_images": {name: {} for name in ("istio-pilot", "app-model", "etcd", "from-an-older-catalog")},
     }
@@ -448,6 +449,12 @@ def test_packages_come_from_the_mirror_and_on_the_mirror_from_its_disk() -> None
             ["ctrl", "node-1"],
             ["ctrl"],
         ),
+        # While the CA is replaced.
+        (
+            {"ctrl": {"joined": True, "ca": "new"}, "node-1": {"joined": True, "ca": "old", "cas": ["new", "old"]}},
+            ["ctrl", "node-1"],
+            ["ctrl", "node-1"],
+        ),
     ],
 )
 def test_nodes_that_are_in_are_expected_to_be_ready(
@@ -456,6 +463,7 @@ def test_nodes_that_are_in_are_expected_to_be_ready(
     found = {}
     for name, fact in facts.items():
         node = {"joined": fact.get("joined", False), "controller": name != "node-1", "ca": fact.get("ca", "")}
+        node["cas"] = fact.get("cas", [])
         found[name] = {"slipway_node": {"kubernetes": node}, **({"slipway_joined": True} if "now" in fact else {})}
     assert wired("slipway_seen", found) == known
     assert wired("slipway_nodes_expected", found) == expected
@@ -470,6 +478,7 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
         "cluster_api_endpoint": "",
         "cluster_pod_cidr": "10.244.0.0/16",
         "cluster_parts": {},
+        "cluster_backup": {"schedule": ""},
         "cluster_releases": [],
         "slipway_state": "/nowhere",
         "slipway_bundle": {

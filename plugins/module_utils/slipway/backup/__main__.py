@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import SlipwayError
 from . import archive
 from .archive import Manifest
+from .store import Store
 
 
 def pack(given: dict[str, Any]) -> dict[str, Any]:
@@ -31,15 +32,22 @@ def pack(given: dict[str, Any]) -> dict[str, Any]:
     )
     folder = Path(given["folder"]).expanduser()
     path = archive.write(folder, Path(given["given"]), more, manifest, given["recipients"])
-    return {
-        "path": str(path),
-        "told": archive.told(path, manifest, archive.prune(folder, manifest.cluster, given["keep"])),
-    }
+    told = archive.told(path, manifest, archive.prune(folder, manifest.cluster, given["keep"]))
+    if given.get("store"):
+        try:
+            told += Store.of(given["store"]).bring(folder, manifest.cluster, given["keep"])
+        except SlipwayError as exc:
+            what = f"{path} is made, and stays on this computer. The next backup brings it to the store."
+            raise SlipwayError(exc.id, f"{what} Now {exc.text}") from exc
+    return {"path": str(path), "told": told}
 
 
 def unpack(given: dict[str, Any]) -> dict[str, Any]:
     """Read an archive into a folder, and compare it with the settings of the page."""
     path, folder = Path(given["archive"]).expanduser(), Path(given["folder"])
+    if given.get("store") and not path.is_file() and path.name == given["archive"]:
+        path = folder / path.name
+        Store.of(given["store"]).get(path.name, path)
     manifest = archive.read(path, Path(given["identity"]).expanduser(), folder)
     if manifest.cluster != given["settings"]["cluster_name"]:
         what = f"{path} is of the cluster {manifest.cluster}, and the page is of {given['settings']['cluster_name']}"

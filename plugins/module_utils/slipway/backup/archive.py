@@ -68,10 +68,14 @@ def file_name(cluster: str, now: datetime | None = None) -> str:
     return f"{cluster}-{(now or datetime.now(UTC)).strftime(_STAMP)}{SUFFIX}"
 
 
+def is_archive(name: str, cluster: str) -> bool:
+    """Tell whether a file is called like an archive of a cluster."""
+    return bool(re.fullmatch(rf"{re.escape(cluster)}-\d{{8}}T\d{{6}}Z{re.escape(SUFFIX)}", name))
+
+
 def archives(folder: Path, cluster: str) -> list[Path]:
     """List the archives of a cluster, the oldest first; no other file."""
-    pattern = re.compile(rf"{re.escape(cluster)}-\d{{8}}T\d{{6}}Z{re.escape(SUFFIX)}")
-    return sorted(path for path in folder.glob(f"*{SUFFIX}") if pattern.fullmatch(path.name))
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if is_archive(path.name, cluster))
 
 
 def write(folder: Path, given: Path, more: Mapping[str, bytes], manifest: Manifest, recipients: Sequence[str]) -> Path:

@@ -45,9 +45,8 @@ def expected(groups: Groups, hostvars: Vars, ca: str) -> list[str]:
     everyone = _nodes(groups)
     if not any("slipway_node" in hostvars[name] for name in everyone):
         return everyone
-    return [
-        name for name in everyone if _joined(hostvars[name]) and (_kubernetes(hostvars[name]).get("ca", "") or ca) == ca
-    ]
+    # While the CA is replaced, a node has two.
+    return [name for name in everyone if _joined(hostvars[name]) and ca in _authorities(hostvars[name], ca)]
 
 
 def settled(groups: Groups, hostvars: Vars) -> list[str]:
@@ -62,6 +61,11 @@ def _nodes(groups: Groups) -> list[str]:
 def _kubernetes(known: Mapping[str, Any]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = known.get("slipway_node", {}).get("kubernetes", {})
     return found
+
+
+def _authorities(known: Mapping[str, Any], ca: str) -> list[str]:
+    found = _kubernetes(known)
+    return list(found.get("cas") or [found.get("ca") or ca])
 
 
 def _joined(known: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .durable import flush, replace
+from .trust import blocks, vouches, vouches_for_kubeconfig
 
 FOLDER = "/etc/kubernetes"
 # What was there before a renewal, until all of it is renewed.
@@ -20,25 +21,31 @@ KEPT = "/var/lib/slipway/certificates"
 DAY = 86400
 # The process of each part, in the order in which they start again, and the files that it reads at its start.
 READS: Mapping[str, tuple[str, ...]] = {
-    "etcd": ("pki/etcd/server.crt", "pki/etcd/peer.crt"),
+    "etcd": ("pki/etcd/ca.crt", "pki/etcd/server.crt", "pki/etcd/peer.crt"),
     "kube-apiserver": (
+        "pki/ca.crt",
+        "pki/front-proxy-ca.crt",
+        "pki/etcd/ca.crt",
+        "pki/sa.pub",
+        "pki/sa.key",
         "pki/apiserver.crt",
         "pki/apiserver-etcd-client.crt",
         "pki/apiserver-kubelet-client.crt",
         "pki/front-proxy-client.crt",
         "encryption/config.yml",
     ),
-    "kube-controller-manager": ("controller-manager.conf",),
+    "kube-controller-manager": ("pki/ca.crt", "pki/ca.key", "pki/sa.key", "controller-manager.conf"),
     "kube-scheduler": ("scheduler.conf",),
 }
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """One of kubeadm's. ``seconds``: until it ends; negative: since then."""
+    """One of kubeadm's. ``seconds``: until it ends; negative: since then. ``authority``: the CA that is to sign it."""
 
     name: str
     seconds: float
+    authority: str = "ca"
 
 
 def read(said: str) -> list[Certificate]:
@@ -48,7 +55,7 @@ def read(said: str) -> list[Certificate]:
     """
     found = json.loads(said)["certificates"]
     return [
-        Certificate(one["name"], float(one["residualTime"]))
+        Certificate(one["name"], float(one["residualTime"]), one.get("caName") or "ca")
         for one in found
         if not one.get("missing") and not one.get("externallyManaged")
     ]
@@ -57,6 +64,33 @@ def read(said: str) -> list[Certificate]:
 def due(certificates: Iterable[Certificate], days: float) -> list[str]:
     """Name those that end within ``days``."""
     return [one.name for one in certificates if one.seconds < days * DAY]
+
+
+def foreign(certificates: Iterable[Certificate], root: str = "") -> list[str]:
+    """Name those that the CA which signs now has not signed: it was replaced since."""
+    found = []
+    for one in certificates:
+        authority = (
+            f"etcd/{one.authority.removeprefix('etcd-')}" if one.authority.startswith("etcd-") else one.authority
+        )
+        try:
+            # Of several certificates, the first one signs.
+            signs = blocks(_text(f"{root}{FOLDER}/pki/{authority}.crt"))[0]
+            paths = [f"{root}{FOLDER}/{name}" for name in _written(one.name)]
+            if one.name.endswith(".conf"):
+                good = vouches_for_kubeconfig(signs, _text(paths[0]))
+            else:
+                good = any(vouches(signs, *paths, server=server) for server in (False, True))
+        except (OSError, IndexError):
+            continue
+        if not good:
+            found.append(one.name)
+    return found
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
 
 
 def _written(name: str) -> tuple[str, ...]:

@@ -160,6 +160,10 @@ class Etcd:
             healthy=bool(client) and self._healthy(urlsplit(client).netloc),
         )
 
+    def is_healthy(self) -> bool:
+        """Tell whether the member here is."""
+        return self._healthy(self.local)
+
     def _healthy(self, address: str) -> bool:
         try:
             return self._ask(address, "GET", "/health").get("health") in ("true", True)

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -175,3 +176,28 @@ def place(files: Mapping[str, bytes], root: str = "") -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+    for name in files:
+        if name.endswith(".crt"):
+            _keep_one(f"{root}{KUBERNETES}/{name}")
+
+
+def _keep_one(path: str) -> None:
+    """Keep the certificate of a CA that its key fits, where there are two: a rotation was under way.
+
+    All is signed anew with that one, and kube-controller-manager does not sign with a file of two.
+    """
+    from .trust import blocks
+
+    with open(path, encoding="utf-8", errors="replace") as file:
+        found = blocks(file.read())
+    for each in found if len(found) > 1 else ():
+        with open(f"{path}.new", "w", encoding="ascii") as file:
+            file.write(each)
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"{path}.new", path.replace(".crt", ".key"))
+        except (OSError, ValueError):
+            os.unlink(f"{path}.new")
+            continue
+        os.chmod(f"{path}.new", 0o644)
+        os.replace(f"{path}.new", path)
+        return

@@ -26,6 +26,8 @@ RECORD = "var/lib/slipway/kubeadm.json"
 SETTINGS = "slipway.io/node-settings"
 SEAL = "etc/kubernetes/encryption/config.yml"
 CA = "etc/kubernetes/pki/ca.crt"
+# Until it is in place everywhere.
+NEXT_CA = "etc/kubernetes/pki/next"
 MANIFESTS = "etc/kubernetes/manifests"
 API_SERVER = f"{MANIFESTS}/kube-apiserver.yaml"
 # On controllers alone, and never moved.
@@ -147,11 +149,16 @@ def resolve(name: str) -> list[str]:
 
 def ca_sum(pem: str) -> str:
     """Give the sha256 sum of the first certificate in ``pem``, ``""`` when there is none."""
-    found = re.search(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", pem)
+    return next(iter(ca_sums(pem)), "")
+
+
+def ca_sums(pem: str) -> list[str]:
+    """Give the sha256 sum of each certificate in ``pem``."""
+    found = re.findall(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", pem)
     try:
-        return hashlib.sha256(base64.b64decode(found.group(1))).hexdigest() if found else ""
+        return [hashlib.sha256(base64.b64decode(one)).hexdigest() for one in found]
     except ValueError:
-        return ""
+        return []
 
 
 def server_version(manifest: str) -> str:
@@ -228,10 +235,11 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     ``remains``: it is in none, and has what a run that was cut off has left of one, or made of one;
     ``etcd``: there is etcd data; ``sealed``: there is the key that Secrets in it are encrypted with.
     ``node``: the name by which it joined, where that is known;
-    ``ca``: the sum of the CA of the cluster that it joined; ``version``: the release that it runs there, that of the
-    API server on a controller, else that of the kubelet; ``kubelet``: that of the kubelet; ``parts``: the releases of
-    what a controller runs, by name, empty for one that is not declared; ``pod_cidr``: the network that its pods have
-    addresses of; ``address``: the one that the API server here is known by.
+    ``ca``: the sum of the CA of the cluster that it joined; ``cas``: also that of the other one, while the CA is
+    replaced; ``rotating``: it is, and this controller has the new one; ``version``: the release that it runs there,
+    that of the API server on a controller, else that of the kubelet; ``kubelet``: that of the kubelet; ``parts``: the
+    releases of what a controller runs, by name, empty for one that is not declared; ``pod_cidr``: the network that its
+    pods have addresses of; ``address``: the one that the API server here is known by.
     These are empty unless ``joined``.
     """
     text = read(os.path.join(root, RECORD))
@@ -245,7 +253,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     etcd = os.path.isdir(os.path.join(root, "var/lib/etcd/member"))
     manifest = os.path.join(root, API_SERVER)
     controller = joined and (os.path.exists(manifest) or os.path.exists(os.path.join(root, CONTROLLER)))
-    ca = record.get("ca") or ca_sum(read(os.path.join(root, CA)))
+    trusted = ca_sums(read(os.path.join(root, CA)))
+    ca = record.get("ca") or next(iter(trusted), "")
     placed = kubelet_version(read(os.path.join(root, PLACED)))
     version = server_version(read(manifest)) if controller else placed
     parts = {part: image_version(read(os.path.join(root, MANIFESTS, f"{part}.yaml")), part) for part in PARTS}
@@ -260,6 +269,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "sealed": bool(read(os.path.join(root, SEAL)).strip()),
         "node": str(record.get("node", "")) if joined else "",
         "ca": ca if joined else "",
+        "cas": (sorted({*trusted}) if ca in trusted else [ca]) if joined and ca else [],
+        "rotating": os.path.isdir(os.path.join(root, NEXT_CA)),
         "version": version if joined else "",
         "kubelet": placed if joined else "",
         "parts": parts if controller else {},

@@ -297,6 +297,20 @@ class Backup(Map):
         rule="must be public keys of age, which begin with age1",
     )
     keep: int = setting(14, "The newest that are kept.", example=14, unit="backups", ge=1)
+    store: str = setting(
+        "",
+        "An S3-compatible store that make backup brings them to, too: address, bucket, and a folder. Empty: none.",
+        example="https://s3.example.org/backups/slipway",
+        pattern=r"^(https?://[A-Za-z0-9.-]+(:\d+)?/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*)?$",
+        rule="must be an address with a bucket, such as https://s3.example.org/backups/slipway, or empty",
+    )
+    schedule: str = setting(
+        "",
+        "When each controller makes one by itself, encrypted, in /var/lib/slipway/backups there. Empty: never.",
+        example="03:00",
+        pattern=r"^(hourly|daily|weekly|([01]\d|2[0-3]):[0-5]\d)?$",
+        rule='must be hourly, daily, weekly, a time of day in quotes such as "03:00", or empty',
+    )
 
 
 class Settings(Map):

@@ -67,6 +67,18 @@ def gateway_can_answer(settings: Settings) -> Iterator[Fault]:
         )
 
 
+@rule("cluster_backup")
+def backups_can_be_read(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_backup.schedule and not settings.cluster_backup.recipients:
+        yield Fault(
+            "no-recipients",
+            ("cluster_backup", "recipients"),
+            "is empty, so nobody could read what controllers are to save by cluster_backup.schedule",
+            "make a key, and name its public half: .venv/bin/python -m slipway.backup key ~/slipway-backup.key; or "
+            'schedule: ""',
+        )
+
+
 @local_rule("cluster_releases", "cluster_parts")
 def releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     pages = settings.cluster_releases

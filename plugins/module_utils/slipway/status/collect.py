@@ -23,6 +23,7 @@ from .judge import mail_failures
 PROMETHEUS = "/api/v1/namespaces/monitoring/services/prometheus:http-web/proxy"
 ALERTMANAGER = "/api/v1/namespaces/monitoring/services/alertmanager:http-web/proxy"
 MAIL_FAILS = 'sum(increase(alertmanager_notifications_failed_total{integration="email"}[10m])) > 0'
+BACKUPS = "/api/v1/namespaces/kube-system/configmaps?labelSelector=slipway.io%2Fbackup%3Dscheduled"
 EXPIRY = "min by (node, path) (control_plane_certificate_expiry_timestamp_seconds)"
 
 
@@ -63,6 +64,7 @@ def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = N
         "Ingresses": lambda: _ingresses(api, facts),
         "monitoring's instances": lambda: facts.instances.extend(_instances(api)),
         "certificates": lambda: facts.certificates.update(_certificates(api)),
+        "backups": lambda: setattr(facts, "backups", api.items(BACKUPS) if facts.savers else []),
         "Prometheus": lambda: _prometheus(api, facts),
         "Alertmanager": lambda: _alertmanager(api, facts),
     }
@@ -85,6 +87,8 @@ def _page(facts: Facts, settings: Settings, state: Path) -> None:
         facts.bundle = json.loads((state / "bundle.json").read_text(encoding="utf-8"))
     plan = make_plan(settings, page=page_file(), state=state)
     facts.listed = [machine["name"] for machine in (*plan["machines"], *plan["hosts"]) if machine["role"] != "mirror"]
+    controllers = [one["name"] for one in (*plan["machines"], *plan["hosts"]) if one["role"] == "controller"]
+    facts.savers = controllers if settings.cluster_backup.schedule else []
     facts.machines_left, facts.own_hosts = plan["left"], plan["provider"] == "hosts"
 
 

@@ -21,7 +21,8 @@ class Facts:
     empty where there is none. ``now``: seconds since 1970. ``questions`` and ``answers``: what nodes were asked of the
     pod network, and said, by node; ``unasked`` says why one could not be. ``listed``: the nodes
     of the page, None when it is not known; ``machines_left``: what only Vagrant still has; ``own_hosts``: whether
-    the machines are the user's own.
+    the machines are the user's own; ``savers``: the controllers that are to make backups by themselves, and
+    ``backups`` what they tell of them.
     """
 
     now: float
@@ -50,5 +51,7 @@ class Facts:
     listed: list[str] | None = None
     machines_left: list[str] = field(default_factory=list)
     own_hosts: bool = False
+    savers: list[str] = field(default_factory=list)
+    backups: list[Object] = field(default_factory=list)
     deployments: list[Object] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)

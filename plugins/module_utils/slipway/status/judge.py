@@ -22,6 +22,8 @@ ENDING = 60
 # Days before its end from which a certificate is wrong, as in the alert CertificateExpiring.
 CERTIFICATE_DAYS = 30
 DAY = 86400
+# Seconds that a backup may come later than its timer says: it waits for others at work, and takes its time.
+LATE = 2 * 3600
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 # Alerts that fire when all is well.
 ALWAYS = frozenset({"Watchdog"})
@@ -80,7 +82,8 @@ class Report:
 def judge(facts: Facts) -> Report:
     """Hold everything that is known against what it should be."""
     sections, problems = [], []
-    for look in (_nodes, _network, _parts, _images, _addresses, _pods, _instances, _targets, _alerts, _certificates):
+    looks = (_nodes, _network, _parts, _images, _addresses, _pods, _instances, _targets, _alerts, _certificates)
+    for look in (*looks, _backups):
         section, found = look(facts)
         sections.append(section)
         problems += found
@@ -404,6 +407,30 @@ def _certificates(facts: Facts) -> tuple[Section, list[str]]:
         if bad:
             problems.append(f"certificate {name}: {'ends in ' + said if days >= 0 else said}")
     return Section("certificates", "Certificates", ("certificate", "ends", "left"), rows, "none seen"), problems
+
+
+# --- backups that controllers make by themselves
+
+
+def _backups(facts: Facts) -> tuple[Section, list[str]]:
+    rows, problems = [], []
+    told = {one["data"].get("node", ""): one["data"] for one in facts.backups}
+    for name in facts.savers:
+        data = told.get(name, {})
+        newest, size = data.get("newest", ""), int(data.get("bytes") or 0) / 1_000_000
+        due = data.get("next", "")
+        why = data.get("error", "")
+        if not why and due and facts.now - seconds(due) > LATE:
+            why = f"one was due at {due}, and nothing is told of it"
+        words = why or ("well" if data else "none was made yet")
+        state: State = "wrong" if why else "ok" if data else "note"
+        there = f"{newest} ({size:.1f} MB)" if newest else "none"
+        rows.append(Row((name, there, data.get("kept", "0"), due, words), state))
+        if why:
+            problems.append(f"backup on {name}: {why}; look at: journalctl -u slipway-backup on {name}")
+    columns = ("controller", "newest", "kept", "next", "is")
+    empty = "controllers make none by themselves (cluster_backup.schedule)"
+    return Section("backups", "Backups", columns, rows, empty), problems
 
 
 # --- what Alertmanager says of mail
