@@ -142,7 +142,9 @@ def test_plain_envoy_counts_what_whoever_asked_got_and_istios_proxy_by_itself() 
 def test_the_mesh_has_one_mode_one_inert_limit_and_lets_nodes_be_drained(mode: str) -> None:
     made = {item["metadata"]["name"]: item for item in rendered("mesh.yml.j2", istio_mtls=mode)}
     assert made["default"]["spec"] == {"mtls": {"mode": mode.upper()}}
-    assert {item["metadata"]["namespace"] for item in made.values()} == {"istio-system"}
+    # An IngressClass is of no namespace.
+    inside = [item["metadata"] for item in made.values() if item["kind"] != "IngressClass"]
+    assert {metadata["namespace"] for metadata in inside} == {"istio-system"}
     (patch,) = made["slipway-local-ratelimit"]["spec"]["configPatches"]
     # Without a bucket and a share of requests it does nothing: a release gives both for its own hosts.
     assert patch["patch"]["value"]["typed_config"]["value"] == {"stat_prefix": "http_local_rate_limiter"}
@@ -199,3 +201,17 @@ def test_traces_go_to_zipkin_unless_somebody_says_otherwise() -> None:
     asked = operator(istio_zipkin="zipkin.tracing:9411", istio_tracing=elsewhere)["meshConfig"]
     assert asked["extensionProviders"] == [{"name": "slipway-tracing", **elsewhere}]
     assert operator(istio_zipkin="")["meshConfig"] == operator()["meshConfig"]
+
+
+def test_ingresses_are_served_by_their_class_at_port_80() -> None:
+    def classes(**settings: Any) -> dict[str, Any]:
+        made = rendered("mesh.yml.j2", **settings)
+        return {item["metadata"]["name"]: item for item in made if item["kind"] == "IngressClass"}
+
+    (istio,) = classes().values()
+    assert istio["spec"] == {"controller": "istio.io/ingress-controller"}
+    assert "annotations" not in istio["metadata"]
+    two = classes(istio_ingress_classes=["istio", "nginx"], istio_ingress_default="nginx")
+    assert [name for name, item in two.items() if "annotations" in item["metadata"]] == ["nginx"]
+    assert two["nginx"]["metadata"]["annotations"] == {"ingressclass.kubernetes.io/is-default-class": "true"}
+    assert classes(istio_gateway_ports=[8080]) == {}

@@ -185,6 +185,33 @@ def test_rules_that_cannot_work_are_refused_when_they_are_made(kube: Kube, echo:
         kube.apply([wrong])
 
 
+@pytest.fixture
+def ingress(kube: Kube, echo: Echo) -> Iterator[str]:
+    """Give the host of an Ingress of the class that the role makes, which leads to the echo."""
+    host = f"ingress.{echo.host}"
+    backend = {"service": {"name": "echo", "port": {"number": PORT}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    rules = [{"host": host, "http": {"paths": paths}}]
+    metadata = {"name": "echo", "namespace": NAMESPACE}
+    spec = {"ingressClassName": "istio", "rules": rules}
+    kube.apply([{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}])
+    yield host
+    kube.text("delete", "ingress", "echo", f"--namespace={NAMESPACE}", "--ignore-not-found")
+
+
+def test_an_ingress_of_its_class_is_served_at_the_gateways_address(kube: Kube, echo: Echo, ingress: str) -> None:
+    def address() -> str:
+        status = kube("get", "ingress", "echo", f"--namespace={NAMESPACE}")["status"]
+        return str((status["loadBalancer"].get("ingress") or [{}])[0].get("ip"))
+
+    eventually(lambda: echo.ask(host=ingress).status == 200, seconds=30, what="the Ingress leads to the echo")
+    assert echo.ask(host=ingress).body["pod"].startswith("echo-")
+    eventually(lambda: address() == echo.address, seconds=30, what="the Ingress has the gateway's address")
+    # Hosts of others are as they were, although istiod's Gateway for an Ingress is for all hosts.
+    assert echo.ask().status == 200
+    assert echo.ask(host="else.local").status == 404
+
+
 def test_names_go_into_a_hosts_file_on_request_and_out_again(echo: Echo, page: dict[str, Any], tmp_path: Path) -> None:
     printed = playbook("playbooks/hosts.yml").stdout
     assert f"{echo.address} {echo.host}" in printed

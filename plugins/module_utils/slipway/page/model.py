@@ -369,6 +369,20 @@ class Settings(Map):
         "The gateway of the mesh.",
         example={"address": "192.168.56.92", "ports": [80, 443, 8080]},
     )
+    cluster_ingress_classes: list[Annotated[str, Field(pattern=rf"^{_DNS_NAME}$", max_length=253)]] = setting(
+        ["istio"],
+        "IngressClasses that the gateway serves, at ports 80 and 443.",
+        example=["istio", "nginx"],
+        rule="must be the name of an IngressClass: lower-case letters, digits, hyphens and dots",
+    )
+    cluster_ingress_default: str = setting(
+        "",
+        "One of cluster_ingress_classes, for Ingresses that name none; empty: such Ingresses are not served.",
+        example="istio",
+        pattern=rf"^({_DNS_NAME})?$",
+        max_length=253,
+        rule="must be one of cluster_ingress_classes, or empty",
+    )
     cluster_mtls: Literal["permissive", "strict"] = setting(
         "permissive",
         "Traffic between pods of the mesh. permissive: encrypted where both ends can; strict: else refused.",
