@@ -46,10 +46,9 @@ class World:
 
 def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mapping[str, Any]) -> World:
     """Ask the cluster what contents depend on."""
-    domain = str(settled.get("cluster_domain") or "cluster.local")
     images = frozenset(settled.get("images") or ()) or None
     if cluster is None:
-        return World(images=images, domain=domain)
+        return World(images=images, domain=domain(settled))
     template = (((found.gateway_deployment or {}).get("spec") or {}).get("template") or {}).get("metadata") or {}
     fits = {}
     for selector in selectors(made):
@@ -62,7 +61,7 @@ def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mappi
     return World(
         asked=True,
         services={(walk.space(item), walk.name(item)): item["metadata"].get("labels") or {} for item in found.services},
-        ports=_ports(found.gateway_service),
+        ports=ports(found.gateway_service),
         gateway_labels=dict(template.get("labels") or {}),
         fits=fits,
         prometheus=cluster.listed("monitoring.coreos.com/v1", "Prometheus") or [],
@@ -72,11 +71,17 @@ def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mappi
             for item in classes
         ),
         images=images,
-        domain=domain,
+        domain=domain(settled),
     )
 
 
-def _ports(service: Mapping[str, Any] | None) -> dict[int, int]:
+def domain(settled: Mapping[str, Any]) -> str:
+    """Give the DNS domain of the cluster."""
+    return str(settled.get("cluster_domain") or "cluster.local")
+
+
+def ports(service: Mapping[str, Any] | None) -> dict[int, int]:
+    """Give the ports of the gateway's Service, each with that of its pods."""
     listed = ((service or {}).get("spec") or {}).get("ports") or []
     return {
         int(one["port"]): int(one["targetPort"]) if str(one.get("targetPort", "")).isdecimal() else int(one["port"])
@@ -298,8 +303,14 @@ def _ingresses(objects: list[Object], world: World) -> Iterator[str]:
             what = f"of class {named}" if named else "without a class"
             yield (
                 f"{identity(item)} is {what}, and this cluster has no controller for that ({known}): nobody answers "
-                "for it; a Gateway and a VirtualService would lead there"
+                f"for it; {_would(str(named or ''))} on the cluster's page would have the mesh's gateway serve it"
             )
+
+
+def _would(named: str) -> str:
+    if not named:
+        return "cluster_ingress_default: istio"
+    return f"cluster_ingress_classes: [{', '.join(dict.fromkeys(('istio', named)))}]"
 
 
 def _dashboards(objects: list[Object]) -> Iterator[str]:
