@@ -65,3 +65,9 @@ def routes(*texts: str, at: Entrance = AT) -> list[Object]:
     (item,) = of(planned(*texts, at=at), "VirtualService")
     rules: list[Object] = item["spec"]["http"]
     return rules
+
+
+def canary(path: str = "/", **annotations: str) -> str:
+    """Write the canary of the Ingress, which leads to the back."""
+    given = {key.replace("_", "-"): value for key, value in annotations.items()}
+    return ingress("web-canary", path=path, to="back", annotations={"canary": "true", **given})

@@ -9,7 +9,7 @@ import pytest
 from slipway.contents import nginx
 from slipway.contents.plan import Made
 
-from tests.support.ingresses import NGINX, ingress, of, planned, routes
+from tests.support.ingresses import NGINX, canary, ingress, of, planned, routes
 
 Object = dict[str, Any]
 GROUPS = "/shop(/|$)(.*)"
@@ -65,11 +65,6 @@ def test_redirects_answer_themselves() -> None:
         {"uri": "/shop", "redirectCode": 302},
     )
     assert second["match"] == [{"uri": {"prefix": "/"}}]
-
-
-def canary(**annotations: str) -> str:
-    given = {key.replace("_", "-"): value for key, value in annotations.items()}
-    return ingress("web-canary", to="back", annotations={"canary": "true", **given})
 
 
 def split(text: str) -> list[tuple[Any, list[tuple[str, int | None]]]]:

@@ -99,18 +99,24 @@ def _one(
         if name.lower() == "cookie":
             pair = pair_of(wanted)
             if pair:
-                made.choices.append(Choice("cookie", *pair, next(iter(shares)), path, place))
+                _choose(made, Choice("cookie", *pair, next(iter(shares)), path, place))
             else:
                 made.left.append(f"{called}: which cookie it asks for is not understood")
         elif value:
-            made.choices.append(Choice("header", name, value, next(iter(shares)), path, place))
+            _choose(made, Choice("header", name, value, next(iter(shares)), path, place))
         else:
             made.left.append(f"{called}: which value of {name} it asks for is not understood")
     elif asking == {"authority"} and value_of(match["authority"]):
         host = value_of(match["authority"])
-        made.choices.append(Choice("host", host, host, next(iter(shares)), path, place))
+        _choose(made, Choice("host", host, host, next(iter(shares)), path, place))
     else:
         made.left.append(f"{called}: asks for {', '.join(sorted(asking))}")
+
+
+def _choose(made: Understood, choice: Choice) -> None:
+    # A path and what is below it are two matches of one rule.
+    if choice not in made.choices:
+        made.choices.append(choice)
 
 
 def _way(
