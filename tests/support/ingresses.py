@@ -12,7 +12,7 @@ from .contents import SHOP, made
 
 Object = dict[str, Any]
 NGINX = "nginx.ingress.kubernetes.io/"
-AT = Entrance(frozenset({"istio", "nginx"}), "", frozenset({80, 443}), frozenset({"shop-tls"}))
+AT = Entrance(frozenset({"istio", "nginx"}), "", {80: 10080, 443: 10443}, frozenset({"shop-tls"}))
 
 
 def ingress(

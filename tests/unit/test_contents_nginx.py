@@ -158,6 +158,8 @@ def test_addresses_that_may_not_come_are_refused_at_the_gateway() -> None:
     assert (item["spec"]["action"], item["spec"]["selector"]) == ("DENY", {"matchLabels": {"istio": "ingressgateway"}})
     operation = {
         "hosts": ["shop.local", "shop.local:*"],
+        # Where the gateway's pods listen.
+        "ports": ["10080", "10443"],
         "paths": ["/admin", "/admin/*"],
         "notPaths": ["/admin/health", "/admin/health/*"],
     }
@@ -165,7 +167,10 @@ def test_addresses_that_may_not_come_are_refused_at_the_gateway() -> None:
     assert item["spec"]["rules"] == [{"from": [{"source": source}], "to": [{"operation": operation}]}]
     denied = only(planned(ingress(annotations={"denylist-source-range": "10.0.0.9"})), "AuthorizationPolicy")
     assert denied["rules"][0]["from"] == [{"source": {"remoteIpBlocks": ["10.0.0.9"]}}]
-    assert denied["rules"][0]["to"][0]["operation"] == {"hosts": ["shop.local", "shop.local:*"]}
+    assert denied["rules"][0]["to"][0]["operation"] == {
+        "hosts": ["shop.local", "shop.local:*"],
+        "ports": ["10080", "10443"],
+    }
 
 
 def test_cors_has_the_defaults_of_nginx_and_is_off_unless_switched_on() -> None:

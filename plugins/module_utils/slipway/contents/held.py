@@ -104,7 +104,7 @@ class Held:
         classes = self.cluster.listed("networking.k8s.io/v1", "IngressClass") or []
         return entrance(
             classes,
-            ports=frozenset(told.ports(self.found.gateway_service)),
+            ports=told.ports(self.found.gateway_service),
             secrets=frozenset(self.found.certificates),
             domain=told.domain(self.arguments.get("cluster") or {}),
         )

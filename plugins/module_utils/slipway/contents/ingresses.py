@@ -33,12 +33,12 @@ _OWN = "slipway-gateway-tls"
 class Entrance:
     """What the gateway serves, as the cluster says it. Without classes, no Ingress is touched.
 
-    ``secrets``: names of Secrets in the gateway's namespace. ``ports``: of its Service.
+    ``secrets``: names of Secrets in the gateway's namespace. ``ports``: of its Service, each with that of its pods.
     """
 
     classes: frozenset[str] = frozenset()
     default: str = ""
-    ports: frozenset[int] = frozenset()
+    ports: Mapping[int, int] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
     namespace: str = "istio-system"
     selector: Mapping[str, str] = field(default_factory=lambda: {"istio": "ingressgateway"})
@@ -188,7 +188,9 @@ class _Enterer:
             yield made[0], first
         guards = ingress_rules.guards(entry)
         if guards:
-            to = {"hosts": [entry.host] if entry.host == ALL else [entry.host, f"{entry.host}:*"]}
+            # Without ports, it would be for everything that the gateway passes on as plain TCP, too.
+            listening = [str(self.at.ports[port]) for port in (80, 443) if port in self.at.ports]
+            to = {"hosts": [entry.host, f"{entry.host}:*"], **({"ports": listening} if listening else {})}
             rules = [rule for guard in guards for rule in _refusals(guard, to)]
             for item in render("ingress-access", **beside, selector=dict(self.at.selector), rules=rules):
                 yield item, guards[0].served.item
