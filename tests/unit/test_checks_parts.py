@@ -92,6 +92,13 @@ def test_a_gateway_without_port_80_serves_no_ingress_and_that_is_said() -> None:
     assert page(cluster_gateway=gateway, **parts(istio=False)).warnings == []
 
 
+def test_the_gateway_api_needs_a_gateway() -> None:
+    assert page(cluster_gateway_api=True).problems == []
+    (problem,) = page(cluster_gateway_api=True, **parts(istio=False)).problems
+    assert (problem.key, problem.works) == ("cluster_gateway_api", "istio: true")
+    tells(problem, "part-needs-part: istio")
+
+
 def test_a_mesh_needs_addresses() -> None:
     assert page(**parts(metallb=False, istio=False)).problems == []
     (problem,) = page(**parts(metallb=False)).problems

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.istio import GIVEN, rendered
+from tests.support.istio import GIVEN, rendered, value
 
 
 def operator(**settings: Any) -> dict[str, Any]:
@@ -215,3 +216,39 @@ def test_ingresses_are_served_by_their_class_at_port_80() -> None:
     assert [name for name, item in two.items() if "annotations" in item["metadata"]] == ["nginx"]
     assert two["nginx"]["metadata"]["annotations"] == {"ingressclass.kubernetes.io/is-default-class": "true"}
     assert classes(istio_gateway_ports=[8080]) == {}
+
+
+def test_the_gateway_api_has_a_gateway_at_the_service_that_is_there() -> None:
+    def gateways(**settings: Any) -> list[dict[str, Any]]:
+        made = rendered("mesh.yml.j2", **settings)
+        return [item for item in made if item["apiVersion"] == "gateway.networking.k8s.io/v1"]
+
+    assert gateways() == []
+    (gateway,) = gateways(istio_gateway_api_crds=["/crds/gateways.yaml"], istio_dns_domain="lab.internal")
+    assert (gateway["kind"], gateway["metadata"]["namespace"]) == ("Gateway", "istio-system")
+    spec = gateway["spec"]
+    # With another type, or none, istiod would make a second gateway, with an address of its own.
+    address = "istio-ingressgateway.istio-system.svc.lab.internal"
+    assert (spec["gatewayClassName"], spec["addresses"]) == ("istio", [{"type": "Hostname", "value": address}])
+    assert [(each["port"], each["protocol"]) for each in spec["listeners"]] == [
+        (80, "HTTP"),
+        (443, "HTTPS"),
+        (8080, "HTTP"),
+    ]
+    assert [each["allowedRoutes"]["namespaces"]["from"] for each in spec["listeners"]] == ["All"] * 3
+    assert spec["listeners"][1]["tls"] == {"mode": "Terminate", "certificateRefs": [{"name": "slipway-gateway-tls"}]}
+
+
+def test_the_definitions_of_the_gateway_api_come_out_of_their_files(tmp_path: Path) -> None:
+    text = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: NAME}\nspec: {}\n"
+    files = []
+    for name in ("gateways", "httproutes"):
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(f"# a comment\n---\n{text.replace('NAME', name)}status: {{conditions: []}}\n")
+    found = value("__istio_gateway_api", istio_gateway_api_crds=list(map(str, files)))
+    assert [(item["kind"], item["metadata"]["name"]) for item in found] == [
+        ("CustomResourceDefinition", "gateways"),
+        ("CustomResourceDefinition", "httproutes"),
+    ]
+    assert "status" not in found[0]
+    assert value("__istio_gateway_api") == []

@@ -231,11 +231,12 @@ def test_the_bundle_has_packages_for_the_systems_of_container_nodes() -> None:
 
 
 PARTS = {"metallb": True, "istio": True, "storage": False}
+NO_API = {"cluster_gateway_api": False}
 
 
 @pytest.mark.usefixtures("_plugins")
 def test_a_listed_release_brings_its_images_and_its_names() -> None:
-    page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere"}
+    page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere", **NO_API}
     page["cluster_gateway"] = {"address": "192.0.2.92"}
     base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
     named = ["*.lab.local", "lab.local", "192.0.2.92"]
@@ -247,9 +248,29 @@ def test_a_listed_release_brings_its_images_and_its_names() -> None:
 
 
 @pytest.mark.usefixtures("_plugins")
+@pytest.mark.parametrize(("asked", "mesh"), [(True, True), (True, False), (False, True)])
+def test_the_gateway_api_comes_with_its_definitions_if_the_page_asks_for_it(asked: bool, mesh: bool) -> None:
+    parts = {"metallb": True, "istio": mesh}
+    page: dict[str, Any] = {"cluster_parts": parts, "cluster_releases": [], "cluster_gateway_api": asked}
+    found = wired("artifacts_parts", slipway_state="/nowhere", **page)
+    assert ("gateway_api" in found) is (asked and mesh)
+    known = {"version": "1.6.0", "sha256": "", "size": 0, "source": "built"}
+    names = ("gateway-api-httproutes", "gateway-api-gateways", "metallb-crds")
+    files = {name: {**known, "address": f"example.org/{name}.yaml"} for name in names}
+    bundle = {"path": "/bundle", "files": files}
+    crds = wired("istio_gateway_api_crds", slipway_bundle=bundle, **page)
+    assert crds == (
+        ["/bundle/files/example.org/gateway-api-gateways.yaml", "/bundle/files/example.org/gateway-api-httproutes.yaml"]
+        if asked
+        else []
+    )
+
+
+@pytest.mark.usefixtures("_plugins")
 def test_what_a_cluster_runs_stays_in_its_bundle_though_the_page_has_it_no_more(tmp_path: Path) -> None:
     page: dict[str, Any] = {
         "cluster_parts": {**PARTS, "istio": False},
+        **NO_API,
         "cluster_releases": [],
         "slipway_state": str(tmp_path),
         "slipway_images": {name: {} for name in ("istio-pilot", "app-model", "etcd", "from-an-older-catalog")},
@@ -470,6 +491,7 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
         "cluster_api_endpoint": "",
         "cluster_pod_cidr": "10.244.0.0/16",
         "cluster_parts": {},
+        **NO_API,
         "cluster_releases": [],
         "slipway_state": "/nowhere",
         "slipway_bundle": {

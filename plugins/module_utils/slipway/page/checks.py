@@ -23,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     network_rules.balancer_addresses_are_free,
     part_rules.parts_have_what_they_need,
     part_rules.gateway_can_answer,
+    part_rules.gateway_api_has_a_gateway,
     part_rules.ingresses_are_served,
     machine_rules.hosts_are_there,
     machine_rules.hosts_are_distinct,

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..node.networks import special
 from ..paths import ROOT
+from .backup_keys import Backup
 from .form import Form, Map, WrongError, setting
 
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
@@ -284,21 +285,6 @@ class Gateway(Map):
     )
 
 
-class Backup(Map):
-    """Where `make backup` writes, and who can read it."""
-
-    folder: str = setting(
-        "~/slipway-backups", "Folder on the computer that runs Ansible.", example="~/slipway-backups", min_length=1
-    )
-    recipients: list[Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]] = setting(
-        [],
-        "Public keys of age; the owner of any of them can restore.",
-        example=["age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"],
-        rule="must be public keys of age, which begin with age1",
-    )
-    keep: int = setting(14, "The newest that are kept.", example=14, unit="backups", ge=1)
-
-
 class Settings(Map):
     """Settings of a Slipway cluster (group_vars/all/cluster.yml)."""
 
@@ -382,6 +368,12 @@ class Settings(Map):
         pattern=rf"^({_DNS_NAME})?$",
         max_length=253,
         rule="must be one of cluster_ingress_classes, or empty",
+    )
+    cluster_gateway_api: bool = setting(
+        False,
+        "The Gateway API: its CustomResourceDefinitions, and a Gateway (istio-system/slipway) that HTTPRoutes of any "
+        "namespace may name, at the ports of the mesh's gateway; needs istio.",
+        example=True,
     )
     cluster_mtls: Literal["permissive", "strict"] = setting(
         "permissive",

@@ -67,6 +67,13 @@ def gateway_can_answer(settings: Settings) -> Iterator[Fault]:
         )
 
 
+@rule("cluster_gateway_api", "cluster_parts")
+def gateway_api_has_a_gateway(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_gateway_api and not settings.cluster_parts.istio:
+        what = "its routes lead through the mesh's gateway (istio), which is off"
+        yield Fault("part-needs-part", ("cluster_gateway_api",), what, "istio: true")
+
+
 @rule("cluster_gateway", "cluster_ingress_classes", "cluster_ingress_default", "cluster_parts")
 def ingresses_are_served(settings: Settings) -> Iterator[Fault]:
     classes, default = settings.cluster_ingress_classes, settings.cluster_ingress_default
