@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,6 +25,18 @@ CLASS = {
     "metadata": {"name": "nginx"},
     "spec": {"controller": "istio.io/ingress-controller"},
 }
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: desk}
+spec:
+  parentRefs: [{name: slipway, namespace: istio-system}]
+  hostnames: [desk.local]
+  rules:
+    - matches: [{headers: [{name: x-desk, value: always}]}]
+      backendRefs: [{name: desk-canary, port: 80}]
+    - backendRefs: [{name: desk, port: 80, weight: 80}, {name: desk-canary, port: 80, weight: 20}]
+"""
 HOST, ADMIN = "desk.local", "admin.desk.local"
 
 
@@ -99,6 +112,25 @@ def test_tls_is_answered_with_the_gateways_certificate_until_the_secret_is_besid
         connection.sock = trust.wrap_socket(connection.sock, server_hostname=HOST)
         connection.request("GET", "/", headers={"Host": HOST})
         assert connection.getresponse().status == 200
+
+
+def test_routes_of_the_gateway_api_are_proved(empty: Stage, tmp_path: Path) -> None:
+    """The chart's pods, with an HTTPRoute at the mesh's gateway in the place of its Ingresses."""
+    if not empty.kube.text(
+        "get", "customresourcedefinitions", "--ignore-not-found", "httproutes.gateway.networking.k8s.io"
+    ):
+        pytest.skip("this cluster has no Gateway API: cluster_gateway_api is off")
+    chart = shutil.copytree(CHARTS / "desk", tmp_path / "desk")
+    (chart / "templates" / "ingress.yaml").write_text(ROUTE)
+    page = tmp_path / "desk.yml"
+    page.write_text("name: desk\nchart: ./desk\n")
+    try:
+        empty.release(str(page), prove="always").expect()
+        empty.passed("desk")
+        assert {"share", "override"} <= empty.kinds("desk", "passed")
+        assert empty.release(str(page), prove="never").expect().total("changed") == 0
+    finally:
+        empty.take_away((str(page),))
 
 
 def test_a_chart_is_left_as_it_is_where_nobody_serves_its_class(empty: Stage) -> None:

@@ -248,25 +248,6 @@ def test_a_listed_release_brings_its_images_and_its_names() -> None:
 
 
 @pytest.mark.usefixtures("_plugins")
-@pytest.mark.parametrize(("asked", "mesh"), [(True, True), (True, False), (False, True)])
-def test_the_gateway_api_comes_with_its_definitions_if_the_page_asks_for_it(asked: bool, mesh: bool) -> None:
-    parts = {"metallb": True, "istio": mesh}
-    page: dict[str, Any] = {"cluster_parts": parts, "cluster_releases": [], "cluster_gateway_api": asked}
-    found = wired("artifacts_parts", slipway_state="/nowhere", **page)
-    assert ("gateway_api" in found) is (asked and mesh)
-    known = {"version": "1.6.0", "sha256": "", "size": 0, "source": "built"}
-    names = ("gateway-api-httproutes", "gateway-api-gateways", "metallb-crds")
-    files = {name: {**known, "address": f"example.org/{name}.yaml"} for name in names}
-    bundle = {"path": "/bundle", "files": files}
-    crds = wired("istio_gateway_api_crds", slipway_bundle=bundle, **page)
-    assert crds == (
-        ["/bundle/files/example.org/gateway-api-gateways.yaml", "/bundle/files/example.org/gateway-api-httproutes.yaml"]
-        if asked
-        else []
-    )
-
-
-@pytest.mark.usefixtures("_plugins")
 def test_what_a_cluster_runs_stays_in_its_bundle_though_the_page_has_it_no_more(tmp_path: Path) -> None:
     page: dict[str, Any] = {
         "cluster_parts": {**PARTS, "istio": False},

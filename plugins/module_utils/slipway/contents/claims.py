@@ -6,28 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..cluster.objects import identity
-from . import gateways, limiters, rules, services, walk
+from . import gateway_api, gateways, limiters, rules, services, walk
 from .keys import Contents
 from .plan import Made
-from .promises import expressions, of_versions
+from .promises import LISTED, expressions, of_versions
 from .rules import Choice, Target, Understood, Way
 from .services import Service, Services
 from .told import World
 
 Json = dict[str, Any]
-# Kinds that say how requests go, or who may ask, and of which a proof understands only a part, or nothing.
-_LISTED = {
-    "AuthorizationPolicy": "who is let in is not asked",
-    "RequestAuthentication": "no request with a token is sent",
-    "EnvoyFilter": "what it patches is not understood",
-    "Sidecar": "it is configuration alone",
-    "ServiceEntry": "nothing outside is asked",
-    "Ingress": "requests are sent to the mesh's gateway alone",
-    "Telemetry": "it is configuration alone",
-    "AlertmanagerConfig": "no alert is made to fire",
-    "NetworkPolicy": "no connection is tried that it would refuse",
-    "HTTPRoute": "routes of the Gateway API are not understood",
-}
 
 
 def facts(release: Contents, made: Made, world: World) -> Json:
@@ -39,8 +26,10 @@ class _Facts:
     def __init__(self, release: Contents, made: Made, world: World) -> None:
         self.release, self.made, self.world = release, made, world
         self.namespace = made.planned.namespace
-        # What the mesh makes of Ingresses that are as they were, too.
-        self.objects = [*made.objects, *made.beside]
+        # What the mesh makes of Ingresses and HTTPRoutes, too.
+        ports = world.ports or (80,)
+        self.beside = [*made.beside, *gateway_api.as_routes(made.objects, ports, world.domain)]
+        self.objects = [*made.objects, *self.beside]
         self.known = Services(self.objects, self.namespace, world.domain)
         self.left: list[tuple[str, str]] = []
         self.understood: dict[str, Understood] = {}
@@ -114,23 +103,23 @@ class _Facts:
 
     def read_routes(self) -> None:
         entries = [item for item in walk.of(self.objects, "VirtualService") if self.bound(item)]
-        read = {identity(item): rules.understand(item) for item in entries}
+        read = {_said(item): rules.understand(item) for item in entries}
         for understood in read.values():
             self.known.join(understood)
-        own = [item for item in entries if any(self._own(way) for way in read[identity(item)].ways)]
+        own = [item for item in entries if any(self._own(way) for way in read[_said(item)].ways)]
         # The one that shares requests among versions is what the release is about.
-        own.sort(key=lambda item: -max(len(way.shares) for way in read[identity(item)].ways))
+        own.sort(key=lambda item: -max(len(way.shares) for way in read[_said(item)].ways))
         main = own[:1]
         for item in entries:
             hosts = self.hosts_of(item)
-            understood = read[identity(item)]
-            self.left += [(identity(item), text) for text in (*understood.left, *understood.unreached)]
+            understood = read[_said(item)]
+            self.left += [(_said(item), text) for text in (*understood.left, *understood.unreached)]
             if item in main:
                 self.hosts = hosts
                 self.redirect = gateways.redirect(self.gateways_of(item))
                 self.take(item, understood)
             elif any(host in self.hosts_of(each) for host in hosts for each in main):
-                self.left.append((identity(item), "another VirtualService has its host, too"))
+                self.left.append((_said(item), "another VirtualService has its host, too"))
             else:
                 for host in hosts[:1]:
                     self.tools[walk.name(item)] = host
@@ -168,11 +157,11 @@ class _Facts:
         for way in sorted(understood.ways, key=lambda way: (-len(way.path), way.path)):
             first = self.known.at(next(iter(way.shares))[0])
             if first is None:
-                self.left.append((identity(item), f"{way.path} leads out of this release"))
+                self.left.append((_said(item), f"{way.path} leads out of this release"))
                 continue
             shares = {self.version(target): share for target, share in way.shares.items()}
             if None in shares or not self.is_one(way):
-                self.left.append((identity(item), f"{way.path} is shared between services, not between versions"))
+                self.left.append((_said(item), f"{way.path} is shared between services, not between versions"))
                 shares = {next(iter(first.versions), ""): 100}
             names = list(first.versions)
             self.routes.append(
@@ -468,12 +457,17 @@ class _Facts:
                 self.left.append((identity(item), "nothing asks about its trafficPolicy"))
         for name, why in dict.fromkeys(self.left):
             yield {"kind": "listed", "title": f"{name} is applied as it is", "why": why}
-        served = {host for item in walk.of(self.made.beside, "VirtualService") for host in item["spec"]["hosts"]}
+        served = {one for item in self.beside for one in (_said(item), *item["spec"].get("hosts", []))}
         for item in self.made.objects:
-            if item["kind"] == "Ingress" and served & _hosts(item):
+            if identity(item) in served or (item["kind"] == "Ingress" and served & _hosts(item)):
                 continue
-            if item["kind"] in _LISTED and identity(item) not in self.filters:
-                yield {"kind": "listed", "title": f"{identity(item)} is applied as it is", "why": _LISTED[item["kind"]]}
+            if item["kind"] in LISTED and identity(item) not in self.filters:
+                yield {"kind": "listed", "title": f"{identity(item)} is applied as it is", "why": LISTED[item["kind"]]}
+
+
+def _said(item: Json) -> str:
+    """Name an object, or the one that it stands for."""
+    return str(item.get("of") or identity(item))
 
 
 def _hosts(item: Json) -> set[str]:

@@ -100,7 +100,7 @@ class _Enterer:
         read = [Served(one.item, self.meaning(one), one.of_nginx) for one in served]
         reasons = {identity(one.item): why for one in read if (why := self.why(one))}
         if not reasons:
-            beside = [item for item, _ in self.objects_of(read)]
+            beside = [{**item, "of": identity(source)} for item, source in self.objects_of(read)]
             # Nothing becomes of them, so nothing can be wrong with it.
             return Entered(self.objects, beside, told=self.doubts)
         gone = {identity(one.item) for one in read}

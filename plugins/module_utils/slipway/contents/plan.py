@@ -13,7 +13,7 @@ from ..page.form import Fault
 from ..release.objects import OF_NAMESPACE
 from ..release.planner import Plan, Step
 from ..release.render import render
-from . import ingresses, kinds
+from . import gateway_api, ingresses, kinds
 from .hooks import Hook, sort
 from .ingresses import Entrance
 from .keys import ORIGINS, Contents
@@ -161,6 +161,7 @@ class _Planner:
                 where = f" ({one.source})" if one.source else ""
                 what = f"has {kind} {metadata['name']}{where}, and this cluster does not know {kind} of {version}"
                 works = "a chart that brings its definition in crds/, or the part of the cluster that has it"
+                works = "cluster_gateway_api: true on the page of the cluster" if gateway_api.is_of(item) else works
                 self.faults.append(Fault("unknown-kind", self.key, what, works))
                 continue
             namespace = {"namespace": metadata.get("namespace") or self.namespace} if inside else {}

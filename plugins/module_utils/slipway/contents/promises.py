@@ -7,6 +7,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Json = dict[str, Any]
+# Kinds that say how requests go, or who may ask, and of which a proof understands only a part, or nothing.
+LISTED = {
+    "AuthorizationPolicy": "who is let in is not asked",
+    "RequestAuthentication": "no request with a token is sent",
+    "EnvoyFilter": "what it patches is not understood",
+    "Sidecar": "it is configuration alone",
+    "ServiceEntry": "nothing outside is asked",
+    "Ingress": "requests are sent to the mesh's gateway alone",
+    "Telemetry": "it is configuration alone",
+    "AlertmanagerConfig": "no alert is made to fire",
+    "NetworkPolicy": "no connection is tried that it would refuse",
+    "GRPCRoute": "no call of gRPC is made",
+    "TCPRoute": "no connection is made",
+    "TLSRoute": "no connection is made",
+    "HTTPRoute": "its Gateway is none that the mesh's gateway serves",
+}
 
 
 def of_versions(found: Json) -> Iterator[Json]:

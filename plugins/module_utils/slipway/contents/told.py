@@ -14,7 +14,7 @@ from ..release.environment import OWN_REGISTRY
 from ..release.judge import Found
 from ..release.look import ReleaseClient
 from ..release.values import repository
-from . import routes, subcharts, walk
+from . import gateway_api, routes, subcharts, walk
 from .plan import Made
 from .subcharts import Subchart
 
@@ -42,6 +42,8 @@ class World:
     default_class: bool = False
     images: frozenset[str] | None = None
     domain: str = "cluster.local"
+    # Gateways of the Gateway API, by namespace and name.
+    api_gateways: frozenset[tuple[str, str]] = frozenset()
 
 
 def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mapping[str, Any]) -> World:
@@ -72,7 +74,16 @@ def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mappi
         ),
         images=images,
         domain=domain(settled),
+        api_gateways=_api_gateways(cluster, made),
     )
+
+
+def _api_gateways(cluster: ReleaseClient, made: Made) -> frozenset[tuple[str, str]]:
+    """Ask for Gateways of the Gateway API, if there are routes for any."""
+    if not any(walk.of(made.objects, *gateway_api.ROUTES)):
+        return frozenset()
+    found = cluster.listed(f"{gateway_api.GROUP}/v1", "Gateway", metadata=True) or []
+    return frozenset((walk.space(item), walk.name(item)) for item in found)
 
 
 def domain(settled: Mapping[str, Any]) -> str:
@@ -137,6 +148,7 @@ def warnings(made: Made, world: World) -> Iterator[str]:
     yield from _monitors(objects, world)
     yield from _rules(objects, world)
     yield from _ingresses(objects, world)
+    yield from _gateway_api(objects, world)
     yield from _dashboards(objects)
     yield from _destinations(objects, world)
 
@@ -307,6 +319,21 @@ def _ingresses(objects: list[Object], world: World) -> Iterator[str]:
             )
 
 
+def _gateway_api(objects: list[Object], world: World) -> Iterator[str]:
+    """Warn of a second gateway, and of routes for none."""
+    own = {(walk.space(item), walk.name(item)) for item in gateway_api.gateways(objects)}
+    works = "parentRefs: [{name: slipway, namespace: istio-system}] is the mesh's gateway"
+    for item in gateway_api.gateways(objects):
+        if (item.get("spec") or {}).get("gatewayClassName") == gateway_api.CLASS and (
+            gateway_api.has_an_address_of_its_own(item)
+        ):
+            yield f"{identity(item)} makes a gateway of its own, with another address; for a route, {works}"
+    for item in walk.of(objects, *gateway_api.ROUTES):
+        for place in gateway_api.parents(item):
+            if world.asked and place not in own and place not in world.api_gateways:
+                yield f"{identity(item)} is for the Gateway {place[0]}/{place[1]}, which is nowhere; {works}"
+
+
 def _would(named: str) -> str:
     if not named:
         return "cluster_ingress_default: istio"
@@ -337,12 +364,13 @@ def _destinations(objects: list[Object], world: World) -> Iterator[str]:
         host for item in walk.of(objects, "ServiceEntry") for host in (item.get("spec") or {}).get("hosts") or []
     }
     missing: dict[tuple[str, str], list[str]] = {}
-    for item in walk.of(objects, "VirtualService"):
+    api = gateway_api.as_routes(objects, (), world.domain)
+    for item in walk.of([*objects, *api], "VirtualService"):
         for host in routes.destinations(item):
             place = walk.service_of(host, walk.space(item), world.domain)
             if host in entries or place is None or place in own or place in world.services:
                 continue
-            missing.setdefault(place, []).append(identity(item))
+            missing.setdefault(place, []).append(str(item.get("of") or identity(item)))
     for (space, service), users in missing.items():
         if not world.asked:
             return
