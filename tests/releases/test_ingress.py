@@ -64,7 +64,7 @@ def kinds(stage: Stage) -> set[str]:
 
 def test_shares_headers_and_rewrites_of_a_chart_for_nginx_are_proved(served: Stage, tmp_path: Path) -> None:
     run = served.release(PAGE, prove="always").expect()
-    assert "Ingress/desk/desk is not applied: Gateway/desk/desk-desk-local" in run.output
+    assert "what stands in its place is Gateway/desk/desk-desk-local" in run.output
     assert "proxy-body-size is not needed" in run.output
     assert kinds(served) == {"Gateway", "VirtualService"}
     assert {"share", "override", "tool"} <= served.kinds("desk", "passed")

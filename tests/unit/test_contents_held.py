@@ -100,7 +100,7 @@ def test_an_ingress_stays_until_the_clusters_gateway_serves_its_class(page: Path
     api.put(place("networking.k8s.io/v1", "IngressClass", "", "nginx"), served)
     result = planned(page, api)
     told = "\n".join(result["warnings"])
-    assert "Ingress/shop/web is not applied: Gateway/shop/web-in-local, VirtualService/shop/web-in-local" in told
+    assert "what stands in its place is Gateway/shop/web-in-local, VirtualService/shop/web-in-local" in told
     assert "no controller" not in told
     routes = next(turn["stage"] for turn in result["turns"] if turn["name"] == "routes")
     assert [item["kind"] for item in routes["apply"]][-2:] == ["Gateway", "VirtualService"]

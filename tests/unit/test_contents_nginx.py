@@ -165,6 +165,8 @@ def test_addresses_that_may_not_come_are_refused_at_the_gateway() -> None:
     }
     source = {"notRemoteIpBlocks": ["10.0.0.0/8", "192.168.56.1/32"]}
     assert item["spec"]["rules"] == [{"from": [{"source": source}], "to": [{"operation": operation}]}]
+    # Another path to the gateway, and not to nginx or to many an application.
+    assert "//admin is not /admin to the gateway" in str(plan.planned.warnings)
     denied = only(planned(ingress(annotations={"denylist-source-range": "10.0.0.9"})), "AuthorizationPolicy")
     assert denied["rules"][0]["from"] == [{"source": {"remoteIpBlocks": ["10.0.0.9"]}}]
     assert denied["rules"][0]["to"][0]["operation"] == {
@@ -202,6 +204,11 @@ def test_cookies_keep_clients_with_a_pod_unless_the_chart_says_how_itself() -> N
     assert rule["host"] == "back.shop.svc.cluster.local"
     cookie = {"name": "route", "path": "/", "ttl": "60s"}
     assert rule["trafficPolicy"]["loadBalancer"] == {"consistentHash": {"httpCookie": cookie}}
+    # One for the Service, whatever number of hosts lead to it.
+    twice = [ingress(name, host=f"{name}.local", to="back", annotations=given) for name in ("a", "b")]
+    plan = planned(*twice)
+    assert [item["metadata"]["name"] for item in of(plan, "DestinationRule")] == ["web", "back-ingress"]
+    assert "affinity" not in str(plan.planned.warnings)
     plan = planned(ingress(annotations=given))
     assert [item["metadata"]["name"] for item in of(plan, "DestinationRule")] == ["web"]
     assert "affinity does nothing: a DestinationRule is there for it" in str(plan.planned.warnings)

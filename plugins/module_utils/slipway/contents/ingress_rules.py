@@ -32,6 +32,12 @@ class Served:
     of_nginx: bool
 
     @property
+    def hosts(self) -> list[str]:
+        """Give the hosts that it is for."""
+        rules = self.spec.get("rules") or [{}]
+        return [*(str(rule.get("host") or ALL) for rule in rules), *self.meaning.aliases]
+
+    @property
     def spec(self) -> Object:
         """Give its spec."""
         return dict(self.item.get("spec") or {})

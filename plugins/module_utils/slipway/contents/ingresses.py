@@ -95,29 +95,45 @@ class _Enterer:
         self.objects, self.at, self.release, self.namespace, self.labels = objects, at, release, namespace, labels
         self.result = Entered(objects)
         self.doubts: list[str] = []
+        # Services that have a DestinationRule, and those that got one here.
+        self.kept: set[tuple[str, str]] = set()
+        self.ruled = {
+            walk.service_of(str((item.get("spec") or {}).get("host", "")), walk.space(item), at.domain)
+            for item in walk.of(objects, "DestinationRule")
+        }
 
     def entered(self, served: list[Served]) -> Entered:
         read = [Served(one.item, self.meaning(one), one.of_nginx) for one in served]
         reasons = {identity(one.item): why for one in read if (why := self.why(one))}
-        if not reasons:
-            beside = [{**item, "of": identity(source)} for item, source in self.objects_of(read)]
-            # Nothing becomes of them, so nothing can be wrong with it.
-            return Entered(self.objects, beside, told=self.doubts)
-        gone = {identity(one.item) for one in read}
-        self.result.made = list(self.objects_of(read))
-        self.result.objects = [item for item in self.objects if identity(item) not in gone]
-        self.result.objects += [item for item, _ in self.result.made]
-        self.result.told = [*(self.became(one, reasons) for one in read), *self.result.told, *self.doubts]
-        return self.result
+        gone = self.together(read, reasons)
+        self.result.made = list(self.objects_of(gone))
+        faults, told = list(self.result.faults), [*(self.became(one, reasons) for one in gone), *self.result.told]
+        # What istiod makes of the others is for claims alone: nothing can be wrong with it.
+        stay = [one for one in read if one not in gone]
+        beside = [{**item, "of": identity(source)} for item, source in self.objects_of(stay)]
+        names = {identity(one.item) for one in gone}
+        objects = [item for item in self.objects if identity(item) not in names]
+        objects += [item for item, _ in self.result.made]
+        return Entered(objects, beside, self.result.made, [*told, *self.doubts], faults)
+
+    def together(self, read: list[Served], reasons: Mapping[str, str]) -> list[Served]:
+        """Give the Ingresses that cannot stay, and those that have a host with one of them."""
+        gone = [one for one in read if identity(one.item) in reasons]
+        while True:
+            hosts = {host for one in gone for host in one.hosts}
+            more = [one for one in read if one not in gone and hosts & set(one.hosts)]
+            if not more:
+                return [one for one in read if one in gone]
+            gone += more
 
     def became(self, one: Served, reasons: Mapping[str, str]) -> str:
         name = identity(one.item)
-        why = reasons.get(name, "its host is one of another that does not stay")
+        why = reasons.get(name, "another Ingress with its host does not stay")
         made = [identity(item) for item, source in self.result.made if source is one.item]
-        instead = (
-            f"{', '.join(made)} stand in its place" if made else "it is part of what stands in the place of others"
+        there = (
+            f"what stands in its place is {', '.join(made)}" if made else "it is part of what stands in place of others"
         )
-        return f"{name} is not applied: {instead}, because {why}"
+        return f"{name} is not applied: {there}, because {why}"
 
     def meaning(self, one: Served) -> nginx.Meaning:
         meaning, told, wrong = nginx.read(one.item)
@@ -198,20 +214,18 @@ class _Enterer:
 
     def cookies(self, entry: Entry) -> Iterator[tuple[Object, Object]]:
         """Make what keeps clients with a pod."""
-        known = {
-            walk.service_of(str((item.get("spec") or {}).get("host", "")), walk.space(item), self.at.domain)
-            for item in (*walk.of(self.objects, "DestinationRule"), *(item for item, _ in self.result.made))
-        }
         for way in (*entry.ways, *entry.canaries.values()):
             cookie = way.served.meaning.cookie
             place = walk.service_of(way.to.host, walk.space(way.served.item), self.at.domain)
             if not cookie or place is None:
                 continue
-            if place in known:
+            if place in self.ruled and place not in self.kept:
                 text = f"{identity(way.served.item)}: {PREFIX}affinity does nothing: a DestinationRule is there for it"
                 self.result.told += [] if text in self.result.told else [text]
                 continue
-            known.add(place)
+            if place in self.kept:
+                continue
+            self.kept.add(place)
             values = self.values(f"{place[1]}-ingress", place[0])
             balancer = {"consistentHash": {"httpCookie": dict(cookie)}}
             for item in render(
@@ -286,6 +300,12 @@ class _Enterer:
                 what = f"its path {way.path} {why}"
                 self.result.faults.append((item, "annotation-unreadable", what, "path: /shop(/|$)(.*)"))
         for guard in ingress_rules.guards(entry):
+            if guard.paths and any(way.served is not guard.served for way in entry.ways):
+                first, path = identity(guard.served.item), guard.paths[0]
+                self.result.told.append(
+                    f"{first}: /{path} is not {path} to the gateway, and leads on without a look at addresses; "
+                    "istio_values: {meshConfig: {pathNormalization: {normalization: MERGE_SLASHES}}} makes them one"
+                )
             patterns = any(way.how == ingress_rules.PATTERN for way in entry.ways)
             if patterns or entry.host == ALL:
                 how = "which has paths that are expressions" if patterns else "which is every host of the gateway"
