@@ -113,6 +113,10 @@ def test_a_canary_takes_all_else_from_its_main_ingress_and_one_without_is_told()
     main = ingress(annotations={"proxy-read-timeout": "5"})
     first, second = routes(main, canary(canary_by_header="x", canary_by_header_value="y", proxy_read_timeout="9"))
     assert (first["timeout"], second["timeout"]) == ("5s", "5s")
+    own = {"limit_rps": "1", "whitelist_source_range": "10.0.0.0/8", "server_alias": "b.local"}
+    plan = planned(ingress(), canary(canary_weight="10", **own))
+    assert (of(plan, "EnvoyFilter"), of(plan, "AuthorizationPolicy")) == ([], [])
+    assert len(of(plan, "VirtualService")) == 1
     plan = planned(ingress(path="/a"), canary(canary_weight="10"))
     assert "Ingress/shop/web-canary: is a canary for shop.local/, which no Ingress has" in str(plan.planned.warnings)
 
