@@ -314,8 +314,8 @@ def guards(entry: Entry) -> list[Guard]:
                 for way in entry.ways
                 if way.served is not one and any(covers(mine.path, way.path) and mine.how == BELOW for mine in own)
             ]
-            paths = [] if whole else [text for way in own for text in _globs(way)]
-            made.append(Guard(one, paths, [text for way in others for text in _globs(way)]))
+            paths = [] if whole else [text for way in own for text in (*_globs(way), *_slashes(way.path))]
+            made.append(Guard(one, list(dict.fromkeys(paths)), [text for way in others for text in _globs(way)]))
     return made
 
 
@@ -323,3 +323,16 @@ def _globs(way: Way) -> list[str]:
     if way.how == EXACT or way.path == "/":
         return [way.path]
     return [way.path, f"{way.path}/*"]
+
+
+def _slashes(path: str) -> Iterator[str]:
+    """Give what is another path to the gateway, and this one to nginx and to many an application.
+
+    These merge slashes, and take %2F for one: for /a/b it is what begins with //, /%2F, /a//, /a/%2F, /a%2F or /a/b%2F.
+    """
+    parts = path.strip("/").split("/")
+    for place in range(len(parts) + 1):
+        above = "".join(f"/{part}" for part in parts[:place])
+        # What is below the path itself with a slash is there already.
+        yield from (f"{above}/{slash}*" for slash in ("/", "%2F", "%2f") if place < len(parts))
+        yield from (f"{above}{slash}*" for slash in ("%2F", "%2f") if above)

@@ -300,12 +300,6 @@ class _Enterer:
                 what = f"its path {way.path} {why}"
                 self.result.faults.append((item, "annotation-unreadable", what, "path: /shop(/|$)(.*)"))
         for guard in ingress_rules.guards(entry):
-            if guard.paths and any(way.served is not guard.served for way in entry.ways):
-                first, path = identity(guard.served.item), guard.paths[0]
-                self.result.told.append(
-                    f"{first}: /{path} is not {path} to the gateway, and leads on without a look at addresses; "
-                    "istio_values: {meshConfig: {pathNormalization: {normalization: MERGE_SLASHES}}} makes them one"
-                )
             patterns = any(way.how == ingress_rules.PATTERN for way in entry.ways)
             if patterns or entry.host == ALL:
                 how = "which has paths that are expressions" if patterns else "which is every host of the gateway"
