@@ -238,8 +238,8 @@ def test_headers_aliases_and_a_short_wait() -> None:
     ("annotations", "words"),
     [
         ({"proxy-body-size": "8m"}, "proxy-body-size is not needed: the gateway has no limit for bodies"),
-        ({"configuration-snippet": "x"}, "configuration-snippet has no equal in the mesh, and does nothing"),
-        ({"mirror-target": "x"}, "mirror-target has no equal"),
+        ({"configuration-snippet": "x"}, "configuration-snippet is not understood, and does nothing"),
+        ({"mirror-target": "x"}, "mirror-target is not understood"),
         ({"auth-type": ""}, ""),
         ({"enable-modsecurity": "false", "enable-access-log": "false"}, ""),
     ],

@@ -133,7 +133,7 @@ class _Reader:
             elif name in NEEDLESS:
                 yield f"{PREFIX}{name} is not needed: {NEEDLESS[name]}"
             elif not name.startswith(CLOSING):
-                yield f"{PREFIX}{name} has no equal in the mesh, and does nothing"
+                yield f"{PREFIX}{name} is not understood, and does nothing"
 
     # Values.
 
