@@ -101,3 +101,21 @@ def test_a_limit_of_an_ingress_is_one_claim_at_all_its_ports() -> None:
     (limit,) = found["limits"]
     assert (limit["per"], limit["bucket"]["max_tokens"]) == ("client", 6)
     assert [claim["kind"] for claim in found["claims"]].count("limit") == 1
+
+
+def test_redirects_are_claimed_and_a_path_that_redirects_is_not_asked_for_its_service() -> None:
+    texts = [
+        ingress(annotations={"app-root": "/start"}),
+        ingress("old", path="/old", annotations={"permanent-redirect": "https://new.local/x"}),
+    ]
+    found = facts(WEB, *texts, ingress("api", path="/api"))
+    assert found["redirects"] == [
+        {"path": "/", "code": 302, "to": "/start"},
+        {"path": "/old", "code": 301, "to": "https://new.local/x"},
+    ]
+    assert [route["path"] for route in found["routes"]] == ["/api"]
+    assert "VirtualService/shop/web-shop-local is applied as it is: what is below / is not asked" in listed(found)
+    assert [claim["kind"] for claim in found["claims"]].count("redirect") == 2
+    assert states(found, tells=False)["redirect"] == "asked"
+    alone = facts(WEB, ingress(annotations={"app-root": "/start"}))
+    assert states(alone, tells=False) == {"redirect": "asked", "listed": "configured"}

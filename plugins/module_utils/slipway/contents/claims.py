@@ -43,6 +43,7 @@ class _Facts:
         self.filters: set[str] = set()
         self.gateways = gateways.at_the_gateway(self.objects, world)
         self.redirect = False
+        self.redirects: list[Json] = []
 
     def facts(self) -> Json:
         self.read_routes()
@@ -82,7 +83,7 @@ class _Facts:
             "alertmanager": None,
             "dashboards": [],
             "cases": [],
-            "redirects": [],
+            "redirects": self.redirects,
             "entries": [],
         }
         claims = list(self.claims(found))
@@ -154,7 +155,12 @@ class _Facts:
 
     def take(self, item: Json, understood: Understood) -> None:
         """Make routes of a VirtualService's ways."""
+        self.redirects = [dict(zip(("path", "code", "to"), one, strict=True)) for one in understood.redirects]
+        sent = {one["path"] for one in self.redirects}
         for way in sorted(understood.ways, key=lambda way: (-len(way.path), way.path)):
+            if way.path in sent:
+                self.left.append((_said(item), f"what is below {way.path} is not asked: that path itself redirects"))
+                continue
             first = self.known.at(next(iter(way.shares))[0])
             if first is None:
                 self.left.append((_said(item), f"{way.path} leads out of this release"))

@@ -37,6 +37,9 @@ def of_versions(found: Json) -> Iterator[Json]:
             yield {"kind": "default", "title": title, "route": route}
         else:
             yield {"kind": "answer", "title": f"{route['path']} is answered by {route['service']}", "route": route}
+    for redirect in found["redirects"]:
+        title = f"{redirect['path']} sends clients to {redirect['to']} ({redirect['code']})"
+        yield {"kind": "redirect", "title": title, "redirect": redirect}
     split = next((route for route in found["routes"] if route["split"]), None)
     if split:
         title = f"pods of {split['service']} get the requests that are theirs"
