@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from slipway.contents import claims
 from slipway.contents.keys import Contents
 from slipway.contents.plan import Known
@@ -119,3 +120,18 @@ def test_redirects_are_claimed_and_a_path_that_redirects_is_not_asked_for_its_se
     assert states(found, tells=False)["redirect"] == "asked"
     alone = facts(WEB, ingress(annotations={"app-root": "/start"}))
     assert states(alone, tells=False) == {"redirect": "asked", "listed": "configured"}
+
+
+BROKEN = [
+    ("rules: None", ingress(annotations={"rewrite-target": "/"}).replace("rules:\n", "rules:\nunused:\n")),
+    ("path: nothing", ingress(annotations={"use-regex": "true"}).replace("path: /", "path:")),
+    ("port: a text", ingress(port={"number": "zz"}, annotations={"use-regex": "true"})),
+    ("tls: nothing", ingress(tls="x").replace("tls:\n  - hosts:\n    - shop.local\n    secretName: x", "tls: [null]")),
+    ("backend: nothing", ingress(annotations={"use-regex": "true"}).replace("service:", "unheard:")),
+]
+
+
+@pytest.mark.parametrize("text", [text for _, text in BROKEN], ids=[name for name, _ in BROKEN])
+def test_what_the_api_server_will_refuse_is_left_to_it(text: str) -> None:
+    """A plan is made before the API server is asked, so it has to bear what that would never take."""
+    assert facts(WEB, text)["release"] == "shop"

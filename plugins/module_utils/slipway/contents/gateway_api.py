@@ -30,24 +30,23 @@ def gateways(objects: Iterable[Object]) -> list[Object]:
 
 def parents(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name the Gateways that a route is for, by namespace and name."""
-    found = (item.get("spec") or {}).get("parentRefs") or []
     return [
         (str(one.get("namespace") or walk.space(item)), str(one.get("name", "")))
-        for one in found
+        for one in walk.each(walk.inner(item.get("spec")).get("parentRefs"))
         if one.get("kind", "Gateway") == "Gateway"
     ]
 
 
 def has_an_address_of_its_own(gateway: Mapping[str, Any]) -> bool:
     """Tell whether istiod makes a gateway for it, beside the one that is there."""
-    addresses = (gateway.get("spec") or {}).get("addresses") or []
+    addresses = walk.each(walk.inner(gateway.get("spec")).get("addresses"))
     return len(addresses) < 2 and not any(one.get("type") == "Hostname" for one in addresses)
 
 
 def at_the_gateway(gateway: Mapping[str, Any]) -> bool:
     """Tell whether a Gateway is served by the mesh's gateway."""
-    spec = gateway.get("spec") or {}
-    names = [str(one.get("value", "")) for one in spec.get("addresses") or [] if one.get("type") == "Hostname"]
+    spec = walk.inner(gateway.get("spec"))
+    names = [str(one.get("value", "")) for one in walk.each(spec.get("addresses")) if one.get("type") == "Hostname"]
     return spec.get("gatewayClassName") == CLASS and any(
         walk.service_of(name.partition(".svc")[0], walk.space(gateway)) == (HOME[0], _SERVICE) for name in names
     )
@@ -71,12 +70,12 @@ def as_routes(objects: list[Object], ports: Iterable[int], domain: str) -> list[
 
 
 def _gateway(place: tuple[str, str], item: Mapping[str, Any] | None, ports: Iterable[int]) -> Object:
-    listeners = ((item or {}).get("spec") or {}).get("listeners") or []
+    listeners = walk.each(walk.inner((item or {}).get("spec")).get("listeners"))
     if item is None:
         listeners = [{"port": port, "protocol": "HTTPS" if port in (443, 8443) else "HTTP"} for port in ports]
     servers = [
         {
-            "port": {"number": int(one.get("port", 0)), "protocol": str(one.get("protocol", ""))},
+            "port": {"number": walk.number(one.get("port")), "protocol": str(one.get("protocol", ""))},
             "hosts": [str(one.get("hostname") or "*")],
         }
         for one in listeners
@@ -91,8 +90,10 @@ def _gateway(place: tuple[str, str], item: Mapping[str, Any] | None, ports: Iter
 
 
 def _route(item: Object, places: Iterable[tuple[str, str]], domain: str) -> Object:
-    spec = item.get("spec") or {}
-    ordered = [(match, rule) for rule in spec.get("rules") or [] for match in rule.get("matches") or [{}]]
+    spec = walk.inner(item.get("spec"))
+    ordered = [
+        (match, rule) for rule in walk.each(spec.get("rules")) for match in walk.each(rule.get("matches")) or [{}]
+    ]
     ordered.sort(key=lambda one: _place(one[0]))
     return {
         "apiVersion": "networking.istio.io/v1",
@@ -100,7 +101,7 @@ def _route(item: Object, places: Iterable[tuple[str, str]], domain: str) -> Obje
         "of": identity(item),
         "metadata": {"namespace": walk.space(item), "name": walk.name(item)},
         "spec": {
-            "hosts": list(spec.get("hostnames") or ["*"]),
+            "hosts": [str(host) for host in spec.get("hostnames") or ["*"]],
             "gateways": [f"{space}/{name}" for space, name in places],
             "http": [{"match": list(_matched(match)), **_led(rule, item, domain)} for match, rule in ordered],
         },
@@ -109,7 +110,7 @@ def _route(item: Object, places: Iterable[tuple[str, str]], domain: str) -> Obje
 
 def _place(match: Mapping[str, Any]) -> tuple[Any, ...]:
     """Sort matches as the Gateway API does: paths alone, longer ones, a method, more headers, more parameters."""
-    path = match.get("path") or {}
+    path = walk.inner(match.get("path"))
     return (
         path.get("type") != "Exact",
         -len(str(path.get("value") or "/")),
@@ -121,12 +122,12 @@ def _place(match: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _matched(match: Mapping[str, Any]) -> Iterator[Object]:
     asked: Object = {}
-    headers = {str(one["name"]): _value(one) for one in match.get("headers") or []}
-    params = {str(one["name"]): _value(one) for one in match.get("queryParams") or []}
+    headers = {str(one.get("name")): _value(one) for one in walk.each(match.get("headers"))}
+    params = {str(one.get("name")): _value(one) for one in walk.each(match.get("queryParams"))}
     asked |= {"headers": headers} if headers else {}
     asked |= {"queryParams": params} if params else {}
     asked |= {"method": {"exact": match["method"]}} if match.get("method") else {}
-    path = match.get("path") or {}
+    path = walk.inner(match.get("path"))
     value, sort = str(path.get("value") or "/"), path.get("type") or "PathPrefix"
     if sort in _MATCHES:
         yield {"uri": {_MATCHES[sort]: value}, **asked}
@@ -143,49 +144,52 @@ def _value(one: Mapping[str, Any]) -> Object:
 
 def _led(rule: Mapping[str, Any], item: Object, domain: str) -> Object:
     """Say where a rule leads, and what it does beside it."""
-    filters = {str(one.get("type")): one for one in rule.get("filters") or []}
-    made: Object = {"route": [_to(one, item, domain) for one in rule.get("backendRefs") or []]}
+    filters = {str(one.get("type")): one for one in walk.each(rule.get("filters"))}
+    made: Object = {"route": [_to(one, item, domain) for one in walk.each(rule.get("backendRefs"))]}
     if "RequestRedirect" in filters:
-        made["redirect"] = dict(filters["RequestRedirect"].get("requestRedirect") or {}) or {"uri": "/"}
+        made["redirect"] = walk.inner(filters["RequestRedirect"].get("requestRedirect")) or {"uri": "/"}
     if "URLRewrite" in filters:
-        made["rewrite"] = dict(filters["URLRewrite"].get("urlRewrite") or {})
+        made["rewrite"] = walk.inner(filters["URLRewrite"].get("urlRewrite"))
     if "CORS" in filters:
-        made["corsPolicy"] = dict(filters["CORS"].get("cors") or {})
+        made["corsPolicy"] = walk.inner(filters["CORS"].get("cors"))
     if {"RequestHeaderModifier", "ResponseHeaderModifier"} & set(filters):
         made["headers"] = {"response": _set(filters.get("ResponseHeaderModifier"))}
-    timeout = (rule.get("timeouts") or {}).get("request")
+    timeout = walk.inner(rule.get("timeouts")).get("request")
     made |= {"timeout": timeout} if timeout else {}
-    mirrors = [one["requestMirror"] for one in rule.get("filters") or [] if one.get("type") == "RequestMirror"]
-    made |= {"mirrors": [_mirror(one, item, domain) for one in mirrors]} if mirrors else {}
+    mirrors = [walk.inner(one.get("requestMirror")) for one in walk.each(rule.get("filters"))]
+    made |= {"mirrors": [_mirror(one, item, domain) for one in mirrors if one]} if any(mirrors) else {}
     return made
 
 
 def _to(one: Mapping[str, Any], item: Object, domain: str) -> Object:
-    own = {str(each.get("type")): each for each in one.get("filters") or []}
+    own = {str(each.get("type")): each for each in walk.each(one.get("filters"))}
     response = _set(own.get("ResponseHeaderModifier"))
     return {
         "destination": _destination(one, item, domain),
-        "weight": 1 if one.get("weight") is None else int(one["weight"]),
+        "weight": 1 if one.get("weight") is None else walk.number(one["weight"]),
         **({"headers": {"response": response}} if response else {}),
     }
 
 
 def _set(given: Mapping[str, Any] | None) -> Object:
-    change = (given or {}).get("responseHeaderModifier") or {}
-    made = {how: {str(one["name"]): str(one["value"]) for one in change.get(how) or []} for how in ("set", "add")}
+    change = walk.inner((given or {}).get("responseHeaderModifier"))
+    made = {
+        how: {str(one.get("name")): str(one.get("value")) for one in walk.each(change.get(how))}
+        for how in ("set", "add")
+    }
     return {how: values for how, values in made.items() if values}
 
 
 def _mirror(one: Mapping[str, Any], item: Object, domain: str) -> Object:
-    fraction = one.get("fraction") or {}
-    percent = one.get("percent")
-    if percent is None:
-        percent = 100 * fraction["numerator"] / (fraction.get("denominator") or 100) if fraction else 100
-    to = _destination(one.get("backendRef") or {}, item, domain)
+    fraction, percent = walk.inner(one.get("fraction")), float(walk.number(one.get("percent", 100)))
+    if fraction:
+        whole = walk.number(fraction.get("denominator")) or 100
+        percent = 100 * walk.number(fraction.get("numerator")) / whole
+    to = _destination(walk.inner(one.get("backendRef")), item, domain)
     return {"destination": to, "percentage": {"value": percent}}
 
 
 def _destination(one: Mapping[str, Any], item: Object, domain: str) -> Object:
     space = one.get("namespace") or walk.space(item)
-    port = {"port": {"number": int(one["port"])}} if one.get("port") else {}
+    port = {"port": {"number": walk.number(one["port"])}} if one.get("port") else {}
     return {"host": f"{one.get('name', '')}.{space}.svc.{domain}", **port}

@@ -34,13 +34,13 @@ class Served:
     @property
     def hosts(self) -> list[str]:
         """Give the hosts that it is for."""
-        rules = self.spec.get("rules") or [{}]
+        rules = walk.each(self.spec.get("rules")) or [{}]
         return [*(str(rule.get("host") or ALL) for rule in rules), *self.meaning.aliases]
 
     @property
     def spec(self) -> Object:
         """Give its spec."""
-        return dict(self.item.get("spec") or {})
+        return walk.inner(self.item.get("spec"))
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ class Reader:
         """Collect what Ingresses say by host."""
         found: dict[str, Entry] = {}
         for one in served:
-            rules = one.spec.get("rules") or []
+            rules = walk.each(one.spec.get("rules"))
             default = self.backend(one.item, one.spec.get("defaultBackend"))
             for rule in rules or ([{}] if default else []):
                 for host in [str(rule.get("host") or ALL), *one.meaning.aliases]:
                     entry = found.setdefault(host, Entry(host))
                     entry.of += [] if one in entry.of else [one]
-                    for path in (rule.get("http") or {}).get("paths") or []:
+                    for path in walk.each(walk.inner(rule.get("http")).get("paths")):
                         self.way(entry, one, path)
                     if default and not entry.leads("/", BELOW):
                         entry.ways.append(Way("/", BELOW, default, one))
@@ -124,12 +124,12 @@ class Reader:
             entry.ways.append(made)
 
     def backend(self, item: Object, given: Any) -> Backend | None:
-        service = (given or {}).get("service") if isinstance(given, Mapping) else None
+        service = walk.inner(walk.inner(given).get("service"))
         if not service:
             return None
         space, name = walk.space(item), str(service.get("name", ""))
-        port = service.get("port") or {}
-        number = int(port.get("number") or self.ports.get((space, name, str(port.get("name", ""))), 0))
+        port = walk.inner(service.get("port"))
+        number = walk.number(port.get("number")) or self.ports.get((space, name, str(port.get("name", ""))), 0)
         return Backend(f"{name}.{space}.svc.{self.domain}", number)
 
     def alone(self, entry: Entry) -> None:

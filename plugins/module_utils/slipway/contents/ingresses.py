@@ -77,7 +77,7 @@ def enter(objects: list[Object], at: Entrance, release: str, namespace: str, lab
 def class_of(item: Mapping[str, Any], default: str = "") -> str:
     """Name the class of an Ingress; empty: it has none."""
     annotated = (item["metadata"].get("annotations") or {}).get(_ANNOTATION)
-    return str((item.get("spec") or {}).get("ingressClassName") or annotated or default)
+    return str(walk.inner(item.get("spec")).get("ingressClassName") or annotated or default)
 
 
 def _served(item: Object, at: Entrance, objects: list[Object]) -> Served | None:
@@ -144,7 +144,8 @@ class _Enterer:
     def why(self, one: Served) -> str:
         """Say why an Ingress cannot stay as it is; empty: it can."""
         annotations = one.item["metadata"].get("annotations") or {}
-        paths = [path for rule in one.spec.get("rules") or [] for path in (rule.get("http") or {}).get("paths") or []]
+        https = [walk.inner(rule.get("http")) for rule in walk.each(one.spec.get("rules"))]
+        paths = [path for http in https for path in walk.each(http.get("paths"))]
         if any(key.startswith(PREFIX) for key in annotations):
             return "istiod does not read annotations of nginx"
         if annotations.get(_ANNOTATION, _OF_ISTIOD) != _OF_ISTIOD:
@@ -153,7 +154,7 @@ class _Enterer:
             return "a path of type ImplementationSpecific would be that path alone to istiod"
         if one.spec.get("defaultBackend"):
             return "istiod takes no defaultBackend"
-        secrets = [str(tls.get("secretName") or "") for tls in one.spec.get("tls") or []]
+        secrets = [str(tls.get("secretName") or "") for tls in walk.each(one.spec.get("tls"))]
         if any(name not in self.at.secrets for name in secrets):
             return f"its TLS Secret is not in {self.at.namespace}, where the gateway reads"
         return "nginx would redirect its hosts to HTTPS" if secrets and one.of_nginx else ""
@@ -247,7 +248,7 @@ class _Enterer:
     def tls(self, entry: Entry) -> tuple[str, bool]:
         """Give the Secret of a host's certificate, and whether port 80 leads to 443; empty: it has no TLS."""
         for one in entry.of:
-            for tls in one.spec.get("tls") or []:
+            for tls in walk.each(one.spec.get("tls")):
                 hosts = tls.get("hosts") or [ALL]
                 if ALL in hosts or entry.host in hosts or f"*.{entry.host.partition('.')[2]}" in hosts:
                     return self.certificate(one, str(tls.get("secretName") or "")), self.redirects(one)

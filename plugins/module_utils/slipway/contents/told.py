@@ -14,7 +14,7 @@ from ..release.environment import OWN_REGISTRY
 from ..release.judge import Found
 from ..release.look import ReleaseClient
 from ..release.values import repository
-from . import gateway_api, routes, subcharts, walk
+from . import gateway_api, ingresses, routes, subcharts, walk
 from .plan import Made
 from .subcharts import Subchart
 
@@ -306,9 +306,7 @@ def _rules(objects: list[Object], world: World) -> Iterator[str]:
 def _ingresses(objects: list[Object], world: World) -> Iterator[str]:
     own = {walk.name(item) for item in walk.of(objects, "IngressClass")}
     for item in walk.of(objects, "Ingress"):
-        named = (item.get("spec") or {}).get("ingressClassName") or (item["metadata"].get("annotations") or {}).get(
-            "kubernetes.io/ingress.class"
-        )
+        named = ingresses.class_of(item)
         there = world.classes | own
         if world.asked and ((named and named not in there) or (not named and not world.default_class)):
             known = f"it has {', '.join(sorted(there))}" if there else "it has none"
@@ -324,7 +322,7 @@ def _gateway_api(objects: list[Object], world: World) -> Iterator[str]:
     own = {(walk.space(item), walk.name(item)) for item in gateway_api.gateways(objects)}
     works = "parentRefs: [{name: slipway, namespace: istio-system}] is the mesh's gateway"
     for item in gateway_api.gateways(objects):
-        if (item.get("spec") or {}).get("gatewayClassName") == gateway_api.CLASS and (
+        if walk.inner(item.get("spec")).get("gatewayClassName") == gateway_api.CLASS and (
             gateway_api.has_an_address_of_its_own(item)
         ):
             yield f"{identity(item)} makes a gateway of its own, with another address; for a route, {works}"
