@@ -24,7 +24,7 @@ def stage() -> Iterator[Stage]:
         checkout = Standing(Path(standing).resolve())
         yield Stage(checkout, yaml.safe_load(checkout.page.read_text()))
         return
-    with made("releases", cluster_parts=PARTS, cluster_workers=WORKERS) as there:
+    with made("releases", cluster_parts=PARTS, cluster_workers=WORKERS, cluster_gateway_api=True) as there:
         yield there
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.contents import chart
+from slipway.contents import chart, claims
 from slipway.contents.chart import Asked, ChartError, Rendered
+from slipway.contents.keys import Contents
+from slipway.contents.plan import Known, plan
+from slipway.contents.source import Source
+from slipway.contents.told import World
 
 from tests.support import program
-from tests.support.contents import CHARTS
+from tests.support.contents import CHARTS, scope
+from tests.support.ingresses import AT
 
 Render = Callable[..., Rendered]
 
@@ -156,3 +162,20 @@ def test_the_cluster_s_kinds_are_known_to_a_chart(render: Render, shop: Path) ->
     (shop / "templates/more.yaml").write_text(text)
     assert "ConfigMap/seen" not in names(render(shop))
     assert "ConfigMap/seen" in names(render(shop, versions=["monitoring.coreos.com/v1/ServiceMonitor"]))
+
+
+def test_a_chart_for_nginx_becomes_routes_of_the_mesh(render: Render) -> None:
+    found = render(CHARTS / "desk", set={"limit": 60, "allowed": "10.0.0.0/8", "tls": True})
+    page = Contents.model_validate({"name": "shop", "namespace": "team", "chart": {"path": "./desk"}})
+    made = plan(page, Source(found.read), scope, Known(entrance=AT))
+    assert made.faults == []
+    kinds = Counter(item["kind"] for item in made.objects)
+    assert {kind: kinds[kind] for kind in ("Ingress", "Gateway", "VirtualService", "EnvoyFilter")} == {
+        "Ingress": 0,
+        "Gateway": 2,
+        "VirtualService": 2,
+        "EnvoyFilter": 1,
+    }
+    facts = claims.facts(page, made, World())
+    assert facts["routes"][0]["shares"] == {"v1": 80, "v2": 20}
+    assert [claim["kind"] for claim in facts["claims"]][:4] == ["share", "counted", "override", "override"]

@@ -25,6 +25,7 @@ KINDS = {
     "rbac.authorization.k8s.io/v1": "RoleBinding Role ClusterRole ClusterRoleBinding",
     "storage.k8s.io/v1": "StorageClass",
     "apiextensions.k8s.io/v1": "CustomResourceDefinition",
+    "networking.k8s.io/v1": "Ingress IngressClass",
     "networking.istio.io/v1": "Gateway VirtualService DestinationRule ServiceEntry Sidecar",
     "networking.istio.io/v1alpha3": "EnvoyFilter",
     "security.istio.io/v1": "AuthorizationPolicy PeerAuthentication RequestAuthentication",
@@ -32,7 +33,10 @@ KINDS = {
     "monitoring.coreos.com/v1": "Alertmanager PrometheusRule ServiceMonitor PodMonitor Prometheus",
     "monitoring.coreos.com/v1alpha1": "AlertmanagerConfig",
 }
-ANYWHERE = ("Namespace", "Node", "StorageClass", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
+ANYWHERE = (
+    *("Namespace", "Node", "StorageClass", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"),
+    "IngressClass",
+)
 
 
 def plural(kind: str) -> str:

@@ -20,13 +20,21 @@ GIVEN = {
 _plugins = cache(init_plugin_loader)
 
 
+def value(name: str, **settings: Any) -> Any:
+    """A variable of the role, with its defaults and ``settings``."""
+    return _templar(**settings).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+
 def rendered(template: str = "operator.yml.j2", **settings: Any) -> list[dict[str, Any]]:
     """The documents that ``template`` makes of the role's defaults and ``settings``."""
+    text = _templar(**settings).template(trust_as_template((ROLE / "templates" / template).read_text()))
+    return list(yaml.safe_load_all(text))
+
+
+def _templar(**settings: Any) -> Templar:
     _plugins()
     loader = DataLoader()
     variables: dict[str, Any] = {}
     for name in ("defaults/main.yml", "vars/main.yml"):
         variables |= loader.load_from_file(str(ROLE / name), trusted_as_template=True)
-    templar = Templar(loader=loader, variables={**variables, **GIVEN, **settings})
-    text = templar.template(trust_as_template((ROLE / "templates" / template).read_text()))
-    return list(yaml.safe_load_all(text))
+    return Templar(loader=loader, variables={**variables, **GIVEN, **settings})

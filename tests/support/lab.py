@@ -166,7 +166,8 @@ def main(arguments: list[str]) -> int:
             keys = [key.with_suffix(".pub").read_text().strip()]
             parts = dict.fromkeys(Parts.model_fields, True)
             # Each role is to do its own work there.
-            write_page(MOLECULE_PAGE, name, cluster_ssh_keys=keys, cluster_parts=parts, cluster_baked=False)
+            more: dict[str, Any] = {"cluster_parts": parts, "cluster_gateway_api": True, "cluster_baked": False}
+            write_page(MOLECULE_PAGE, name, cluster_ssh_keys=keys, **more)
         case ["clean"]:
             clean(name)
             MOLECULE_PAGE.unlink(missing_ok=True)

@@ -42,6 +42,7 @@ class Stage:
     def __init__(self, checkout: Checkout, page: Json) -> None:
         self.checkout, self.kube = checkout, checkout.kube
         self.parts = [name for name, on in page["cluster_parts"].items() if on]
+        self.parts += ["gateway_api"] if page.get("cluster_gateway_api") else []
         self.mail = {"release_mail": {"server": f"mail.{SINK}.svc.{page['cluster_dns_domain']}:2525", "tls": False}}
 
     def prepare(self, *, mail: bool = True) -> None:

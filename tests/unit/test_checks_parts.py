@@ -60,6 +60,58 @@ def test_backups_by_a_timer_need_somebody_who_can_read_them() -> None:
         assert problem.key == "cluster_backup.schedule"
 
 
+@pytest.mark.parametrize(
+    ("values", "key", "what", "fix"),
+    [
+        (
+            {"cluster_ingress_classes": ["istio", "nginx", "istio"]},
+            "cluster_ingress_classes",
+            "duplicate-value: istio",
+            "cluster_ingress_classes: [istio, nginx]",
+        ),
+        (
+            {"cluster_ingress_classes": ["public", "nginx"], "cluster_ingress_default": "ngins"},
+            "cluster_ingress_default",
+            "ingress-class-unknown: public, nginx",
+            "cluster_ingress_default: public",
+        ),
+        (
+            {"cluster_ingress_classes": [], "cluster_ingress_default": "istio"},
+            "cluster_ingress_default",
+            "ingress-class-unknown: empty",
+            'cluster_ingress_default: ""',
+        ),
+        (
+            {"cluster_ingress_classes": ["Nginx"]},
+            "cluster_ingress_classes[0]",
+            "wrong-form: IngressClass",
+            "cluster_ingress_classes: [istio, nginx]",
+        ),
+    ],
+)
+def test_classes_that_cannot_be_are_refused(values: dict[str, Any], key: str, what: str, fix: str) -> None:
+    (problem,) = page(**values).problems
+    assert (problem.key, problem.works) == (key, fix)
+    tells(problem, what)
+
+
+def test_a_gateway_without_port_80_serves_no_ingress_and_that_is_said() -> None:
+    gateway = {"address": "", "ports": [8080]}
+    report = page(cluster_gateway=gateway)
+    (warning,) = report.warnings
+    assert (report.problems, warning.works) == ([], "ports: [80, 8080]")
+    tells(warning, "ingress-without-port: no port 80")
+    assert page(cluster_gateway=gateway, cluster_ingress_classes=[]).warnings == []
+    assert page(cluster_gateway=gateway, **parts(istio=False)).warnings == []
+
+
+def test_the_gateway_api_needs_a_gateway() -> None:
+    assert page(cluster_gateway_api=True).problems == []
+    (problem,) = page(cluster_gateway_api=True, **parts(istio=False)).problems
+    assert (problem.key, problem.works) == ("cluster_gateway_api", "istio: true")
+    tells(problem, "part-needs-part: istio")
+
+
 def test_a_mesh_needs_addresses() -> None:
     assert page(**parts(metallb=False, istio=False)).problems == []
     (problem,) = page(**parts(metallb=False)).problems

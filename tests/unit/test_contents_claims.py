@@ -133,7 +133,7 @@ def test_a_cookie_without_a_path_is_not_claimed() -> None:
         ("match: [{queryParams: {v: {exact: '2'}}}]", "asks for queryParams"),
         ("match: [{headers: {x-group: {regex: '[ab]+'}}}]", "which value of x-group"),
         ("match: [{uri: {regex: '/v[0-9]/.*'}}]", "goes by the expression"),
-        ("match: [{uri: {prefix: /old}}]\n      redirect: {uri: /}", "answers by itself"),
+        ("match: [{uri: {prefix: /old}}]\n      redirect: {scheme: https}", "answers by itself"),
     ],
 )
 def test_what_is_not_understood_is_listed(rule: str, words: str) -> None:

@@ -22,6 +22,7 @@ from slipway.release.look import ReleaseClient
 from tests.support.api import ApiServer, place
 from tests.support.contents import ROUTES, SHOP
 from tests.support.errors import tells
+from tests.support.ingresses import ingress
 
 Object = dict[str, Any]
 SECRET = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {k: hidden-text}\n"
@@ -88,6 +89,22 @@ def test_all_of_it_is_new_and_then_nothing_differs(page: Path, api: ApiServer) -
     assert not again["differs"]
     assert text(again) == ""
     assert [(turn["name"], turn["stage"]) for turn in again["turns"]] == [("workloads", {})]
+
+
+def test_an_ingress_stays_until_the_clusters_gateway_serves_its_class(page: Path, api: ApiServer) -> None:
+    (page.parent / "k8s" / "all.yaml").write_text(SHOP)
+    (page.parent / "k8s" / "ingress.yaml").write_text(ingress(host="in.local", annotations={"rewrite-target": "/"}))
+    assert any("of class nginx, and this cluster has no controller" in one for one in planned(page, api)["warnings"])
+    apply(page, api)
+    served = {"metadata": {"name": "nginx"}, "spec": {"controller": "istio.io/ingress-controller"}}
+    api.put(place("networking.k8s.io/v1", "IngressClass", "", "nginx"), served)
+    result = planned(page, api)
+    told = "\n".join(result["warnings"])
+    assert "what stands in its place is Gateway/shop/web-in-local, VirtualService/shop/web-in-local" in told
+    assert "no controller" not in told
+    routes = next(turn["stage"] for turn in result["turns"] if turn["name"] == "routes")
+    assert [item["kind"] for item in routes["apply"]][-2:] == ["Gateway", "VirtualService"]
+    assert [item["kind"] for item in routes["remove"]] == ["Ingress"]
 
 
 def test_what_secrets_hold_is_in_no_plan_and_no_difference(page: Path, api: ApiServer) -> None:

@@ -144,3 +144,8 @@ def test_names_are_those_that_people_can_type() -> None:
         {"spec": {"hosts": ["no-gateway.local"]}},
     ]
     assert mesh.host_names(gateways, routes) == ["a.local", "b.local", "team8.local"]
+    ingresses: list[dict[str, Any]] = [
+        {"spec": {"rules": [{"host": "c.local"}, {"http": {}}]}},
+        {"spec": {"defaultBackend": {}}},
+    ]
+    assert mesh.host_names(gateways, routes, ingresses) == ["a.local", "b.local", "c.local", "team8.local"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.istio import GIVEN, rendered
+from tests.support.istio import GIVEN, rendered, value
 
 
 def operator(**settings: Any) -> dict[str, Any]:
@@ -142,7 +143,9 @@ def test_plain_envoy_counts_what_whoever_asked_got_and_istios_proxy_by_itself() 
 def test_the_mesh_has_one_mode_one_inert_limit_and_lets_nodes_be_drained(mode: str) -> None:
     made = {item["metadata"]["name"]: item for item in rendered("mesh.yml.j2", istio_mtls=mode)}
     assert made["default"]["spec"] == {"mtls": {"mode": mode.upper()}}
-    assert {item["metadata"]["namespace"] for item in made.values()} == {"istio-system"}
+    # An IngressClass is of no namespace.
+    inside = [item["metadata"] for item in made.values() if item["kind"] != "IngressClass"]
+    assert {metadata["namespace"] for metadata in inside} == {"istio-system"}
     (patch,) = made["slipway-local-ratelimit"]["spec"]["configPatches"]
     # Without a bucket and a share of requests it does nothing: a release gives both for its own hosts.
     assert patch["patch"]["value"]["typed_config"]["value"] == {"stat_prefix": "http_local_rate_limiter"}
@@ -199,3 +202,53 @@ def test_traces_go_to_zipkin_unless_somebody_says_otherwise() -> None:
     asked = operator(istio_zipkin="zipkin.tracing:9411", istio_tracing=elsewhere)["meshConfig"]
     assert asked["extensionProviders"] == [{"name": "slipway-tracing", **elsewhere}]
     assert operator(istio_zipkin="")["meshConfig"] == operator()["meshConfig"]
+
+
+def test_ingresses_are_served_by_their_class_at_port_80() -> None:
+    def classes(**settings: Any) -> dict[str, Any]:
+        made = rendered("mesh.yml.j2", **settings)
+        return {item["metadata"]["name"]: item for item in made if item["kind"] == "IngressClass"}
+
+    (istio,) = classes().values()
+    assert istio["spec"] == {"controller": "istio.io/ingress-controller"}
+    assert "annotations" not in istio["metadata"]
+    two = classes(istio_ingress_classes=["istio", "nginx"], istio_ingress_default="nginx")
+    assert [name for name, item in two.items() if "annotations" in item["metadata"]] == ["nginx"]
+    assert two["nginx"]["metadata"]["annotations"] == {"ingressclass.kubernetes.io/is-default-class": "true"}
+    assert classes(istio_gateway_ports=[8080]) == {}
+
+
+def test_the_gateway_api_has_a_gateway_at_the_service_that_is_there() -> None:
+    def gateways(**settings: Any) -> list[dict[str, Any]]:
+        made = rendered("mesh.yml.j2", **settings)
+        return [item for item in made if item["apiVersion"] == "gateway.networking.k8s.io/v1"]
+
+    assert gateways() == []
+    (gateway,) = gateways(istio_gateway_api_crds=["/crds/gateways.yaml"], istio_dns_domain="lab.internal")
+    assert (gateway["kind"], gateway["metadata"]["namespace"]) == ("Gateway", "istio-system")
+    spec = gateway["spec"]
+    # With another type, or none, istiod would make a second gateway, with an address of its own.
+    address = "istio-ingressgateway.istio-system.svc.lab.internal"
+    assert (spec["gatewayClassName"], spec["addresses"]) == ("istio", [{"type": "Hostname", "value": address}])
+    assert [(each["port"], each["protocol"]) for each in spec["listeners"]] == [
+        (80, "HTTP"),
+        (443, "HTTPS"),
+        (8080, "HTTP"),
+    ]
+    assert [each["allowedRoutes"]["namespaces"]["from"] for each in spec["listeners"]] == ["All"] * 3
+    assert spec["listeners"][1]["tls"] == {"mode": "Terminate", "certificateRefs": [{"name": "slipway-gateway-tls"}]}
+
+
+def test_the_definitions_of_the_gateway_api_come_out_of_their_files(tmp_path: Path) -> None:
+    text = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: NAME}\nspec: {}\n"
+    files = []
+    for name in ("gateways", "httproutes"):
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(f"# a comment\n---\n{text.replace('NAME', name)}status: {{conditions: []}}\n")
+    found = value("__istio_gateway_api", istio_gateway_api_crds=list(map(str, files)))
+    assert [(item["kind"], item["metadata"]["name"]) for item in found] == [
+        ("CustomResourceDefinition", "gateways"),
+        ("CustomResourceDefinition", "httproutes"),
+    ]
+    assert "status" not in found[0]
+    assert value("__istio_gateway_api") == []

@@ -237,6 +237,11 @@ SEEN = [
     seen("VirtualService", "kiali", part="kiali"),
     seen("Gateway", "front"),
     seen("Gateway", "slipway-consoles", part="istio"),
+    seen("IngressClass", "istio", part="istio"),
+    seen("IngressClass", "traefik"),
+    seen("Ingress", "entry", ingressClassName="istio"),
+    seen("Ingress", "else", ingressClassName="traefik"),
+    seen("HTTPRoute", "api"),
 ]
 
 
@@ -245,7 +250,13 @@ SEEN = [
     [
         ("storage", ["the claim shop/data"]),
         ("metallb", ["the Service shop/web"]),
-        ("istio", ["the VirtualService shop/shop", "the Gateway shop/front"]),
+        (
+            "istio",
+            [
+                *("the VirtualService shop/shop", "the Gateway shop/front"),
+                *("the Ingress shop/entry", "the HTTPRoute shop/api"),
+            ],
+        ),
         ("grafana", []),
     ],
 )

@@ -231,11 +231,12 @@ def test_the_bundle_has_packages_for_the_systems_of_container_nodes() -> None:
 
 
 PARTS = {"metallb": True, "istio": True, "storage": False}
+NO_API = {"cluster_gateway_api": False}
 
 
 @pytest.mark.usefixtures("_plugins")
 def test_a_listed_release_brings_its_images_and_its_names() -> None:
-    page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere"}
+    page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere", **NO_API}
     page |= {"cluster_gateway": {"address": "192.0.2.92"}, "cluster_backup": {"schedule": ""}}
     base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
     named = ["*.lab.local", "lab.local", "192.0.2.92"]
@@ -250,6 +251,7 @@ def test_a_listed_release_brings_its_images_and_its_names() -> None:
 def test_what_a_cluster_runs_stays_in_its_bundle_though_the_page_has_it_no_more(tmp_path: Path) -> None:
     page: dict[str, Any] = {
         "cluster_parts": {**PARTS, "istio": False},
+        **NO_API,
         "cluster_releases": [],
         "cluster_backup": {"schedule": ""},
         "slipway_state": str(tmp_path),
@@ -479,6 +481,7 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
         "cluster_pod_cidr": "10.244.0.0/16",
         "cluster_parts": {},
         "cluster_backup": {"schedule": ""},
+        **NO_API,
         "cluster_releases": [],
         "slipway_state": "/nowhere",
         "slipway_bundle": {

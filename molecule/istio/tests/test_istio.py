@@ -185,6 +185,66 @@ def test_rules_that_cannot_work_are_refused_when_they_are_made(kube: Kube, echo:
         kube.apply([wrong])
 
 
+@pytest.fixture
+def ingress(kube: Kube, echo: Echo) -> Iterator[str]:
+    """Give the host of an Ingress of the class that the role makes, which leads to the echo."""
+    host = f"ingress.{echo.host}"
+    backend = {"service": {"name": "echo", "port": {"number": PORT}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    rules = [{"host": host, "http": {"paths": paths}}]
+    metadata = {"name": "echo", "namespace": NAMESPACE}
+    spec = {"ingressClassName": "istio", "rules": rules}
+    kube.apply([{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}])
+    yield host
+    kube.text("delete", "ingress", "echo", f"--namespace={NAMESPACE}", "--ignore-not-found")
+
+
+def test_an_ingress_of_its_class_is_served_at_the_gateways_address(kube: Kube, echo: Echo, ingress: str) -> None:
+    def address() -> str:
+        status = kube("get", "ingress", "echo", f"--namespace={NAMESPACE}")["status"]
+        return str((status["loadBalancer"].get("ingress") or [{}])[0].get("ip"))
+
+    eventually(lambda: echo.ask(host=ingress).status == 200, seconds=30, what="the Ingress leads to the echo")
+    assert echo.ask(host=ingress).body["pod"].startswith("echo-")
+    eventually(lambda: address() == echo.address, seconds=30, what="the Ingress has the gateway's address")
+    # Hosts of others are as they were, although istiod's Gateway for an Ingress is for all hosts.
+    assert echo.ask().status == 200
+    assert echo.ask(host="else.local").status == 404
+
+
+@pytest.fixture
+def route(kube: Kube, echo: Echo) -> Iterator[str]:
+    """Give the host of an HTTPRoute at the Gateway that the role makes, which leads to the echo."""
+    host = f"route.{echo.address.replace('.', '-')}.local"
+    parents = [{"name": "slipway", "namespace": "istio-system"}]
+    backends = [{"name": "echo", "port": PORT}]
+    metadata = {"name": "echo", "namespace": NAMESPACE}
+    spec = {"parentRefs": parents, "hostnames": [host], "rules": [{"backendRefs": backends}]}
+    kube.apply(
+        [{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}]
+    )
+    yield host
+    kube.text("delete", "httproute", "echo", f"--namespace={NAMESPACE}", "--ignore-not-found")
+
+
+def test_a_route_of_the_gateway_api_leads_through_the_gateway_that_is_there(kube: Kube, echo: Echo, route: str) -> None:
+    def programmed() -> bool:
+        found = kube("get", "gateways.gateway.networking.k8s.io", "slipway", "--namespace=istio-system")["status"]
+        states = {one["type"]: one["status"] for one in found.get("conditions", [])}
+        return states.get("Programmed") == "True"
+
+    eventually(programmed, seconds=60, what="istiod serves the Gateway")
+    eventually(lambda: echo.ask(host=route).status == 200, seconds=30, what="the route leads to the echo")
+    assert echo.ask(8080, host=route).body["pod"].startswith("echo-")
+    # No second gateway, and no second address.
+    services = kube("get", "services", "--namespace=istio-system")["items"]
+    balanced = [item["metadata"]["name"] for item in services if item["spec"]["type"] == "LoadBalancer"]
+    assert balanced == ["istio-ingressgateway"]
+    assert {item["metadata"]["name"] for item in kube("get", "gatewayclasses")["items"]} >= {"istio"}
+    assert echo.ask().status == 200
+    assert echo.ask(host="else.local").status == 404
+
+
 def test_names_go_into_a_hosts_file_on_request_and_out_again(echo: Echo, page: dict[str, Any], tmp_path: Path) -> None:
     printed = playbook("playbooks/hosts.yml").stdout
     assert f"{echo.address} {echo.host}" in printed

@@ -9,5 +9,8 @@ CONTENTS = {
     "chart-fails": "Helm, or kubectl for a kustomization, cannot render it; the message says where, and why.",
     "not-repeatable": "It comes out another way each time, or reads the cluster; put a fixed value or a Secret there.",
     "hook-refused": "A hook of Helm cannot be run; make it a Job before or after a change, or take it out.",
+    "annotation-unreadable": "An annotation or path of an Ingress cannot be what it is; the message has what works.",
+    "annotation-refused": "An annotation lets only some in, and the mesh cannot do that so; a policy of its own can.",
+    "ingress-port-unknown": "An Ingress names a port of a Service that the contents do not have; write its number.",
     "job-ended-badly": "A Job that the change waits for has failed; the message has the last lines of its log.",
 }

@@ -64,6 +64,8 @@ CLUSTER_PAGE = {
     "no-box-for-architecture": "No box is built for this computer's architecture; take one that is published.",
     "no-box-of-system": "No box is built with this system; take one of those that are named.",
     "part-needs-part": "A part needs another part, which is off; switch that on, or this off.",
+    "ingress-class-unknown": "The default class is none of `cluster_ingress_classes`; take one of those, or none.",
+    "ingress-without-port": "Istio serves Ingresses at port 80 alone; give the gateway that port, or list no class.",
     "gateway-not-in-metallb": "The gateway's address is none of `cluster_metallb_addresses`; take one of those.",
     "release-page-wrong": "The page of a listed release cannot work; correct that page first.",
     "image-needs-mirror": "A listed release runs an image that nobody publishes; allow a mirror.",

@@ -168,8 +168,8 @@ def kinds(cluster: Cluster) -> list[tuple[str, str, str, bool]]:
 def hindrances(part: str, seen: Iterable[Object]) -> list[str]:
     """Say what builds on a part and would be lost with it.
 
-    ``seen``: StorageClasses, PersistentVolumeClaims, Services, VirtualServices and Istio's Gateways of the cluster,
-    those of parts among them.
+    ``seen``: StorageClasses, PersistentVolumeClaims, Services, VirtualServices, Istio's Gateways, IngressClasses,
+    Ingresses and HTTPRoutes of the cluster, those of parts among them.
     """
     of_kind: dict[str, list[Object]] = {}
     for item in seen:
@@ -195,11 +195,15 @@ def hindrances(part: str, seen: Iterable[Object]) -> list[str]:
             if (item.get("spec") or {}).get("type") == "LoadBalancer"
         ]
     if part == "istio":
+        served = {item["metadata"]["name"] for item in of_kind.get("IngressClass", [])} - {
+            item["metadata"]["name"] for item in others("IngressClass")
+        }
         return [
             f"the {kind} {_where(item)} is served by it; take it away first (a release with -e release_state=absent), "
             "or keep cluster_parts.istio on"
-            for kind in ("VirtualService", "Gateway")
+            for kind in ("VirtualService", "Gateway", "Ingress", "HTTPRoute")
             for item in others(kind)
+            if kind != "Ingress" or (item.get("spec") or {}).get("ingressClassName") in served
         ]
     return []
 

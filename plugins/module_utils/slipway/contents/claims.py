@@ -6,28 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..cluster.objects import identity
-from . import limiters, rules, services, walk
+from . import gateway_api, gateways, limiters, rules, services, walk
 from .keys import Contents
 from .plan import Made
-from .promises import expressions, of_versions
+from .promises import LISTED, expressions, of_versions
 from .rules import Choice, Target, Understood, Way
 from .services import Service, Services
 from .told import World
 
 Json = dict[str, Any]
-# Kinds that say how requests go, or who may ask, and of which a proof understands only a part, or nothing.
-_LISTED = {
-    "AuthorizationPolicy": "who is let in is not asked",
-    "RequestAuthentication": "no request with a token is sent",
-    "EnvoyFilter": "what it patches is not understood",
-    "Sidecar": "it is configuration alone",
-    "ServiceEntry": "nothing outside is asked",
-    "Ingress": "requests are sent to the mesh's gateway alone",
-    "Telemetry": "it is configuration alone",
-    "AlertmanagerConfig": "no alert is made to fire",
-    "NetworkPolicy": "no connection is tried that it would refuse",
-    "HTTPRoute": "routes of the Gateway API are not understood",
-}
 
 
 def facts(release: Contents, made: Made, world: World) -> Json:
@@ -39,7 +26,10 @@ class _Facts:
     def __init__(self, release: Contents, made: Made, world: World) -> None:
         self.release, self.made, self.world = release, made, world
         self.namespace = made.planned.namespace
-        self.objects = made.objects
+        # What the mesh makes of Ingresses and HTTPRoutes, too.
+        ports = world.ports or (80,)
+        self.beside = [*made.beside, *gateway_api.as_routes(made.objects, ports, world.domain)]
+        self.objects = [*made.objects, *self.beside]
         self.known = Services(self.objects, self.namespace, world.domain)
         self.left: list[tuple[str, str]] = []
         self.understood: dict[str, Understood] = {}
@@ -51,10 +41,14 @@ class _Facts:
         self.choices: list[Choice] = []
         self.ways: list[Way] = []
         self.filters: set[str] = set()
+        self.gateways = gateways.at_the_gateway(self.objects, world)
+        self.redirect = False
+        self.redirects: list[Json] = []
 
     def facts(self) -> Json:
-        ports = self.read_gateways()
         self.read_routes()
+        ports = gateways.ports(self.gateways.values(), self.world) or [80]
+        ports += [gateways.HTTPS] if self.redirect else []
         limits = self.limits(ports)
         versions = self.versions()
         sticky, overrides = self.sticky(), list(self.overrides())
@@ -66,9 +60,9 @@ class _Facts:
             "release": self.release.name,
             "namespace": self.namespace,
             "hosts": [*hosts, *by_host],
-            "ports": ports or [80],
+            "ports": ports,
             "tls": False,
-            "redirect": False,
+            "redirect": self.redirect,
             "tools": self.tools,
             "tool_services": self.tool_services,
             "weights": self.weights(versions),
@@ -89,7 +83,7 @@ class _Facts:
             "alertmanager": None,
             "dashboards": [],
             "cases": [],
-            "redirects": [],
+            "redirects": self.redirects,
             "entries": [],
         }
         claims = list(self.claims(found))
@@ -98,47 +92,35 @@ class _Facts:
 
     # Gateways and routes.
 
-    def read_gateways(self) -> list[int]:
-        """Note the Gateways that are at the cluster's gateway, and give their ports for plain HTTP."""
-        self.gateways: dict[str, Json] = {}
-        ports: list[int] = []
-        for item in walk.of(self.objects, "Gateway"):
-            spec = item.get("spec") or {}
-            own = dict(self.world.gateway_labels) or {"istio": "ingressgateway"}
-            if not item["apiVersion"].startswith("networking.istio.io/"):
-                continue
-            if not (spec.get("selector") or {}).items() <= own.items():
-                continue
-            self.gateways[f"{walk.space(item)}/{walk.name(item)}"] = item
-            for server in spec.get("servers") or []:
-                port = server.get("port") or {}
-                number = int(port.get("number") or 0)
-                if str(port.get("protocol", "")).upper() in ("HTTP", "HTTP2", "GRPC"):
-                    there = not self.world.ports or number in self.world.ports
-                    ports += [number] if there and number not in ports else []
-        return sorted(ports)
-
     def bound(self, item: Json) -> bool:
         """Tell whether a VirtualService is at the cluster's gateway, by a Gateway of these contents."""
+        return bool(self.gateways_of(item))
+
+    def gateways_of(self, item: Json) -> list[Json]:
+        """Give the Gateways of these contents that a VirtualService is at."""
         names = (item.get("spec") or {}).get("gateways") or []
-        return any((name if "/" in name else f"{walk.space(item)}/{name}") in self.gateways for name in names)
+        places = [name if "/" in name else f"{walk.space(item)}/{name}" for name in names]
+        return [self.gateways[place] for place in places if place in self.gateways]
 
     def read_routes(self) -> None:
         entries = [item for item in walk.of(self.objects, "VirtualService") if self.bound(item)]
-        read = {identity(item): rules.understand(item) for item in entries}
-        own = [item for item in entries if any(self._own(way) for way in read[identity(item)].ways)]
+        read = {_said(item): rules.understand(item) for item in entries}
+        for understood in read.values():
+            self.known.join(understood)
+        own = [item for item in entries if any(self._own(way) for way in read[_said(item)].ways)]
         # The one that shares requests among versions is what the release is about.
-        own.sort(key=lambda item: -max(len(way.shares) for way in read[identity(item)].ways))
+        own.sort(key=lambda item: -max(len(way.shares) for way in read[_said(item)].ways))
         main = own[:1]
         for item in entries:
             hosts = self.hosts_of(item)
-            understood = read[identity(item)]
-            self.left += [(identity(item), text) for text in (*understood.left, *understood.unreached)]
+            understood = read[_said(item)]
+            self.left += [(_said(item), text) for text in (*understood.left, *understood.unreached)]
             if item in main:
                 self.hosts = hosts
+                self.redirect = gateways.redirect(self.gateways_of(item))
                 self.take(item, understood)
             elif any(host in self.hosts_of(each) for host in hosts for each in main):
-                self.left.append((identity(item), "another VirtualService has its host, too"))
+                self.left.append((_said(item), "another VirtualService has its host, too"))
             else:
                 for host in hosts[:1]:
                     self.tools[walk.name(item)] = host
@@ -173,14 +155,19 @@ class _Facts:
 
     def take(self, item: Json, understood: Understood) -> None:
         """Make routes of a VirtualService's ways."""
+        self.redirects = [dict(zip(("path", "code", "to"), one, strict=True)) for one in understood.redirects]
+        sent = {one["path"] for one in self.redirects}
         for way in sorted(understood.ways, key=lambda way: (-len(way.path), way.path)):
+            if way.path in sent:
+                self.left.append((_said(item), f"what is below {way.path} is not asked: that path itself redirects"))
+                continue
             first = self.known.at(next(iter(way.shares))[0])
             if first is None:
-                self.left.append((identity(item), f"{way.path} leads out of this release"))
+                self.left.append((_said(item), f"{way.path} leads out of this release"))
                 continue
             shares = {self.version(target): share for target, share in way.shares.items()}
             if None in shares or not self.is_one(way):
-                self.left.append((identity(item), f"{way.path} is shared between services, not between versions"))
+                self.left.append((_said(item), f"{way.path} is shared between services, not between versions"))
                 shares = {next(iter(first.versions), ""): 100}
             names = list(first.versions)
             self.routes.append(
@@ -205,7 +192,8 @@ class _Facts:
 
     def is_one(self, way: Way) -> bool:
         """Tell whether all destinations of a way are one Service."""
-        return len({self.known.at(host) and walk.service_of(host, self.namespace) for host, _ in way.shares}) == 1
+        found = [self.known.at(host) for host, _ in way.shares]
+        return len({each.name if each else None for each in found}) == 1
 
     def version(self, target: Target) -> str | None:
         """Name the version that a destination means; None: it is not known."""
@@ -214,6 +202,8 @@ class _Facts:
             return None
         if target[1]:
             return target[1] if target[1] in found.versions else None
+        if named := self.known.named(target[0]):
+            return named
         return next(iter(found.versions), "") if len(found.versions) == 1 else None
 
     def versions(self) -> list[str]:
@@ -415,7 +405,7 @@ class _Facts:
             for limit in limiters.limits(item, dict(self.world.gateway_labels), pods, self.world.ports):
                 self.filters.add(identity(item))
                 found.append(
-                    {**limit, "path": "", "hosts": self.hosts, "ports": ports or [80], "gateway_replicas": 1}
+                    {**limit, "path": "", "hosts": self.hosts, "ports": ports, "gateway_replicas": 1}
                     | {"effective": limit["bucket"]["max_tokens"]}
                 )
         return found
@@ -473,9 +463,21 @@ class _Facts:
                 self.left.append((identity(item), "nothing asks about its trafficPolicy"))
         for name, why in dict.fromkeys(self.left):
             yield {"kind": "listed", "title": f"{name} is applied as it is", "why": why}
-        for item in self.objects:
-            if item["kind"] in _LISTED and identity(item) not in self.filters:
-                yield {"kind": "listed", "title": f"{identity(item)} is applied as it is", "why": _LISTED[item["kind"]]}
+        served = {one for item in self.beside for one in (_said(item), *item["spec"].get("hosts", []))}
+        for item in self.made.objects:
+            if identity(item) in served or (item["kind"] == "Ingress" and served & _hosts(item)):
+                continue
+            if item["kind"] in LISTED and identity(item) not in self.filters:
+                yield {"kind": "listed", "title": f"{identity(item)} is applied as it is", "why": LISTED[item["kind"]]}
+
+
+def _said(item: Json) -> str:
+    """Name an object, or the one that it stands for."""
+    return str(item.get("of") or identity(item))
+
+
+def _hosts(item: Json) -> set[str]:
+    return {str(rule.get("host") or "*") for rule in (item.get("spec") or {}).get("rules") or [{}]}
 
 
 def name_of_follower(found: _Facts, each: Service) -> bool:

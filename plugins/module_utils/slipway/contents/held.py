@@ -18,6 +18,7 @@ from ..release.judge import Found, owner, secret_values, strangers
 from ..release.look import RefusedError, ReleaseClient
 from ..release.transition import reference
 from . import claims, kinds, stages, told
+from .ingresses import Entrance, entrance
 from .plan import RECORD, Known, Made, origin, plan, record_of, recorded_kinds
 from .source import ChartError, Programs, Source, source
 from .spec import Spec, load
@@ -91,8 +92,22 @@ class Held:
                 there = self.cluster.read("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name)
                 if there and owner(there) != self.found.whose:
                     definitions.add(name)
-        known = Known(frozenset(foreign | _FOREIGN), frozenset(definitions), self.record)
+        known = Known(
+            frozenset(foreign | _FOREIGN), frozenset(definitions), self.record, entrance=self._entrance(rendered)
+        )
         return plan(self.release, rendered, self._scope, known)
+
+    def _entrance(self, rendered: Source) -> Entrance:
+        """Ask what Ingresses the gateway serves, if there are any."""
+        if self.cluster is None or not any(one.item["kind"] == "Ingress" for one in rendered.read):
+            return Entrance()
+        classes = self.cluster.listed("networking.k8s.io/v1", "IngressClass") or []
+        return entrance(
+            classes,
+            ports=told.ports(self.found.gateway_service),
+            secrets=frozenset(self.found.certificates),
+            domain=told.domain(self.arguments.get("cluster") or {}),
+        )
 
     def present(self, variables: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> dict[str, Any]:
         """Say what has to be done. ``variables``: gives those that Secrets of the page name."""

@@ -28,6 +28,7 @@ def limits(
         and item["metadata"].get("namespace") == ("istio-system")
     )
     at_pods = bool(labels) and any(labels.items() <= dict(each).items() for each in pods)
+    known: list[Json] = []
     for patch in spec.get("configPatches") or []:
         match = patch.get("match") or {}
         context = match.get("context", "ANY")
@@ -37,7 +38,11 @@ def limits(
         if at_gateway and port and ports and int(port) not in ports.values():
             continue
         for found in _found((patch.get("patch") or {}).get("value")):
-            yield from _limits(found)
+            # The same for each virtual host of a host, one for each of its ports.
+            for limit in _limits(found):
+                if limit not in known:
+                    known.append(limit)
+                    yield limit
 
 
 def _found(node: Any) -> Iterator[Json]:

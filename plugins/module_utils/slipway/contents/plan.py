@@ -13,8 +13,9 @@ from ..page.form import Fault
 from ..release.objects import OF_NAMESPACE
 from ..release.planner import Plan, Step
 from ..release.render import render
-from . import kinds
+from . import gateway_api, ingresses, kinds
 from .hooks import Hook, sort
+from .ingresses import Entrance
 from .keys import ORIGINS, Contents
 from .reading import Read
 from .source import Source
@@ -43,6 +44,7 @@ class Known:
     record: Mapping[str, str] | None = None
     # Who sees to Alertmanagers, as namespace/serviceaccount.
     operator: str = "monitoring/prometheus-operator"
+    entrance: Entrance = field(default_factory=Entrance)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Made:
     """A plan, and what is done beside it.
 
     ``hooks``: those of this release; ``due``: those that this change has to run. ``secrets``: applied apart, so that
-    nobody sees what they hold. ``sources``: file of each object, by identity.
+    nobody sees what they hold. ``sources``: file of each object, by identity. ``beside``: what the mesh itself makes of
+    Ingresses that are applied as they are.
     """
 
     planned: Plan
@@ -60,6 +63,7 @@ class Made:
     sources: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     sum: str = ""
+    beside: list[Object] = field(default_factory=list)
 
     @property
     def objects(self) -> list[Object]:
@@ -94,7 +98,8 @@ class _Planner:
         self.faults += sorted_out.faults
         if sorted_out.tests:
             self.warnings.append(f"left out, because only `helm test` runs it: {', '.join(sorted_out.tests)}")
-        plain = list(self.placed(sorted_out.plain))
+        entered = self.entered(list(self.placed(sorted_out.plain)))
+        plain = entered.objects
         hooks = [
             Hook(**{**vars(hook), "item": item})
             for hook in sorted_out.hooks
@@ -119,7 +124,20 @@ class _Planner:
             places=dict.fromkeys({*made, *used}, self.key),
             used=used,
         )
-        return Made(planned, hooks, self.due(hooks, summed), secrets, self.sources, self.faults, summed)
+        return Made(planned, hooks, self.due(hooks, summed), secrets, self.sources, self.faults, summed, entered.beside)
+
+    def entered(self, items: list[Object]) -> ingresses.Entered:
+        """Give the objects with what becomes of their Ingresses."""
+        entered = ingresses.enter(items, self.known.entrance, self.page.name, self.namespace, self.labels)
+        self.warnings += entered.told
+        self.faults += ingresses.faults(entered, self.sources, self.key[0])
+        for item, ingress in entered.made:
+            name = identity(item)
+            if name in self.sources:
+                what = f"has {name}, which {identity(ingress)} becomes, too"
+                self.faults.append(Fault("duplicate-object", self.key, what, "another name for one of the two"))
+            self.sources[name] = self.sources.get(identity(ingress), "")
+        return entered
 
     def declared(self) -> list[dict[str, Any]]:
         return [
@@ -143,6 +161,7 @@ class _Planner:
                 where = f" ({one.source})" if one.source else ""
                 what = f"has {kind} {metadata['name']}{where}, and this cluster does not know {kind} of {version}"
                 works = "a chart that brings its definition in crds/, or the part of the cluster that has it"
+                works = "cluster_gateway_api: true on the page of the cluster" if gateway_api.is_of(item) else works
                 self.faults.append(Fault("unknown-kind", self.key, what, works))
                 continue
             namespace = {"namespace": metadata.get("namespace") or self.namespace} if inside else {}

@@ -7,6 +7,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Json = dict[str, Any]
+# Kinds that say how requests go, or who may ask, and of which a proof understands only a part, or nothing.
+LISTED = {
+    "AuthorizationPolicy": "who is let in is not asked",
+    "RequestAuthentication": "no request with a token is sent",
+    "EnvoyFilter": "what it patches is not understood",
+    "Sidecar": "it is configuration alone",
+    "ServiceEntry": "nothing outside is asked",
+    "Ingress": "requests are sent to the mesh's gateway alone",
+    "Telemetry": "it is configuration alone",
+    "AlertmanagerConfig": "no alert is made to fire",
+    "NetworkPolicy": "no connection is tried that it would refuse",
+    "GRPCRoute": "no call of gRPC is made",
+    "TCPRoute": "no connection is made",
+    "TLSRoute": "no connection is made",
+    "HTTPRoute": "its Gateway is none that the mesh's gateway serves",
+}
 
 
 def of_versions(found: Json) -> Iterator[Json]:
@@ -21,6 +37,9 @@ def of_versions(found: Json) -> Iterator[Json]:
             yield {"kind": "default", "title": title, "route": route}
         else:
             yield {"kind": "answer", "title": f"{route['path']} is answered by {route['service']}", "route": route}
+    for redirect in found["redirects"]:
+        title = f"{redirect['path']} sends clients to {redirect['to']} ({redirect['code']})"
+        yield {"kind": "redirect", "title": title, "redirect": redirect}
     split = next((route for route in found["routes"] if route["split"]), None)
     if split:
         title = f"pods of {split['service']} get the requests that are theirs"

@@ -51,6 +51,8 @@ class Understood:
     choices: list[Choice] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     unreached: list[str] = field(default_factory=list)
+    # Path, status and target of what answers by itself.
+    redirects: list[tuple[str, int, str]] = field(default_factory=list)
 
 
 def understand(item: Mapping[str, Any]) -> Understood:
@@ -79,6 +81,9 @@ def _one(
     made: Understood, rule: Mapping[str, Any], match: Mapping[str, Any], at: tuple[str, bool], place: int, called: str
 ) -> None:
     path, _ = at
+    if rule.get("redirect") and not set(match) - _PLAIN_KEYS and (to := _sent_to(rule["redirect"])):
+        made.redirects += [] if any(path == known for known, _, _ in made.redirects) else [(path, *to)]
+        return
     if rule.get("redirect") or rule.get("directResponse"):
         made.left.append(f"{called}: answers by itself ({'redirect' if rule.get('redirect') else 'directResponse'})")
         return
@@ -99,18 +104,24 @@ def _one(
         if name.lower() == "cookie":
             pair = pair_of(wanted)
             if pair:
-                made.choices.append(Choice("cookie", *pair, next(iter(shares)), path, place))
+                _choose(made, Choice("cookie", *pair, next(iter(shares)), path, place))
             else:
                 made.left.append(f"{called}: which cookie it asks for is not understood")
         elif value:
-            made.choices.append(Choice("header", name, value, next(iter(shares)), path, place))
+            _choose(made, Choice("header", name, value, next(iter(shares)), path, place))
         else:
             made.left.append(f"{called}: which value of {name} it asks for is not understood")
     elif asking == {"authority"} and value_of(match["authority"]):
         host = value_of(match["authority"])
-        made.choices.append(Choice("host", host, host, next(iter(shares)), path, place))
+        _choose(made, Choice("host", host, host, next(iter(shares)), path, place))
     else:
         made.left.append(f"{called}: asks for {', '.join(sorted(asking))}")
+
+
+def _choose(made: Understood, choice: Choice) -> None:
+    # A path and what is below it are two matches of one rule.
+    if choice not in made.choices:
+        made.choices.append(choice)
 
 
 def _way(
@@ -123,6 +134,16 @@ def _way(
     made.ways.append(Way(path, exact, shares, timeout, mirrors, dict(_cookies(rule)), faults_of(rule)))
     if more := [key for key in _NOT_ASKED if rule.get(key)]:
         made.left.append(f"{called}: nothing asks about its {' and '.join(more)}")
+
+
+def _sent_to(redirect: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Give the status of a redirect, and where it leads; None: that is not understood."""
+    uri, authority = str(redirect.get("uri") or ""), str(redirect.get("authority") or "")
+    # What is left of a path, or another port of the host, would have to be put together as the mesh does.
+    if set(redirect) - {"uri", "authority", "scheme", "redirectCode"} or not (uri or authority):
+        return None
+    host = f"{redirect.get('scheme', '')}{':' if redirect.get('scheme') else ''}//{authority}" if authority else ""
+    return int(redirect.get("redirectCode") or 301), f"{host}{uri}"
 
 
 def _path(uri: Any) -> tuple[str, bool, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import walk
+from .rules import Understood
 
 Object = dict[str, Any]
 
@@ -63,14 +64,40 @@ class Services:
         self.deployments = [
             item for item in walk.of(objects, "Deployment", "StatefulSet") if walk.space(item) == namespace
         ]
+        # Services that are versions of another one: its name, and that of the version.
+        self._joined: dict[str, tuple[str, str]] = {}
         self.all = {
             walk.name(item): self._read(item) for item in walk.of(objects, "Service") if walk.space(item) == namespace
         }
 
     def at(self, host: str) -> Service | None:
-        """Find the Service that a host means."""
+        """Find the Service that a host means; of several that share requests, the first."""
         place = walk.service_of(host, self.namespace, self.domain)
-        return self.all.get(place[1]) if place and place[0] == self.namespace else None
+        if not place or place[0] != self.namespace:
+            return None
+        return self.all.get(self._joined.get(place[1], (place[1], ""))[0])
+
+    def named(self, host: str) -> str:
+        """Name the version that a Service is of another one; empty: it is of none."""
+        place = walk.service_of(host, self.namespace, self.domain)
+        return self._joined.get(place[1], ("", ""))[1] if place and place[0] == self.namespace else ""
+
+    def join(self, understood: Understood) -> None:
+        """Take Services with one version each that share the requests of a path for versions of the first of them."""
+        for way in understood.ways:
+            targets = [*way.shares, *(one.target for one in understood.choices if one.path == way.path)]
+            found = [self.at(host) for host, subset in dict.fromkeys(targets) if not subset]
+            each = {one.name: one for one in found if one is not None and len(one.versions) == 1}
+            if len(each) > 1 and len(each) == len(set(targets)):
+                self._join(list(each.values()))
+
+    def _join(self, services: list[Service]) -> None:
+        first, only = services[0], [next(iter(each.versions.values())) for each in services]
+        labels = [version.labels.get("version", "") for version in only]
+        names = labels if all(labels) and len(set(labels)) == len(labels) else [each.name for each in services]
+        versions = [Version(name, version.deployment) for name, version in zip(names, only, strict=True)]
+        self.all[first.name] = Service(first.item, dict(zip(names, versions, strict=True)))
+        self._joined |= {each.name: (first.name, name) for each, name in zip(services, names, strict=True)}
 
     def _read(self, item: Object) -> Service:
         selector = dict((item.get("spec") or {}).get("selector") or {})

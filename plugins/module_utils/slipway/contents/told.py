@@ -14,7 +14,7 @@ from ..release.environment import OWN_REGISTRY
 from ..release.judge import Found
 from ..release.look import ReleaseClient
 from ..release.values import repository
-from . import routes, subcharts, walk
+from . import gateway_api, ingresses, routes, subcharts, walk
 from .plan import Made
 from .subcharts import Subchart
 
@@ -42,14 +42,15 @@ class World:
     default_class: bool = False
     images: frozenset[str] | None = None
     domain: str = "cluster.local"
+    # Gateways of the Gateway API, by namespace and name.
+    api_gateways: frozenset[tuple[str, str]] = frozenset()
 
 
 def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mapping[str, Any]) -> World:
     """Ask the cluster what contents depend on."""
-    domain = str(settled.get("cluster_domain") or "cluster.local")
     images = frozenset(settled.get("images") or ()) or None
     if cluster is None:
-        return World(images=images, domain=domain)
+        return World(images=images, domain=domain(settled))
     template = (((found.gateway_deployment or {}).get("spec") or {}).get("template") or {}).get("metadata") or {}
     fits = {}
     for selector in selectors(made):
@@ -62,7 +63,7 @@ def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mappi
     return World(
         asked=True,
         services={(walk.space(item), walk.name(item)): item["metadata"].get("labels") or {} for item in found.services},
-        ports=_ports(found.gateway_service),
+        ports=ports(found.gateway_service),
         gateway_labels=dict(template.get("labels") or {}),
         fits=fits,
         prometheus=cluster.listed("monitoring.coreos.com/v1", "Prometheus") or [],
@@ -72,11 +73,26 @@ def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mappi
             for item in classes
         ),
         images=images,
-        domain=domain,
+        domain=domain(settled),
+        api_gateways=_api_gateways(cluster, made),
     )
 
 
-def _ports(service: Mapping[str, Any] | None) -> dict[int, int]:
+def _api_gateways(cluster: ReleaseClient, made: Made) -> frozenset[tuple[str, str]]:
+    """Ask for Gateways of the Gateway API, if there are routes for any."""
+    if not any(walk.of(made.objects, *gateway_api.ROUTES)):
+        return frozenset()
+    found = cluster.listed(f"{gateway_api.GROUP}/v1", "Gateway", metadata=True) or []
+    return frozenset((walk.space(item), walk.name(item)) for item in found)
+
+
+def domain(settled: Mapping[str, Any]) -> str:
+    """Give the DNS domain of the cluster."""
+    return str(settled.get("cluster_domain") or "cluster.local")
+
+
+def ports(service: Mapping[str, Any] | None) -> dict[int, int]:
+    """Give the ports of the gateway's Service, each with that of its pods."""
     listed = ((service or {}).get("spec") or {}).get("ports") or []
     return {
         int(one["port"]): int(one["targetPort"]) if str(one.get("targetPort", "")).isdecimal() else int(one["port"])
@@ -132,6 +148,7 @@ def warnings(made: Made, world: World) -> Iterator[str]:
     yield from _monitors(objects, world)
     yield from _rules(objects, world)
     yield from _ingresses(objects, world)
+    yield from _gateway_api(objects, world)
     yield from _dashboards(objects)
     yield from _destinations(objects, world)
 
@@ -289,17 +306,36 @@ def _rules(objects: list[Object], world: World) -> Iterator[str]:
 def _ingresses(objects: list[Object], world: World) -> Iterator[str]:
     own = {walk.name(item) for item in walk.of(objects, "IngressClass")}
     for item in walk.of(objects, "Ingress"):
-        named = (item.get("spec") or {}).get("ingressClassName") or (item["metadata"].get("annotations") or {}).get(
-            "kubernetes.io/ingress.class"
-        )
+        named = ingresses.class_of(item)
         there = world.classes | own
         if world.asked and ((named and named not in there) or (not named and not world.default_class)):
             known = f"it has {', '.join(sorted(there))}" if there else "it has none"
             what = f"of class {named}" if named else "without a class"
             yield (
                 f"{identity(item)} is {what}, and this cluster has no controller for that ({known}): nobody answers "
-                "for it; a Gateway and a VirtualService would lead there"
+                f"for it; {_would(str(named or ''))} on the cluster's page would have the mesh's gateway serve it"
             )
+
+
+def _gateway_api(objects: list[Object], world: World) -> Iterator[str]:
+    """Warn of a second gateway, and of routes for none."""
+    own = {(walk.space(item), walk.name(item)) for item in gateway_api.gateways(objects)}
+    works = "parentRefs: [{name: slipway, namespace: istio-system}] is the mesh's gateway"
+    for item in gateway_api.gateways(objects):
+        if walk.inner(item.get("spec")).get("gatewayClassName") == gateway_api.CLASS and (
+            gateway_api.has_an_address_of_its_own(item)
+        ):
+            yield f"{identity(item)} makes a gateway of its own, with another address; for a route, {works}"
+    for item in walk.of(objects, *gateway_api.ROUTES):
+        for place in gateway_api.parents(item):
+            if world.asked and place not in own and place not in world.api_gateways:
+                yield f"{identity(item)} is for the Gateway {place[0]}/{place[1]}, which is nowhere; {works}"
+
+
+def _would(named: str) -> str:
+    if not named:
+        return "cluster_ingress_default: istio"
+    return f"cluster_ingress_classes: [{', '.join(dict.fromkeys(('istio', named)))}]"
 
 
 def _dashboards(objects: list[Object]) -> Iterator[str]:
@@ -326,12 +362,13 @@ def _destinations(objects: list[Object], world: World) -> Iterator[str]:
         host for item in walk.of(objects, "ServiceEntry") for host in (item.get("spec") or {}).get("hosts") or []
     }
     missing: dict[tuple[str, str], list[str]] = {}
-    for item in walk.of(objects, "VirtualService"):
+    api = gateway_api.as_routes(objects, (), world.domain)
+    for item in walk.of([*objects, *api], "VirtualService"):
         for host in routes.destinations(item):
             place = walk.service_of(host, walk.space(item), world.domain)
             if host in entries or place is None or place in own or place in world.services:
                 continue
-            missing.setdefault(place, []).append(identity(item))
+            missing.setdefault(place, []).append(str(item.get("of") or identity(item)))
     for (space, service), users in missing.items():
         if not world.asked:
             return

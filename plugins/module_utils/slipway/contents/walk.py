@@ -8,13 +8,28 @@ from typing import Any
 Object = dict[str, Any]
 
 
+def inner(value: Any) -> Object:
+    """Give a map; of anything else, which the API server refuses later, an empty one."""
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def each(value: Any) -> list[Object]:
+    """Give the maps of a list; what is none is left out."""
+    return [dict(one) for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def number(value: Any) -> int:
+    """Give a number; 0 of anything else."""
+    return int(value) if str(value).isdecimal() else 0
+
+
 def template(item: Mapping[str, Any]) -> Object:
     """Give the pod that an object makes: ``metadata`` and ``spec``; empty where it makes none."""
-    spec = item.get("spec") or {}
+    spec = inner(item.get("spec"))
     if item["kind"] == "Pod":
         return dict(item)
     if item["kind"] == "CronJob":
-        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+        spec = inner(inner(spec.get("jobTemplate")).get("spec"))
     made = spec.get("template")
     return dict(made) if isinstance(made, Mapping) and isinstance(made.get("spec"), Mapping) else {}
 

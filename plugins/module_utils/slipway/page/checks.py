@@ -24,6 +24,8 @@ RULES: tuple[Rule, ...] = (
     part_rules.parts_have_what_they_need,
     part_rules.gateway_can_answer,
     part_rules.backups_can_be_read,
+    part_rules.gateway_api_has_a_gateway,
+    part_rules.ingresses_are_served,
     machine_rules.hosts_are_there,
     machine_rules.hosts_are_distinct,
     machine_rules.hosts_are_on_the_node_network,

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..node.networks import special
 from ..paths import ROOT
+from .backup_keys import Backup
 from .form import Form, Map, WrongError, setting
 
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
@@ -284,35 +285,6 @@ class Gateway(Map):
     )
 
 
-class Backup(Map):
-    """Where `make backup` writes, and who can read it."""
-
-    folder: str = setting(
-        "~/slipway-backups", "Folder on the computer that runs Ansible.", example="~/slipway-backups", min_length=1
-    )
-    recipients: list[Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]] = setting(
-        [],
-        "Public keys of age; the owner of any of them can restore.",
-        example=["age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"],
-        rule="must be public keys of age, which begin with age1",
-    )
-    keep: int = setting(14, "The newest that are kept.", example=14, unit="backups", ge=1)
-    store: str = setting(
-        "",
-        "An S3-compatible store that make backup brings them to, too: address, bucket, and a folder. Empty: none.",
-        example="https://s3.example.org/backups/slipway",
-        pattern=r"^(https?://[A-Za-z0-9.-]+(:\d+)?/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*)?$",
-        rule="must be an address with a bucket, such as https://s3.example.org/backups/slipway, or empty",
-    )
-    schedule: str = setting(
-        "",
-        "When each controller makes one by itself, encrypted, in /var/lib/slipway/backups there. Empty: never.",
-        example="03:00",
-        pattern=r"^(hourly|daily|weekly|([01]\d|2[0-3]):[0-5]\d)?$",
-        rule='must be hourly, daily, weekly, a time of day in quotes such as "03:00", or empty',
-    )
-
-
 class Settings(Map):
     """Settings of a Slipway cluster (group_vars/all/cluster.yml)."""
 
@@ -382,6 +354,26 @@ class Settings(Map):
         Gateway(address="192.168.56.92", ports=[80, 443, 8080]),
         "The gateway of the mesh.",
         example={"address": "192.168.56.92", "ports": [80, 443, 8080]},
+    )
+    cluster_ingress_classes: list[Annotated[str, Field(pattern=rf"^{_DNS_NAME}$", max_length=253)]] = setting(
+        ["istio"],
+        "IngressClasses that the gateway serves, at ports 80 and 443.",
+        example=["istio", "nginx"],
+        rule="must be the name of an IngressClass: lower-case letters, digits, hyphens and dots",
+    )
+    cluster_ingress_default: str = setting(
+        "",
+        "One of cluster_ingress_classes, for Ingresses that name none; empty: such Ingresses are not served.",
+        example="istio",
+        pattern=rf"^({_DNS_NAME})?$",
+        max_length=253,
+        rule="must be one of cluster_ingress_classes, or empty",
+    )
+    cluster_gateway_api: bool = setting(
+        False,
+        "The Gateway API: its CustomResourceDefinitions, and a Gateway (istio-system/slipway) that HTTPRoutes of any "
+        "namespace may name, at the ports of the mesh's gateway; needs istio.",
+        example=True,
     )
     cluster_mtls: Literal["permissive", "strict"] = setting(
         "permissive",

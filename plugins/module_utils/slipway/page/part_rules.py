@@ -79,6 +79,32 @@ def backups_can_be_read(settings: Settings) -> Iterator[Fault]:
         )
 
 
+@rule("cluster_gateway_api", "cluster_parts")
+def gateway_api_has_a_gateway(settings: Settings) -> Iterator[Fault]:
+    if settings.cluster_gateway_api and not settings.cluster_parts.istio:
+        what = "its routes lead through the mesh's gateway (istio), which is off"
+        yield Fault("part-needs-part", ("cluster_gateway_api",), what, "istio: true")
+
+
+@rule("cluster_gateway", "cluster_ingress_classes", "cluster_ingress_default", "cluster_parts")
+def ingresses_are_served(settings: Settings) -> Iterator[Fault]:
+    classes, default = settings.cluster_ingress_classes, settings.cluster_ingress_default
+    once = list(dict.fromkeys(classes))
+    if once != classes:
+        twice = next(name for index, name in enumerate(classes) if name in classes[:index])
+        key = ("cluster_ingress_classes",)
+        yield Fault("duplicate-value", key, f"has {twice} twice", works(key, once))
+    if default and default not in classes:
+        key = ("cluster_ingress_default",)
+        listed = ", ".join(classes) or "empty"
+        what = f"is none of cluster_ingress_classes ({listed})"
+        yield Fault("ingress-class-unknown", key, what, works(key, classes[0] if classes else ""))
+    if settings.cluster_parts.istio and classes and 80 not in settings.cluster_gateway.ports:
+        what = "has no port 80, where Istio serves Ingresses: there is no IngressClass, and none is served"
+        ports = works(("cluster_gateway", "ports"), [80, *settings.cluster_gateway.ports])
+        yield Fault("ingress-without-port", ("cluster_gateway", "ports"), what, ports, warning=True)
+
+
 @local_rule("cluster_releases", "cluster_parts")
 def releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     pages = settings.cluster_releases

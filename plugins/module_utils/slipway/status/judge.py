@@ -243,7 +243,10 @@ def _ingress(ingress: Object, facts: Facts) -> tuple[Row, str]:
         else "it has no class, and there is no default"
     )
     why = f"nothing has taken up its class {named}" if named in known else why
-    fix = "here a page in releases/, or a Gateway with a VirtualService, leads requests to a Service"
+    fix = (
+        "here a page in releases/, or a Gateway with a VirtualService, leads requests to a Service; "
+        "cluster_ingress_classes says which Ingresses the gateway serves"
+    )
     return Row(row.cells, "wrong"), f"{where} leads nowhere: no controller sees to it ({why}); {fix}"
 
 
