@@ -231,13 +231,13 @@ def test_the_bundle_has_packages_for_the_systems_of_container_nodes() -> None:
 
 
 PARTS = {"metallb": True, "istio": True, "storage": False}
-NO_API = {"cluster_gateway_api": False}
+NO_API: dict[str, Any] = {"cluster_gateway_api": False, "cluster_backup": {"schedule": ""}}
 
 
 @pytest.mark.usefixtures("_plugins")
 def test_a_listed_release_brings_its_images_and_its_names() -> None:
     page: dict[str, Any] = {"cluster_name": "lab", "cluster_parts": PARTS, "slipway_state": "/nowhere", **NO_API}
-    page |= {"cluster_gateway": {"address": "192.0.2.92"}, "cluster_backup": {"schedule": ""}}
+    page["cluster_gateway"] = {"address": "192.0.2.92"}
     base = ["kubernetes", "flannel", "mirror", "tools", "metallb", "istio"]
     named = ["*.lab.local", "lab.local", "192.0.2.92"]
     assert wired("artifacts_parts", cluster_releases=[], **page) == base
@@ -480,7 +480,6 @@ def test_the_network_of_the_pods_is_in_the_bundle_and_gets_what_it_needs() -> No
         "cluster_api_endpoint": "",
         "cluster_pod_cidr": "10.244.0.0/16",
         "cluster_parts": {},
-        "cluster_backup": {"schedule": ""},
         **NO_API,
         "cluster_releases": [],
         "slipway_state": "/nowhere",
