@@ -163,7 +163,8 @@ def test_of_secrets_a_look_asks_for_names_alone(server: ApiServer, release: Rele
 
 def test_a_cluster_without_the_mesh_cannot_have_a_release(server: ApiServer, release: ReleaseClient) -> None:
     server.gone |= {place(version, kind) for version, kind in KINDS if version.startswith("networking.istio")}
-    with refused("no-mesh: DestinationRule, EnvoyFilter, Gateway, VirtualService … cluster_parts: {istio: true}"):
+    kinds = "DestinationRule, EnvoyFilter, Gateway, ServiceEntry, Sidecar, VirtualService"
+    with refused(f"no-mesh: {kinds} … cluster_parts: {{istio: true}}"):
         release.look("shop", "shop")
 
 

@@ -18,6 +18,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from pyrage import x25519
 from slipway.backup import archive
+from slipway.node import lock
 from slipway.node import scheduled_backup as program
 from slipway.node.kubeapi import Api, ApiError
 from slipway.node.scheduled_backup import FOLDER, MORE, WORK, BackupError
@@ -216,7 +217,7 @@ def test_the_service_ends_with_an_error_if_none_was_made(
     config = controller.write("/config.json", json.dumps(controller.config))
     monkeypatch.setattr(program, "CONFIG", str(config))
     monkeypatch.setattr(program, "ADMIN", str(config))
-    monkeypatch.setattr("slipway.node.lock.FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(lock, "FOLDER", str(tmp_path / "run"))
     monkeypatch.setattr(program, "Api", lambda *_, **__: None)
     monkeypatch.setattr(program, "publish", lambda _api, _node, data: told.append(data))
     monkeypatch.setattr(program, "report", lambda _config, path, error: {"newest": path, "error": error})
@@ -320,6 +321,7 @@ def test_without_a_schedule_the_timer_goes_and_the_backups_stay() -> None:
 def test_controllers_that_make_backups_by_themselves_get_what_encrypts_them(tmp_path: Path) -> None:
     page: dict[str, Any] = {
         "cluster_parts": {},
+        "cluster_gateway_api": False,
         "cluster_releases": ["releases/hello.yml"],
         "slipway_state": str(tmp_path),
         "slipway_page": "/p/cluster.yml",

@@ -20,6 +20,7 @@ def _plugins() -> None:
 def test_the_gateway_api_comes_with_its_definitions_if_the_page_asks_for_it(asked: bool, mesh: bool) -> None:
     parts = {"metallb": True, "istio": mesh}
     page: dict[str, Any] = {"cluster_parts": parts, "cluster_releases": [], "cluster_gateway_api": asked}
+    page["cluster_backup"] = {"schedule": ""}
     found = wired("artifacts_parts", slipway_state="/nowhere", **page)
     assert ("gateway_api" in found) is (asked and mesh)
     known = {"version": "1.6.0", "sha256": "", "size": 0, "source": "built"}

@@ -85,6 +85,9 @@ class _Facts:
             "cases": [],
             "redirects": self.redirects,
             "entries": [],
+            "outside": [],
+            "egress": "open",
+            "jwt": None,
         }
         claims = list(self.claims(found))
         found["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(claims)]
