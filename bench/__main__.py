@@ -44,6 +44,7 @@ from .lab import (
     lay_out,
     plan,
     playbook,
+    release_file,
     release_page,
     ssh_config,
     timed,
@@ -62,8 +63,7 @@ def by_hand(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
     OBJECTS.mkdir(exist_ok=True)
     given = {"bench_objects": OBJECTS, "bench_bin": HOME / "bin", "flannel_api_endpoint": f"{main['address']}:6443"}
     playbook("bare-objects", "bench/objects.yml", *(f"--extra-vars={key}={value}" for key, value in given.items()))
-    (listed,) = yaml.safe_load(PAGE.read_text())["cluster_releases"]
-    command = [sys.executable, "-m", "bench.release", str(ROOT / listed), str(STATE / "bundle.json")]
+    command = [sys.executable, "-m", "bench.release", str(release_file()), str(STATE / "bundle.json")]
     timed("bare-release", [*command, str(OBJECTS / "release.json")])
     kubeconfig, path = str(STATE / "kubeconfig"), f"{HOME / 'bin'}:{os.environ['PATH']}"
     bundle, flannel = str(STATE / "bundle.json"), str(OBJECTS / "flannel.yml")

@@ -154,8 +154,13 @@ def answer_release() -> None:
     eventually(answers, seconds=120, what=f"{host} answers through the gateway")
 
 
-def release_page() -> dict[str, Any]:
-    """The release that the page lists."""
+def release_file() -> Path:
+    """The page of the release that the lab's page lists."""
     (listed,) = yaml.safe_load(PAGE.read_text())["cluster_releases"]
-    made: dict[str, Any] = yaml.safe_load((ROOT / listed).read_text())
+    return ROOT / str(listed)
+
+
+def release_page() -> dict[str, Any]:
+    """What that page says."""
+    made: dict[str, Any] = yaml.safe_load(release_file().read_text())
     return made
