@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from tests.support.kube import Kube, eventually
-from tests.support.lab import ROOT, lab_name, take_out, write_page
+from tests.support.lab import ROOT, lab_name, shipped, take_out, write_page
 from tests.support.mesh import Echo, own_address
 
 HOME = ROOT / ".slipway/bench"
@@ -40,9 +40,12 @@ def lay_out(controllers: int) -> None:
     for path in (ROOT / "group_vars").glob("**/*.yml"):
         if path.name != "cluster.yml":
             (shared / path.relative_to(ROOT / "group_vars")).symlink_to(path)
-    several: dict[str, Any] = {"cluster_controllers": {"count": controllers, "cpus": 2, "memory": 2560}}
-    several["cluster_workers"] = {"count": 1, "cpus": 2, "memory": 3072}
-    write_page(PAGE, NAME, **(several if controllers > 1 else {}))
+    # The parts and the release of the shipped page: both ways bring up all of it.
+    values: dict[str, Any] = shipped("cluster_parts", "cluster_releases")
+    if controllers > 1:
+        values["cluster_controllers"] = {"count": controllers, "cpus": 2, "memory": 2560}
+        values["cluster_workers"] = {"count": 1, "cpus": 2, "memory": 6144}
+    write_page(PAGE, NAME, **values)
     (INVENTORY / "cluster.slipway.yml").write_text(
         "---\nplugin: slipway\npage: group_vars/all/cluster.yml\nstate: ../state\n"
     )

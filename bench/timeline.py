@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import datetime
 from statistics import median
@@ -28,13 +29,18 @@ def seconds(text: str) -> float:
 
 
 def moments(nodes: list[dict[str, Any]], pods: list[dict[str, Any]], began: float) -> dict[str, float]:
-    """Give the seconds from ``began`` to each moment."""
+    """Give the seconds from ``began`` to each moment. What is still to come, as at a second replica, is endless."""
 
     def became(item: dict[str, Any], condition: str) -> float:
-        return seconds(next(c["lastTransitionTime"] for c in item["status"]["conditions"] if c["type"] == condition))
+        conditions = item["status"].get("conditions", [])
+        reached = [
+            seconds(c["lastTransitionTime"]) for c in conditions if (c["type"], c["status"]) == (condition, "True")
+        ]
+        return min(reached, default=math.inf)
 
     def started(pod: dict[str, Any]) -> float:
-        return max(seconds(each["state"]["running"]["startedAt"]) for each in pod["status"]["containerStatuses"])
+        states = [each["state"].get("running") for each in pod["status"].get("containerStatuses", [{"state": {}}])]
+        return max(seconds(state["startedAt"]) if state else math.inf for state in states)
 
     def of(*starts: str) -> list[dict[str, Any]]:
         return [pod for pod in pods if pod["metadata"]["name"].startswith(starts)]

@@ -1,4 +1,4 @@
-"""Filter that reads the page of settings; the answer comes from slipway.page.environment."""
+"""Filters about the page of settings; the answers come from slipway.page."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from slipway.errors import SlipwayError
 from slipway.page import environment
+from slipway.page.addresses import first_address
 
 DOCUMENTATION = r"""
 name: page_settings
 short_description: Read the settings of a page, with what the environment has in their place
-description: What neither has is its default. Nothing is checked here.
+description:
+  - What neither has is its default. Nothing is checked here.
+  - Beside it is first_address, of a network in CIDR notation, such as that of the Service C(kubernetes) of C(cluster_service_cidr).
 options:
   _input: {description: Page of settings (slipway_page)., type: path, required: true}
 author: The Slipway authors
@@ -38,4 +41,4 @@ class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"page_settings": page_settings}
+        return {"page_settings": page_settings, "first_address": first_address}

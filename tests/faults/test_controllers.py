@@ -28,10 +28,11 @@ from tests.support.trees import CTR
 
 CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
 # What a kubelet does, from the outside: a new connection by the name of the API.
-ASK = (
-    "curl --silent --max-time 3 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null --write-out '%{http_code}' "
-    "$(sed -n 's/^ *server: //p' /etc/kubernetes/kubelet.conf)/readyz"
+ASK_AT = (
+    "curl --silent --max-time 3 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null --write-out '%{{http_code}}' "
+    "{}/readyz"
 )
+ASK = ASK_AT.format("$(sed -n 's/^ *server: //p' /etc/kubernetes/kubelet.conf)")
 # For at most ten minutes, until a file says that it is enough.
 CLIENT = f"""
 rm -f /run/asked-enough
@@ -193,6 +194,32 @@ def test_the_api_answers_again_soon_and_the_gateway_all_the_time(
     assert not failed
     assert {who: seconds for who, seconds in waited.items() if seconds > limit} == {}
     eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
+
+
+def test_pods_ask_the_balancer_of_their_node_and_kube_proxy_without_it(three: Checkout) -> None:
+    asking = clients(three)
+    service = str(three.kube("get", "service", "kubernetes")["spec"]["clusterIP"])
+    for machine in (*CONTROLLERS, "node-1"):
+        node = f"{three.name}-{machine}"
+
+        def answered(node: str = node) -> bool:
+            ask = ASK_AT.format(f"https://{service}")
+            done = subprocess.run(
+                ["docker", "exec", node, "sh", "-c", ask], capture_output=True, text=True, check=False
+            )
+            return done.stdout == "200" and (node != f"{three.name}-node-1" or asking["a pod"]())
+
+        assert answered()
+        docker("exec", node, "systemctl", "kill", "--signal=STOP", "slipway-api")
+        assert not answered(), f"{machine} does not ask its balancer"
+        docker("exec", node, "systemctl", "kill", "--signal=CONT", "slipway-api")
+        docker("exec", node, "systemctl", "stop", "slipway-api")
+        try:
+            assert service not in docker("exec", node, "ip", "address")
+            eventually(answered, seconds=15, what=f"{machine} asks {service} by kube-proxy")
+        finally:
+            docker("exec", node, "systemctl", "start", "slipway-api")
+        eventually(answered, seconds=15, what=f"{machine} asks {service} by its balancer")
 
 
 def notready(three: Checkout) -> str:

@@ -36,14 +36,14 @@ def test_a_stretch_that_was_not_played_by_hand_has_no_ratio() -> None:
 def node(name: str, made: str, ready: str) -> dict[str, object]:
     return {
         "metadata": {"name": name, "creationTimestamp": made},
-        "status": {"conditions": [{"type": "Ready", "lastTransitionTime": ready}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ready}]},
     }
 
 
 def pod(name: str, started: str, scheduled: str = "2026-01-01T00:00:00Z") -> dict[str, object]:
     conditions = [
-        {"type": "PodScheduled", "lastTransitionTime": scheduled},
-        {"type": "Ready", "lastTransitionTime": started},
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": scheduled},
+        {"type": "Ready", "status": "True", "lastTransitionTime": started},
     ]
     running = [{"state": {"running": {"startedAt": started}}}]
     return {"metadata": {"name": name}, "status": {"conditions": conditions, "containerStatuses": running}}
@@ -61,6 +61,15 @@ def test_moments_of_a_cluster() -> None:
         pod("kube-flannel-ds-b", at(20)),
         pod("coredns-a", at(25), at(21)),
         pod("coredns-b", at(27), at(22)),
+        # On its way, and not even seen by a kubelet.
+        {
+            "metadata": {"name": "coredns-c"},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": at(6)}],
+                "containerStatuses": [{"state": {"waiting": {}}}],
+            },
+        },
+        {"metadata": {"name": "coredns-d"}, "status": {}},
     ]
     found = timeline.moments(nodes, pods, timeline.seconds(at(5)))
     assert list(found.values()) == [3, 5, 10, 15, 17, 16, 20, 20]

@@ -108,12 +108,22 @@ def test_names_stand_in_every_file_that_they_are_read_from() -> None:
 
 
 def test_a_balancer_comes_with_its_servers_and_goes_without_them() -> None:
-    paths = ["/etc/slipway/api.cfg", "/etc/systemd/system/slipway-api.service"]
+    paths = ["/etc/slipway/api.cfg", "/etc/slipway/api.nft", "/etc/systemd/system/slipway-api.service"]
     servers = {"ctrl-2": "192.0.2.12", "ctrl": "192.0.2.100"}
     files = {file["path"]: file for file in on("__host_files", host_api_servers=servers)}
     assert [path for path in paths if files[path].get("state", "present") == "present"] == paths
     listed = re.findall(r"^    server (\S+) (\S+)$", files[paths[0]]["content"], re.M)
     assert listed == [("ctrl", "192.0.2.100:6443"), ("ctrl-2", "192.0.2.12:6443")]
+    # Nodes ask at loopback, and pods at the address of the Service; where an API server has the port, pods alone.
+    for address, binds in {
+        "192.0.2.101": ["127.0.0.1:6443", "10.0.0.1:443"],
+        "192.0.2.12": ["10.0.0.1:443"],
+    }.items():
+        here = {"host_address": address, "host_api_servers": servers, "host_api_service": "10.0.0.1"}
+        made = {file["path"]: file for file in on("__host_files", **here)}
+        assert re.findall(r"^    bind (\S+)$", made[paths[0]]["content"], re.M) == binds
+        assert "ip daddr 10.0.0.1 tcp dport 443 notrack" in made[paths[1]]["content"]
+        assert "ip address replace 10.0.0.1/32 dev lo" in made[paths[2]]["content"]
     units = {unit["name"]: unit for unit in on("__host_units", host_api_servers=servers)}
     assert (units["slipway-api.service"]["state"], units["haproxy.service"]["state"]) == ("started", "stopped")
     # It starts again for its own files alone.

@@ -407,9 +407,9 @@ def test_machines_know_each_other_by_name_and_the_controllers_by_that_of_the_api
     # A controller asks itself first, and a worker its own balancer, where there are several.
     second = wired("host_machines", inventory_hostname="ctrl-2", **PAGE)
     assert [one["address"] for one in second if "api.lab.internal" in one["names"]] == ["192.0.2.12", "192.0.2.100"]
-    assert wired("host_api_servers", inventory_hostname="ctrl-2", **PAGE) == {}
     worker = {"inventory_hostname": "node-1", **PAGE}
     assert wired("host_api_servers", **worker) == {"ctrl": "192.0.2.100", "ctrl-2": "192.0.2.12"}
+    assert wired("host_api_servers", inventory_hostname="ctrl-2", **PAGE) == wired("host_api_servers", **worker)
     balanced = wired("host_machines", **worker)
     assert [one["address"] for one in balanced if "api.lab.internal" in one["names"]] == ["127.0.0.1"]
     assert {"address": "192.0.2.12", "names": ["ctrl-2"]} in balanced

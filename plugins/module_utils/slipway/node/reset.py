@@ -66,7 +66,12 @@ EMPTY = (
 _OURS = re.compile(r"/kubepods|/(?:containerd|kubelet)\.service\b")
 # Also without a record, which clusters of earlier versions do not have.
 _UNIT = re.compile(r"slipway-[a-z-]+\.(?:service|path)|(?:kubelet|containerd)\.service")
-TABLES = ("ip kube-proxy", "ip6 kube-proxy", *(table for network in NETWORKS.values() for table in network["tables"]))
+TABLES = (
+    "ip slipway-api",
+    "ip kube-proxy",
+    "ip6 kube-proxy",
+    *(table for network in NETWORKS.values() for table in network["tables"]),
+)
 # Those of Kubernetes, of the CNI plugin portmap, and of pod networks.
 _NAMES = ["KUBE-", "CNI-", *sorted(name for network in NETWORKS.values() for name in network["chains"])]
 _CHAINS = re.compile(rf"(?:^:|\s-[jg] |^-A )(?:{'|'.join(map(re.escape, _NAMES))})")

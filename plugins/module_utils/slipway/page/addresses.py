@@ -115,3 +115,8 @@ def free_range(network: Network, taken: Iterable[Address]) -> str:
             return f"{network[start]}-{network[start + 9]}"
     free = [number for number in range(min(size, 1024)) if number not in numbers]
     return f"{network[free[-1]]}-{network[free[-1]]}" if free else "a range inside a larger cluster_node_cidr"
+
+
+def first_address(network: str) -> str:
+    """Give the first address of ``network`` (CIDR) that a machine can have: kubeadm gives it to Service ``kubernetes``."""
+    return str(Network(network).network_address + 1)
