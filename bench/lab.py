@@ -109,7 +109,9 @@ def clients() -> None:
     bundle = json.loads((STATE / "bundle.json").read_text())
     files = Path(bundle["path"]) / "files"
     folder = HOME / "bin"
-    folder.mkdir(exist_ok=True)
+    # A kubectl of a bench that was ended may run still.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     shutil.copy2(files / bundle["files"]["kubectl"]["address"], folder / "kubectl")
     with tarfile.open(files / bundle["files"]["istioctl"]["address"]) as archive:
         take_out(archive, "istioctl", folder / "istioctl")

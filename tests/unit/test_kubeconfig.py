@@ -112,3 +112,36 @@ def test_the_own_cluster_is_reached_through_whichever_controller_answers(
     assert access.of_kubectl({"kubeconfig": str(file)})["context"] == "b"
     # Who names a context means it.
     assert access.connect({"kubeconfig": str(file), "context": "a"}).configuration.host == f"https://{silent}"
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """A server that lets no more connections in, as a machine that is off."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        with socket.create_connection(server.getsockname()):
+            yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_lost_is_a_controller_whose_machine_says_nothing(listening: str, silent: str, mute: str) -> None:
+    assert kubeconfig.lost(content(mute, a=listening, b=silent, c=mute)) == (["c"], 3)
+    assert kubeconfig.lost(content(listening, a=listening)) == ([], 0)
+
+
+def test_without_a_quorum_is_said_of_the_own_cluster_alone(
+    tmp_path: Path, listening: str, mute: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "state/kubeconfig"
+    assert access.without_quorum({"kubeconfig": str(file)}) == ""
+    file.parent.mkdir()
+    monkeypatch.setattr(access, "_OWN", {file.parent.resolve() / "kubeconfig"})
+    for more, said in (
+        ({"b": listening, "c": mute}, ""),
+        ({"b": mute, "c": mute}, "b and c do not answer, and etcd needs 2 of its 3"),
+    ):
+        file.write_text(yaml.safe_dump(content(listening, a=listening, **more)))
+        assert access.without_quorum({"kubeconfig": str(file)})[: len(said)] == said
+        assert bool(access.without_quorum({"kubeconfig": str(file)})) is bool(said)
+    monkeypatch.setattr(access, "_OWN", set())
+    assert access.without_quorum({"kubeconfig": str(file)}) == ""

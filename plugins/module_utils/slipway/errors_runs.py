@@ -46,7 +46,7 @@ ROLES = {
 NODES = {
     "no-such-node": "The cluster has no node of that name; take one of those that are named.",
     "last-controller": "The only controller cannot be removed; add another first, or remove the whole cluster.",
-    "no-quorum": "A member of etcd may not leave, because etcd would have no quorum; bring the others back first.",
+    "no-quorum": "Most members of etcd are lost, or would be if this one left: bring the others back first.",
     "etcd-silent": "etcd on a controller does not answer; see whether its container runs.",
     "no-hosts": "`make reset` is for hosts that you have; what Slipway made goes with `make down`.",
     "not-confirmed": "The answer was not the name of the cluster, so nothing was changed; type the command again.",

@@ -19,7 +19,7 @@ from typing import Any
 from ..artifacts.cache import default_root
 from ..errors import SlipwayError
 from ..paths import state_folder
-from .kubeconfig import answering
+from .kubeconfig import answering, lost
 
 # Seconds to connect and shake hands, and to wait for each part of an answer.
 TIMEOUT = (15.0, 30.0)
@@ -134,6 +134,24 @@ def of_kubectl(task: Mapping[str, Any]) -> dict[str, Any]:
     path, own = _expanded(told["kubeconfig"]), is_own(given(task))
     context = told.get("context", "") or (answering(_parsed(path)) if own else "")
     return {"kubeconfig": path, "context": context, "proxied": not own}
+
+
+def without_quorum(options: Mapping[str, Any]) -> str:
+    """Say which controllers of the own cluster are lost, where that are so many that etcd decides nothing; else ``""``.
+
+    Takes up to a second: it is asked where a question got no answer.
+    """
+    if not is_own(options) or is_missing(options):
+        return ""
+    silent, number = lost(_parsed(str(options["kubeconfig"])))
+    needed = number // 2 + 1
+    if number < 2 or number - len(silent) >= needed:
+        return ""
+    return (
+        f"{' and '.join(silent)} do not answer, and etcd needs {needed} of its {number} members. Until enough of them "
+        "are back, the cluster decides nothing, and no command can change it; pods and the gateway go on. What to do: "
+        "docs/how-to/troubleshooting.md#most-controllers-are-lost"
+    )
 
 
 def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, tries: int = 2) -> Any:

@@ -48,16 +48,29 @@ def answering(content: Mapping[str, Any]) -> str:
         return next((asked[done] for done in as_completed(asked) if done.result()), "")
 
 
+def lost(content: Mapping[str, Any]) -> tuple[list[str], int]:
+    """Name the controllers whose machines say nothing, and count all; a connection that is refused says something."""
+    current = content.get("current-context", "")
+    servers = {name: server for name, server in _servers(content) if name != current}
+    if not servers:
+        return [], 0
+    with ThreadPoolExecutor(len(servers)) as pool:
+        asked = {name: pool.submit(_answers, server, refused=True) for name, server in servers.items()}
+    return [name for name, done in asked.items() if not done.result()], len(servers)
+
+
 def _servers(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     clusters = {one["name"]: one["cluster"].get("server", "") for one in content.get("clusters") or []}
     for one in content.get("contexts") or []:
         yield one["name"], clusters.get(one["context"].get("cluster"), "")
 
 
-def _answers(server: str) -> bool:
+def _answers(server: str, *, refused: bool = False) -> bool:
     where = urlsplit(server)
     try:
         socket.create_connection((str(where.hostname), where.port or 443), timeout=SECONDS).close()
+    except ConnectionRefusedError:
+        return refused
     except OSError:
         return False
     return True

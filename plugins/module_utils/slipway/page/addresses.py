@@ -118,5 +118,5 @@ def free_range(network: Network, taken: Iterable[Address]) -> str:
 
 
 def first_address(network: str) -> str:
-    """Give the first address of ``network`` (CIDR) that a machine can have: kubeadm gives it to Service ``kubernetes``."""
+    """Give the first address of ``network`` (CIDR) that can be had; of Services, ``kubernetes`` has it."""
     return str(Network(network).network_address + 1)

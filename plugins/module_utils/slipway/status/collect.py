@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..cluster.access import UnansweredError
+from ..cluster.access import UnansweredError, without_quorum
 from ..cluster.reader import Reader
 from ..errors import SlipwayError
 from ..lab.plan import make_plan, page_file
@@ -44,7 +44,8 @@ def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = N
 
     ``other``: how a cluster is reached of which this checkout's page says nothing.
     """
-    api = Reader(other or {"kubeconfig": str(state / "kubeconfig")})
+    own = {"kubeconfig": str(state / "kubeconfig")}
+    api = Reader(other or own)
     facts = Facts(now=time.time(), server=api.server)
     if other is None:
         _page(facts, settings, state)
@@ -53,6 +54,8 @@ def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = N
     try:
         facts.version = api.get("/version")["gitVersion"]
     except UnansweredError as exc:
+        if why := without_quorum(other or own):
+            raise SlipwayError("no-quorum", why) from exc
         raise SlipwayError(exc.id, f"{exc.text}; are the machines up? `make up` brings them up") from exc
     questions: dict[str, Callable[[], None]] = {
         "nodes": lambda: setattr(facts, "nodes", api.items("/api/v1/nodes")),
@@ -75,6 +78,9 @@ def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = N
                 answer.result()
             except UnansweredError as exc:
                 facts.missing[name] = exc.text
+    # Its version is all that an API server knows without etcd.
+    if "nodes" in facts.missing and (why := without_quorum(other or own)):
+        raise SlipwayError("no-quorum", why)
     return facts
 
 
