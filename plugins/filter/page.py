@@ -15,7 +15,7 @@ name: page_settings
 short_description: Read the settings of a page, with what the environment has in their place
 description:
   - What neither has is its default. Nothing is checked here.
-  - Beside it is first_address of a network in CIDR notation (that of C(cluster_service_cidr) has Service C(kubernetes)).
+  - Beside it is first_address of a network in CIDR notation (C(kubernetes) has that of C(cluster_service_cidr)).
 options:
   _input: {description: Page of settings (slipway_page)., type: path, required: true}
 author: The Slipway authors

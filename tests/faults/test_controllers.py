@@ -6,10 +6,12 @@ The tests build on each other, in this order, on one cluster.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -48,6 +50,12 @@ done
 ASK_IN_POD = (
     "import ssl, sys, urllib.request as r; print(r.urlopen(f'https://{sys.argv[1]}/readyz', timeout=2, context="
     "ssl.create_default_context(cafile='/var/run/secrets/kubernetes.io/serviceaccount/ca.crt')).status)"
+)
+# A watch as the kubelet has it, for at most a minute.
+WATCH = (
+    "curl --silent --max-time 60 --cacert /etc/kubernetes/pki/ca.crt --cert "
+    "/var/lib/kubelet/pki/kubelet-client-current.pem --output /dev/null "
+    "'{}/api/v1/nodes?watch=1&fieldSelector=metadata.name=node-1'"
 )
 # Nothing goes in or out, and nobody is told.
 CUT = (
@@ -126,6 +134,11 @@ def test_with_any_one_of_them_off_the_cluster_is_reached_through_the_others(thre
         # 2 would say that the cluster cannot be asked.
         assert asked.status in (0, 1)
         eventually(lambda: lost in notready(three), seconds=120, what=f"{lost} is named")
+        access.work_for(three.state)
+        nodes = Cluster(three.state / "kubeconfig", timeout=(2.0, 10.0)).items("/api/v1/nodes") or []
+        assert {node["metadata"]["name"]: ready(node) for node in nodes} == dict.fromkeys(
+            [*CONTROLLERS, "node-1"], True
+        ) | {lost: False}
     finally:
         docker("start", f"{three.name}-{lost}")
     eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
@@ -141,6 +154,12 @@ def longest(question: Callable[[], bool], until: float) -> float:
     return max(gap, time.monotonic() - last)
 
 
+def answers(machine: str, ask: str) -> bool:
+    """Whether a shell on a machine is answered with 200."""
+    asked = subprocess.run(["docker", "exec", machine, "sh", "-c", ask], capture_output=True, text=True, check=False)
+    return asked.stdout == "200"
+
+
 def clients(three: Checkout) -> dict[str, Callable[[], bool]]:
     """Who asks the API: a worker, a pod on it, and this computer, each time anew."""
     access.work_for(three.state)
@@ -151,8 +170,13 @@ def clients(three: Checkout) -> dict[str, Callable[[], bool]]:
     service = str(three.kube("get", "service", "kubernetes")["spec"]["clusterIP"])
     into = ("nsenter", f"--target={tasks[container]}", "--mount", "--net")
 
-    def on_worker(*words: str) -> bool:
-        asked = subprocess.run(["docker", "exec", worker, *words], capture_output=True, text=True, check=False)
+    def in_pod() -> bool:
+        asked = subprocess.run(
+            ["docker", "exec", worker, *into, "/usr/bin/python3", "-c", ASK_IN_POD, service],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return asked.stdout.strip() == "200"
 
     def outside() -> bool:
@@ -163,8 +187,8 @@ def clients(three: Checkout) -> dict[str, Callable[[], bool]]:
             return False
 
     return {
-        "a worker": lambda: on_worker("sh", "-c", ASK),
-        "a pod": lambda: on_worker(*into, "/usr/bin/python3", "-c", ASK_IN_POD, service),
+        "a worker": lambda: answers(worker, ASK),
+        "a pod": in_pod,
         "this computer": outside,
     }
 
@@ -176,6 +200,9 @@ def test_the_api_answers_again_soon_and_the_gateway_all_the_time(
 ) -> None:
     lose, find, limit = LOSSES[how]
     asking = clients(three)
+    if how == "its API server is killed":
+        # Its kubelet goes on: it asks another one.
+        asking["the node itself"] = lambda: answers(f"{three.name}-{lost}", ASK)
     assert all(question() for question in asking.values())
     with Watch(echo, pause=0.05) as watch, ThreadPoolExecutor() as pool:
         until = time.monotonic() + 30
@@ -196,6 +223,40 @@ def test_the_api_answers_again_soon_and_the_gateway_all_the_time(
     eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
 
 
+@pytest.mark.parametrize("way", ["https://127.0.0.1:6443", "https://10.96.0.1"])
+def test_open_connections_to_a_lost_controller_are_closed(three: Checkout, way: str) -> None:
+    """Of watches that are open to each of them, those to the lost one end, so that clients connect again."""
+    worker, lost = f"{three.name}-node-1", f"{three.name}-ctrl-3"
+    address = next(node for node in three.kube.nodes() if node["metadata"]["name"] == "ctrl-3")["status"]["addresses"]
+    place = next(each["address"] for each in address if each["type"] == "InternalIP")
+
+    def to_lost() -> int:
+        return len(docker("exec", worker, "ss", "-Htn", "state", "established", "dst", f"{place}:6443").splitlines())
+
+    with ExitStack() as stack:
+        # The balancer gives a new connection to the controller with the fewest, so each gets some.
+        watch = ["docker", "exec", worker, "sh", "-c", WATCH.format(way)]
+        watches = [stack.enter_context(subprocess.Popen(watch)) for _ in range(12)]
+        time.sleep(5)
+        assert [one.poll() for one in watches] == [None] * len(watches)
+        assert to_lost()
+        docker("exec", lost, "sh", "-c", f"nft '{CUT}'")
+        began = time.monotonic()
+        try:
+            eventually(lambda: not to_lost(), seconds=20, what="no connection leads to the lost one")
+            over = time.monotonic() - began
+            time.sleep(1)
+            ended = sum(one.poll() is not None for one in watches)
+        finally:
+            docker("exec", lost, "sh", "-c", "nft delete table inet cut")
+        figure(f"connections to a lost controller by {way} are closed after", over, most=10)
+        assert 0 < ended < len(watches)
+        assert over < 10
+        for one in watches:
+            one.terminate()
+    eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
+
+
 def test_pods_ask_the_balancer_of_their_node_and_kube_proxy_without_it(three: Checkout) -> None:
     asking = clients(three)
     service = str(three.kube("get", "service", "kubernetes")["spec"]["clusterIP"])
@@ -203,11 +264,8 @@ def test_pods_ask_the_balancer_of_their_node_and_kube_proxy_without_it(three: Ch
         node = f"{three.name}-{machine}"
 
         def answered(node: str = node) -> bool:
-            ask = ASK_AT.format(f"https://{service}")
-            done = subprocess.run(
-                ["docker", "exec", node, "sh", "-c", ask], capture_output=True, text=True, check=False
-            )
-            return done.stdout == "200" and (node != f"{three.name}-node-1" or asking["a pod"]())
+            here = answers(node, ASK_AT.format(f"https://{service}"))
+            return here and (node != f"{three.name}-node-1" or asking["a pod"]())
 
         assert answered()
         docker("exec", node, "systemctl", "kill", "--signal=STOP", "slipway-api")
@@ -230,9 +288,13 @@ def notready(three: Checkout) -> str:
 def test_without_a_quorum_nothing_is_removed(three: Checkout) -> None:
     docker("kill", f"{three.name}-ctrl-2", f"{three.name}-ctrl-3")
     try:
-        refused = three.make("remove-node", "NODE=ctrl-3")
-        assert refused.status
-        assert "Traceback" not in refused.output
+        for command in (("remove-node", "NODE=ctrl-3"), ("replace-node", "NODE=ctrl-3"), ("status",)):
+            refused = three.make(*command)
+            assert refused.status
+            assert "ctrl-2 and ctrl-3 do not answer, and etcd needs 2 of its 3 members" in refused.output
+            assert "[no-quorum]" in refused.output
+        # The way back that this names: machines that are off are started.
+        three.make("up").expect()
     finally:
         docker("start", f"{three.name}-ctrl-2", f"{three.name}-ctrl-3")
     eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
@@ -252,12 +314,16 @@ def add_learner(three: Checkout, asked: str) -> None:
 def test_the_first_one_is_made_anew(three: Checkout) -> None:
     add_learner(three, "ctrl-2")
     before = docker("inspect", "--format", "{{.Id}}", f"{three.name}-ctrl")
+    kept = {"ctrl-2": "/etc/kubernetes/pki/apiserver.crt", "node-1": "/etc/kubernetes/kubelet.conf"}
+    sums = {node: docker("exec", f"{three.name}-{node}", "sha256sum", path) for node, path in kept.items()}
     docker("kill", f"{three.name}-ctrl")
     done = three.make("replace-node", "NODE=ctrl").expect()
     figure("make replace-node of the first controller", done.seconds)
     assert docker("inspect", "--format", "{{.Id}}", f"{three.name}-ctrl") != before
     assert members(three, "ctrl-2") == dict.fromkeys(CONTROLLERS, True)
     assert all(ready(node) for node in three.kube.nodes())
+    # A controller that comes or goes is a line of the balancers, and no file of the others.
+    assert sums == {node: docker("exec", f"{three.name}-{node}", "sha256sum", path) for node, path in kept.items()}
     assert three.make("up").expect().total("changed") == 0
 
 
@@ -314,6 +380,8 @@ def test_another_one_may_go_only_while_a_quorum_stays(three: Checkout, half: tup
     try:
         refused = three.make("remove-node", "NODE=ctrl-2")
         assert refused.status
+        # What is told depends on how far the first removal came.
+        assert re.search(r"\[(no-quorum|etcd-silent|api-silent|api-refuses)\]", refused.output)
         assert "Traceback" not in refused.output
     finally:
         docker("start", f"{three.name}-ctrl")
@@ -335,7 +403,7 @@ def test_two_are_removed_at_once_and_the_last_one_stays(three: Checkout) -> None
     if second[0].status:
         three.make("remove-node", "NODE=ctrl-2").expect()
     assert members(three, "ctrl") == {"ctrl": True}
-    assert sorted(node["metadata"]["name"] for node in three.kube.nodes()) == ["ctrl", "node-1"]
+    assert {node["metadata"]["name"]: ready(node) for node in three.kube.nodes()} == {"ctrl": True, "node-1": True}
     refused = three.make("remove-node", "NODE=ctrl")
     assert refused.status
     assert "[last-controller]" in refused.output

@@ -71,9 +71,9 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "controllers",
-        "three controllers: each is lost, made anew, removed; no quorum; the cluster is reached through the others",
-        5400,
-        *files("faults", "controllers"),
+        "one controller becomes three; each is lost, made anew, removed; no quorum; the cluster is reached through the others",
+        7200,
+        *files("faults", "controllers", "growth"),
     ),
     suite(
         "cis",
@@ -141,6 +141,12 @@ LONG: tuple[Phase, ...] = (
         "a defect in each role turns its scenario red",
         (sys.executable, "-m", "tests.mutations"),
         7200,
+    ),
+    Phase(
+        "bench-controllers",
+        "three controllers against the same steps by hand",
+        ("bench/run", "--controllers=3", "--rounds=3", "--most=5"),
+        5400,
     ),
     Phase("bench", "make up against the same steps by hand", ("bench/run", "--rounds=3", "--most=5"), 5400),
 )
