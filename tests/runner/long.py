@@ -71,7 +71,7 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "controllers",
-        "one controller becomes three; each is lost, made anew, removed; no quorum; the cluster is reached through the others",
+        "one controller becomes three; each is lost, made anew, removed; no quorum; others are asked meanwhile",
         7200,
         *files("faults", "controllers", "growth"),
     ),
