@@ -5,7 +5,7 @@ them again and lets the playbooks work on them; once more with machines that are
 page in one run. All ways start from the same bundle. By hand, machines have nothing of the cluster in them. There are
 three stretches: until every node is Ready and cluster DNS has answered a query from every node; from there until a
 workload answers through the gateway, on an address of MetalLB; and from there until monitoring is up and the release of
-the page answers. Making the machines is timed apart: it is the same for both. Last comes ``playbooks/site.yml`` again:
+the page answers. Making the machines is timed apart: it is the same for both. Last comes what ``make up`` plays, again:
 what it takes when there is nothing to do.
 """
 
@@ -134,7 +134,9 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
         found["proof"] = playbook("slipway-proof", "finalization.yml")
     else:
         playbook("slipway-all", "playbooks/site.yml")
-    found["again"] = playbook("slipway-again", "playbooks/site.yml", SLIPWAY_TIMES=str(files["again"]))
+    # What `make up` plays.
+    again = ("playbooks/machines.yml", "playbooks/site.yml")
+    found["again"] = playbook("slipway-again", *again, SLIPWAY_TIMES=str(files["again"]))
     found["finalization"] = playbook("finalization-again", "finalization.yml")
     found |= {f"{name}_times": json.loads(path.read_text()) for name, path in files.items() if path.exists()}
     return found
