@@ -104,8 +104,8 @@ def test_a_bundle_that_is_gone_counts_as_none(tmp_path: Path, manifest: Manifest
     assert baked.bundle_of(tmp_path / "elsewhere") is None
 
 
-@pytest.mark.parametrize(("said", "is_baked"), [("auto", False), ("always", True), ("never", False)])
-def test_a_box_is_baked_where_the_page_asks_for_it(
+@pytest.mark.parametrize(("said", "is_baked"), [("auto", True), ("always", True), ("never", False)])
+def test_a_box_is_baked_unless_the_page_forbids_it(
     tmp_path: Path, manifest: Manifest, said: str, is_baked: bool
 ) -> None:
     assert (baked.of_box(tmp_path / "state", said, "debian-12") is not None) is is_baked

@@ -209,6 +209,23 @@ def test_a_baked_box_gets_its_packages_and_programs_and_takes_the_place_of_an_ol
     assert len(made) == 3
 
 
+def test_of_boxes_that_are_there_machines_get_the_baked_one(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "cache", tmp_path / "state")
+    content = of_box(tmp_path / "state", "auto", "debian-12")
+    plain = box.box_of(ROOT, tmp_path, "debian-12", "libvirt").file
+    baked = box.box_of(ROOT, tmp_path, "debian-12", "libvirt", content).file
+    baked.parent.mkdir()
+
+    def chosen(said: str) -> bool:
+        return box.content_for(ROOT, tmp_path, tmp_path / "state", said, "debian-12", "libvirt") is not None
+
+    assert [chosen(said) for said in ("auto", "always", "never")] == [True, True, False]
+    plain.touch()
+    assert [chosen(said) for said in ("auto", "always", "never")] == [False, True, False]
+    baked.touch()
+    assert [chosen(said) for said in ("auto", "always", "never")] == [True, True, False]
+
+
 def test_without_a_bundle_only_a_page_that_asks_for_a_baked_box_is_refused(tmp_path: Path) -> None:
     assert [box.content_of(tmp_path, said, "debian-12") for said in ("auto", "never")] == [None, None]
     with refused("not-baked: make bundle"):

@@ -23,7 +23,7 @@ from ..node import bake, fetch
 from ..node.architecture import of_this_computer
 from ..node.pod_network import USED
 from ..paths import ROOT
-from .decide import ALWAYS
+from .decide import NEVER
 
 REPOSITORY = "slipway-baked"
 # Raise when a machine of the same items and the same code is to be another one.
@@ -138,8 +138,8 @@ def baked(
 
 
 def of_box(state: Path, said: str, system: str) -> Baked | None:
-    """Work out what goes into a box that is built here: only where the page asks for it, and there is a bundle."""
-    manifest = bundle_of(state) if said == ALWAYS else None
+    """Work out what goes into a box that is built here: unless the page forbids it, and where there is a bundle."""
+    manifest = bundle_of(state) if said != NEVER else None
     try:
         return baked(manifest, BOX, system, "", "") if manifest else None
     except SlipwayError:

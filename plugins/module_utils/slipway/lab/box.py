@@ -31,7 +31,7 @@ from ..page.environment import settings_of
 from ..page.model import PAGE
 from ..paths import ROOT, state_folder
 from .baked import Baked, of_box, tree
-from .decide import ALWAYS, said_of_baked
+from .decide import ALWAYS, AUTO, said_of_baked
 from .docker import Progress
 from .fit import damage, sum_file, write_sum
 from .image import alone, machine_recipe, make
@@ -325,6 +325,18 @@ def content_of(state: Path, said: str, system: str) -> Baked | None:
         )
         raise SlipwayError("not-baked", f"{what}. Get it with `make bundle`, or set auto.")
     return content
+
+
+def content_for(root: Path, cache_root: Path, state: Path, said: str, system: str, provider: str) -> Baked | None:
+    """Work out what is in the box that machines are made of.
+
+    With ``AUTO``, a box that is there is taken, the baked one first: it takes minutes to make another one.
+    """
+    content = content_of(state, said, system)
+    if said != AUTO or content is None:
+        return content
+    baked, plain = (box_of(root, cache_root, system, provider, each).file.exists() for each in (content, None))
+    return content if baked or not plain else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

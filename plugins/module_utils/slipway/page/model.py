@@ -433,10 +433,10 @@ class Settings(Map):
         rule="must be the name of a Vagrant box",
     )
     cluster_baked: Annotated[Literal["auto", True, False], BeforeValidator(_no_number)] = setting(
-        False,
-        "Make machines with what roles would install on each of them. auto: container nodes, where it can be done; "
-        "true: these, or stop, and boxes that are built here.",
-        example="auto",
+        "auto",
+        "Make machines with what roles would install on each of them. auto: container nodes, where it can be done, and "
+        "boxes of `make box`; true: these, or stop; false: never.",
+        example=False,
     )
     cluster_vagrant_folder: bool = setting(
         False, "Whether machines that Vagrant makes have this checkout at /vagrant.", example=False
