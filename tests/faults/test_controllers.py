@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -278,6 +279,22 @@ def test_pods_ask_the_balancer_of_their_node_and_kube_proxy_without_it(three: Ch
         finally:
             docker("exec", node, "systemctl", "start", "slipway-api")
         eventually(answered, seconds=15, what=f"{machine} asks {service} by its balancer")
+
+
+def test_releases_and_proofs_find_a_controller_that_answers(three: Checkout, tmp_path: Path) -> None:
+    page = tmp_path / "found.yml"
+    web = {"image": "slipway.local/apps/frontend:1.0.0", "versions": {"v1": {"env": {"APP_VERSION": "v1"}}}}
+    page.write_text(yaml.safe_dump({"name": "found", "hosts": ["found.local"], "services": {"web": web}}))
+    docker("exec", f"{three.name}-ctrl", "sh", "-c", f"nft '{CUT}'")
+    try:
+        three.make("release", f"RELEASE={page}").expect()
+        three.make("plan", f"RELEASE={page}").expect()
+        three.make("prove", f"RELEASE={page}").expect()
+        gone = three.playbook("finalization.yml", f"--extra-vars=release={page}", "--extra-vars=release_state=absent")
+        gone.expect()
+    finally:
+        docker("exec", f"{three.name}-ctrl", "sh", "-c", "nft delete table inet cut")
+    eventually(lambda: three.make("status").status == 0, seconds=300, what="all is well again")
 
 
 def notready(three: Checkout) -> str:
