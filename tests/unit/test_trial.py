@@ -78,6 +78,9 @@ class Server:
             ),
         }
         status, body = found.get(asked.path, (404, {"message": "not found"}))
+        if asked.path == "/openid/v1/jwks" and "*/*" not in asked.headers.get("Accept", "*/*"):
+            # It is of a type of its own (application/jwk-set+json), and no other one is given.
+            status, body = 406, {}
         text = json.dumps(body).encode()
         asked.send_response(status)
         asked.send_header("Content-Length", str(len(text)))

@@ -75,7 +75,8 @@ class Api:
     def _asked(self, method: str, path: str, body: Any, timeout: float) -> Iterator[http.client.HTTPResponse]:
         """Send a request and give its answer to be read. Raises ApiError for all that goes wrong meanwhile."""
         connection = http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self.context)
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        # Not all that the API server gives is application/json: its keys of service accounts are a type of their own.
+        headers = {"Accept": "application/json, */*;q=0.1", "Content-Type": "application/json"}
         with closing(connection):
             try:
                 connection.request(method, path, json.dumps(body) if body is not None else None, headers)
