@@ -206,6 +206,15 @@ def test_a_cluster_that_does_not_answer_ends_the_wait(rollout: ApiServer) -> Non
         wait(rollout, timeout=60)
 
 
+def test_where_most_controllers_are_lost_that_is_said_of_every_question(
+    rollout: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.cluster.access.without_quorum", lambda _: "ctrl-2 and ctrl-3 do not answer")
+    rollout.hang_up = 2
+    with refused("no-quorum: ctrl-2 and ctrl-3 do not answer", AnsibleActionFail):
+        wait(rollout, timeout=60)
+
+
 # --- release_secrets ----------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from .cluster import access
-from .cluster.access import UnansweredError
+from .cluster.access import BusyError, UnansweredError
 from .errors import SlipwayError
 
 
@@ -41,8 +41,7 @@ class ClusterAction(ActionBase):
         try:
             result.update(self.work(arguments, task_vars or {}))
         except UnansweredError as exc:
-            asked = exc.status == 0 or exc.status >= 500
-            if asked and (why := access.without_quorum(access.given(arguments))):
+            if isinstance(exc, BusyError) and (why := access.without_quorum(access.given(arguments))):
                 raise failed(SlipwayError("no-quorum", f"{why}\nWhat was asked: {exc.text}")) from None
             alone = exc.status == 0 and "\n" not in exc.text and "make status" not in exc.text
             raise failed(SlipwayError(exc.id, f"{exc.text}; see `make status`") if alone else exc) from None
