@@ -75,20 +75,20 @@ token: setup ## Print a token for Headlamp that may look for an hour (MINUTES=48
 remove-parts: setup ## Remove the parts that are off in cluster_parts and still in the cluster
 	@$(ansible-playbook) playbooks/remove-parts.yml
 
-drain: setup ## Move the pods of a node to others, for its maintenance: make drain NODE=node-2 (FORCE=1 deletes what does not move)
-	@$(ansible-playbook) playbooks/drain.yml $(node) $(if $(FORCE),-e drain_force=true)
+drain: setup ## Move the pods of a node to others, for its maintenance: make drain NODE=node-2 (CHECK=1 shows the plan alone, FORCE=1 deletes what does not move)
+	@$(ansible-playbook) playbooks/drain.yml $(node) $(if $(CHECK),--check) $(if $(FORCE),-e drain_force=true)
 
-uncordon: setup ## Let pods come to a node again: make uncordon NODE=node-2
-	@$(ansible-playbook) playbooks/uncordon.yml $(node)
+uncordon: setup ## Let pods come to a node again: make uncordon NODE=node-2 (CHECK=1 shows the plan alone)
+	@$(ansible-playbook) playbooks/uncordon.yml $(node) $(if $(CHECK),--check)
 
-remove-node: setup ## Take a node and its machine away: make remove-node NODE=node-2 (FORCE=1 also with its volumes)
-	@$(ansible-playbook) playbooks/remove-node.yml $(node) $(if $(FORCE),-e drain_force=true)
+remove-node: setup ## Take a node and its machine away: make remove-node NODE=node-2 (CHECK=1 shows the plan alone, FORCE=1 also with its volumes)
+	@$(ansible-playbook) playbooks/remove-node.yml $(node) $(if $(CHECK),--check) $(if $(FORCE),-e drain_force=true)
 
-replace-node: setup ## The same, and make it anew: make replace-node NODE=node-1
-	@$(ansible-playbook) playbooks/remove-node.yml playbooks/machines.yml playbooks/site.yml $(node) $(if $(FORCE),-e drain_force=true)
+replace-node: setup ## The same, and make it anew: make replace-node NODE=node-1 (CHECK=1 shows the plan of the removal)
+	@$(ansible-playbook) playbooks/remove-node.yml $(if $(CHECK),--check,playbooks/machines.yml playbooks/site.yml) $(node) $(if $(FORCE),-e drain_force=true)
 
-add-nodes: setup ## Add the nodes that the page has and the cluster does not, and leave the other workers as they are
-	@$(ansible-playbook) playbooks/machines.yml playbooks/add-nodes.yml
+add-nodes: setup ## Add the nodes that the page has and the cluster does not, and leave the other workers as they are (CHECK=1 shows the plan alone)
+	@$(ansible-playbook) playbooks/machines.yml $(if $(CHECK),playbooks/add-nodes-plan.yml --check,playbooks/add-nodes.yml)
 
 renew-certificates: setup ## Renew the certificates of the control plane that end within 180 days (DAYS=400: all of them)
 	@$(ansible-playbook) playbooks/renew-certificates.yml $(if $(call named,DAYS,x),-e $(call named,DAYS,renew_days))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 from tests.support.checkout import Run
 from tests.support.lab import rewrite_page
@@ -83,6 +87,47 @@ def test_another_size_is_given_to_a_container_node_while_it_runs(standing: Survi
     written(standing)
     checkout.make("up").expect()
     assert int(checkout.run(*limits).expect().output) == workers["memory"] << 20
+
+
+# What the page says of node-2, one after the other: given, changed, taken off.
+NODE: tuple[dict[str, Any], ...] = (
+    {"labels": {"disk": "ssd", "rack": "a"}, "taints": ["gpu=true:NoSchedule"], "memory": 512},
+    {"labels": {"disk": "nvme"}, "taints": ["gpu=false:NoSchedule"], "memory": 1024},
+    {},
+)
+FOREIGN = "team.example.org/owner"
+
+
+@pytest.fixture
+def owned(standing: Survivor) -> Iterator[None]:
+    """node-2 with a label of somebody else, and as it was in the end."""
+    kube = standing.checkout.kube
+    kube.text("label", "node", "node-2", f"{FOREIGN}=ops")
+    yield
+    kube.text("label", "node", "node-2", f"{FOREIGN}-")
+    written(standing)
+    standing.checkout.make("up").expect()
+
+
+@pytest.mark.usefixtures("owned")
+def test_labels_taints_and_memory_of_one_node_follow_the_page(standing: Survivor) -> None:
+    checkout, kube = standing.checkout, standing.checkout.kube
+    workers = standing.page["cluster_workers"]["memory"]
+    limits = ("docker", "inspect", "--format", "{{.HostConfig.Memory}}", f"{checkout.name}-node-2")
+    before, other = kube("get", "node", "node-2"), kube("get", "node", "node-1")
+    for said in NODE:
+        memory = workers + said.get("memory", 0)
+        written(standing, cluster_nodes={"node-2": {**said, "memory": memory}} if said else {})
+        checkout.make("up").expect()
+        node = kube("get", "node", "node-2")
+        # What is not said any more is gone, and what somebody else has given is there.
+        assert node["metadata"]["labels"] == {**before["metadata"]["labels"], **said.get("labels", {})}
+        taints = [f"{one['key']}={one['value']}:{one['effect']}" for one in node["spec"].get("taints", [])]
+        assert taints == said.get("taints", [])
+        assert int(checkout.run(*limits).expect().output) == memory << 20
+        same = kube("get", "node", "node-1")
+        assert (same["metadata"]["labels"], same["spec"]) == (other["metadata"]["labels"], other["spec"])
+        assert checkout.make("up").expect().total("changed") == 0
 
 
 def test_a_worker_that_is_off_the_page_is_named_and_goes_as_it_is_said(standing: Survivor) -> None:

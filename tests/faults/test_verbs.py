@@ -81,6 +81,56 @@ def busiest(cluster: Checkout) -> str:
     return str(next(pod["spec"]["nodeName"] for pod in pods if ready(pod)))
 
 
+# --- CHECK=1
+
+
+def state(cluster: Checkout) -> dict[str, Any]:
+    """Containers, Node objects and pods, as far as they do not change by themselves."""
+    listed = ("docker", "ps", "--all", "--no-trunc", f"--filter=name=^{cluster.name}-", "--format={{.ID}} {{.State}}")
+    found = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
+    pods = cluster.kube("get", "pods", "--all-namespaces")["items"]
+    return {
+        "containers": sorted(found.splitlines()),
+        "nodes": {
+            one["metadata"]["name"]: (one["metadata"]["uid"], one["metadata"]["labels"], one["spec"])
+            for one in cluster.kube.nodes()
+        },
+        "pods": {pod["metadata"]["uid"]: pod["spec"].get("nodeName") for pod in pods},
+    }
+
+
+def planned(cluster: Checkout, *words: str) -> str:
+    """What a verb says with CHECK=1 at its end; all is there afterwards as it was before."""
+    before = state(cluster)
+    done = cluster.make(*words, "CHECK=1").expect()
+    assert state(cluster) == before
+    return done.output.rpartition("\nall  ")[2]
+
+
+# In their order, what each says of the node that it names; {0} is that node.
+PLANS = {
+    "drain": ("{0}: to be cordoned", "  {1}/caller-"),
+    "uncordon": ("{0}: to be opened",),
+    "remove-node": ("{0}: to be cordoned", "{0}: its machine and disk to be destroyed", "{0}: to be removed from the"),
+    "replace-node": ("{0}: to be cordoned", "{0}: its machine and disk to be destroyed", "the next make up makes it"),
+}
+
+
+@pytest.mark.parametrize("verb", PLANS)
+def test_a_verb_names_its_plan_and_leaves_all_as_it_is(cluster: Checkout, echo: Echo, verb: str) -> None:
+    assert echo.ask().status == 200
+    name = busiest(cluster) if verb == "drain" else "node-2"
+    if verb == "uncordon":
+        cluster.kube.text("cordon", name)
+    try:
+        told = planned(cluster, verb, f"NODE={name}")
+    finally:
+        cluster.kube.text("uncordon", name)
+    lines = iter(told.splitlines())
+    for words in PLANS[verb]:
+        assert any(words.format(name, NAMESPACE) in line for line in lines), f"{words}: {told}"
+
+
 # --- drain, uncordon
 
 
@@ -236,6 +286,14 @@ def test_the_same_command_ends_the_removal(cluster: Checkout, echo: Echo) -> Non
     assert echo.ask().status == 200
     again = cluster.make("remove-node", "NODE=node-2")
     assert "[no-such-node]" in again.output or again.total("changed") == 0
+
+
+def test_an_addition_names_its_plan_and_makes_nothing(cluster: Checkout) -> None:
+    told = planned(cluster, "add-nodes")
+    assert "node-2: a machine to be made (worker, " in told
+    assert "node-2: to join as a worker" in told
+    assert "1 other workers stay as they are" in told
+    assert cluster.left()["container"] == [f"{cluster.name}-{name}" for name in ("ctrl", "mirror-1", "node-1")]
 
 
 def runs(cluster: Checkout) -> bool:

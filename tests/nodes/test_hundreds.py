@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.checkout import Checkout
+from tests.support.figures import figure
 from tests.support.releases import Stage, made
 from tests.support.replay import add_a_node, recorded
 
@@ -27,11 +28,12 @@ def test_the_time_grows_no_faster_than_the_cluster(stage: Stage, tmp_path: Path)
     """Start and end of a run take the same time with any number of machines, so they are left out."""
     checkout: Checkout = stage.checkout
     facts: dict[str, Any] = recorded(checkout)
-    seconds = {}
+    seconds: dict[int, float] = {}
     for workers in SIZES:
         folder = tmp_path / str(workers)
         folder.mkdir()
         seconds[workers] = add_a_node(checkout, facts, folder, workers)
+        figure(f"playbooks/add-nodes.yml beside {workers} workers, answers replayed", seconds[workers])
     first = SIZES[0]
     shares = {workers: (seconds[workers] - seconds[first]) / (workers - first) for workers in SIZES[1:]}
     print(f"seconds for each worker more: {', '.join(f'{share:.2f}' for share in shares.values())}")

@@ -6,7 +6,7 @@ One service has two replicas, the other one. The tests build on each other, in t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,12 @@ def places(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         yield first, second
 
 
-def command(stage: Stage, places: Placed, *words: str) -> Run:
-    """Type ``make`` with some words while clients ask both releases; none of their requests may fail."""
+def command(stage: Stage, places: Sequence[Place], *words: str) -> Run:
+    """Type ``make`` with some words while clients ask these releases; none of their requests may fail."""
     loads = [place.loaded(rate=RATE / len(places), most=600) for place in places]
-    with loads[0], loads[1]:
+    with ExitStack() as stack:
+        for load in loads:
+            stack.enter_context(load)
         time.sleep(2.5)
         done = stage.checkout.make(*words)
         time.sleep(3)
@@ -72,10 +74,37 @@ def nodes(stage: Stage) -> dict[str, bool]:
     return {node["metadata"]["name"]: ready(node) for node in stage.kube.nodes()}
 
 
+def pods_of(stage: Stage, place: Place, app: str = "web") -> dict[str, str]:
+    """The Ready pods of a release's service, and the node of each."""
+    found = stage.kube("get", "pods", place.where, f"--selector=app={app}")["items"]
+    live = [pod for pod in found if ready(pod) and "deletionTimestamp" not in pod["metadata"]]
+    return {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in live}
+
+
 def host_of(stage: Stage, place: Place) -> str:
     """The node of the first pod of a release."""
-    pods = stage.kube("get", "pods", place.where, "--selector=app=web")["items"]
-    return str(pods[0]["spec"]["nodeName"])
+    return next(iter(pods_of(stage, place).values()))
+
+
+def holds_one(stage: Stage, place: Place, node: str) -> None:
+    """Have exactly one of the two replicas of each service on a node, and the other one elsewhere."""
+    others = [name for name in nodes(stage) if name != node]
+    for app in ("web", "api"):
+
+        def apart(app: str = app) -> bool:
+            held = list(pods_of(stage, place, app).values())
+            return len(held) == 2 and held.count(node) == 1
+
+        if apart():
+            continue
+        there = pods_of(stage, place, app)
+        closed = [node] if list(there.values()).count(node) == 2 else others
+        stage.kube.text("cordon", *closed)
+        try:
+            stage.kube.text("delete", "pod", next(iter(there)), place.where, "--wait=false")
+            eventually(apart, seconds=120, what=f"{node} has one pod of {app}")
+        finally:
+            stage.kube.text("uncordon", *closed)
 
 
 def test_a_worker_is_added(stage: Stage, places: Placed) -> None:
@@ -101,9 +130,14 @@ def test_the_certificates_are_renewed(stage: Stage, places: Placed) -> None:
 
 
 def test_a_worker_is_removed(stage: Stage, places: Placed) -> None:
-    """The last one, with what runs on it; the page has one worker less then."""
-    checkout = stage.checkout
-    command(stage, places, "remove-node", "NODE=node-3")
+    """The last one, with a replica of all that clients ask; the page has one worker less then."""
+    checkout, double = stage.checkout, places[0]
+    holds_one(stage, double, "node-3")
+    command(stage, [double], "remove-node", "NODE=node-3")
+    for app in ("web", "api"):
+        held = pods_of(stage, double, app)
+        assert len(held) == 2
+        assert "node-3" not in held.values()
     assert nodes(stage) == dict.fromkeys(("ctrl", "node-1", "node-2"), True)
     checkout.page.write_text(checkout.settings)
     # Controllers forget its name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.node.etcd import Member
 
 from tests.support.plugins import load, run_module
 
@@ -209,6 +211,104 @@ def test_a_kubeadm_that_fails_is_quoted(renewal: tuple[Any, Controller], fails: 
     ended = run_module(plugin, GIVEN)
     assert "[kubeadm-failed]" in ended.msg
     assert "no" in ended.msg
+
+
+# --- members of etcd
+
+
+CONTROLLERS = {"ctrl": "192.0.2.1", "ctrl-2": "192.0.2.2", "ctrl-3": "192.0.2.3"}
+
+
+class Members:
+    """Stands in for the etcd of the controller that the module runs on."""
+
+    def __init__(self, plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.there = [
+            Member(name, name, f"https://{address}:2380", f"https://{address}:2379", healthy=True)
+            for name, address in CONTROLLERS.items()
+        ]
+        self.removed: list[str] = []
+        self.silent = ""
+        monkeypatch.setattr(plugin, "Etcd", lambda: self)
+        self.error = plugin.EtcdError
+
+    def members(self) -> list[Member]:
+        if self.silent:
+            raise self.error(self.silent)
+        return list(self.there)
+
+    def remove(self, member: Member) -> None:
+        self.removed.append(member.id)
+        self.there.remove(member)
+
+    def is_down(self, *names: str) -> None:
+        self.there = [dataclasses.replace(one, healthy=one.name not in names) for one in self.there]
+
+
+@pytest.fixture
+def members(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Members]:
+    plugin = load("modules", "etcd_member")
+    return plugin, Members(plugin, monkeypatch)
+
+
+def test_the_member_of_a_controller_is_taken_out_once(members: tuple[Any, Members]) -> None:
+    plugin, etcd = members
+    ended = run_module(plugin, {"name": "ctrl-3"}).result
+    assert (ended["changed"], ended["removed"], etcd.removed) == (True, ["ctrl-3"], ["ctrl-3"])
+    assert [one["name"] for one in ended["members"]] == ["ctrl", "ctrl-2"]
+    again = run_module(plugin, {"name": "ctrl-3"}).result
+    assert (again["changed"], again["removed"], etcd.removed) == (False, [], ["ctrl-3"])
+
+
+@pytest.mark.parametrize("looks", [{"check": True}, {"only_look": True}], ids=str)
+def test_whoever_only_looks_removes_nothing(members: tuple[Any, Members], looks: dict[str, bool]) -> None:
+    plugin, etcd = members
+    given = {"name": "ctrl-3", "only_look": looks.get("only_look", False)}
+    ended = run_module(plugin, given, check=looks.get("check", False)).result
+    # Check mode says what would change; a look changes nothing in a real run, either.
+    assert (ended["changed"], ended["removed"], etcd.removed) == ("check" in looks, ["ctrl-3"], [])
+
+
+@pytest.mark.parametrize("down", [("ctrl-2",), ("ctrl-2", "ctrl-3")], ids="+".join)
+@pytest.mark.parametrize("more", [{}, {"only_look": True}], ids=["does it", "looks"])
+def test_a_member_that_a_quorum_needs_stays(
+    members: tuple[Any, Members], down: tuple[str, ...], more: dict[str, bool]
+) -> None:
+    plugin, etcd = members
+    etcd.is_down(*down)
+    for check in (False, True):
+        ended = run_module(plugin, {"name": "ctrl-3", **more}, check=check)
+        assert "ctrl-3 cannot leave etcd: etcd " in ended.msg
+        assert "quorum" in ended.msg
+        assert "ctrl-2" in ended.msg
+        assert "[no-quorum]" in ended.msg
+    assert etcd.removed == []
+
+
+def test_members_of_no_machine_are_taken_out_and_silent_controllers_of_the_page_stay(
+    members: tuple[Any, Members],
+) -> None:
+    plugin, etcd = members
+    etcd.is_down("ctrl-3")
+    etcd.there.append(Member("stray", "", "https://192.0.2.9:2380", "", learner=True))
+    given = {"controllers": CONTROLLERS}
+    told = ["the member without a name at https://192.0.2.9:2380"]
+    assert run_module(plugin, given, check=True).result["removed"] == told
+    assert etcd.removed == []
+    ended = run_module(plugin, given).result
+    assert (ended["removed"], etcd.removed) == (told, ["stray"])
+    assert not run_module(plugin, given).result["changed"]
+    # The page no longer has it.
+    gone = {name: address for name, address in CONTROLLERS.items() if name != "ctrl-3"}
+    assert run_module(plugin, {"controllers": gone}).result["removed"] == ["ctrl-3"]
+
+
+def test_an_etcd_that_does_not_answer_is_named(members: tuple[Any, Members]) -> None:
+    plugin, etcd = members
+    etcd.silent = "connection refused"
+    ended = run_module(plugin, {"name": "ctrl-3"})
+    assert "connection refused" in ended.msg
+    assert "[etcd-silent]" in ended.msg
 
 
 # --- a host that is reset
