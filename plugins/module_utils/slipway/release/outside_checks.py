@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..page.form import Fault
-from ..page.read import Key
+from ..page.read import Key, flow
 from . import workload
 from .form import works
 from .jwt_paths import Tokens
@@ -42,7 +42,8 @@ def _wildcard(host: str, given: Outside) -> Iterator[Fault]:
     for name, wrong in (("tls", given.tls == "mesh"), ("addresses", bool(given.addresses))):
         if wrong:
             what = "is for one host, and * stands for many"
-            yield Fault("wildcard-outside", ("outside", host, name), what, f"outside: {{{one}: {{{name}: …}}}}")
+            fix = flow({one: given.model_dump(exclude_unset=True)})
+            yield Fault("wildcard-outside", ("outside", host, name), what, f"outside: {fix}")
 
 
 def ports_are_of_one_kind(shape: Shape) -> Iterator[Fault]:
