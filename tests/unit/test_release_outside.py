@@ -254,6 +254,7 @@ def test_a_page_that_cannot_work_is_refused(
     [
         (("services.back", {"sidecar": False, "versions": {"v1": IMAGE, "v2": IMAGE}}), "services.back", "no proxy"),
         (("services.front.user", "image"), "services.front.user", "root"),
+        (("services.front.init", {"a": {"image": IMAGE, "user": "image"}}), "services.front.init.a.user", "root"),
         (
             ("services.front.annotations", {"traffic.sidecar.istio.io/excludeOutboundPorts": "443"}),
             "services.front.annotations",
