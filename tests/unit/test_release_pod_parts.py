@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.page.read import SettingsError
+from slipway.release.environment import Environment
 from slipway.release.listed import read
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
@@ -166,3 +168,48 @@ def test_what_no_pod_could_be_is_refused(
     assert [problem.id for problem in found] == [error_id]
     assert works in found[0].works
     pasted(tmp_path, changed(*changes), found[0])
+
+
+OURS = "slipway.local/apps/job:1.0"
+NO_IMAGE = "image: slipway.local/apps/app:1.0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error_id", "key", "works"),
+    [
+        ([("jobs", {"a": OURS})], "image-not-on-mirror", "jobs.a.image", NO_IMAGE),
+        ([("services.front.init", {"a": OURS})], "image-not-on-mirror", "services.front.init.a.image", NO_IMAGE),
+        ([("services.front.versions.v2", {"image": IMAGE, "beside": {"a": OURS}})],
+         "image-not-on-mirror", "services.front.versions.v2.beside.a.image", NO_IMAGE),
+        ([("services.front.image", OURS), ("services.front.versions.v2", {})],
+         "image-not-on-mirror", "services.front.image", NO_IMAGE),
+        ([("services.front.service_account", "raeder")],
+         "account-not-in-cluster", "services.front.service_account", "service_account: reader, or kubectl create"),
+        ([("services.front.versions.v2", {"image": IMAGE, "service_account": "x"})],
+         "account-not-in-cluster", "services.front.versions.v2.service_account", "service_account: "),
+        ([("jobs", {"a": {"image": IMAGE, "service_account": "back-v9"}})],
+         "account-not-in-cluster", "jobs.a.service_account", "service_account: back-v"),
+    ],
+)  # fmt: skip
+def test_what_the_cluster_lacks_for_a_pod_is_named_by_the_plan(
+    tmp_path: Path, changes: list[tuple[str, Any]], error_id: str, key: str, works: str
+) -> None:
+    known = {"images": frozenset(["slipway.local/apps/app:1.0"]), "accounts": frozenset(["reader"])}
+    spec = load(page(tmp_path, changed(*changes)))
+    with pytest.raises(SettingsError) as caught:
+        plan(spec, Environment(**known))
+    (problem,) = caught.value.problems
+    assert (problem.id, problem.key) == (error_id, key)
+    assert works in problem.works
+
+
+def test_accounts_that_are_there_or_that_the_release_makes_are_taken(tmp_path: Path) -> None:
+    jobs = {name: {"image": IMAGE, "service_account": name} for name in ("reader", "back-v1", "default")}
+    spec = load(page(tmp_path, changed(("jobs", jobs), ("services.front.service_account", "reader"))))
+    assert plan(spec, Environment(accounts=frozenset(["reader"]))).objects
+
+
+def test_an_image_of_a_job_that_changes_is_warned_of(tmp_path: Path) -> None:
+    made = planned(tmp_path, ("jobs", {"a": "example.org/job"}), ("services.front.init", {"b": "example.org/b:latest"}))
+    said = [text for text in made.warnings if "[image-may-change]" in text]
+    assert ["jobs.a.image" in said[1], "services.front.init.b.image" in said[0]] == [True, True], said

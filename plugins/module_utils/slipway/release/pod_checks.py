@@ -11,23 +11,25 @@ from .form import near
 from .pod_keys import Container, Port
 from .shape import Shape
 from .storage_checks import key_is_there, no_secret
-from .workload_checks import PROXY_PORTS, workloads
+from .workload_checks import PROXY_PORTS, image_that_changes, workloads
 
 _TAKEN = ("istio-proxy", "istio-init", "istio-validation", "slipway-folders")
 
 
-def _every(shape: Shape) -> Iterator[tuple[Key, str, Container]]:
-    """Yield all containers that a page names beside its applications: key, name, container."""
+def every(shape: Shape) -> Iterator[tuple[Key, Container]]:
+    """Yield all containers that a page names beside its applications, each with its key."""
     for key, workload in workloads(shape):
         for where in ("init", "beside"):
-            yield from (((*key, where, name), name, each) for name, each in getattr(workload, where).items())
-    yield from ((("jobs", name), name, job) for name, job in shape.release.jobs.items())
+            yield from (((*key, where, name), each) for name, each in getattr(workload, where).items())
+    yield from ((("jobs", name), job) for name, job in shape.release.jobs.items())
 
 
 def containers_are_known(shape: Shape) -> Iterator[Fault]:
-    """Refuse what containers mount or read and the page does not have, and images that change."""
+    """Refuse what containers mount or read and the page does not have, and warn of images that change."""
     release = shape.release
-    for key, _, each in _every(shape):
+    for key, each in every(shape):
+        if (changing := image_that_changes((*key, "image"), each.image)) is not None:
+            yield changing
         for name, value in each.env.items():
             if value.secret is not None and value.secret not in release.secrets:
                 yield no_secret((*key, "env", name, "secret"), value.secret, release)
