@@ -23,10 +23,16 @@ def test_a_job_is_done_before_pods_come_and_one_that_fails_stops_the_release(emp
     try:
         empty.release(str(PAGE), prove="always").expect()
         empty.passed("parts")
-        (job,) = kube("get", "jobs", WHERE)["items"]
-        assert job["status"]["succeeded"] == 1
+        jobs = kube("get", "jobs", WHERE)["items"]
+        done = {job["spec"]["template"]["metadata"]["labels"]["slipway.io/job"]: job["status"] for job in jobs}
+        # The second one writes to /etc as root.
+        assert {name: status["succeeded"] for name, status in done.items()} == {"migrate": 1, "owner": 1}
         inside = ("exec", WHERE, "deployment/front-v1", "--container=clock", "--", "/usr/bin/python3.11", "-c")
         assert kube.text(*inside, "import os; print(os.listdir('/made'))").strip() == "['first']"
+        assert kube.text(*inside, "import os; print(os.getuid())").strip() == "65532"
+        assert (
+            kube.text("exec", WHERE, "deployment/front-v1", "--container=root", "--", "cat", "/etc/who").strip() == "0"
+        )
         assert empty.release(str(PAGE), prove="never").expect().total("changed") == 0
         broken = yaml.safe_load(PAGE.read_text())
         broken["jobs"]["migrate"]["command"][2] = "import sys; print('no such table'); sys.exit(3)"

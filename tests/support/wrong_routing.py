@@ -34,7 +34,7 @@ ROUTING: list[Wrong] = [
         [("services.back.versions", {"v1": IMAGE, "v3": IMAGE}), ("weights", {"v1": 80, "v2": 10, "v3": 10})],
         "services.back.versions",
         "version-missing-in-hop: v2",
-        "v2: {image: …} here",
+        "v2: example.org/app:1.0 here",
     ),
     (
         [("services.front.versions.v3", {"image": IMAGE})],
@@ -124,7 +124,7 @@ ROUTING: list[Wrong] = [
     ([("sticky", {"cookie": "a;b"})], "sticky.cookie", "not-a-cookie", "cookie: a-b"),
     ([("sticky.values", {"v1": "a;b"})], "sticky.values.v1", "not-a-cookie", "v1:"),
     ([("sticky.values", {"v1": True})], "sticky.values.v1", "needs-quotes", 'v1: "true"'),
-    ([("sticky.values", {"v1": "v2"})], "sticky.values", "duplicate-value: 'v2' … v1", "v2: v2"),
+    ([("sticky.values", {"v1": "v2"})], "sticky.values", "duplicate-value: 'v2' … v1", "v1: v1"),
     ([("sticky.values", {"v9": "a"})], "sticky.values.v9", "unknown-version", "v2: a"),
     ([("sticky", {"set_by": "app"})], "sticky.cookie", "needs-key", "cookie: canary-user"),
     ([("sticky", {"by": "hash"})], "sticky", "keys-contradict: by: hash", "sticky: cookie"),

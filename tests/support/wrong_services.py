@@ -55,8 +55,8 @@ SERVICES: list[Wrong] = [
             ("services.front.mounts", {"a": "/x"}),
             ("services.front.versions.v2", {"image": IMAGE, "mounts": {"b": "/x"}}),
         ],
-        "services.front.versions.v2",
-        "duplicate-value: b … /x",
+        "services.front.versions.v2.mounts.b",
+        "duplicate-value: /x … a",
         "b: /x/b",
     ),
     (
@@ -262,7 +262,7 @@ SERVICES: list[Wrong] = [
         [("services.front.metrics", {"path": "/other"}), ("names.monitor", "one")],
         "names.monitor",
         "monitor-differs: front",
-        "monitor: one-back",
+        'monitor: "one-{service}"',
     ),
     # alerts, mail, dashboards
     ([("alerts.X", "errors 5%")], "alerts.X.when", "alert-condition", "errors > 5%"),

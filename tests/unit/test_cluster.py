@@ -139,6 +139,7 @@ def release(server: ApiServer) -> ReleaseClient:
 def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: ReleaseClient) -> None:
     server.put("/api/v1/namespaces/shop", {"metadata": {"name": "shop"}})
     server.put(place("v1", "Secret", "shop", "token"), {"metadata": metadata("token")})
+    server.put(place("v1", "ServiceAccount", "shop", "reader"), {"metadata": metadata("reader")})
     server.put("/apis/storage.k8s.io/v1/storageclasses/local", {"metadata": {"name": "local"}})
     server.put(place("v1", "Service", "istio-system", "istio-ingressgateway"), {"metadata": {"name": "g"}})
     server.objects[place("apps/v1", "Deployment") + "/shop"] = {"metadata": metadata("web-v1", **OURS)}
@@ -147,6 +148,7 @@ def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: R
     assert found.has_namespace
     assert [one["metadata"]["name"] for one in found.secrets] == ["token"]
     assert found.storage_classes == ["local"]
+    assert [one["metadata"]["name"] for one in found.accounts or []] == ["reader"]
     assert found.gateway_service
     assert found.gateway_deployment is None
     assert found.missing_kinds == {"PrometheusRule"}

@@ -9,6 +9,7 @@ import pytest
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
+from tests.support.pasted import pasted
 from tests.support.release import one, page, problems
 from tests.support.release_changes import changed
 
@@ -68,3 +69,4 @@ def test_what_prometheus_would_not_take_is_refused(
     (problem,) = (each for each in found if each.key == f"alerts.X.{key}")
     assert problem.id == error_id
     assert works in problem.works
+    pasted(tmp_path, changed(("alerts", {"X": {"when": "errors > 5%", **alert}})), problem)

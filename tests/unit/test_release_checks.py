@@ -9,6 +9,7 @@ import pytest
 from slipway.release.spec import load
 
 from tests.support.errors import tells
+from tests.support.pasted import pasted
 from tests.support.release import page, problems
 from tests.support.release_changes import BASE, GONE, IMAGE, Wrong, changed
 from tests.support.wrong_routing import ROUTING
@@ -30,6 +31,8 @@ def test_what_is_wrong_is_told_with_its_line_and_what_would_work(
     assert problem.line > 0
     assert problem.value
     assert works in problem.works
+    for each in problems(path):
+        pasted(tmp_path, changed(*changes), each)
 
 
 def test_the_page_that_is_changed_is_good(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from slipway.release.panels import filled, questions
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
+from tests.support.pasted import pasted
 from tests.support.release import names, one, page, problems
 from tests.support.release_changes import changed
 
@@ -107,12 +108,12 @@ def test_a_file_that_grafana_would_not_show_is_refused_by_name(
         ({"file": ["boards/shop.json", "x.json"]}, "file-missing", "file: boards/shop.json"),
         ({"folder": "board"}, "file-missing", "folder: boards"),
         ({"file": "shop.yml"}, "not-a-path", "file: shop.json"),
-        ({"file": "boards/shop.json", "shows": ["traffic"]}, "needs-one-of", ""),
-        ({"file": "boards/shop.json", "title": "x"}, "keys-contradict", ""),
-        ({"panels": [{"title": "x"}]}, "needs-one-of", ""),
-        ({"panels": [{"title": "x", "text": "a", "type": "stat"}]}, "keys-contradict", ""),
+        ({"file": "boards/shop.json", "shows": ["traffic"]}, "needs-one-of", "a: {shows: [traffic]}"),
+        ({"file": "boards/shop.json", "title": "x"}, "keys-contradict", "a: {shows: [traffic]}"),
+        ({"panels": [{"title": "x"}]}, "needs-one-of", "panels: [{title: Cache, query: "),
+        ({"panels": [{"title": "x", "text": "a", "type": "stat"}]}, "keys-contradict", "panels: [{title: "),
         ({"panels": [{"title": "x", "query": 'sum(up{job="$job"})'}]}, "unknown-placeholder", "job: [1m, 5m]"),
-        ({"shows": ["traffic"], "variables": {"a": {"metric": "up"}}}, "needs-one-of", ""),
+        ({"shows": ["traffic"], "variables": {"a": {"metric": "up"}}}, "needs-one-of", "label: path}"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_with_what_can(
@@ -122,6 +123,7 @@ def test_what_cannot_be_shown_is_refused_with_what_can(
     (found,) = problems(page(tmp_path, changed(("dashboards", {"a": dashboard}))))
     assert found.id == error_id
     assert works in found.works
+    pasted(tmp_path, changed(("dashboards", {"a": dashboard})), found)
 
 
 def test_two_dashboards_with_one_uid_are_refused(tmp_path: Path) -> None:

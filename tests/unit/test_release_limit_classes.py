@@ -11,6 +11,7 @@ from slipway.prove.given import live, promised
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
+from tests.support.pasted import pasted
 from tests.support.prove_plan import facts
 from tests.support.release import at, one, page, problems
 from tests.support.release_changes import changed
@@ -77,7 +78,7 @@ def test_a_class_that_counts_nothing_or_cannot_be_told_is_refused(
 ) -> None:
     (found,) = problems(page(tmp_path, changed(("limits", {"by": {"plan": given}}))))
     assert found.id == error_id
-    assert found.works
+    pasted(tmp_path, changed(("limits", {"by": {"plan": given}})), found)
 
 
 def test_a_proof_says_what_the_class_counts_and_other_claims_stay_below_what_counts_them(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from slipway.release.judge import Found, environment
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
+from tests.support.pasted import pasted
 from tests.support.release import Object, at, names, one, page, problems
 from tests.support.release_changes import IMAGE, Changes, changed
 
@@ -245,6 +246,7 @@ def test_a_page_that_cannot_work_is_refused(
     assert key in found[0].key
     assert what in found[0].sentence
     assert works in found[0].works
+    pasted(folder, changed(*changes), found[0])
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,7 @@ def test_a_page_that_cannot_work_is_refused(
     [
         (("services.back", {"sidecar": False, "versions": {"v1": IMAGE, "v2": IMAGE}}), "services.back", "no proxy"),
         (("services.front.user", "image"), "services.front.user", "root"),
+        (("services.front.init", {"a": {"image": IMAGE, "user": "image"}}), "services.front.init.a.user", "root"),
         (
             ("services.front.annotations", {"traffic.sidecar.istio.io/excludeOutboundPorts": "443"}),
             "services.front.annotations",

@@ -11,6 +11,7 @@ from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
 from tests.support.full_release import container
+from tests.support.pasted import pasted
 from tests.support.release import Object, ask, names, one, page, problems
 from tests.support.release_changes import IMAGE, changed
 
@@ -180,12 +181,12 @@ def route(**more: Any) -> Object:
 @pytest.mark.parametrize(
     ("changes", "error_id", "works"),
     [
-        ([("hosts", ["a.*.local"])], "not-a-host-name", "hosts:"),
-        ([("hosts", ["*shop.local"])], "not-a-host-name", "hosts:"),
+        ([("hosts", ["a.*.local"])], "not-a-host-name", 'hosts: ["*.local"]'),
+        ([("hosts", ["b.c", "*shop.local"])], "not-a-host-name", 'hosts: [b.c, "*.shop.local"]'),
         ([("hosts", ["*"]), ("override", {"hosts": {"next": "v2"}})], "host-without-dot", "next.shop.local"),
         ([("entries", {"admin.local": "amin"}), ADMIN], "unknown-service", "admin.local: admin"),
         ([("entries", {"shop.local": "back"})], "duplicate-host", "another-shop.local"),
-        ([("entries", {"a.local": {}})], "needs-one-of", ""),
+        ([("entries", {"a.local": {}})], "needs-one-of", "a.local: "),
         ([("routes", route(weights={"v1": 50, "v2": 40}))], "weights-sum", "weights: {v1: 50, v2: 50}"),
         ([("routes", route(weights={"v1": 50, "v3": 50}))], "unknown-version", ": 50"),
         ([("routes", {"/": "front", "/a": {"to": "admin", "weights": {"v1": 50, "v2": 50}}}), ADMIN],
@@ -194,21 +195,26 @@ def route(**more: Any) -> Object:
          "keys-contradict", "sticky: cookie"),
         ([("routes", route(version="v1", weights={"v1": 50, "v2": 50}))], "keys-contradict", "one of the two"),
         ([("routes", route(rewrite="/x", strip=True))], "keys-contradict", "one of the two"),
-        ([("routes", route(when=[{"to": "back"}]))], "needs-one-of", ""),
-        ([("routes", route(when=[{"methods": ["POST"]}]))], "needs-one-of", ""),
+        ([("routes", route(when=[{"to": "back"}]))], "needs-one-of", "methods: [POST]"),
+        ([("routes", route(when=[{"methods": ["POST"]}]))], "needs-one-of", "to: writer"),
         ([("routes", route(when=[{"methods": ["POST"], "to": "bck"}]))], "unknown-service", "to: back"),
         ([("routes", route(when=[{"methods": ["POST"], "version": "v9"}]))], "unknown-version", "version: v"),
         ([("routes", route(when=[{"methods": ["POST"], "to": "back"}] * 2))], "duplicate-value", "one of the two"),
         ([("routes", {"/": "front", "/a": {"to": "front", "when": [
             {"path": {"regex": "/b", "example": "/b"}, "to": "back"}]}})], "case-beside-path", "the case at /"),
-        ([("routes", route(when=[{"path": {"regex": "/(?=b)", "example": "/b"}, "to": "back"}]))], "not-a-pattern", ""),
+        ([("routes", route(when=[{"path": {"regex": "/(?=b)", "example": "/b"}, "to": "back"}]))], "not-a-pattern",
+         'regex: "/.*"'),
         ([("routes", route(when=[{"path": {"regex": "/b", "example": "/c"}, "to": "back"}]))],
-         "pattern-misses-example", ""),
-        ([("routes", route(when=[{"query": {"a": {"prefix": "b"}}, "to": "back"}]))], "keys-contradict", ""),
-        ([("override", {"header": {"name": "x-u", "values": {"v2": {"regex": "b.*"}}}})], "needs-one-of", ""),
-        ([("override", {"header": {"name": "x-u", "values": {"v2": "b.*"}}})], "regular-expression", ""),
-        ([("override", {"header": {"name": "x-version", "values": {"v2": {"prefix": "b"}}}})], "keys-contradict", ""),
-        ([("redirects", {"/": "/new"})], "redirect-circle", "/: /new"),
+         "pattern-misses-example", "example: /items/7"),
+        ([("routes", route(when=[{"query": {"a": {"prefix": "b"}}, "to": "back"}]))], "keys-contradict", "when: ["),
+        ([("override", {"header": {"name": "x-u", "values": {"v2": {"regex": "b.*"}}}})], "needs-one-of", "v2: B"),
+        ([("override", {"header": {"name": "x-u", "values": {"v2": "b.*"}}})], "regular-expression", "v2: b"),
+        ([("override", {"header": {"name": "x-version", "values": {"v2": {"prefix": "b"}}}})], "keys-contradict",
+         "header: x-shop-ask"),
+        ([("redirects", {"/": "/new"})], "redirect-circle", "/old: /new"),
+        ([("redirects", {"/": "/old/x"})], "redirect-circle", "/from: /old/x"),
+        ([("redirects", {"/old": "/old/x"})], "redirect-circle", "/old: /new/old"),
+        ([("redirects", {"/new": "/new/x"})], "redirect-circle", "/new: /other/new"),
         ([("redirects", {"/old": "new"})], "not-a-path", "/new"),
         ([("redirects", {"/api": "/new"}), ("routes", {"/": "front", "/api": "back"})], "duplicate-value", "/api-old"),
     ],
@@ -219,3 +225,5 @@ def test_what_leads_nowhere_or_contradicts_itself_is_refused(
     found = problems(page(tmp_path, changed(*changes)))
     assert error_id in [problem.id for problem in found], found
     assert works in next(problem.works for problem in found if problem.id == error_id)
+    for problem in found:
+        pasted(tmp_path, changed(*changes), problem)

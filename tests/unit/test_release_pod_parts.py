@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.page.read import SettingsError
+from slipway.release.environment import Environment
 from slipway.release.listed import read
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 from slipway.release.transition import due, transition
 
 from tests.support.full_release import container, pod
+from tests.support.pasted import pasted
 from tests.support.release import Object, at, call, names, one, page, problems
 from tests.support.release_changes import IMAGE, changed
 
@@ -126,29 +129,87 @@ def test_more_ports_are_called_at_one_version_and_never_at_a_shadow(tmp_path: Pa
     assert call(made, "front", "v2", "back").shares == {"back:v2": 100}
 
 
+GRPC = {"port": 8080, "protocol": "grpc"}
+
+
 @pytest.mark.parametrize(
-    ("changes", "error_id"),
+    ("changes", "error_id", "works"),
     [
-        ([("services.front.init", {"front": IMAGE})], "duplicate-value"),
-        ([("services.front.init", {"a": IMAGE}), ("services.front.beside", {"a": IMAGE})], "duplicate-value"),
-        ([("services.front.beside", {"istio-proxy": IMAGE})], "duplicate-value"),
-        ([("services.front.init", {"a": {"image": IMAGE, "mounts": {"data": "/data"}}})], "unknown-mount"),
+        ([("services.front.init", {"front": IMAGE})], "duplicate-value", "front-2"),
+        ([("services.front.init", {"a": IMAGE, "a-2": IMAGE}), ("services.front.beside", {"a": IMAGE})],
+         "duplicate-value", "a-3"),
+        ([("services.front.beside", {"istio-proxy": IMAGE})], "duplicate-value", "istio-proxy-2"),
+        ([("services.front.init", {"a": {"image": IMAGE, "mounts": {"data": "/data"}}})],
+         "unknown-mount", "volumes: {data: {size: 1Gi}}"),
         ([("services.front.init", {"a": {"image": IMAGE, "env": {"A": {"secret": "s", "key": "K"}}}})],
-         "unknown-secret"),
-        ([("jobs", {"a": {**JOB, "mounts": {"data": "/data"}}})], "unknown-mount"),
-        ([("jobs", {"a": {**JOB, "schedule": "daily"}})], "not-a-schedule"),
-        ([("jobs", {"a": {"command": ["/x"]}})], "missing-key"),
-        ([("services.front.labels", {"app": "x"})], "wrong-name"),
-        ([("services.front.labels", {"team": "a b"})], "wrong-form"),
-        ([("services.front.annotations", {"slipway.io/config": "x"})], "wrong-name"),
-        ([("services.front.ports", {"admin": 8080})], "port-taken"),
-        ([("services.front.ports", {"admin": 15090})], "port-taken"),
-        ([("services.front.ports", {"a": 9000, "b": 9000})], "port-taken"),
-        ([("services.front.ports", {"a": {"port": 9000, "protocol": "udp"}})], "not-one-of"),
-        ([("services.front.tolerations", [{"key": "a", "effect": "Never"}])], "not-one-of"),
+         "unknown-secret", "secrets: {s: {existing: true}}"),
+        ([("jobs", {"a": {**JOB, "mounts": {"data": "/data"}}})], "unknown-mount", "volumes: {data: {size: 1Gi}}"),
+        ([("jobs", {"a": {**JOB, "schedule": "daily"}})], "not-a-schedule", 'schedule: "0 3 * * *"'),
+        ([("jobs", {"a": {"command": ["/x"]}})], "missing-key", "image: "),
+        ([("services.front.labels", {"app": "x"})], "wrong-name", "example.org/app"),
+        ([("services.front.labels", {"team": "a b"})], "wrong-form", "team: a-b"),
+        ([("services.front.annotations", {"slipway.io/config": "x"})], "wrong-name", "example.org/config"),
+        ([("services.front.ports", {"admin": 8080})], "port-taken", "admin: 9000"),
+        ([("services.front.ports", {"admin": GRPC})], "port-taken", "admin: {port: 9000, protocol: grpc}"),
+        ([("services.front.ports", {"admin": 15090, "b": 9000})], "port-taken", "admin: 9001"),
+        ([("services.front.ports", {"a": 9000, "b": 9000, "c": 9001})], "port-taken", "b: 9002"),
+        ([("services.front.ports", {"a": 9000, "b": {"port": 9001, "service_port": 9000}})],
+         "port-taken", "b: {port: 9001, service_port: 9002}"),
+        ([("services.front.metrics", {"port": 9000}), ("services.front.ports", {"a": 9000})],
+         "port-taken", "a: 9001"),
+        ([("services.front.ports", {"a": {"port": 9000, "protocol": "udp"}})], "not-one-of", "protocol: grpc"),
+        ([("services.front.tolerations", [{"key": "a", "effect": "Never"}])], "not-one-of", "effect: NoSchedule"),
     ],
 )  # fmt: skip
-def test_what_no_pod_could_be_is_refused(tmp_path: Path, changes: list[tuple[str, Any]], error_id: str) -> None:
+def test_what_no_pod_could_be_is_refused(
+    tmp_path: Path, changes: list[tuple[str, Any]], error_id: str, works: str
+) -> None:
     found = problems(page(tmp_path, changed(*changes)))
     assert [problem.id for problem in found] == [error_id]
-    assert found[0].works
+    assert works in found[0].works
+    pasted(tmp_path, changed(*changes), found[0])
+
+
+OURS = "slipway.local/apps/job:1.0"
+NO_IMAGE = "image: slipway.local/apps/app:1.0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error_id", "key", "works"),
+    [
+        ([("jobs", {"a": OURS})], "image-not-on-mirror", "jobs.a.image", NO_IMAGE),
+        ([("services.front.init", {"a": OURS})], "image-not-on-mirror", "services.front.init.a.image", NO_IMAGE),
+        ([("services.front.versions.v2", {"image": IMAGE, "beside": {"a": OURS}})],
+         "image-not-on-mirror", "services.front.versions.v2.beside.a.image", NO_IMAGE),
+        ([("services.front.image", OURS), ("services.front.versions.v2", {})],
+         "image-not-on-mirror", "services.front.image", NO_IMAGE),
+        ([("services.front.service_account", "raeder")],
+         "account-not-in-cluster", "services.front.service_account", "service_account: reader, or kubectl create"),
+        ([("services.front.versions.v2", {"image": IMAGE, "service_account": "x"})],
+         "account-not-in-cluster", "services.front.versions.v2.service_account", "service_account: "),
+        ([("jobs", {"a": {"image": IMAGE, "service_account": "back-v9"}})],
+         "account-not-in-cluster", "jobs.a.service_account", "service_account: back-v"),
+    ],
+)  # fmt: skip
+def test_what_the_cluster_lacks_for_a_pod_is_named_by_the_plan(
+    tmp_path: Path, changes: list[tuple[str, Any]], error_id: str, key: str, works: str
+) -> None:
+    known = {"images": frozenset(["slipway.local/apps/app:1.0"]), "accounts": frozenset(["reader"])}
+    spec = load(page(tmp_path, changed(*changes)))
+    with pytest.raises(SettingsError) as caught:
+        plan(spec, Environment(**known))
+    (problem,) = caught.value.problems
+    assert (problem.id, problem.key) == (error_id, key)
+    assert works in problem.works
+
+
+def test_accounts_that_are_there_or_that_the_release_makes_are_taken(tmp_path: Path) -> None:
+    jobs = {name: {"image": IMAGE, "service_account": name} for name in ("reader", "back-v1", "default")}
+    spec = load(page(tmp_path, changed(("jobs", jobs), ("services.front.service_account", "reader"))))
+    assert plan(spec, Environment(accounts=frozenset(["reader"]))).objects
+
+
+def test_an_image_of_a_job_that_changes_is_warned_of(tmp_path: Path) -> None:
+    made = planned(tmp_path, ("jobs", {"a": "example.org/job"}), ("services.front.init", {"b": "example.org/b:latest"}))
+    said = [text for text in made.warnings if "[image-may-change]" in text]
+    assert ["jobs.a.image" in said[1], "services.front.init.b.image" in said[0]] == [True, True], said

@@ -11,6 +11,7 @@ from slipway.prove import receivers
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
+from tests.support.pasted import pasted
 from tests.support.prove_plan import claim, facts, verdict
 from tests.support.release import Object, one, page, problems
 from tests.support.release_changes import changed
@@ -99,7 +100,8 @@ def test_mail_alone_is_as_it_was(tmp_path: Path) -> None:
 def test_a_receiver_that_cannot_be_told_is_refused(tmp_path: Path, receiver: Object, error_id: str) -> None:
     found = problems(page(tmp_path, values(one=receiver)))
     assert error_id in [problem.id for problem in found]
-    assert all(problem.works for problem in found)
+    for problem in found:
+        pasted(tmp_path, values(one=receiver), problem)
 
 
 def test_a_receiver_that_no_alert_is_for_is_warned_of(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from slipway.release.render import render
 from slipway.release.spec import load
 
 from tests.support.full_release import pod
+from tests.support.pasted import pasted
 from tests.support.release import Object, page, problems
 from tests.support.release_changes import changed
 
@@ -105,7 +106,7 @@ KEYS: dict[str, Any] = {"K": {"environment": "T"}}
          "tls.crt: {environment: REG_TLS_CRT}, tls.key: {environment: REG_TLS_KEY}"),
         ({"type": "kubernetes.io/service-account-token", "keys": KEYS}, "keys-contradict", "reg: "),
         ({"type": "no type", "keys": KEYS}, "wrong-form", "type:"),
-        ({"keys": {"a/b": {"environment": "T"}}}, "wrong-name", ""),
+        ({"keys": {"a/b": {"environment": "T"}}}, "wrong-name", "a"),
     ],
 )  # fmt: skip
 def test_what_no_kubelet_and_no_api_server_would_take_is_refused(
@@ -115,6 +116,7 @@ def test_what_no_kubelet_and_no_api_server_would_take_is_refused(
     found = problems(page(tmp_path, changed(("secrets", {"reg": secret}), used)))
     assert [problem.id for problem in found] == [error_id]
     assert works in found[0].works
+    pasted(tmp_path, changed(("secrets", {"reg": secret}), used), found[0])
 
 
 def test_what_is_pulled_with_in_vain_is_warned_of(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 
 from tests.support.full_release import container, pod
-from tests.support.release import one, page
+from tests.support.release import names, one, page
 from tests.support.release_changes import IMAGE, changed
 
 AS_IMAGE = ("services.front.versions.v2", {"image": IMAGE, "user": "image", "writable": True})
@@ -41,6 +41,56 @@ def test_user_image_leaves_user_and_rights_to_the_image_of_that_version_alone(tm
     for other in ("front-v1", "back-v1", "back-v2"):
         assert pod(made, other)["spec"]["securityContext"]["runAsUser"] == 65532
         assert container(made, other)["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+PLAIN = {"seccompProfile": {"type": "RuntimeDefault"}}
+FREE = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True}
+NOBODY = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532}
+
+
+@pytest.mark.parametrize("where", ["init", "beside"])
+def test_a_container_as_its_image_says_leaves_its_user_to_all_others_of_the_pod(tmp_path: Path, where: str) -> None:
+    others = {"one": IMAGE, "two": {"image": IMAGE, "user": 7}, "root": {"image": IMAGE, "user": "image"}}
+    made = planned(tmp_path, ("services.front.versions.v2", {"image": IMAGE, where: others}))
+    spec = pod(made, "front-v2")["spec"]
+    assert spec["securityContext"] == {"fsGroup": 65532, **PLAIN}
+    listed = [*spec.get("initContainers", ()), *spec["containers"]]
+    found = {each["name"]: each["securityContext"] for each in listed}
+    dropped = {**FREE, "capabilities": {"drop": ["ALL"]}}
+    assert found == {
+        "front": {**dropped, **NOBODY},
+        "one": {**dropped, **NOBODY},
+        "two": {**dropped, "runAsNonRoot": True, "runAsUser": 7, "runAsGroup": 7},
+        "root": FREE,
+    }
+    # A pod without one is as it always was: whom it runs as is said once.
+    assert pod(made, "front-v1")["spec"]["securityContext"] == {"fsGroup": 65532, **NOBODY, **PLAIN}
+    assert "runAsUser" not in container(made, "front-v1")["securityContext"]
+    (said,) = made.warnings
+    assert f"{where} root of front v2 may be root" in said
+    assert levels(made)["warn"] == "baseline"
+
+
+@pytest.mark.parametrize("schedule", [None, "@daily"])
+def test_a_job_may_run_as_its_image_says(tmp_path: Path, schedule: str | None) -> None:
+    jobs = {"root": {"image": IMAGE, "user": "image", "writable": True, "schedule": schedule}}
+    if schedule is None:
+        del jobs["root"]["schedule"]
+    made = planned(tmp_path, ("jobs", {**jobs, "plain": IMAGE}))
+    kind = "CronJob" if schedule else "Job"
+    (spec,) = (each["spec"] for each in made.objects if each["kind"] == kind and "root" in each["metadata"]["name"])
+    template = (spec["jobTemplate"]["spec"] if schedule else spec)["template"]["spec"]
+    assert template["securityContext"] == PLAIN
+    assert template["containers"][0]["securityContext"] == {**FREE, "readOnlyRootFilesystem": False}
+    (other,) = (each for each in made.objects if each["kind"] == "Job" and "plain" in each["metadata"]["name"])
+    assert other["spec"]["template"]["spec"]["securityContext"] == {"fsGroup": 65532, **NOBODY, **PLAIN}
+    assert "job root may be root" in made.warnings[0]
+
+
+def test_jobs_that_are_done_keep_their_names(tmp_path: Path) -> None:
+    # A name is made of what a job does: another one would run what is done already again.
+    made = planned(tmp_path, ("jobs", {"migrate": {"image": IMAGE, "command": ["/migrate"]}}))
+    assert names(made, "Job") == {"shop-migrate-538387af"}
 
 
 def test_a_version_may_have_a_user_where_its_service_says_image(tmp_path: Path) -> None:
@@ -86,6 +136,26 @@ def test_a_namespace_of_the_release_is_never_taken_for_somebody_elses() -> None:
     own = {"app.kubernetes.io/managed-by": "slipway", "slipway.io/release": "shop", "slipway.io/namespace": "shop"}
     space = {"metadata": {"name": "shop", "labels": {**own, f"{LEVEL}enforce": "restricted"}}}
     assert environment(Found("shop", "shop", namespaces=[space])).pod_security == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "level"),
+    [
+        ([("services.front.init", {"a": {"image": IMAGE, "user": "image"}})],
+         "services.front.init.a.user", "privileged"),
+        ([("services.front.versions.v2", {"image": IMAGE, "beside": {"a": {"image": IMAGE, "user": "image"}}})],
+         "services.front.versions.v2.beside.a.user", "privileged"),
+        ([("jobs", {"a": {"image": IMAGE, "user": "image"}})], "jobs.a.user", "baseline"),
+    ],
+)  # fmt: skip
+def test_other_containers_that_a_namespace_refuses_are_named_too(
+    tmp_path: Path, changes: list[tuple[str, Any]], key: str, level: str
+) -> None:
+    known = environment(Found("shop", "shop", namespaces=[SPACE]))
+    with pytest.raises(SettingsError) as caught:
+        planned(tmp_path, *changes, known=known)
+    assert {(problem.id, problem.key) for problem in caught.value.problems} == {("pod-security", key)}
+    assert f"pod-security.kubernetes.io/enforce={level}" in caught.value.problems[0].works
 
 
 FAILED = "Deployment/shop/web cannot start: pod web-1-x: container web has failed 3 times, last with 1"

@@ -13,6 +13,7 @@ from slipway.release.planner import Plan, plan
 from slipway.release.shape import Shape
 from slipway.release.spec import load
 
+from tests.support.pasted import pasted
 from tests.support.release import Object, names, one, page, problems
 from tests.support.release_changes import IMAGE, Changes, changed
 
@@ -149,8 +150,13 @@ def test_every_free_path_is_free_and_no_other(tmp_path: Path) -> None:
 PRIVATE = {"keys": [{**EC, "d": "aHVzaA"}]}
 WRONG: list[tuple[str, Changes, str, str]] = [
     ("missing-key", [("jwt", {"free": ["/a"]})], "jwt.issuers", "issuers"),
-    ("needs-one-of", [("jwt", {"issuers": {ISSUER: {"audiences": "a"}}})], f"jwt.issuers.{ISSUER}", ""),
-    ("needs-one-of", [("jwt", {"issuers": {ISSUER: {"jwks": KEYS, "jwks_uri": ISSUER}}})], "jwt.issuers", ""),
+    ("needs-one-of", [("jwt", {"issuers": {ISSUER: {"audiences": "a"}}})], f"jwt.issuers.{ISSUER}", "jwks_uri: https"),
+    (
+        "needs-one-of",
+        [("jwt", {"issuers": {ISSUER: {"jwks": KEYS, "jwks_uri": ISSUER}}})],
+        "jwt.issuers",
+        "{jwks_uri: ",
+    ),
     ("not-a-url", [("jwt", {"issuers": {ISSUER: "id.example.org"}})], "jwks_uri", "https://id.example.org"),
     ("not-a-key-set", [("jwt", {"issuers": {ISSUER: {"jwks": "keys.json"}}})], "jwks", "keys:"),
     ("not-a-key-set", [("jwt", {"issuers": {ISSUER: {"jwks": {"keys": []}}}})], "jwks", "keys:"),
@@ -172,8 +178,8 @@ WRONG: list[tuple[str, Changes, str, str]] = [
         "jwks",
         "keys:",
     ),
-    ("keys-contradict", [("jwt", {**JWT, "header": "x-a", "cookie": "b"})], "jwt", ""),
-    ("keys-contradict", [("jwt", {**JWT, "free": ["/"]})], "jwt", ""),
+    ("keys-contradict", [("jwt", {**JWT, "header": "x-a", "cookie": "b"})], "jwt", "header: x-a}"),
+    ("keys-contradict", [("jwt", {**JWT, "free": ["/"]})], "jwt", "free: []}"),
     ("duplicate-value", [("jwt", {**JWT, "free": ["/a", "/a/"]})], "jwt.free[1]", "one of the two"),
     (
         "jwt-without-sidecar",
@@ -194,7 +200,7 @@ WRONG: list[tuple[str, Changes, str, str]] = [
         "gateway.selector",
         "selector: {istio: ingressgateway}",
     ),
-    ("wrong-name", [("jwt", {"issuers": {"a*": {"jwks": KEYS}}})], "jwt.issuers", ""),
+    ("wrong-name", [("jwt", {"issuers": {"a*": {"jwks": KEYS}}})], "jwt.issuers", "a"),
 ]
 
 
@@ -207,6 +213,8 @@ def test_a_page_whose_tokens_nobody_could_check_is_refused(
     assert found, [each.sentence for each in all_found]
     assert key in found[0].key
     assert works in found[0].works
+    for each in all_found:
+        pasted(tmp_path, changed(*changes), each)
     assert not any("aHVzaA" in f"{each}" for each in all_found)
 
 

@@ -92,6 +92,7 @@ ON_THE_CLUSTER = {
     "gateway-port-closed": "The gateway does not listen on this port; take one that it has, or open it.",
     "secret-not-in-cluster": "The Secret is not in the namespace; make it there, or let the release make it.",
     "secret-type-changed": "A Secret that is there keeps its type; write that, or take another name.",
+    "account-not-in-cluster": "The ServiceAccount is not in the namespace; make it there, or let the release make one.",
     "unknown-storage-class": "The cluster has no such StorageClass; take one that it has.",
     "image-not-on-mirror": "Nobody publishes the image, and the mirror does not have it; load it, or correct its name.",
     "pod-security": "The namespace refuses pods that run as their image says; give a user ID, or a weaker level.",

@@ -217,19 +217,19 @@ class Form:
     def _own(self, key: Key, error: Any, given: Mapping[str, Any], written: Mapping[Key, str]) -> str:
         """Make a line that would work, or a name, of what is there; empty where nothing comes of it."""
         if error["loc"][-1] == "[key]":
-            name = repairs.renamed(self.model, given, key)
+            name = repairs.renamed(self.model, given, key, str(_told(error) or ""))
             return flow(name) if name else ""
         key = repairs.stands(given, key)
         there = repairs.value_at(given, key)
         if not key or isinstance(there, (dict, list)) or (error["loc"][-1] == "image" and not isinstance(there, str)):
             return ""
+        told = _told(error)
         if isinstance(key[-1], int):
-            key = key[:-1]
+            key, index = key[:-1], key[-1]
             if any(holds_a_secret(str(item)) for item in repairs.value_at(given, key)):
                 return ""
-            value = repairs.repaired_list(self.model, given, key, written)
+            value = repairs.repaired_list(self.model, given, key, written, {index: told})
         else:
-            told = getattr(error.get("ctx", {}).get("error"), "works", None)
             value = repairs.repaired(self.model, given, key, written, choices(self.field_at(key)), told)
         return "" if value is None else self.works(key, value)
 
@@ -257,14 +257,16 @@ class Form:
         """A validator of the model may name a value that fits better than the example."""
         if any(names_a_secret(part) for part in key[-2:]):
             return self.works(key, example)
-        return self.works(key, getattr(error.get("ctx", {}).get("error"), "works", example))
+        told = _told(error)
+        return self.works(key, example if told is None else told)
 
     def _wrong_name(self, key: Key, error: Any) -> Fault:
         declared, _ = self._find(key[:-1])
         extra = declared.json_schema_extra if declared and isinstance(declared.json_schema_extra, dict) else {}
         example = self._find(key[:-1])[1]
         name = next(iter(example)) if isinstance(example, dict) and example else "name"
-        what = str(extra.get("patternErrorMessage", "")) or str(error.get("ctx", {}).get("error") or error["msg"])
+        said = str(error.get("ctx", {}).get("error") or "")
+        what = said or str(extra.get("patternErrorMessage", "")) or str(error["msg"])
         error_id = _id(error) if error["type"] == "value_error" else "wrong-name"
         return Fault(error_id, key, f"the name {what}", flow(name))
 
@@ -362,6 +364,11 @@ class Form:
             where, line = page.where(fault.key), page.line(fault.key)
             return Problem(fault.id, where, dotted(fault.key), text, fault.what, fault.works, line)
         return Problem(fault.id, self.elsewhere, dotted(fault.key), text, fault.what, fault.override or fault.works)
+
+
+def _told(error: Any) -> Any:
+    """Give the value that a validator of a model says would work; None: it says none."""
+    return getattr(error.get("ctx", {}).get("error"), "works", None)
 
 
 def _id(error: Any) -> str:

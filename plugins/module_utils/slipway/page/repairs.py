@@ -71,12 +71,18 @@ def repaired(
     return None
 
 
-def repaired_list(model: type[BaseModel], given: Mapping[str, Any], key: Key, written: Mapping[Key, str]) -> Any:
-    """Give the list at ``key`` with all of its items such that they work; None: one of them cannot be."""
+def repaired_list(
+    model: type[BaseModel], given: Mapping[str, Any], key: Key, written: Mapping[Key, str], told: Mapping[Any, Any]
+) -> Any:
+    """Give the list at ``key`` with all of its items such that they work; None: one of them cannot be.
+
+    ``told`` are values by index that are tried first.
+    """
     items: list[Any] = []
     for index, item in enumerate(value_at(given, key)):
         place = (*key, index)
-        made = repaired(model, given, place, written) if is_wrong(model, given, place) else item
+        wrong = is_wrong(model, given, place)
+        made = repaired(model, given, place, written, first=told.get(index)) if wrong else item
         if made is None:
             return None
         if made not in items:
@@ -84,12 +90,12 @@ def repaired_list(model: type[BaseModel], given: Mapping[str, Any], key: Key, wr
     return items
 
 
-def renamed(model: type[BaseModel], given: Mapping[str, Any], key: Key) -> str:
+def renamed(model: type[BaseModel], given: Mapping[str, Any], key: Key, first: str = "") -> str:
     """Give a name that works in the place of the last part of ``key``; empty: none that comes to mind does."""
     *above, name = key
     names = value_at(given, tuple(above))
-    for candidate in _texts(str(name)):
-        if candidate in names:
+    for candidate in (first, *_texts(str(name))):
+        if not candidate or candidate in names:
             continue
         changed = copy.deepcopy(dict(given))
         place = value_at(changed, tuple(above))

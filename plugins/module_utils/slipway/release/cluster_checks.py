@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..page.form import Fault
 from ..page.read import Key
-from . import certificate, limits, pod_security, storage
+from . import certificate, limits, pod_checks, pod_security, storage
 from .environment import OWN_REGISTRY
 from .form import near, works
 from .maker import Maker
 from .values import repository
+from .workload_checks import workloads
 
 
 def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
@@ -34,6 +35,7 @@ def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
             )
     yield from storage.faults(maker)
     yield from _images(maker)
+    yield from _accounts(maker)
     yield from pod_security.faults(maker)
     yield from _taken(maker, places)
 
@@ -61,10 +63,12 @@ def _images(maker: Maker) -> Iterator[Fault]:
     if known is None:
         return
     mirrored = sorted(name for name in known if name.startswith(OWN_REGISTRY) and "@" not in name)
+    named_images: list[tuple[Key, str]] = [((*key, "image"), each.image) for key, each in pod_checks.every(maker.shape)]
     for service, declared, version in maker.versions():
         own = declared.versions[version].image
-        image = own or declared.image or ""
-        key: Key = ("services", service, "versions", version, "image") if own else ("services", service, "image")
+        at: Key = ("services", service, "versions", version, "image") if own else ("services", service, "image")
+        named_images.append((at, own or declared.image or ""))
+    for key, image in named_images:
         digest = image.partition("@")[2]
         named = f"{repository(image)}@{digest}" if digest else image
         if image.startswith(OWN_REGISTRY) and named not in known:
@@ -72,6 +76,26 @@ def _images(maker: Maker) -> Iterator[Fault]:
             yield Fault(
                 "image-not-on-mirror", key, "is not on the mirror of this cluster, and nowhere else either", fix
             )
+
+
+def _accounts(maker: Maker) -> Iterator[Fault]:
+    """Find ServiceAccounts that nobody has made: no pod could be."""
+    there = maker.environment.accounts
+    if there is None:
+        return
+    shape, made = maker.shape, set()
+    named: list[tuple[Key, str | None]] = [
+        ((*key, "service_account"), w.service_account) for key, w in workloads(shape)
+    ]
+    named += [(("jobs", name, "service_account"), job.service_account) for name, job in shape.release.jobs.items()]
+    for service, _, version in maker.versions():
+        if not maker.naming.existing_account(service, version):
+            made.add(maker.naming.of("service_account", service, version))
+    known = sorted({*there, *made, "default"})
+    for key, name in named:
+        if name is not None and name not in known:
+            fix = f"service_account: {near(name, known)}, or kubectl create serviceaccount -n {maker.namespace} {name}"
+            yield Fault("account-not-in-cluster", key, f"does not exist in namespace {maker.namespace}", fix)
 
 
 def _taken(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ from .names import Naming
 from .pod_keys import Container, Job
 from .resource_keys import EnvValue, Mount, Resources
 from .storage_keys import Volume
-from .values import amount, milliseconds
+from .values import IMAGE_USER, amount, milliseconds
 
 Object = dict[str, Any]
 # Whoever runs jobs, where the page does not say it.
@@ -30,13 +30,29 @@ def every(declared: Service, version: str) -> list[Container]:
     return [*of_version(declared, version, "init").values(), *of_version(declared, version, "beside").values()]
 
 
-def container(name: str, given: Container, release: Release, *, drops: bool = True) -> Object:
-    """Write a container. ``drops``: it gets no rights of its image."""
+def as_image(given: Container) -> bool:
+    """Tell whether a container says that it runs as the user that its image names."""
+    return bool(given.user == IMAGE_USER)
+
+
+def users_apart(declared: Service, version: str, user: int | None) -> bool:
+    """Tell whether a pod of one user has a container that runs as its image says, so that each says its own."""
+    return user is not None and any(map(as_image, every(declared, version)))
+
+
+def runs_as(user: int) -> Object:
+    """Write whom a container, or a pod, runs as."""
+    return {"runAsNonRoot": True, "runAsUser": user, "runAsGroup": user}
+
+
+def container(name: str, given: Container, release: Release, user: int | None = None, *, drops: bool = True) -> Object:
+    """Write a container. ``user``: whom it runs as where the pod does not say it. ``drops``: no rights of its image."""
     secured: Object = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": not given.writable}
-    if drops:
+    if drops and not as_image(given):
         secured["capabilities"] = {"drop": ["ALL"]}
-    if given.user is not None:
-        secured |= {"runAsNonRoot": True, "runAsUser": given.user, "runAsGroup": given.user}
+    own = user if given.user is None else given.user
+    if own is not None and not as_image(given):
+        secured |= runs_as(own)
     tagged = ":" in given.image.rpartition("/")[2] and not given.image.endswith(":latest")
     made: Object = {
         "name": name,
@@ -104,7 +120,7 @@ def job(naming: Naming, name: str, given: Job) -> Object:
     """Give the values of the templates ``job`` and ``cron-job``."""
     release = naming.shape.release
     seconds = -(-milliseconds(given.timeout) // 1000)
-    user = given.user or USER
+    user = None if as_image(given) else given.user or USER
     pod = {
         "container": container(name, given, release),
         "volumes": list(volumes(given.mounts, release)),

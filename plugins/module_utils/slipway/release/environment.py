@@ -64,8 +64,9 @@ class Environment:
     outside_named: Mapping[str, str] = field(default_factory=dict)
     # Revision of each Secret of the release, which changes with its content; pods that use one are made anew then.
     secret_revisions: Mapping[str, str] = field(default_factory=dict)
-    # Secrets in the release's namespace and StorageClasses of the cluster.
+    # Secrets and ServiceAccounts in the release's namespace, and StorageClasses of the cluster.
     secrets: frozenset[str] | None = None
+    accounts: frozenset[str] | None = None
     storage_classes: frozenset[str] | None = None
     # Provisioners of the StorageClasses, by name; which class is the default; nodes that take pods of applications.
     provisioners: Mapping[str, str] = field(default_factory=dict)

@@ -107,8 +107,8 @@ class Found:
     ``applied``: objects of all releases. ``missing_kinds``: kinds that this cluster does not know. ``secrets`` and
     ``storage_classes``: names; ``namespaces`` and ``services``: objects of which only the metadata counts. ``orphans``:
     ReplicaSets whose Deployment was taken over, and whose pods serve on until the new ones do. ``certificates``:
-    annotations of Secrets beside the gateway, by name. ``classes``: StorageClasses; ``claims``: all of the namespace;
-    ``nodes``: of which only the metadata counts.
+    annotations of Secrets beside the gateway, by name. ``classes``: StorageClasses; ``claims`` and ``accounts``: all of
+    the namespace; ``nodes``: of which only the metadata counts.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Found:
     storage_classes: list[str] = field(default_factory=list)
     classes: list[Object] = field(default_factory=list)
     claims: list[Object] | None = None
+    accounts: list[Object] | None = None
     nodes: list[Object] = field(default_factory=list)
     orphans: list[Object] = field(default_factory=list)
     services: list[Object] = field(default_factory=list)
@@ -178,6 +179,7 @@ def environment(found: Found, **settled: Any) -> Environment:
         },
         "objects_taken": {identity(item): owner(item) for item in others if item["kind"] != "Namespace"},
         "secrets": frozenset(item["metadata"]["name"] for item in found.secrets),
+        "accounts": None if found.accounts is None else frozenset(each["metadata"]["name"] for each in found.accounts),
         "storage_classes": frozenset(found.storage_classes),
         **_storage(found),
         "certificates": {

@@ -54,6 +54,7 @@ class ReleaseClient(cluster.Cluster):
             lambda: self.listed("v1", "Secret", namespace, metadata=True),
             lambda: self.listed("storage.k8s.io/v1", "StorageClass"),
             lambda: self.listed("v1", "PersistentVolumeClaim", namespace),
+            lambda: self.listed("v1", "ServiceAccount", namespace, metadata=True),
             lambda: self.listed("v1", "Node", metadata=True),
             lambda: self.listed("v1", "Service", metadata=True),
             lambda: self.read("v1", "Service", gateway_namespace, gateway),
@@ -62,9 +63,9 @@ class ReleaseClient(cluster.Cluster):
             lambda: self.listed("apps/v1", "ReplicaSet", namespace, f"{OF_RELEASE}={name}"),
             *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in asked_of),
         ]
-        namespaces, secrets, classes, claims, nodes, services, service, deployment, held, sets, *of_kinds = self.many(
-            lambda one: one(), asked
-        )
+        answers = self.many(lambda one: one(), asked)
+        namespaces, secrets, classes, claims, accounts, nodes, services, *answers = answers
+        service, deployment, held, sets, *of_kinds = answers
         missing = {kind: version for (version, kind), listed in zip(asked_of, of_kinds, strict=True) if listed is None}
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
         if strange and asked_of == KINDS:
@@ -83,6 +84,7 @@ class ReleaseClient(cluster.Cluster):
             storage_classes=[item["metadata"]["name"] for item in classes or []],
             classes=classes or [],
             claims=claims or [],
+            accounts=accounts or [],
             nodes=nodes or [],
             services=services or [],
             orphans=[item for item in sets or [] if not item["metadata"].get("ownerReferences")],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..page.form import Fault
-from ..page.read import Key
+from ..page.read import Key, flow
 from . import alerts, dashboards, panels, promql
 from .form import near, works
 from .model import Service
@@ -28,7 +28,9 @@ def monitors_agree(shape: Shape) -> Iterator[Fault]:
         other = first.setdefault(name, service)
         if read[other] != how:
             what = f"makes ServiceMonitor {name} for {other} too, whose path, port or interval is another"
-            yield Fault("monitor-differs", key, what, f"monitor: {name}-{service}")
+            # One pattern for all has to make another name of each.
+            apart = f"{shape.release.names.monitor}-{{service}}" if key == ("names", "monitor") else f"{name}-{service}"
+            yield Fault("monitor-differs", key, what, f"monitor: {flow(apart)}")
 
 
 def _read(metrics: Metrics, service: Service) -> tuple[object, ...]:

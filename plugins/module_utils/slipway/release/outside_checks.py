@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..page.form import Fault
-from ..page.read import Key
-from . import workload
+from ..page.read import Key, flow
+from . import containers, workload
 from .form import works
 from .jwt_paths import Tokens
 from .outside_keys import HTTP, Outside
@@ -42,7 +42,8 @@ def _wildcard(host: str, given: Outside) -> Iterator[Fault]:
     for name, wrong in (("tls", given.tls == "mesh"), ("addresses", bool(given.addresses))):
         if wrong:
             what = "is for one host, and * stands for many"
-            yield Fault("wildcard-outside", ("outside", host, name), what, f"outside: {{{one}: {{{name}: …}}}}")
+            fix = flow({one: given.model_dump(exclude_unset=True)})
+            yield Fault("wildcard-outside", ("outside", host, name), what, f"outside: {fix}")
 
 
 def ports_are_of_one_kind(shape: Shape) -> Iterator[Fault]:
@@ -79,8 +80,13 @@ def nothing_leaves_unseen(shape: Shape) -> Iterator[Fault]:
                 what = "has no proxy, so nothing refuses what it calls outside"
                 yield Fault("egress-not-held", where, what, "sidecar: true, or egress: open", warning=True)
                 continue
-            if workload.runs_as_image(declared, version):
-                where = _at(shape, service, version, "user")
+            roots = [_at(shape, service, version, "user")] if workload.runs_as_image(declared, version) else []
+            for named in ("init", "beside"):
+                for name, each in containers.of_version(declared, version, named).items():
+                    if containers.as_image(each):
+                        above = at if name in getattr(own, named) else at[:2]
+                        roots.append((*above, named, name, "user"))
+            for where in roots:
                 what = f"may be root, who may become {PROXY_USER}, the user whose connections go around the proxy"
                 yield Fault("egress-not-held", where, what, "user: 65532, or trust in this image", warning=True)
             for name in {**declared.annotations, **own.annotations}:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from ..page.form import WrongError, setting
 from .keys import LABEL_RULE, Label, Short, Variable
 from .resource_keys import EnvValue, Mount, Resources
-from .values import LABEL, Duration, Image, Text
+from .values import LABEL, Duration, Image, Text, User
 
 # Labels and annotations that say whose pods are, and what the mesh and the Services go by.
 _OWN = ("app", "version", "traffic", "sidecar.istio.io/inject")
@@ -74,8 +74,11 @@ class Container(Short):
         rule=LABEL_RULE,
     )  # fmt: skip
     resources: Resources = setting(Resources(), "CPU and memory.", example={"cpu": "10m", "memory": "32Mi"})
-    user: int | None = setting(
-        None, "User ID. By default the one of the pod.", unit="user ID", example=1000, ge=1, le=2**31 - 1
+    user: User | None = setting(
+        None,
+        "User ID. By default the one of the pod; of a job 65532. image: the user that the image names, root too, with "
+        "the rights that a container has by default.",
+        example=1000,
     )
     writable: bool = setting(False, "May it write to its whole file system?", example=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..page.form import Fault
 from ..page.read import Key
-from . import workload
+from . import containers, workload
 from .maker import Maker
 
 LEVEL = "pod-security.kubernetes.io/"
@@ -15,13 +15,27 @@ MODES = ("enforce", "warn", "audit")
 ENFORCED = "privileged"
 
 
-def _as_image(maker: Maker) -> list[tuple[str, str]]:
-    """List the versions whose containers run as their image says: service, version."""
-    return [
-        (service, version)
-        for service, declared, version in maker.versions()
-        if workload.runs_as_image(declared, version)
-    ]
+def _as_image(maker: Maker) -> list[tuple[str, Key, bool]]:
+    """List what runs as its image says: who, the key that says it, whether its pod has the mesh's proxy."""
+    found: list[tuple[str, Key, bool]] = []
+    for service, declared, version in maker.versions():
+        own = declared.versions[version]
+        meshed = workload.has_sidecar(declared, version)
+        if workload.runs_as_image(declared, version):
+            found.append((f"{service} {version}", _key(service, version, own.user is not None, "user"), meshed))
+        for where in ("init", "beside"):
+            for name, each in containers.of_version(declared, version, where).items():
+                if containers.as_image(each):
+                    key = _key(service, version, name in getattr(own, where), where, name, "user")
+                    found.append((f"{where} {name} of {service} {version}", key, meshed))
+    for name, job in maker.shape.release.jobs.items():
+        if containers.as_image(job):
+            found.append((f"job {name}", ("jobs", name, "user"), False))
+    return found
+
+
+def _key(service: str, version: str, own: bool, *rest: str) -> Key:
+    return ("services", service, *(("versions", version) if own else ()), *rest)
 
 
 def kept(maker: Maker) -> str:
@@ -39,11 +53,8 @@ def faults(maker: Maker) -> Iterator[Fault]:
     """Refuse containers as their image says where somebody else's namespace lets in restricted ones alone."""
     if maker.environment.pod_security.get("enforce") != "restricted":
         return
-    for service, version in _as_image(maker):
-        declared = maker.shape.services[service]
-        own = declared.versions[version].user is not None
-        key: Key = ("services", service, *(("versions", version) if own else ()), "user")
-        weaker = ENFORCED if workload.has_sidecar(declared, version) else "baseline"
+    for _, key, meshed in _as_image(maker):
+        weaker = ENFORCED if meshed else "baseline"
         what = f"may be root, and namespace {maker.namespace} takes pods of the Pod Security level restricted alone"
         label = f"kubectl label --overwrite namespace {maker.namespace} {LEVEL}enforce={weaker}"
         yield Fault("pod-security", key, what, f"user: 65532, or {label}")
@@ -54,7 +65,7 @@ def warnings(maker: Maker) -> Iterator[str]:
     found = _as_image(maker)
     if not found:
         return
-    who = ", ".join(f"{service} {version}" for service, version in found)
+    who = ", ".join(who for who, _, _ in found)
     if maker.namespace in maker.environment.foreign_namespaces:
         told = maker.environment.pod_security
         levels = ", ".join(f"{mode} {told.get(mode, ENFORCED)}" for mode in MODES)

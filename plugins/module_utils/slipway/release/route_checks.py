@@ -35,7 +35,12 @@ def entries_lead_somewhere(shape: Shape) -> Iterator[Fault]:
             yield Fault("duplicate-value", ("redirects", path), what, f"redirects: {{{tidy}-old: {redirect.to}}}")
         elif redirect.to.startswith("/") and f"{redirect.to.rstrip('/')}/".startswith(f"{tidy.rstrip('/')}/"):
             what = f"sends clients to {redirect.to}, which is below it: they would go in circles"
-            yield Fault("redirect-circle", ("redirects", path), what, f"{path}: /new{tidy if tidy != '/' else ''}")
+            to = redirect.to if tidy == "/" else f"/new{tidy}"
+            # A redirect is for what is below its path, too.
+            fix = f"/old: {to}" if not to.startswith("/old") else f"/from: {to}"
+            if tidy != "/":
+                fix = f"{path}: {to}" if not to.startswith(f"{tidy}/") else f"{path}: /other{tidy}"
+            yield Fault("redirect-circle", ("redirects", path), what, fix)
 
 
 def weights_of_paths_fit(shape: Shape) -> Iterator[Fault]:

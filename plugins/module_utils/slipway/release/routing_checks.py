@@ -89,12 +89,12 @@ def _values_fit(
         text = value(version, version)
         if text in seen:
             where: Key = (*key, "values", version) if version in values else (*key, "values")
-            yield Fault(
-                "duplicate-value",
-                where,
-                f"{text!r} is the {what}'s value for {seen[text]} too",
-                f"{version}: {version}",
-            )
+            # Without a value of its own a version has its name, which another one took then.
+            other = version if version in values else seen[text]
+            taken = {value(each, each) for each in shape.versions if each != other}
+            free = next(each for each in (other, *(f"{other}-{n}" for n in range(2, 99))) if each not in taken)
+            said = f"{text!r} is the {what}'s value for {seen[text]} too"
+            yield Fault("duplicate-value", where, said, f"{other}: {free}")
         seen[text] = version
 
 

@@ -55,18 +55,18 @@ def folders_are_apart(shape: Shape) -> Iterator[Fault]:
             if config and not (declared.config or own.config):
                 key: Key = ("services", service, *(("versions", version) if own.config_mount else ()), "config_mount")
                 yield Fault("needs-key", key, "has no config to show there", "config: {LOG_LEVEL: debug}")
-            folders = [(name, mount.path) for name, mount in mounts.items()]
-            folders += [("config", config)] if config else []
-            for index, (name, folder) in enumerate(folders):
-                for other, taken in folders[:index]:
+            folders = [(name, mount.path, "mounts") for name, mount in mounts.items()]
+            folders += [("config", config, "config_mount")] if config else []
+            for index, (name, folder, word) in enumerate(folders):
+                for other, taken, _ in folders[:index]:
                     if folder == taken:
-                        at: Key = ("services", service, "versions", version)
-                        yield Fault(
-                            "duplicate-value",
-                            at,
-                            f"mounts {name} at {folder}, where {other} is",
-                            f"{name}: {folder}/{name}",
-                        )
+                        mine = name in own.mounts if word == "mounts" else bool(own.config_mount)
+                        at: Key = ("services", service, *(("versions", version) if mine else ()), word)
+                        at = (*at, name) if word == "mounts" else at
+                        free = f"{folder.rstrip('/')}/{name}"
+                        while free in [each for _, each, _ in folders]:
+                            free += "-2"
+                        yield Fault("duplicate-value", at, f"is {folder}, where {other} is", f"{at[-1]}: {free}")
 
 
 def secrets_are_used(shape: Shape) -> Iterator[Fault]:

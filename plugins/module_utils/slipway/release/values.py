@@ -286,10 +286,10 @@ def _folder(text: str) -> str:
 
 def _user(value: Any) -> Any:
     whole_number = isinstance(value, int) and not isinstance(value, bool)
-    if value == IMAGE_USER or (whole_number and value >= 1):
+    if value == IMAGE_USER or (whole_number and 1 <= value < 2**31):
         return int(value) if whole_number else str(value)
-    number = int(value) if isinstance(value, str) and value.isdecimal() else 0
-    what = f"must be a user ID of at least 1, or {IMAGE_USER}: the user that the image names, also root"
+    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else 0
+    what = f"must be a user ID from 1 to 2147483647, or {IMAGE_USER}: the user that the image names, also root"
     raise WrongError("not-a-user", what, number or IMAGE_USER)
 
 
@@ -335,7 +335,7 @@ HeaderName = Annotated[str, AfterValidator(_header)]
 HeaderValue = Annotated[str, AfterValidator(header_value), BeforeValidator(written_text)]
 CookieName = Annotated[str, AfterValidator(_cookie)]
 CookieValue = Annotated[str, AfterValidator(_cookie_value), BeforeValidator(written_text), WithJsonSchema(_TEXT_SCHEMA)]
-_USER_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": IMAGE_USER}]}
+_USER_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, {"const": IMAGE_USER}]}
 User = Annotated[Any, BeforeValidator(_user), WithJsonSchema(_USER_SCHEMA)]
 Image = Annotated[str, AfterValidator(_image)]
 Registry = Annotated[str, AfterValidator(_registry)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..page.form import Fault
+from ..page.read import flow
 from .form import near, works
 from .shape import Shape
 
@@ -74,7 +75,8 @@ def versions_have_weights(shape: Shape) -> Iterator[Fault]:
                     f"is a hop without version {version}: with more than one version a service needs every one of "
                     f"weights ({', '.join(weights)}), else requests of {version} have nowhere to go"
                 )
-                fix = f"{version}: {{image: …}} here, or one version alone, which then serves all"
+                image = next((own.image for own in shape.services[service].versions.values() if own.image), None)
+                fix = f"{version}: {flow(image or {})} here, or one version alone, which then serves all"
                 yield Fault("version-missing-in-hop", ("services", service, "versions"), what, fix)
 
 

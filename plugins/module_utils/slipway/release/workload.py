@@ -103,6 +103,8 @@ def deployment(
     replicas = chosen("replicas")
     mounts, volumes = _storage(naming, declared, own, service, version)
     image = chosen("image")
+    user = None if runs_as_image(declared, version) else chosen("user")
+    apart = containers.users_apart(declared, version, user)
     return {
         "name": name,
         "namespace": shape.namespace,
@@ -130,17 +132,20 @@ def deployment(
         "service_account": naming.of("service_account", service, version),
         "token": chosen("service_account") is not None,
         "placed": placed(declared, version),
-        "init": [
-            containers.container(each, given, shape.release, drops=not runs_as_image(declared, version))
-            for each, given in containers.of_version(declared, version, "init").items()
-        ],
-        "beside": [
-            containers.container(each, given, shape.release, drops=not runs_as_image(declared, version))
-            for each, given in containers.of_version(declared, version, "beside").items()
-        ],
+        **{
+            where: [
+                containers.container(
+                    each, given, shape.release, user if apart else None, drops=not runs_as_image(declared, version)
+                )
+                for each, given in containers.of_version(declared, version, where).items()
+            ]
+            for where in ("init", "beside")
+        },
         "image_pull_secrets": [{"name": name} for name in registries.pulling(shape.release)],
         # None: as the image says.
-        "user": None if runs_as_image(declared, version) else chosen("user"),
+        "user": user,
+        # A pod that says whom it runs as says it of all of its containers.
+        "pod_user": None if apart else user,
         "container": service,
         "image": image,
         "pull": "IfNotPresent" if "@" in image or _is_tagged(image) else "Always",

@@ -36,10 +36,18 @@ def images_are_there(shape: Shape) -> Iterator[Fault]:
                     "has no image, and its service has none either",
                     f"image: example.org/{service}:1.0",
                 )
-            elif "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest")):
+            else:
                 at: Key = (*key, "image") if own.image else ("services", service, "image")
-                what = f"{image} is not one image for all time, so nodes may run different ones"
-                yield Fault("image-may-change", at, what, f"image: {image.removesuffix(':latest')}:1.0", warning=True)
+                if (changing := image_that_changes(at, image)) is not None:
+                    yield changing
+
+
+def image_that_changes(key: Key, image: str) -> Fault | None:
+    """Warn of an image that is another one tomorrow; None: it is one for all time."""
+    if "@" in image or (":" in image.rpartition("/")[2] and not image.endswith(":latest")):
+        return None
+    what = f"{image} is not one image for all time, so nodes may run different ones"
+    return Fault("image-may-change", key, what, f"image: {image.removesuffix(':latest')}:1.0", warning=True)
 
 
 def writers_have_the_right(shape: Shape) -> Iterator[Fault]:
