@@ -42,27 +42,31 @@ class _Facts:
         self.ways: list[Way] = []
         self.filters: set[str] = set()
         self.gateways = gateways.at_the_gateway(self.objects, world)
-        self.redirect = False
+        # Where the gateway answers for each host, and the Gateways of what the release is about.
+        self.served: dict[str, list[Json]] = {}
+        self.own_gateways: list[Json] = []
         self.redirects: list[Json] = []
 
     def facts(self) -> Json:
         self.read_routes()
-        ports = gateways.ports(self.gateways.values(), self.world) or [80]
-        ports += [gateways.HTTPS] if self.redirect else []
+        hosts = self.release.hosts or self.hosts or [f"{self.release.name}.local"]
+        at = self.serve(hosts)
+        ports = [one["port"] for one in at] or [80]
         limits = self.limits(ports)
         versions = self.versions()
         sticky, overrides = self.sticky(), list(self.overrides())
         for route in self.routes:
             route["cookie"] = sticky.get("cookie") if route["split"] and sticky["by"] == "cookie" else None
-        hosts = self.release.hosts or self.hosts or [f"{self.release.name}.local"]
         by_host = [one["value"] for one in overrides if one["by"] == "host" and one["value"] not in hosts]
+        self.serve(by_host)
         found: Json = {
             "release": self.release.name,
             "namespace": self.namespace,
             "hosts": [*hosts, *by_host],
             "ports": ports,
             "tls": False,
-            "redirect": self.redirect,
+            "redirect": any(one["tls"] for one in at),
+            "served": self.served,
             "tools": self.tools,
             "tool_services": self.tool_services,
             "weights": self.weights(versions),
@@ -120,20 +124,36 @@ class _Facts:
             self.left += [(_said(item), text) for text in (*understood.left, *understood.unreached)]
             if item in main:
                 self.hosts = hosts
-                self.redirect = gateways.redirect(self.gateways_of(item))
+                self.own_gateways = self.gateways_of(item)
                 self.take(item, understood)
             elif any(host in self.hosts_of(each) for host in hosts for each in main):
                 self.left.append((_said(item), "another VirtualService has its host, too"))
             else:
                 for host in hosts[:1]:
-                    self.tools[walk.name(item)] = host
-                    way = understood.ways[0] if understood.ways else None
-                    to = next(iter(way.shares))[0] if way else ""
-                    place = walk.service_of(to, walk.space(item), self.world.domain)
-                    self.tool_services[walk.name(item)] = f"{place[1]}.{place[0]}" if place else to
+                    self.tool(item, host, understood)
         for item in walk.of(self.objects, "VirtualService"):
             if not self.bound(item) and not services.of_mesh(item):
                 self.left.append((identity(item), "its gateway is none of this cluster's, or none of these contents"))
+
+    def tool(self, item: Json, host: str, understood: Understood) -> None:
+        """Take what has a host beside the one that the release is about."""
+        at = self.gateways_of(item)
+        if gateways.asks_for_certificates(at, host):
+            self.left.append((_said(item), f"{host} is only for clients with a certificate, or not the gateway's own"))
+            return
+        if places := gateways.places(at, host, self.world):
+            self.served[host] = places
+        self.tools[walk.name(item)] = host
+        way = understood.ways[0] if understood.ways else None
+        to = next(iter(way.shares))[0] if way else ""
+        place = walk.service_of(to, walk.space(item), self.world.domain)
+        self.tool_services[walk.name(item)] = f"{place[1]}.{place[0]}" if place else to
+
+    def serve(self, hosts: list[str]) -> list[Json]:
+        """Note where the gateway answers for hosts of the release itself; give the places of the first."""
+        found = {host: gateways.places(self.own_gateways, host, self.world) for host in hosts}
+        self.served |= {host: places for host, places in found.items() if places}
+        return next(iter(found.values()), [])
 
     def hosts_of(self, item: Json) -> list[str]:
         """Give hosts that can be asked for; for ``*`` those of the page, of its Gateways, or any."""
