@@ -45,6 +45,18 @@ def names(stage: Stage, kind: str, namespace: str) -> set[str]:
     return {item["metadata"]["name"] for item in stage.kube("get", kind, f"--namespace={namespace}")["items"]}
 
 
+def states(stage: Stage, name: str, kind: str) -> dict[str, str]:
+    """Give the states of claims about something with a name of its own, by the first word of the title."""
+    return {one["title"].partition(" ")[0]: one["state"] for one in stage.claims(name) if one["kind"] == kind}
+
+
+def inside(stage: Stage, pod: str, url: str) -> str:
+    """Ask from a pod of the shop, and give the status."""
+    ask = f"import urllib.request; print(urllib.request.urlopen('{url}', timeout=10).status)"
+    command = ("exec", "--namespace=shop", pod, "--", "/usr/bin/python3.11", "-c", ask)
+    return stage.kube.text(*command).strip()
+
+
 def test_a_chart_with_a_stack_of_its_own_is_released_proved_changed_and_removed(
     empty: Stage, pages: Pages, tmp_path: Path
 ) -> None:
@@ -57,10 +69,17 @@ def test_a_chart_with_a_stack_of_its_own_is_released_proved_changed_and_removed(
     # The hook was run, as a Job, before the pods.
     (job,) = empty.kube("get", "jobs", "--namespace=shop")["items"]
     assert job["status"]["succeeded"] == 1
-    claims = {claim["kind"]: claim for claim in empty.claims("shop")}
     assert {"share", "override", "chain", "metrics", "rules", "queries"} <= empty.kinds("shop", "passed")
-    # Its Grafana is the subchart's, which is off.
-    assert claims["tool"]["state"] == "skipped"
+    # Its Grafana and its Prometheus are the subchart's, which is off. The cluster has one of the two.
+    assert states(empty, "shop", "tool") == {"shop-grafana": "skipped", "shop-prometheus": "passed"}
+    there = "shop-kube-prometheus-stack-prometheus"
+    assert f"Service/shop/{there} is made, another name of it" in run.output
+    assert names(empty, "services", "shop") >= {there}
+    assert "shop-grafana" not in names(empty, "services", "shop")
+    address = gateway_address(empty.kube)
+    # From outside by the gateway, and from a pod of the namespace by its sidecar, or without one.
+    assert asked(address, "prometheus.shop.local", "/-/ready").status == "200"
+    assert inside(empty, "deployment/shop-frontend-v1", f"http://{there}:9090/-/ready") == "200"
     assert empty.release(page, prove="never").expect().total("changed") == 0
     assert empty.kube("get", "jobs", "--namespace=shop")["items"][0]["metadata"]["uid"] == job["metadata"]["uid"]
     # Another share: only what is about it changes, and the hook is run again.

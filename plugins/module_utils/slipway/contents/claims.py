@@ -9,7 +9,7 @@ from ..cluster.objects import identity
 from . import gateway_api, gateways, limiters, rules, services, walk
 from .keys import Contents
 from .plan import Made
-from .promises import LISTED, expressions, of_versions
+from .promises import LISTED, of_monitoring, of_versions
 from .rules import Choice, Target, Understood, Way
 from .services import Service, Services
 from .told import World
@@ -327,7 +327,7 @@ class _Facts:
                 }
                 for name, own in each.versions.items()
             },
-            "metrics": self.metrics(each),
+            "metrics": services.metrics(self.objects, each, self.namespace),
             **dict.fromkeys(("retries", "timeout", "circuit_breaking", "load_balancing")),
             "faults": next((way.faults for way in self.ways if way.faults and self.leads(way, each)), None),
         }
@@ -393,27 +393,6 @@ class _Facts:
         wanted = match.get("sourceLabels") or {}
         return bool("mesh" in (match.get("gateways") or ["mesh"]) and wanted.items() <= dict(labels).items())
 
-    def metrics(self, each: Service) -> Json | None:
-        for item in walk.of(self.objects, "ServiceMonitor"):
-            spec = item.get("spec") or {}
-            if walk.space(item) != self.namespace and self.namespace not in (
-                (spec.get("namespaceSelector") or {}).get("matchNames") or []
-            ):
-                continue
-            if walk.selects(spec.get("selector"), each.item["metadata"].get("labels") or {}):
-                endpoint = next(iter(spec.get("endpoints") or [{}]))
-                named = {one.get("name"): one for one in (each.item.get("spec") or {}).get("ports") or []}
-                port = named.get(endpoint.get("port"))
-                if port is None:
-                    continue
-                number = port.get("targetPort") if isinstance(port.get("targetPort"), int) else port.get("port")
-                return {
-                    "path": endpoint.get("path") or "/metrics",
-                    "port": number,
-                    "interval": endpoint.get("interval") or "30s",
-                }
-        return None
-
     def mtls(self) -> str:
         for item in walk.of(self.objects, "PeerAuthentication"):
             spec = item.get("spec") or {}
@@ -456,26 +435,10 @@ class _Facts:
             if service["metrics"]:
                 title = f"Prometheus reads {name}'s metrics"
                 yield {"kind": "metrics", "title": title, "service": name, "metrics": service["metrics"]}
-        yield from self.of_monitoring()
+        yield from of_monitoring(self.objects)
         for tool, host in found["tools"].items():
             yield {"kind": "tool", "title": f"{tool} answers at {host}", "tool": tool, "host": host}
         yield from self.listed()
-
-    def of_monitoring(self) -> Iterator[Json]:
-        for item in walk.of(self.objects, "PrometheusRule"):
-            names = [
-                str(rule.get("alert") or rule.get("record"))
-                for group in (item.get("spec") or {}).get("groups") or []
-                for rule in group.get("rules") or []
-            ]
-            if names:
-                title = f"Prometheus has the rules of {walk.name(item)}, and can read them"
-                yield {"kind": "rules", "title": title, "item": walk.name(item), "rules": names}
-        for item in walk.of(self.objects, "ConfigMap"):
-            if "grafana_dashboard" in (item["metadata"].get("labels") or {}) and item.get("data"):
-                queries = list(dict.fromkeys(expressions(item["data"])))
-                title = f"the queries of dashboard {walk.name(item)} can be read by Prometheus"
-                yield {"kind": "queries", "title": title, "item": walk.name(item), "queries": queries}
 
     def listed(self) -> Iterator[Json]:
         """Name what is not understood, or not shown by requests."""

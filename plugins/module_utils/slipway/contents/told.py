@@ -357,23 +357,12 @@ def _dashboards(objects: list[Object]) -> Iterator[str]:
 
 def _destinations(objects: list[Object], world: World) -> Iterator[str]:
     """Say which Services routes expect that are nowhere, and what of the cluster has that."""
-    own = {(walk.space(item), walk.name(item)) for item in walk.of(objects, "Service")}
-    entries = {
-        host for item in walk.of(objects, "ServiceEntry") for host in (item.get("spec") or {}).get("hosts") or []
-    }
-    missing: dict[tuple[str, str], list[str]] = {}
-    api = gateway_api.as_routes(objects, (), world.domain)
-    for item in walk.of([*objects, *api], "VirtualService"):
-        for host in routes.destinations(item):
-            place = walk.service_of(host, walk.space(item), world.domain)
-            if host in entries or place is None or place in own or place in world.services:
-                continue
-            missing.setdefault(place, []).append(str(item.get("of") or identity(item)))
-    for (space, service), users in missing.items():
-        if not world.asked:
-            return
+    if not world.asked:
+        return
+    for (space, service), leads in routes.missing(objects, world.services, world.domain).items():
         here = subcharts.instead(service)
+        users = dict.fromkeys(lead.by for lead in leads)
         yield (
-            f"{', '.join(dict.fromkeys(users))} leads to Service {space}/{service}, which is nowhere: requests for it "
+            f"{', '.join(users)} leads to Service {space}/{service}, which is nowhere: requests for it "
             "are answered 503" + (f"; here that is {here}" if here else "")
         )
