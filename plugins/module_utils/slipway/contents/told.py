@@ -20,6 +20,7 @@ from .subcharts import Subchart
 
 Object = dict[str, Any]
 _DASHBOARD = "grafana_dashboard"
+_ALERTMANAGER = "quay.io/prometheus/alertmanager"
 
 
 @dataclass(frozen=True)
@@ -296,6 +297,12 @@ def _rules(objects: list[Object], world: World) -> Iterator[str]:
             f"{identity(item)}: the cluster's operator sees to an Alertmanager in {walk.space(item)} only with rights "
             "there, which this release gives it"
         )
+        own = next((name for name in sorted(world.images or ()) if repository(name) == _ALERTMANAGER), "")
+        if own and not (item.get("spec") or {}).get("image"):
+            yield (
+                f"{identity(item)} has no image, so the operator takes one of its own choice, which the mirror may not "
+                f"have: image: {own} and version: {own.rpartition(':')[2]} would work"
+            )
     for item in walk.of(objects, "Prometheus"):
         yield (
             f"{identity(item)} is another Prometheus beside the cluster's, and no operator sees to it in "
@@ -361,8 +368,10 @@ def _destinations(objects: list[Object], world: World) -> Iterator[str]:
         return
     for (space, service), leads in routes.missing(objects, world.services, world.domain).items():
         here = subcharts.instead(service)
+        host, _, home = here.partition(":")[0].partition(".")
+        there = "" if (home, host) in world.services else ", which is not there either"
         users = dict.fromkeys(lead.by for lead in leads)
         yield (
             f"{', '.join(users)} leads to Service {space}/{service}, which is nowhere: requests for it "
-            "are answered 503" + (f"; here that is {here}" if here else "")
+            "are answered 503" + (f"; here that is {here}{there}" if here else "")
         )
