@@ -155,8 +155,7 @@ def test_sticky_versions_of_an_archive_are_proved_along_their_chain(empty: Stage
     page = pages["notes"]
     run = empty.release(page, prove="always").expect()
     assert "subchart kube-prometheus-stack is switched off (monitoring.enabled: false)" in run.output
-    assert {"share", "sticky", "chain", "mtls"} <= empty.kinds("notes", "passed")
-    assert any("AuthorizationPolicy" in claim["title"] for claim in empty.claims("notes") if claim["kind"] == "listed")
+    assert {"share", "sticky", "chain", "mtls", "access"} <= empty.kinds("notes", "passed")
     assert empty.release(page, prove="never").expect().total("changed") == 0
     # A chart that fails to come up leaves users where they were.
     address = gateway_address(empty.kube)

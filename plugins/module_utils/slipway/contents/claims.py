@@ -7,6 +7,7 @@ from typing import Any
 
 from ..cluster.objects import identity
 from . import gateway_api, gateways, limiters, rules, services, walk
+from .callers import Callers
 from .keys import Contents
 from .plan import Made
 from .promises import LISTED, of_monitoring, of_versions
@@ -40,7 +41,8 @@ class _Facts:
         self.service: Service | None = None
         self.choices: list[Choice] = []
         self.ways: list[Way] = []
-        self.filters: set[str] = set()
+        # Objects of kinds that are listed else, of which something is asked.
+        self.exercised: set[str] = set()
         self.gateways = gateways.at_the_gateway(self.objects, world)
         # Where the gateway answers for each host, and the Gateways of what the release is about.
         self.served: dict[str, list[Json]] = {}
@@ -93,6 +95,9 @@ class _Facts:
             "egress": "open",
             "jwt": None,
         }
+        callers = Callers(self.objects, self.namespace, self.world.domain, found["services"])
+        found["access"] = callers.rows({name: self.known.all[name] for name in found["services"]})
+        self.exercised |= callers.asked
         claims = list(self.claims(found))
         found["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(claims)]
         return found
@@ -405,7 +410,7 @@ class _Facts:
         pods = [own.labels for own in (self.service.versions.values() if self.service else ())]
         for item in walk.of(self.objects, "EnvoyFilter"):
             for limit in limiters.limits(item, dict(self.world.gateway_labels), pods, self.world.ports):
-                self.filters.add(identity(item))
+                self.exercised.add(identity(item))
                 found.append(
                     {**limit, "path": "", "hosts": self.hosts, "ports": ports, "gateway_replicas": 1}
                     | {"effective": limit["bucket"]["max_tokens"]}
@@ -428,6 +433,9 @@ class _Facts:
             yield {"kind": "limit", "title": f"all paths: {about}, then 429", "limit": limit}
         if found["mtls"] == "strict":
             yield {"kind": "mtls", "title": "mutual TLS is strict", "mode": "strict", "plain": []}
+        if found["access"]:
+            title = "only those may call whom an AuthorizationPolicy names"
+            yield {"kind": "access", "title": title, "access": found["access"]}
         for name, service in found["services"].items():
             if service["faults"]:
                 policy = {"service": name, "policy": service["faults"]}
@@ -453,7 +461,7 @@ class _Facts:
         for item in self.made.objects:
             if identity(item) in served or (item["kind"] == "Ingress" and served & _hosts(item)):
                 continue
-            if item["kind"] in LISTED and identity(item) not in self.filters:
+            if item["kind"] in LISTED and identity(item) not in self.exercised:
                 yield {"kind": "listed", "title": f"{identity(item)} is applied as it is", "why": LISTED[item["kind"]]}
 
 

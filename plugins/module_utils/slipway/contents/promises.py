@@ -11,7 +11,7 @@ from . import walk
 Json = dict[str, Any]
 # Kinds that say how requests go, or who may ask, and of which a proof understands only a part, or nothing.
 LISTED = {
-    "AuthorizationPolicy": "who is let in is not asked",
+    "AuthorizationPolicy": "who is let in is not asked: it does not name callers of a service of these contents alone",
     "RequestAuthentication": "no request with a token is sent",
     "EnvoyFilter": "what it patches is not understood",
     "Sidecar": "it is configuration alone",
