@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.kube import eventually
 from tests.support.mesh import gateway_address
@@ -24,7 +26,11 @@ def pages(empty: Stage, tmp_path: Path) -> Iterator[Pages]:
     with tarfile.open(tmp_path / "notes-0.1.0.tgz", "w:gz") as archive:
         archive.add(CHARTS / "notes", "notes")
     (tmp_path / "notes.yml").write_text("name: notes\nchart: notes-0.1.0.tgz\n")
-    made = {"shop": str(CHARTS / "shop.yml"), "poll": str(CHARTS / "poll.yml"), "notes": str(tmp_path / "notes.yml")}
+    # The one that this cluster's mirror has.
+    (own,) = empty.kube("get", "alertmanagers", "--namespace=monitoring")["items"]
+    values = {"alertmanager": own["spec"]["image"]}
+    (tmp_path / "poll.yml").write_text(f"name: poll\nchart: {{path: {CHARTS / 'poll'}, set: {values}}}\n")
+    made = {"shop": str(CHARTS / "shop.yml"), "poll": str(tmp_path / "poll.yml"), "notes": str(tmp_path / "notes.yml")}
     yield made
     for page in made.values():
         empty.release(page, release_state="absent")
@@ -34,6 +40,8 @@ def changed(page: str, values: dict[str, Any], folder: Path) -> str:
     """Write a page of the same release with other values."""
     name = Path(page).stem
     path = folder / "notes-0.1.0.tgz" if name == "notes" else CHARTS / name
+    chart = yaml.safe_load(Path(page).read_text())["chart"]
+    values = {**(chart.get("set", {}) if isinstance(chart, dict) else {}), **values}
     text = f"name: {name}\nchart: {{path: {path}, set: {values}}}\n"
     (folder / "changed").mkdir(exist_ok=True)
     made = folder / "changed" / f"{name}.yml"
@@ -45,6 +53,35 @@ def names(stage: Stage, kind: str, namespace: str) -> set[str]:
     return {item["metadata"]["name"] for item in stage.kube("get", kind, f"--namespace={namespace}")["items"]}
 
 
+def ready(stage: Stage, name: str, namespace: str) -> bool:
+    """Tell whether a StatefulSet has all its pods."""
+    found = {
+        item["metadata"]["name"]: item
+        for item in stage.kube("get", "statefulsets", f"--namespace={namespace}")["items"]
+    }
+    return name in found and found[name]["status"].get("readyReplicas") == found[name]["spec"]["replicas"]
+
+
+def gone(stage: Stage, name: str) -> None:
+    """Wait until nothing of a release is left, its namespace included."""
+    eventually(lambda: name not in names(stage, "namespaces", "default"), seconds=90, what="its namespace is gone")
+    kinds = "clusterroles,clusterrolebindings,virtualservices,gateways.networking.istio.io,envoyfilters"
+    left = stage.kube("get", kinds, "--all-namespaces", f"--selector=slipway.io/release={name}")["items"]
+    assert left == []
+
+
+def states(stage: Stage, name: str, kind: str) -> dict[str, str]:
+    """Give the states of claims about something with a name of its own, by the first word of the title."""
+    return {one["title"].partition(" ")[0]: one["state"] for one in stage.claims(name) if one["kind"] == kind}
+
+
+def inside(stage: Stage, pod: str, url: str) -> str:
+    """Ask from a pod of the shop, and give the status."""
+    ask = f"import urllib.request; print(urllib.request.urlopen('{url}', timeout=10).status)"
+    command = ("exec", "--namespace=shop", pod, "--", "/usr/bin/python3.11", "-c", ask)
+    return stage.kube.text(*command).strip()
+
+
 def test_a_chart_with_a_stack_of_its_own_is_released_proved_changed_and_removed(
     empty: Stage, pages: Pages, tmp_path: Path
 ) -> None:
@@ -52,15 +89,24 @@ def test_a_chart_with_a_stack_of_its_own_is_released_proved_changed_and_removed(
     run = empty.release(page, prove="always").expect()
     assert "subchart kube-prometheus-stack is switched off" in run.output
     assert "here that is grafana.monitoring:80" in run.output
+    assert "ConfigMap/shop/shop-dashboard-later is a dashboard without any content" in run.output
+    assert "shop-dashboard-later" in names(empty, "configmaps", "shop")
     assert "change-me" not in run.output
     assert not names(empty, "prometheus", "shop")
     # The hook was run, as a Job, before the pods.
     (job,) = empty.kube("get", "jobs", "--namespace=shop")["items"]
     assert job["status"]["succeeded"] == 1
-    claims = {claim["kind"]: claim for claim in empty.claims("shop")}
     assert {"share", "override", "chain", "metrics", "rules", "queries"} <= empty.kinds("shop", "passed")
-    # Its Grafana is the subchart's, which is off.
-    assert claims["tool"]["state"] == "skipped"
+    # Its Grafana and its Prometheus are the subchart's, which is off. The cluster has one of the two.
+    assert states(empty, "shop", "tool") == {"shop-grafana": "skipped", "shop-prometheus": "passed"}
+    there = "shop-kube-prometheus-stack-prometheus"
+    assert f"Service/shop/{there} is made, another name of it" in run.output
+    assert names(empty, "services", "shop") >= {there}
+    assert "shop-grafana" not in names(empty, "services", "shop")
+    address = gateway_address(empty.kube)
+    # From outside by the gateway, and from a pod of the namespace by its sidecar, or without one.
+    assert asked(address, "prometheus.shop.local", "/-/ready").status == "200"
+    assert inside(empty, "deployment/shop-frontend-v1", f"http://{there}:9090/-/ready") == "200"
     assert empty.release(page, prove="never").expect().total("changed") == 0
     assert empty.kube("get", "jobs", "--namespace=shop")["items"][0]["metadata"]["uid"] == job["metadata"]["uid"]
     # Another share: only what is about it changes, and the hook is run again.
@@ -69,7 +115,7 @@ def test_a_chart_with_a_stack_of_its_own_is_released_proved_changed_and_removed(
     assert {"default", "override"} <= empty.kinds("shop", "passed")
     assert empty.kube("get", "jobs", "--namespace=shop")["items"][0]["metadata"]["uid"] != job["metadata"]["uid"]
     empty.release(page, release_state="absent").expect()
-    eventually(lambda: "shop" not in names(empty, "namespaces", "default"), seconds=60, what="its namespace is gone")
+    gone(empty, "shop")
 
 
 def test_what_does_nothing_in_a_chart_is_told_and_the_rest_works(empty: Stage, pages: Pages, tmp_path: Path) -> None:
@@ -91,20 +137,25 @@ def test_what_does_nothing_in_a_chart_is_told_and_the_rest_works(empty: Stage, p
     assert empty.release(page, prove="never").expect().total("changed") == 0
     # The definition stays, and what was made of it goes.
     assert names(empty, "envoyfilters", "istio-system") >= {"poll-limit"}
+    # Its Alertmanager is there by the rights that the release gives the operator.
+    eventually(lambda: ready(empty, "alertmanager-poll", "poll"), seconds=120, what="the chart's Alertmanager is ready")
     other = changed(page, {"question": "And for dinner?"}, tmp_path)
-    empty.release(other, prove="never").expect()
+    empty.release(other, prove="always").expect()
+    assert "answer" in empty.kinds("poll", "passed")
+    assert not empty.kinds("poll", "failed")
     (poll,) = empty.kube("get", "polls.poll.example.org", "--namespace=poll")["items"]
     assert poll["spec"]["question"] == "And for dinner?"
     empty.release(page, release_state="absent").expect()
     assert "polls.poll.example.org" in names(empty, "customresourcedefinitions", "default")
     assert "poll-limit" not in names(empty, "envoyfilters", "istio-system")
+    gone(empty, "poll")
 
 
 def test_sticky_versions_of_an_archive_are_proved_along_their_chain(empty: Stage, pages: Pages, tmp_path: Path) -> None:
     page = pages["notes"]
-    empty.release(page, prove="always").expect()
-    assert {"share", "sticky", "chain", "mtls"} <= empty.kinds("notes", "passed")
-    assert any("AuthorizationPolicy" in claim["title"] for claim in empty.claims("notes") if claim["kind"] == "listed")
+    run = empty.release(page, prove="always").expect()
+    assert "subchart kube-prometheus-stack is switched off (monitoring.enabled: false)" in run.output
+    assert {"share", "sticky", "chain", "mtls", "access"} <= empty.kinds("notes", "passed")
     assert empty.release(page, prove="never").expect().total("changed") == 0
     # A chart that fails to come up leaves users where they were.
     address = gateway_address(empty.kube)
@@ -117,13 +168,20 @@ def test_sticky_versions_of_an_archive_are_proved_along_their_chain(empty: Stage
     empty.release(single, prove="always").expect()
     assert "sticky" not in {claim["kind"] for claim in empty.claims("notes")}
     assert "share" in empty.kinds("notes", "passed")
+    empty.release(page, release_state="absent").expect()
+    gone(empty, "notes")
+    assert asked(address, "notes.local", "/").status != "200"
 
 
-def test_a_chart_that_helm_has_installed_is_taken_over(empty: Stage, pages: Pages) -> None:
+def test_a_chart_that_helm_has_installed_is_taken_over(empty: Stage, pages: Pages, tmp_path: Path) -> None:
+    # Helm wants dependencies in charts/, those that are switched off, too.
+    chart = Path(shutil.copytree(CHARTS / "notes", tmp_path / "notes"))
+    about = (chart / "Chart.yaml").read_text()
+    (chart / "Chart.yaml").write_text(about.partition("dependencies:")[0])
     helm = empty.checkout.state / "bin" / "helm"
     kubeconfig = empty.checkout.state / "kubeconfig"
     empty.checkout.run(
-        str(helm), "install", "notes", str(CHARTS / "notes"), "--namespace=notes", "--create-namespace",
+        str(helm), "install", "notes", str(chart), "--namespace=notes", "--create-namespace",
         f"--kubeconfig={kubeconfig}",
     ).expect()  # fmt: skip
     refused = empty.release(pages["notes"], prove="never")

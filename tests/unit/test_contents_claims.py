@@ -213,6 +213,65 @@ def test_monitoring_tools_and_mutual_tls_are_claims_and_policies_are_listed() ->
     assert "AuthorizationPolicy/shop/web" in listed(found)
 
 
+SECURE = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: secure}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+    - {port: {number: 80, protocol: HTTP}, hosts: ["shop.local"], tls: {httpsRedirect: true}}
+    - {port: {number: 443, protocol: HTTPS}, hosts: ["*/shop.local"], tls: {mode: SIMPLE, credentialName: shop}}
+"""
+
+
+def places(found: Json) -> dict[str, list[tuple[int, bool]]]:
+    """Give where the proof asks for each host."""
+    steps = [step for each in planner.plan(found, {"tells": True})["experiments"] for step in each["steps"]]
+    made: dict[str, list[tuple[int, bool]]] = {}
+    for step in steps:
+        if step["to"] == "gateway":
+            made.setdefault(step["host"], []).append((step["port"], step.get("tls", False)))
+    return {host: sorted(set(at)) for host, at in made.items()}
+
+
+def test_each_host_is_asked_at_the_port_and_with_the_scheme_that_it_has() -> None:
+    plain, secure = [(80, False)], [(443, True)]
+    assert places(facts(SHOP, ROUTES, MORE)) == {"shop.local": plain, "pictures.local": plain}
+    routes = ROUTES.replace("gateways: [shop]", "gateways: [secure]")
+    assert places(facts(SHOP, SECURE, routes, MORE)) == {"shop.local": secure, "pictures.local": plain}
+    # The other way round.
+    own = SECURE.replace("shop.local", "*.local")
+    tool = MORE.replace("gateways: [shop]", "gateways: [secure]")
+    assert places(facts(SHOP, own, ROUTES, tool)) == {"shop.local": plain, "pictures.local": secure}
+    # Another port, and one that the gateway does not have.
+    for port, at in ((8443, [(8443, True)]), (9443, plain)):
+        text = own.replace("443", str(port))
+        world = World(asked=True, ports={80: 8080, 8443: 8443}, gateway_labels=GATEWAY)
+        assert places(facts(SHOP, text, ROUTES, tool, world=world)) == {"shop.local": plain, "pictures.local": at}
+
+
+def test_a_host_without_tls_beside_others_of_its_route_is_asked_without() -> None:
+    text = ROUTES.replace("hosts: [shop.local]", "hosts: [shop.local, next.local]").replace(
+        "headers: {x-group: {exact: testers}}", "authority: {exact: next.local}"
+    )
+    found = facts(SHOP, SECURE, text.replace("gateways: [shop]", "gateways: [shop, secure]"))
+    # Where a host is answered without TLS, too, it is asked so.
+    assert found["served"] == {host: [{"port": 80, "tls": False}] for host in ("shop.local", "next.local")}
+    only = SHOP.replace('hosts: ["*"]', "hosts: [next.local]")
+    found = facts(only, SECURE, text.replace("gateways: [shop]", "gateways: [shop, secure]"))
+    assert places(found) == {"shop.local": [(443, True)], "next.local": [(80, False)]}
+
+
+def test_a_host_that_wants_certificates_of_clients_is_listed() -> None:
+    tool = MORE.replace("gateways: [shop]", "gateways: [secure]")
+    for mode in ("MUTUAL", "PASSTHROUGH"):
+        own = SECURE.replace("shop.local", "pictures.local").replace("SIMPLE", mode)
+        found = facts(SHOP, own, ROUTES, tool)
+        assert "pictures.local is only for clients with a certificate" in listed(found)
+        assert "tool" not in kinds(found)
+
+
 FOLLOWS = """
 apiVersion: networking.istio.io/v1
 kind: DestinationRule

@@ -64,7 +64,7 @@ def test_an_ingress_of_a_class_that_nobody_serves_is_listed() -> None:
 
 def test_one_that_is_sent_to_https_is_asked_there() -> None:
     found = facts(WEB, ingress(tls="shop-tls"))
-    assert (found["ports"], found["redirect"]) == ([80, 443], True)
+    assert (found["ports"], found["redirect"]) == ([443], True)
     planned = planner.plan(found, {"tells": False})
     steps = [step for each in planned["experiments"] for step in each["steps"]]
     assert {(step["port"], step["tls"]) for step in steps} == {(443, True)}

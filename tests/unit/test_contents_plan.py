@@ -101,6 +101,83 @@ def test_an_alertmanager_gets_the_rights_that_the_operator_needs() -> None:
     assert "RoleBinding/shop/shop-alertmanager" in names(plan)["foundation"]
 
 
+# Services of subcharts that are off.
+
+PICTURES = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: pictures}
+spec:
+  hosts: [pictures.local]
+  gateways: [shop]
+  http: [{route: [{destination: {host: shop-grafana}}]}]
+"""
+METERS = PICTURES.replace("pictures", "meters").replace("shop-grafana", "shop-kube-prometheus-stack-prometheus")
+METERS_ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: meters}
+spec:
+  parentRefs: [{name: slipway, namespace: istio-system}]
+  hostnames: [meters.local]
+  rules: [{backendRefs: [{name: shop-kube-prometheus-stack-prometheus, port: 9090}]}]
+"""
+METERED = {"Service/shop/shop-kube-prometheus-stack-prometheus": ("prometheus.monitoring.svc.cluster.local", 9090)}
+HAS = Known(services=frozenset({("monitoring", "prometheus"), ("monitoring", "grafana"), ("shop", "there-grafana")}))
+
+
+def other_names(plan: Made) -> dict[str, tuple[str, int]]:
+    found = [item for item in plan.objects if item.get("spec", {}).get("type") == "ExternalName"]
+    return {identity(item): (item["spec"]["externalName"], item["spec"]["ports"][0]["port"]) for item in found}
+
+
+@pytest.mark.parametrize(
+    ("text", "made_of_it"),
+    [
+        (PICTURES, {"Service/shop/shop-grafana": ("grafana.monitoring.svc.cluster.local", 80)}),
+        (METERS, METERED),
+        (METERS_ROUTE, METERED),
+        # One that is there, one that nobody knows, one that the cluster does not have, one of another namespace.
+        (PICTURES.replace("shop-grafana", "there-grafana"), {}),
+        (PICTURES.replace("shop-grafana", "nobody"), {}),
+        (PICTURES.replace("shop-grafana", "shop-alertmanager"), {}),
+        (PICTURES.replace("shop-grafana", "shop-grafana.monitoring.svc.cluster.local"), {}),
+    ],
+)
+def test_a_service_that_routes_expect_is_made_where_the_cluster_has_it_under_another_name(
+    text: str, made_of_it: dict[str, tuple[str, int]]
+) -> None:
+    plan = made(SHOP, text, known=HAS)
+    assert other_names(plan) == made_of_it
+    for name in made_of_it:
+        assert name in names(plan)["foundation"]
+        assert any(f"{name} is made" in told for told in plan.planned.warnings)
+        assert name in plan.planned.places
+    # It goes with the release, and hooks do not depend on it.
+    assert all(item["metadata"]["labels"]["slipway.io/release"] == "shop" for item in plan.objects)
+    assert plan.sum == made(SHOP, text).sum
+    assert other_names(made(SHOP, text)) == {}
+
+
+def test_a_service_of_the_chart_itself_stays_what_it_is() -> None:
+    own = "apiVersion: v1\nkind: Service\nmetadata: {name: shop-grafana}\nspec: {ports: [{port: 80}]}"
+    assert other_names(made(SHOP, PICTURES, own, known=HAS)) == {}
+
+
+@pytest.mark.parametrize(
+    ("destination", "words"),
+    [
+        ("host: shop-grafana, port: {number: 3000}", "it has no port 3000: requests for it are answered 503"),
+        ("host: shop-grafana, port: {number: 3000}", "port: {number: 80}} would work"),
+        ("host: shop-grafana, subset: v1", "it has no subset v1"),
+    ],
+)
+def test_a_route_to_another_port_of_such_a_service_is_told_what_works(destination: str, words: str) -> None:
+    plan = made(SHOP, PICTURES.replace("host: shop-grafana", destination), known=HAS)
+    assert any(words in told for told in plan.planned.warnings), plan.planned.warnings
+    assert not any("is made" in told for told in plan.planned.warnings)
+
+
 # Hooks.
 
 HOOKS = (

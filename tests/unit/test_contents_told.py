@@ -73,6 +73,10 @@ def test_of_what_works_nothing_is_said() -> None:
         (f"{BOARD}data: {{a.json: '{{'}}", "is not JSON"),
         ("apiVersion: monitoring.coreos.com/v1\nkind: Alertmanager\nmetadata: {name: a}", "this release gives it"),
         (ROUTES.replace("host: web", "host: shop-grafana"), "here that is grafana.monitoring:80"),
+        (
+            ROUTES.replace("host: web", "host: shop-alertmanager"),
+            "alertmanager.monitoring:9093, which is not there either",
+        ),
         (ROUTES.replace("host: web", "host: nobody"), "Service shop/nobody, which is nowhere"),
     ],
 )
@@ -106,6 +110,15 @@ def test_images_that_the_mirror_does_not_have_are_told(image: str, missing: bool
     world = replace(WORLD, images=frozenset({"docker.io/library/nginx:1.27"}))
     found = [one for one in said(SHOP.replace("example.org/web:1", image), world=world) if image in one]
     assert bool(found) is missing
+
+
+def test_an_alertmanager_without_an_image_is_told_which_one_the_mirror_has() -> None:
+    world = replace(WORLD, images=frozenset({"quay.io/prometheus/alertmanager:v0.31.0"}))
+    own = "apiVersion: monitoring.coreos.com/v1\nkind: Alertmanager\nmetadata: {name: a}\nspec: {replicas: 1}"
+    words = "image: quay.io/prometheus/alertmanager:v0.31.0 and version: v0.31.0 would work"
+    assert any(words in one for one in said(own, world=world))
+    assert not any(words in one for one in said(own.replace("replicas: 1", "image: a/b:1"), world=world))
+    assert not any("has no image" in one for one in said(own))
 
 
 def test_an_image_of_ours_that_the_mirror_does_not_have_is_refused() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..cluster.objects import identity
 from . import gateway_api, gateways, limiters, rules, services, walk
+from .callers import Callers
 from .keys import Contents
 from .plan import Made
-from .promises import LISTED, expressions, of_versions
+from .promises import LISTED, of_monitoring, of_versions
 from .rules import Choice, Target, Understood, Way
 from .services import Service, Services
 from .told import World
@@ -40,29 +41,34 @@ class _Facts:
         self.service: Service | None = None
         self.choices: list[Choice] = []
         self.ways: list[Way] = []
-        self.filters: set[str] = set()
+        # Objects of kinds that are listed else, of which something is asked.
+        self.exercised: set[str] = set()
         self.gateways = gateways.at_the_gateway(self.objects, world)
-        self.redirect = False
+        # Where the gateway answers for each host, and the Gateways of what the release is about.
+        self.served: dict[str, list[Json]] = {}
+        self.own_gateways: list[Json] = []
         self.redirects: list[Json] = []
 
     def facts(self) -> Json:
         self.read_routes()
-        ports = gateways.ports(self.gateways.values(), self.world) or [80]
-        ports += [gateways.HTTPS] if self.redirect else []
+        hosts = self.release.hosts or self.hosts or [f"{self.release.name}.local"]
+        at = self.serve(hosts)
+        ports = [one["port"] for one in at] or [80]
         limits = self.limits(ports)
         versions = self.versions()
         sticky, overrides = self.sticky(), list(self.overrides())
         for route in self.routes:
             route["cookie"] = sticky.get("cookie") if route["split"] and sticky["by"] == "cookie" else None
-        hosts = self.release.hosts or self.hosts or [f"{self.release.name}.local"]
         by_host = [one["value"] for one in overrides if one["by"] == "host" and one["value"] not in hosts]
+        self.serve(by_host)
         found: Json = {
             "release": self.release.name,
             "namespace": self.namespace,
             "hosts": [*hosts, *by_host],
             "ports": ports,
             "tls": False,
-            "redirect": self.redirect,
+            "redirect": any(one["tls"] for one in at),
+            "served": self.served,
             "tools": self.tools,
             "tool_services": self.tool_services,
             "weights": self.weights(versions),
@@ -89,6 +95,9 @@ class _Facts:
             "egress": "open",
             "jwt": None,
         }
+        callers = Callers(self.objects, self.namespace, self.world.domain, found["services"])
+        found["access"] = callers.rows({name: self.known.all[name] for name in found["services"]})
+        self.exercised |= callers.asked
         claims = list(self.claims(found))
         found["claims"] = [{"id": f"{claim['kind']}-{index + 1}", **claim} for index, claim in enumerate(claims)]
         return found
@@ -120,20 +129,36 @@ class _Facts:
             self.left += [(_said(item), text) for text in (*understood.left, *understood.unreached)]
             if item in main:
                 self.hosts = hosts
-                self.redirect = gateways.redirect(self.gateways_of(item))
+                self.own_gateways = self.gateways_of(item)
                 self.take(item, understood)
             elif any(host in self.hosts_of(each) for host in hosts for each in main):
                 self.left.append((_said(item), "another VirtualService has its host, too"))
             else:
                 for host in hosts[:1]:
-                    self.tools[walk.name(item)] = host
-                    way = understood.ways[0] if understood.ways else None
-                    to = next(iter(way.shares))[0] if way else ""
-                    place = walk.service_of(to, walk.space(item), self.world.domain)
-                    self.tool_services[walk.name(item)] = f"{place[1]}.{place[0]}" if place else to
+                    self.tool(item, host, understood)
         for item in walk.of(self.objects, "VirtualService"):
             if not self.bound(item) and not services.of_mesh(item):
                 self.left.append((identity(item), "its gateway is none of this cluster's, or none of these contents"))
+
+    def tool(self, item: Json, host: str, understood: Understood) -> None:
+        """Take what has a host beside the one that the release is about."""
+        at = self.gateways_of(item)
+        if gateways.asks_for_certificates(at, host):
+            self.left.append((_said(item), f"{host} is only for clients with a certificate, or not the gateway's own"))
+            return
+        if places := gateways.places(at, host, self.world):
+            self.served[host] = places
+        self.tools[walk.name(item)] = host
+        way = understood.ways[0] if understood.ways else None
+        to = next(iter(way.shares))[0] if way else ""
+        place = walk.service_of(to, walk.space(item), self.world.domain)
+        self.tool_services[walk.name(item)] = f"{place[1]}.{place[0]}" if place else to
+
+    def serve(self, hosts: list[str]) -> list[Json]:
+        """Note where the gateway answers for hosts of the release itself; give the places of the first."""
+        found = {host: gateways.places(self.own_gateways, host, self.world) for host in hosts}
+        self.served |= {host: places for host, places in found.items() if places}
+        return next(iter(found.values()), [])
 
     def hosts_of(self, item: Json) -> list[str]:
         """Give hosts that can be asked for; for ``*`` those of the page, of its Gateways, or any."""
@@ -307,7 +332,7 @@ class _Facts:
                 }
                 for name, own in each.versions.items()
             },
-            "metrics": self.metrics(each),
+            "metrics": services.metrics(self.objects, each, self.namespace),
             **dict.fromkeys(("retries", "timeout", "circuit_breaking", "load_balancing")),
             "faults": next((way.faults for way in self.ways if way.faults and self.leads(way, each)), None),
         }
@@ -373,27 +398,6 @@ class _Facts:
         wanted = match.get("sourceLabels") or {}
         return bool("mesh" in (match.get("gateways") or ["mesh"]) and wanted.items() <= dict(labels).items())
 
-    def metrics(self, each: Service) -> Json | None:
-        for item in walk.of(self.objects, "ServiceMonitor"):
-            spec = item.get("spec") or {}
-            if walk.space(item) != self.namespace and self.namespace not in (
-                (spec.get("namespaceSelector") or {}).get("matchNames") or []
-            ):
-                continue
-            if walk.selects(spec.get("selector"), each.item["metadata"].get("labels") or {}):
-                endpoint = next(iter(spec.get("endpoints") or [{}]))
-                named = {one.get("name"): one for one in (each.item.get("spec") or {}).get("ports") or []}
-                port = named.get(endpoint.get("port"))
-                if port is None:
-                    continue
-                number = port.get("targetPort") if isinstance(port.get("targetPort"), int) else port.get("port")
-                return {
-                    "path": endpoint.get("path") or "/metrics",
-                    "port": number,
-                    "interval": endpoint.get("interval") or "30s",
-                }
-        return None
-
     def mtls(self) -> str:
         for item in walk.of(self.objects, "PeerAuthentication"):
             spec = item.get("spec") or {}
@@ -406,7 +410,7 @@ class _Facts:
         pods = [own.labels for own in (self.service.versions.values() if self.service else ())]
         for item in walk.of(self.objects, "EnvoyFilter"):
             for limit in limiters.limits(item, dict(self.world.gateway_labels), pods, self.world.ports):
-                self.filters.add(identity(item))
+                self.exercised.add(identity(item))
                 found.append(
                     {**limit, "path": "", "hosts": self.hosts, "ports": ports, "gateway_replicas": 1}
                     | {"effective": limit["bucket"]["max_tokens"]}
@@ -429,6 +433,9 @@ class _Facts:
             yield {"kind": "limit", "title": f"all paths: {about}, then 429", "limit": limit}
         if found["mtls"] == "strict":
             yield {"kind": "mtls", "title": "mutual TLS is strict", "mode": "strict", "plain": []}
+        if found["access"]:
+            title = "only those may call whom an AuthorizationPolicy names"
+            yield {"kind": "access", "title": title, "access": found["access"]}
         for name, service in found["services"].items():
             if service["faults"]:
                 policy = {"service": name, "policy": service["faults"]}
@@ -436,26 +443,10 @@ class _Facts:
             if service["metrics"]:
                 title = f"Prometheus reads {name}'s metrics"
                 yield {"kind": "metrics", "title": title, "service": name, "metrics": service["metrics"]}
-        yield from self.of_monitoring()
+        yield from of_monitoring(self.objects)
         for tool, host in found["tools"].items():
             yield {"kind": "tool", "title": f"{tool} answers at {host}", "tool": tool, "host": host}
         yield from self.listed()
-
-    def of_monitoring(self) -> Iterator[Json]:
-        for item in walk.of(self.objects, "PrometheusRule"):
-            names = [
-                str(rule.get("alert") or rule.get("record"))
-                for group in (item.get("spec") or {}).get("groups") or []
-                for rule in group.get("rules") or []
-            ]
-            if names:
-                title = f"Prometheus has the rules of {walk.name(item)}, and can read them"
-                yield {"kind": "rules", "title": title, "item": walk.name(item), "rules": names}
-        for item in walk.of(self.objects, "ConfigMap"):
-            if "grafana_dashboard" in (item["metadata"].get("labels") or {}) and item.get("data"):
-                queries = list(dict.fromkeys(expressions(item["data"])))
-                title = f"the queries of dashboard {walk.name(item)} can be read by Prometheus"
-                yield {"kind": "queries", "title": title, "item": walk.name(item), "queries": queries}
 
     def listed(self) -> Iterator[Json]:
         """Name what is not understood, or not shown by requests."""
@@ -470,7 +461,7 @@ class _Facts:
         for item in self.made.objects:
             if identity(item) in served or (item["kind"] == "Ingress" and served & _hosts(item)):
                 continue
-            if item["kind"] in LISTED and identity(item) not in self.filters:
+            if item["kind"] in LISTED and identity(item) not in self.exercised:
                 yield {"kind": "listed", "title": f"{identity(item)} is applied as it is", "why": LISTED[item["kind"]]}
 
 

@@ -1,15 +1,14 @@
-"""Find the Gateways of contents that are at the cluster's gateway, and the ports that clients ask. Pure."""
+"""Find the Gateways of contents that are at the cluster's gateway, and where it answers for a host. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import walk
 from .told import World
 
 Object = dict[str, Any]
-HTTPS = 443
 _PLAIN = ("HTTP", "HTTP2", "GRPC")
 
 
@@ -24,22 +23,43 @@ def at_the_gateway(objects: Iterable[Object], world: World) -> dict[str, Object]
     }
 
 
-def ports(gateways: Iterable[Mapping[str, Any]], world: World) -> list[int]:
-    """Give the ports for plain HTTP, of those that the gateway has."""
-    found = {_number(server) for server in _servers(gateways) if _is_plain(server)}
-    return sorted(number for number in found if not world.ports or number in world.ports)
+def places(gateways: Iterable[Mapping[str, Any]], host: str, world: World) -> list[Object]:
+    """Say where the gateway answers for a host: ``port``, and ``tls``. Ports that only redirect do not count.
+
+    Those with TLS are given only where no other is.
+    """
+    found = {
+        _number(server): not _is_plain(server)
+        for server in _servers(gateways)
+        if any(_covers(str(each), host) for each in server.get("hosts") or [])
+        and _answers(server)
+        and (not world.ports or _number(server) in world.ports)
+    }
+    secure = all(found.values())
+    return [{"port": port, "tls": tls} for port, tls in sorted(found.items()) if tls is secure]
 
 
-def redirect(gateways: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether all that is asked without TLS is sent to port 443."""
-    servers = list(_servers(gateways))
-    plain = [server for server in servers if _is_plain(server)]
-    secure = any(_number(server) == HTTPS and not _is_plain(server) for server in servers)
-    return secure and bool(plain) and all((server.get("tls") or {}).get("httpsRedirect") for server in plain)
+def asks_for_certificates(gateways: Iterable[Mapping[str, Any]], host: str) -> bool:
+    """Tell whether the gateway answers for a host only clients that have a certificate, or not by itself."""
+    own = [one for one in _servers(gateways) if any(_covers(str(each), host) for each in one.get("hosts") or [])]
+    return any(not _is_plain(server) for server in own) and not any(map(_answers, own))
 
 
-def _servers(gateways: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+def _servers(gateways: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     return (server for item in gateways for server in (item.get("spec") or {}).get("servers") or [])
+
+
+def _covers(pattern: str, host: str) -> bool:
+    pattern = pattern.rpartition("/")[2]
+    return pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+def _answers(server: Mapping[str, Any]) -> bool:
+    """Tell whether a server answers requests of any client: it neither sends them on, nor asks for a certificate."""
+    tls = server.get("tls") or {}
+    if _is_plain(server):
+        return not tls.get("httpsRedirect")
+    return _protocol(server) == "HTTPS" and str(tls.get("mode") or "SIMPLE") in ("SIMPLE", "OPTIONAL_MUTUAL")
 
 
 def _number(server: Mapping[str, Any]) -> int:
@@ -47,4 +67,8 @@ def _number(server: Mapping[str, Any]) -> int:
 
 
 def _is_plain(server: Mapping[str, Any]) -> bool:
-    return str((server.get("port") or {}).get("protocol", "")).upper() in _PLAIN
+    return _protocol(server) in _PLAIN
+
+
+def _protocol(server: Mapping[str, Any]) -> str:
+    return str((server.get("port") or {}).get("protocol", "")).upper()

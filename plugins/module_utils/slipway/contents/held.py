@@ -17,7 +17,7 @@ from ..release.between import has_users
 from ..release.judge import Found, owner, secret_values, strangers
 from ..release.look import RefusedError, ReleaseClient
 from ..release.transition import reference
-from . import claims, kinds, stages, told
+from . import claims, kinds, stages, told, walk
 from .ingresses import Entrance, entrance
 from .plan import RECORD, Known, Made, origin, plan, record_of, recorded_kinds
 from .source import ChartError, Programs, Source, source
@@ -92,8 +92,14 @@ class Held:
                 there = self.cluster.read("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name)
                 if there and owner(there) != self.found.whose:
                     definitions.add(name)
+        others = {_place(item) for item in self.found.services if owner(item) != self.found.whose}
         known = Known(
-            frozenset(foreign | _FOREIGN), frozenset(definitions), self.record, entrance=self._entrance(rendered)
+            frozenset(foreign | _FOREIGN),
+            frozenset(definitions),
+            self.record,
+            entrance=self._entrance(rendered),
+            services=frozenset(others) if self.cluster else None,
+            domain=told.domain(self.arguments.get("cluster") or {}),
         )
         return plan(self.release, rendered, self._scope, known)
 
@@ -220,6 +226,10 @@ def _sourced(faults: list[Fault]) -> list[Fault]:
     """Put other words for what would work: names are in the contents, not on the page."""
     works = "another name in it, another namespace, or adopt: true (-e release_adopt=true), which takes it over"
     return [Fault(fault.id, fault.key, fault.what, works) for fault in faults]
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str, str]:
+    return walk.space(item), walk.name(item)
 
 
 def _from(made: Made, name: str) -> str:

@@ -13,7 +13,7 @@ from ..page.form import Fault
 from ..release.objects import OF_NAMESPACE
 from ..release.planner import Plan, Step
 from ..release.render import render
-from . import gateway_api, ingresses, kinds
+from . import aliases, gateway_api, ingresses, kinds
 from .hooks import Hook, sort
 from .ingresses import Entrance
 from .keys import ORIGINS, Contents
@@ -45,6 +45,9 @@ class Known:
     # Who sees to Alertmanagers, as namespace/serviceaccount.
     operator: str = "monitoring/prometheus-operator"
     entrance: Entrance = field(default_factory=Entrance)
+    # Services of others, by namespace and name; None: nobody was asked.
+    services: frozenset[tuple[str, str]] | None = None
+    domain: str = "cluster.local"
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,9 @@ class _Planner:
         hooks = [Hook(**{**vars(hook), "item": self.noted(hook.item, summed)}) for hook in hooks]
         plain = [self.noted(item, digest([item])) if item["kind"] == "Job" else item for item in plain]
         secrets = [item for item in plain if item["kind"] == "Secret"]
-        steps = self.steps([item for item in plain if item["kind"] != "Secret"], summed, [*plain, *hooks])
+        # What these lead to comes and goes without the contents, and runs no hook.
+        applied = [item for item in plain if item["kind"] != "Secret"] + self.aliases([*plain, *entered.beside])
+        steps = self.steps(applied, summed, [*plain, *hooks])
         made = {identity(item) for step in steps for item in step.objects}
         used = [identity(item) for item in [*secrets, *(hook.item for hook in hooks)]]
         planned = Plan(
@@ -138,6 +143,15 @@ class _Planner:
                 self.faults.append(Fault("duplicate-object", self.key, what, "another name for one of the two"))
             self.sources[name] = self.sources.get(identity(ingress), "")
         return entered
+
+    def aliases(self, items: list[Object]) -> list[Object]:
+        """Make the Services that routes expect of subcharts that are off."""
+        if self.known.services is None:
+            return []
+        own = {item["metadata"]["name"] for item in items if item["kind"] == "Namespace"} - self.known.foreign
+        found = aliases.find(items, self.known.services, own | {self.namespace}, self.known.domain)
+        self.warnings += [text for alias in found for text in alias.told]
+        return list(aliases.objects(found, self.labels, self.known.domain))
 
     def declared(self) -> list[dict[str, Any]]:
         return [

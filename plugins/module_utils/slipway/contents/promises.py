@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from . import walk
+
 Json = dict[str, Any]
 # Kinds that say how requests go, or who may ask, and of which a proof understands only a part, or nothing.
 LISTED = {
-    "AuthorizationPolicy": "who is let in is not asked",
+    "AuthorizationPolicy": "who is let in is not asked: it does not name callers of a service of these contents alone",
     "RequestAuthentication": "no request with a token is sent",
     "EnvoyFilter": "what it patches is not understood",
     "Sidecar": "it is configuration alone",
@@ -54,6 +56,24 @@ def of_versions(found: Json) -> Iterator[Json]:
     if found["chains"]:
         title = "a request meets one version all along its way"
         yield {"kind": "chain", "title": title, "chains": found["chains"]}
+
+
+def of_monitoring(objects: list[Json]) -> Iterator[Json]:
+    """Claim that Prometheus has rules, and can read the queries of dashboards."""
+    for item in walk.of(objects, "PrometheusRule"):
+        names = [
+            str(rule.get("alert") or rule.get("record"))
+            for group in (item.get("spec") or {}).get("groups") or []
+            for rule in group.get("rules") or []
+        ]
+        if names:
+            title = f"Prometheus has the rules of {walk.name(item)}, and can read them"
+            yield {"kind": "rules", "title": title, "item": walk.name(item), "rules": names}
+    for item in walk.of(objects, "ConfigMap"):
+        if "grafana_dashboard" in (item["metadata"].get("labels") or {}) and item.get("data"):
+            queries = list(dict.fromkeys(expressions(item["data"])))
+            title = f"the queries of dashboard {walk.name(item)} can be read by Prometheus"
+            yield {"kind": "queries", "title": title, "item": walk.name(item), "queries": queries}
 
 
 def expressions(data: Mapping[str, str]) -> Iterator[str]:

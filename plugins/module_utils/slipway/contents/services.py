@@ -67,7 +67,10 @@ class Services:
         # Services that are versions of another one: its name, and that of the version.
         self._joined: dict[str, tuple[str, str]] = {}
         self.all = {
-            walk.name(item): self._read(item) for item in walk.of(objects, "Service") if walk.space(item) == namespace
+            walk.name(item): self._read(item)
+            for item in walk.of(objects, "Service")
+            # Another name of a Service is none that has pods.
+            if walk.space(item) == namespace and walk.inner(item.get("spec")).get("type") != "ExternalName"
         }
 
     def at(self, host: str) -> Service | None:
@@ -150,3 +153,26 @@ def of_mesh(item: Mapping[str, Any]) -> bool:
     """Tell whether a VirtualService is for calls between services."""
     gateways = (item.get("spec") or {}).get("gateways") or ["mesh"]
     return "mesh" in gateways
+
+
+def metrics(objects: list[Object], each: Service, namespace: str) -> Object | None:
+    """Say where a ServiceMonitor has a Service's pods read; None: none does."""
+    for item in walk.of(objects, "ServiceMonitor"):
+        spec = item.get("spec") or {}
+        if walk.space(item) != namespace and namespace not in (
+            (spec.get("namespaceSelector") or {}).get("matchNames") or []
+        ):
+            continue
+        if walk.selects(spec.get("selector"), each.item["metadata"].get("labels") or {}):
+            endpoint = next(iter(spec.get("endpoints") or [{}]))
+            named = {one.get("name"): one for one in (each.item.get("spec") or {}).get("ports") or []}
+            port = named.get(endpoint.get("port"))
+            if port is None:
+                continue
+            number = port.get("targetPort") if isinstance(port.get("targetPort"), int) else port.get("port")
+            return {
+                "path": endpoint.get("path") or "/metrics",
+                "port": number,
+                "interval": endpoint.get("interval") or "30s",
+            }
+    return None

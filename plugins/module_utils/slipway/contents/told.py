@@ -20,6 +20,7 @@ from .subcharts import Subchart
 
 Object = dict[str, Any]
 _DASHBOARD = "grafana_dashboard"
+_ALERTMANAGER = "quay.io/prometheus/alertmanager"
 
 
 @dataclass(frozen=True)
@@ -296,6 +297,12 @@ def _rules(objects: list[Object], world: World) -> Iterator[str]:
             f"{identity(item)}: the cluster's operator sees to an Alertmanager in {walk.space(item)} only with rights "
             "there, which this release gives it"
         )
+        own = next((name for name in sorted(world.images or ()) if repository(name) == _ALERTMANAGER), "")
+        if own and not (item.get("spec") or {}).get("image"):
+            yield (
+                f"{identity(item)} has no image, so the operator takes one of its own choice, which the mirror may not "
+                f"have: image: {own} and version: {own.rpartition(':')[2]} would work"
+            )
     for item in walk.of(objects, "Prometheus"):
         yield (
             f"{identity(item)} is another Prometheus beside the cluster's, and no operator sees to it in "
@@ -357,23 +364,14 @@ def _dashboards(objects: list[Object]) -> Iterator[str]:
 
 def _destinations(objects: list[Object], world: World) -> Iterator[str]:
     """Say which Services routes expect that are nowhere, and what of the cluster has that."""
-    own = {(walk.space(item), walk.name(item)) for item in walk.of(objects, "Service")}
-    entries = {
-        host for item in walk.of(objects, "ServiceEntry") for host in (item.get("spec") or {}).get("hosts") or []
-    }
-    missing: dict[tuple[str, str], list[str]] = {}
-    api = gateway_api.as_routes(objects, (), world.domain)
-    for item in walk.of([*objects, *api], "VirtualService"):
-        for host in routes.destinations(item):
-            place = walk.service_of(host, walk.space(item), world.domain)
-            if host in entries or place is None or place in own or place in world.services:
-                continue
-            missing.setdefault(place, []).append(str(item.get("of") or identity(item)))
-    for (space, service), users in missing.items():
-        if not world.asked:
-            return
+    if not world.asked:
+        return
+    for (space, service), leads in routes.missing(objects, world.services, world.domain).items():
         here = subcharts.instead(service)
+        host, _, home = here.partition(":")[0].partition(".")
+        there = "" if (home, host) in world.services else ", which is not there either"
+        users = dict.fromkeys(lead.by for lead in leads)
         yield (
-            f"{', '.join(dict.fromkeys(users))} leads to Service {space}/{service}, which is nowhere: requests for it "
-            "are answered 503" + (f"; here that is {here}" if here else "")
+            f"{', '.join(users)} leads to Service {space}/{service}, which is nowhere: requests for it "
+            "are answered 503" + (f"; here that is {here}{there}" if here else "")
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import stats
 from .case import Case, FailedError
-from .questions import NotExercisedError, Questions, SkippedError, override_step
+from .questions import NotExercisedError, Questions, SkippedError
 
 Json = dict[str, Any]
 
@@ -56,7 +56,7 @@ def ask_counted(ask: Questions, claim: Json) -> Json:
     ask.room(path, count)
     ask.experiment([ask.step(path)], clients=count, sources=math.ceil(count / ask.per_source(path)), stage="copies")
     for override in claim["overrides"]:
-        step = {**ask.step(path), **override_step(override)}
+        step = {**ask.step(path), **ask.asking(override)}
         ask.experiment([step], clients=_FORCED, sources=math.ceil(_FORCED / ask.per_source(path)), stage="copies")
         low, high = bounds[override["version"]]
         bounds[override["version"]] = [low + _FORCED, high + _FORCED]

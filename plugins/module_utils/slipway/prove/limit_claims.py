@@ -54,9 +54,9 @@ def ask_limit(ask: Questions, claim: Json) -> Json:
         {**asked, "headers": {**asked.get("headers", {}), "X-Forwarded-For": _documented(i)}} for i in range(over)
     ]
     expect["forged"].append(ask.experiment(changing, stage="limits"))
-    places = [(host, port) for port in ask.ports for host in map(concrete, limit["hosts"])][1:MOST_PLACES]
-    for host, port in places:
-        step = {**asked, "host": host, "port": port, "times": over}
+    places = [{"host": host, **at} for host in map(concrete, limit["hosts"]) for at in ask.places(host)]
+    for place in places[1:MOST_PLACES]:
+        step = {**asked, **place, "times": over}
         expect["main"].append(ask.experiment([step], stage="limits"))
     return expect
 

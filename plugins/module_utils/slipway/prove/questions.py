@@ -50,9 +50,11 @@ class Questions:
     def __init__(self, facts: Json, circumstances: Circumstances) -> None:
         self.facts, self.circumstances = facts, circumstances
         self.host = concrete(facts["hosts"][0])
+        self.served = {concrete(host): places for host, places in facts["served"].items()}
         # Where clients of http are only sent on, nothing else answers there.
-        self.ports = [port for port in facts["ports"] if (port == HTTPS) == facts["redirect"]]
-        self.port = self.ports[0]
+        everywhere = [port for port in facts["ports"] if (port == HTTPS) == facts["redirect"]]
+        self.everywhere = [{"port": port, "tls": port == HTTPS} for port in everywhere]
+        self.port = self.places(self.host)[0]["port"]
         self.experiments: dict[str, Json] = {}
         self.reads: dict[str, Json] = {}
         self.pods: dict[str, Json] = {}
@@ -114,8 +116,25 @@ class Questions:
     def step(self, path: str, **more: Any) -> Json:
         """Make one step of a client: a request, or the same one several times."""
         more = {key: value for key, value in more.items() if value not in ({}, None)}
-        made = {"to": "gateway", "port": self.port, "host": self.host, "path": path, "times": 1, **more}
-        return {**made, "tls": True} if made["port"] == HTTPS else made
+        made = {"to": "gateway", "host": self.host, "path": path, "times": 1, **more}
+        return {**made, **self.place(made["host"], more.get("port"))}
+
+    def places(self, host: str) -> list[Json]:
+        """Say where the gateway answers for a host: ``port``, and ``tls``."""
+        return self.served.get(concrete(host)) or self.everywhere
+
+    def place(self, host: str, port: int | None = None) -> Json:
+        """Give what makes a request go where its host is answered, or to a port that is named."""
+        own: Json = next((one for one in self.places(host) if port in (None, one["port"])), {})
+        port, tls = port or own["port"], own.get("tls", port == HTTPS)
+        return {"port": port, "tls": True} if tls else {"port": port}
+
+    def asking(self, override: Json) -> Json:
+        """Give what makes a request ask for a version, as an override of the page says."""
+        if override["by"] == "host":
+            at = self.served.get(concrete(override["value"]), [])[:1]
+            return {"host": override["value"], **(at[0] if at else {})}
+        return {"headers" if override["by"] == "header" else "cookies": {override["name"]: override["value"]}}
 
     def read(self, what: str, **about: Any) -> str:
         """Have something looked up in the cluster, and give the name of the read."""
@@ -177,7 +196,7 @@ class Questions:
             overrides = [*(each for each in overrides if each["by"] == "host"), *route["overrides"]]
         for override in overrides:
             if override["version"] == version:
-                return override_step(override)
+                return self.asking(override)
         sticky, weights = self.facts["sticky"], route.get("shares") or self.facts["weights"]
         cookie = route["cookie"] if route else sticky.get("cookie")
         if sticky["by"] == "cookie" and cookie and weights.get(version):
@@ -229,10 +248,3 @@ def concrete(host: str) -> str:
 def split_by(percent: float) -> dict[str, float]:
     """Give the shares of what is hit by chance, and of the rest."""
     return {"hit": percent, "rest": 100 - percent}
-
-
-def override_step(override: Json) -> Json:
-    """Give what makes a request ask for a version, as an override of the page says."""
-    if override["by"] == "host":
-        return {"host": override["value"]}
-    return {"headers" if override["by"] == "header" else "cookies": {override["name"]: override["value"]}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from .answers import hops
 from .case import Case, FailedError
-from .questions import HTTPS, NotExercisedError, Questions, concrete
+from .questions import NotExercisedError, Questions, concrete
 
 Json = dict[str, Any]
 
@@ -61,7 +61,7 @@ def ask_redirect(ask: Questions, claim: Json) -> Json:
     """Ask for the path."""
     redirect = claim["redirect"]
     ask.many(TIMES, ask.step(redirect["path"]))
-    scheme = "https" if ask.port == HTTPS else "http"
+    scheme = "https" if ask.place(ask.host).get("tls") else "http"
     return {**redirect, "base": f"{scheme}://{ask.host}"}
 
 

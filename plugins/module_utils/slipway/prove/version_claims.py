@@ -9,7 +9,7 @@ from typing import Any
 from . import stats
 from .answers import hops, set_cookies, version_of
 from .case import Case, FailedError
-from .questions import REPEATS, NotExercisedError, Questions, SkippedError, override_step
+from .questions import REPEATS, NotExercisedError, Questions, SkippedError
 from .routes import TASKS
 
 Json = dict[str, Any]
@@ -172,7 +172,7 @@ def ask_override(ask: Questions, claim: Json) -> Json:
     path, version, sticky = ask.path(route["path"]), override["version"], ask.facts["sticky"]
     if not ask.have_pods(ask.signatures(route)[version]):
         raise NotExercisedError(f"{version} has no pods (replicas: 0)")
-    step = {**ask.step(path), **override_step(override)}
+    step = {**ask.step(path), **ask.asking(override)}
     others = [other for other in route["shares"] if other != version]
     count = stats.needed(route["shares"].get(version, 0))
     if sticky["by"] == "cookie" and others and override["by"] != "cookie":

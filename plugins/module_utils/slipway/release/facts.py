@@ -30,6 +30,8 @@ def facts(rules: Rules, access: Access, environment: Environment, dashboards: It
         "ports": ports,
         "tls": bool(release.gateway.tls),
         "redirect": bool(release.gateway.tls and release.gateway.tls.redirect),
+        # All hosts are answered at all ports.
+        "served": {},
         "tools": shape.tool_hosts,
         "tool_services": {
             name: environment.tool(name, tool.service).partition(":")[0] for name, tool in release.tools.items()
