@@ -79,6 +79,7 @@ class Programs:
             found=found,
             needs=() if found or not libraries else (libraries,),
             starting=f"building {', '.join(recipe.packages)}{about}",
+            seconds=recipe.seconds,
         )
 
     @functools.cache  # noqa: B019
