@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,19 +77,39 @@ def wait_for_builds(yard: Yard, wanted: bool) -> None:
     raise AssertionError(f"builds of {yard.cache} running: {go_builds(yard)}, expected {wanted}")
 
 
+def compiled(yard: Yard) -> dict[str, str]:
+    """What Go's cache notes of each package that was compiled, and when: entries of archives."""
+    build, found = yard.cache / "go" / "build", {}
+    for entry in build.glob("??/*-a"):
+        words = entry.read_text().split()
+        if len(words) == 5:
+            made = build / words[2][:2] / f"{words[2]}-d"
+            with suppress(FileNotFoundError), made.open("rb") as file:
+                if file.read(8) == b"!<arch>\n":
+                    found[entry.name] = " ".join(words)
+    return found
+
+
 @pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.usefixtures("modules_only")
 def test_a_killed_run_leaves_nothing_half_made_and_the_next_ends_well(site: Yard, which: signal.Signals) -> None:
     first = start(site)
     wait_for_builds(site, True)
-    time.sleep(0.3)
+    deadline = time.monotonic() + 120
+    while len(compiled(site)) < 3:
+        assert time.monotonic() < deadline, "nothing was compiled"
+        time.sleep(0.2)
     first.send_signal(which)
     first.communicate()
     wait_for_builds(site, False)
     assert list((site.cache / "items").rglob("item.json")) == []
+    before = compiled(site)
     outcome = site.run(source="source")
     assert outcome.changed
     assert site.left_behind() == []
+    after = compiled(site)
+    assert {name: after[name] for name in before} == before, "what was compiled is not compiled again"
+    assert len(after) > len(before), "the kill came within the program"
     assert not site.run(source="source").changed
 
 
