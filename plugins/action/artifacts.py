@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from slipway.artifacts.cache import default_root
 from slipway.artifacts.engine import run
+from slipway.artifacts.forecast import Screen
 from slipway.artifacts.plan import BundleSettings
-from slipway.artifacts.process import die_with_parent, environment
+from slipway.artifacts.process import Say, die_with_parent, environment
 from slipway.errors import SlipwayError
 from slipway.plugin import failed
 
@@ -29,6 +31,9 @@ ARGUMENTS = {
     "state": {"type": "path", "required": True},
 }
 
+# Asked while Ansible loads this, before it forks: a worker has no terminal of its own.
+TERMINAL = sys.stdout.isatty()
+
 
 class ActionModule(ActionBase):
     """Gets the artifacts while it prints what it does."""
@@ -45,10 +50,19 @@ class ActionModule(ActionBase):
             only_cached = arguments.pop("only_cached")
             with environment(arguments.pop("environment")):
                 settings = BundleSettings(cache=default_root(), **arguments)
-                outcome = run(settings, Display().display, check=self._task.check_mode, only_cached=only_cached)
+                say, bar = shown(Display())
+                outcome = run(settings, say, check=self._task.check_mode, only_cached=only_cached, bar=bar)
         except SlipwayError as exc:
             raise failed(exc) from None
         result["changed"] = outcome.changed
         if outcome.manifest:
             result["manifest"] = outcome.manifest.as_json()
         return result
+
+
+def shown(display: Display) -> tuple[Say, Say | None]:
+    """What prints lines and, on a terminal, the bar below them."""
+    if not TERMINAL:
+        return display.display, None
+    screen = Screen(display.display, lambda text, ends: display.display(text, screen_only=True, newline=ends))
+    return screen.say, screen.bar

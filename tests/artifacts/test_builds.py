@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,20 +77,87 @@ def wait_for_builds(yard: Yard, wanted: bool) -> None:
     raise AssertionError(f"builds of {yard.cache} running: {go_builds(yard)}, expected {wanted}")
 
 
+def compiled(yard: Yard) -> dict[str, str]:
+    """What Go's cache notes of each package that was compiled, and when: entries of archives."""
+    build, found = yard.cache / "go" / "build", {}
+    for entry in build.glob("??/*-a"):
+        words = entry.read_text().split()
+        if len(words) == 5:
+            made = build / words[2][:2] / f"{words[2]}-d"
+            with suppress(FileNotFoundError), made.open("rb") as file:
+                if file.read(8) == b"!<arch>\n":
+                    found[entry.name] = " ".join(words)
+    return found
+
+
 @pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.usefixtures("modules_only")
 def test_a_killed_run_leaves_nothing_half_made_and_the_next_ends_well(site: Yard, which: signal.Signals) -> None:
     first = start(site)
     wait_for_builds(site, True)
-    time.sleep(0.3)
+    deadline = time.monotonic() + 120
+    while len(compiled(site)) < 3:
+        assert time.monotonic() < deadline, "nothing was compiled"
+        time.sleep(0.2)
     first.send_signal(which)
     first.communicate()
     wait_for_builds(site, False)
     assert list((site.cache / "items").rglob("item.json")) == []
+    before = compiled(site)
     outcome = site.run(source="source")
     assert outcome.changed
     assert site.left_behind() == []
+    after = compiled(site)
+    assert {name: after[name] for name in before} == before, "what was compiled is not compiled again"
+    assert len(after) > len(before), "the kill came within the program"
     assert not site.run(source="source").changed
+
+
+def program_file(program: str, version: str) -> dict[str, Any]:
+    build = {"program": program, "binary": program}
+    return {"version": version, "address": f"example.com/{program}", "parts": ["kubernetes"], "build": build}
+
+
+def test_modules_of_a_later_program_come_while_an_earlier_one_compiles(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is not built before the second's modules are there, and then no module can be had any more."""
+    # The catalog is sorted by name.
+    yard.catalog(files={"a": program_file("pause", "3.10.2"), "b": program_file("crane", "0.22.1")})
+    users, stop, log = Cache(default_root()), threading.Event(), tmp_path / "log"
+    recipe = Folder(yard.folder).recipe("crane", "", "test", "amd64")
+    crane = yard.folder / "go" / "crane"
+    golang.fetch_modules("crane", recipe, crane, artifacts=yard.folder, cache=users, log=log, stop=stop)
+    monkeypatch.setenv("GOPROXY", f"file://{users.root}/go/mod/cache/download")
+    (users.root / "go" / "build").mkdir(parents=True, exist_ok=True)
+    (yard.cache / "go").mkdir(parents=True)
+    (yard.cache / "go" / "build").symlink_to(users.root / "go" / "build")
+    build, began = golang.build, []
+
+    def patient(name: str, *arguments: Any, **more: Any) -> Any:
+        began.append(name)
+        if name == "pause":
+            deadline = time.monotonic() + 120
+            while not any("modules of crane 0.22.1 downloaded" in line for line in yard.lines):
+                assert time.monotonic() < deadline, yard.lines
+                time.sleep(0.05)
+            monkeypatch.setenv("GOPROXY", "off")
+        return build(name, *arguments, **more)
+
+    monkeypatch.setattr(golang, "build", patient)
+    outcome = yard.run(source="source")
+    assert outcome.manifest
+    assert began == ["pause", "crane"]
+    assert sorted(outcome.manifest.files) == ["a", "b"]
+
+
+def test_modules_that_cannot_be_had_are_told(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOPROXY", "off")
+    monkeypatch.setenv("GOSUMDB", "off")
+    yard.catalog(files={"crane": program_file("crane", "0.22.1")})
+    with refused("download-failed: crane 0.22.1 … GOPROXY … modules-crane.log"):
+        yard.run(source="source")
+    assert yard.left_behind() == []
 
 
 @pytest.mark.usefixtures("share_go")

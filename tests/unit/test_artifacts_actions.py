@@ -39,7 +39,8 @@ def test_artifacts_are_got_as_the_settings_say(
     plugin, arguments = artifacts
     calls: list[tuple[Any, bool, bool]] = []
 
-    def run(settings: Any, _say: Any, *, check: bool, only_cached: bool) -> Any:
+    def run(settings: Any, _say: Any, *, check: bool, only_cached: bool, bar: Any) -> Any:
+        assert bar is None, "nobody looks at a test"
         calls.append((settings, check, only_cached))
         return SimpleNamespace(changed=True, manifest=None if check else SimpleNamespace(as_json=lambda: {"a": 1}))
 
@@ -53,6 +54,27 @@ def test_artifacts_are_got_as_the_settings_say(
         ("upstream", tmp_path / "cache", True, False),
         ("auto", tmp_path / "cache", False, True),
     ]
+
+
+def test_a_terminal_gets_a_bar_that_is_not_in_the_log(
+    artifacts: tuple[Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, arguments = artifacts
+    shown: list[tuple[str, dict[str, bool]]] = []
+    monkeypatch.setattr(plugin.Display(), "display", lambda text, **how: shown.append((text, how)))
+    monkeypatch.setattr(plugin, "TERMINAL", True)
+
+    def run(_settings: Any, say: Any, *, bar: Any, **_more: Any) -> Any:
+        bar("10 %")
+        say("a line")
+        bar("")
+        return SimpleNamespace(changed=False, manifest=None)
+
+    monkeypatch.setattr(plugin, "run", run)
+    run_action(plugin, arguments)
+    drawn, gone = {"screen_only": True, "newline": True}, {"screen_only": True, "newline": False}
+    back = "\x1b[1A\x1b[2K"
+    assert shown == [("10 %", drawn), (back, gone), ("a line", {}), ("10 %", drawn), (back, gone)]
 
 
 @pytest.mark.parametrize(

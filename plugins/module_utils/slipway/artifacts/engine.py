@@ -6,12 +6,12 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 from ..errors import SlipwayError, together
-from . import apt, bundle, plan
+from . import apt, bundle, forecast, plan
 from .cache import Entry, write_atomically
 from .catalog import Folder
 from .job import Job, Lane, duration, size_of
@@ -23,6 +23,7 @@ from .process import CancelledError, Say
 
 WORKERS: dict[Lane, int] = {"go": 1, "net": 4, "local": 2}  # a Go build uses all cores by itself
 STILL_SECONDS = 60.0
+WORTH_SAYING = 20.0  # seconds left from which on a line tells them
 
 
 class Outcome(NamedTuple):
@@ -39,8 +40,12 @@ class Chosen(NamedTuple):
     missing: list[Missing]
 
 
-def run(settings: BundleSettings, say: Say, *, check: bool = False, only_cached: bool = False) -> Outcome:
+def run(
+    settings: BundleSettings, say: Say, *, check: bool = False, only_cached: bool = False, bar: Say | None = None
+) -> Outcome:
     """Get everything and make the bundle. ``say`` gets one line of progress at a time.
+
+    ``bar``, on a terminal, gets what is left each second, and nothing at the end; else lines tell that now and then.
 
     Raises SlipwayError. In check mode nothing is written, and the outcome has no manifest when an item is still to get.
     With ``only_cached`` nothing is done then: the bundle is made where all of it is in the cache.
@@ -65,7 +70,7 @@ def run(settings: BundleSettings, say: Say, *, check: bool = False, only_cached:
     if check and lacking:
         tell_check(everything, say)
         return Outcome(True, None)
-    results = Progress(everything, lines, say, stop).run()
+    results = Progress(everything, lines, say, stop, bar=bar).run()
     content = collect(need, chosen, results)
     outcome = finish(content, jobs, previous, check)
     state = "changed" if outcome.changed else "unchanged"
@@ -194,9 +199,18 @@ def counter(number: int, total: int) -> str:
 
 
 class Progress:
-    """Runs jobs in their lanes and says a line for each that is done."""
+    """Runs jobs in their lanes and says a line for each that is done, and what is left."""
 
-    def __init__(self, jobs: Sequence[Job], lines: queue.SimpleQueue[str], say: Say, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        lines: queue.SimpleQueue[str],
+        say: Say,
+        stop: threading.Event,
+        *,
+        bar: Say | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.total = len(jobs)
         self.results = {job.id: job.found for job in jobs if job.found}
         self.waiting = {job.id: job for job in jobs if not job.found}
@@ -207,11 +221,18 @@ class Progress:
         self.stop = stop
         self.number = 0
         self.cached = [job for job in jobs if job.found]
+        self.planned = forecast.announced(jobs, WORKERS)
+        self.pace = forecast.Pace()
+        self.bar = bar
+        self.clock = clock
+        self.began = clock()
 
     def run(self) -> dict[str, Entry]:
         """Raises the first failure after everything that was under way has ended."""
         if not self.waiting:
             return self.results
+        for line in self.planned:
+            self.say(line)
         for job in self.cached:
             self._tell(job, "cached")
         pools = {lane: ThreadPoolExecutor(count, thread_name_prefix=lane) for lane, count in WORKERS.items()}
@@ -223,6 +244,8 @@ class Progress:
         finally:
             for pool in pools.values():
                 pool.shutdown(wait=True, cancel_futures=True)
+            if self.bar:
+                self.bar("")
             self._flush()
         if self.failures:
             raise self._failure()
@@ -234,7 +257,7 @@ class Progress:
         return together(told) if isinstance(real[0], SlipwayError) else real[0]
 
     def _work(self, pools: dict[Lane, ThreadPoolExecutor]) -> None:
-        last = time.monotonic()
+        last = self.clock()
         while self.running or (self.waiting and not self.failures):
             if not self.failures:
                 self._start_ready(pools)
@@ -242,11 +265,15 @@ class Progress:
             self._flush()
             for future in done:
                 self._finished(future)
-                last = time.monotonic()
-            if time.monotonic() - last >= STILL_SECONDS:
-                last = time.monotonic()
+                last = self.clock()
+            if self.clock() - last >= STILL_SECONDS:
+                last = self.clock()
                 for job, started in self.running.values():
-                    self._hint(job, f"still at it after {duration(last - started)}")
+                    usual = f" of usually {duration(job.seconds)}" if job.seconds else ""
+                    self._hint(job, f"still at it after {duration(last - started)}{usual}")
+                self._tell_left()
+            if self.bar:
+                self.bar(self._how_far())
 
     def _start_ready(self, pools: dict[Lane, ThreadPoolExecutor]) -> None:
         busy = [job.lane for job, _started in self.running.values()]
@@ -256,7 +283,7 @@ class Progress:
                 busy.append(job.lane)
                 if job.starting:
                     self._hint(job, job.starting)
-                self.running[pools[job.lane].submit(job.make, self.results)] = (job, time.monotonic())
+                self.running[pools[job.lane].submit(job.make, self.results)] = (job, self.clock())
 
     def _finished(self, future: Future[Entry]) -> None:
         job, started = self.running.pop(future)
@@ -266,7 +293,26 @@ class Progress:
             self.stop.set()
             return
         entry = self.results[job.id] = future.result()
-        self._tell(job, f"{job.way} in {duration(time.monotonic() - started)}{size_of(entry)}")
+        spent = self.clock() - started
+        self.pace.learn(job, spent)
+        self._tell(job, f"{job.way} in {duration(spent)}{size_of(entry)}")
+        if job.seconds >= WORTH_SAYING:
+            self._tell_left()
+
+    def _left(self) -> float:
+        now = self.clock()
+        running = [(job, now - started) for job, started in self.running.values()]
+        return forecast.left(self.waiting.values(), running, WORKERS, self.pace.value)
+
+    def _how_far(self) -> str:
+        at = next((f": {job.title}" for job, _started in self.running.values()), "")
+        return f"{forecast.bar(self.clock() - self.began, self._left())}{at}"
+
+    def _tell_left(self) -> None:
+        """In lines that stay, as in a log; a bar shows it all the time."""
+        seconds = self._left()
+        if not self.bar and seconds >= WORTH_SAYING:
+            self.say(f"{' ' * len(counter(0, self.total))} {forecast.bar(self.clock() - self.began, seconds)}")
 
     def _tell(self, job: Job, what: str) -> None:
         self.number += 1

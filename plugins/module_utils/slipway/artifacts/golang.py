@@ -214,6 +214,22 @@ def build(
     return {"version": recipe.version, "source": "built", "programs": sorted(recipe.packages)}
 
 
+def fetch_modules(
+    name: str, recipe: Recipe, folder: Path, *, artifacts: Path, cache: Cache, log: Path, stop: threading.Event
+) -> None:
+    """Have all modules that ``folder``/go.mod pins in Go's cache, so that a build needs no network."""
+    go = bootstrap(cache, artifacts, log, stop)
+    try:
+        run([go, "mod", "download"], log=log, stop=stop, env=environment(cache.root, cgo=False), cwd=folder)
+    except ProgramError as exc:
+        raise SlipwayError(
+            "download-failed",
+            f"{name} {recipe.version}: its modules could not be had (go mod download, exit code {exc.code}):\n"
+            f"{exc.tail}\nDoes the Go proxy answer (`go env GOPROXY`)? What has come is kept; a new run goes on from "
+            f"there. Log: {log}",
+        ) from exc
+
+
 def module_folder(
     name: str, recipe: Recipe, folder: Path, *, artifacts: Path, cache: Cache, log: Path, stop: threading.Event
 ) -> Path:

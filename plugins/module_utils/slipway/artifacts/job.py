@@ -17,7 +17,10 @@ Maker = Callable[[Results], Entry]
 
 @dataclass(frozen=True)
 class Job:
-    """``found`` is the item when the cache has it; then nothing is made and ``needs`` is empty."""
+    """``found`` is the item when the cache has it; then nothing is made and ``needs`` is empty.
+
+    ``seconds`` is what it usually takes, zero where nobody measured it.
+    """
 
     id: str
     title: str
@@ -27,6 +30,7 @@ class Job:
     found: Entry | None = None
     needs: tuple[Job, ...] = ()
     starting: str = ""
+    seconds: float = 0.0
 
 
 def upstream_key(address: str, value: str) -> str:

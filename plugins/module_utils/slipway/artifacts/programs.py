@@ -47,6 +47,7 @@ class Programs:
         source = self.folder.go(program)
         cold = not (self.cache.root / "go" / "build").exists()
         libraries = self.libraries(program, architecture)
+        before = (self.modules(program), *([libraries] if libraries else []))
 
         def make(results: Results) -> Entry:
             sysroot = results[libraries.id].path if libraries else None
@@ -77,9 +78,30 @@ class Programs:
             way="built",
             make=make,
             found=found,
-            needs=() if found or not libraries else (libraries,),
+            needs=() if found else before,
             starting=f"building {', '.join(recipe.packages)}{about}",
+            seconds=recipe.seconds,
         )
+
+    @functools.cache  # noqa: B019
+    def modules(self, program: str) -> Job:
+        """The modules that a program is made of, fetched while others compile. Go's cache has them, not ours."""
+        recipe = self.recipe(program, AMD64)
+        name = f"modules-{program}"
+
+        def make(_results: Results) -> Entry:
+            golang.fetch_modules(
+                program,
+                recipe,
+                self.folder.go(program),
+                artifacts=self.folder.path,
+                cache=self.cache,
+                log=self.log(name),
+                stop=self.stop,
+            )
+            return Entry(self.cache.root / "go" / "mod", {})
+
+        return Job(id=name, title=f"modules of {program} {recipe.version}", lane="net", way="downloaded", make=make)
 
     @functools.cache  # noqa: B019
     def libraries(self, program: str, architecture: str) -> Job | None:
