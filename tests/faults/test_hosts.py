@@ -6,6 +6,7 @@ import ipaddress
 import itertools
 import re
 import subprocess
+from collections.abc import Sequence
 
 import yaml
 
@@ -15,6 +16,7 @@ from tests.support.kube import eventually, ready
 from tests.support.lab import docker, rewrite_page
 from tests.support.probe import PORT, Probes
 
+PLAYBOOK = ".venv/bin/ansible-playbook"
 DROP_IN = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
 BREAK = {
     "ctrl": "iptables --insert INPUT --protocol udp --dport 8472 --jump DROP",
@@ -80,8 +82,10 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
 
 def test_a_worker_moves_leaves_and_comes_back(bare: Checkout) -> None:
     bare.playbook("playbooks/machines.yml").expect()
+    before = traces(bare, "node-1")
     with listed(bare, {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}) as hosts:
         assert hosts.site().expect().total("failed") == 0
+        remove_while_it_answers(hosts, "node-1", before)
         move(hosts, "node-1")
         come_back_as_a_stranger(hosts, "node-1")
         come_back(hosts, "node-1")
@@ -119,16 +123,16 @@ def refuse_before_the_join(hosts: Hosts, worker: str) -> None:
     assert "[machine-disk-full]" in end
 
 
-def killed_resets(hosts: Hosts, command: tuple[str, ...]) -> None:
+# Moments of a reset: nothing starts pods, the control plane has ended, files are gone.
+STOPPED, ENDED = "! pgrep --exact kubelet > /dev/null", "! pgrep --exact kube-apiserver > /dev/null"
+CLEARED = "test ! -e /etc/kubernetes && test -e /var/lib/slipway"
+
+
+def killed_resets(hosts: Hosts, machine: str, moments: Sequence[str], command: tuple[str, ...]) -> None:
     """Resets that are killed, here and on a machine, each at its own moment: the next one goes on from there."""
-    checkout = hosts.checkout
-    for condition in (
-        "! pgrep --exact kubelet > /dev/null",
-        "! pgrep --exact kube-apiserver > /dev/null",
-        "test ! -e /etc/kubernetes && test -e /var/lib/slipway",
-    ):
+    for condition in moments:
         print(f"killed when: {condition}", flush=True)
-        checkout.kill_when(On("ctrl", condition), *command, module_on="ctrl")
+        hosts.checkout.kill_when(On(machine, condition), *command, module_on=machine)
 
 
 def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
@@ -139,24 +143,52 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     sure = (*hosts.arguments, "-e", f"reset_confirm={checkout.name}")
     assert checkout.playbook("playbooks/reset.yml", *sure, "--check").expect().total("changed") > 0
     assert all(ready(node) for node in checkout.kube.nodes())
-    killed_resets(hosts, (".venv/bin/ansible-playbook", "playbooks/reset.yml", *sure))
+    killed_resets(hosts, "ctrl", (STOPPED, ENDED, CLEARED), (PLAYBOOK, "playbooks/reset.yml", *sure))
     done = checkout.playbook("playbooks/reset.yml", *sure).expect()
     print(f"make reset: {done.seconds:.0f} s")
-    left = {name: sorted(traces(checkout, name) - there) for name, there in before.items()}
-    for name, lines in left.items():
-        # In full: pytest shortens what it compares.
-        print(f"left on {name}: {lines}", flush=True)
+    left = {name: left_behind(checkout, name, there) for name, there in before.items()}
     assert not any(left.values())
     assert not (checkout.path / ".slipway/kubeconfig").exists()
     assert checkout.playbook("playbooks/reset.yml", *sure).expect().total("changed") == 0
 
 
-def remove(hosts: Hosts, worker: str, timeout: int = 20) -> Run:
-    """Take it away. Pods that have nowhere to go are given up after that many seconds."""
+def left_behind(checkout: Checkout, name: str, before: set[str]) -> list[str]:
+    """What is on a machine that was not there before."""
+    lines = sorted(traces(checkout, name) - before)
+    # In full: pytest shortens what it compares.
+    print(f"left on {name}: {lines}", flush=True)
+    return lines
+
+
+def removal(hosts: Hosts, worker: str, timeout: int = 20) -> tuple[str, ...]:
+    """What takes it away. Pods that have nowhere to go are given up after that many seconds."""
     forced = ("-e", f"drain_node={worker}", "-e", "drain_force=true", "-e", f"drain_timeout={timeout}")
-    removed = hosts.checkout.playbook("playbooks/remove-node.yml", *hosts.arguments, *forced).expect()
+    return "playbooks/remove-node.yml", *hosts.arguments, *forced
+
+
+def remove(hosts: Hosts, worker: str, timeout: int = 20) -> Run:
+    """Take it away."""
+    removed = hosts.checkout.playbook(*removal(hosts, worker, timeout)).expect()
     assert names(hosts) == {"ctrl"}
     return removed
+
+
+def remove_while_it_answers(hosts: Hosts, worker: str, before: set[str]) -> None:
+    """A worker that answers is reset, also if that is killed. Nothing of the cluster is left on it: it joins again."""
+    checkout = hosts.checkout
+    planned = checkout.playbook(*removal(hosts, worker), "--check").expect()
+    assert f"{worker}: the cluster to be removed from the machine itself" in planned.output
+    assert all(ready(node) for node in checkout.kube.nodes())
+    killed_resets(hosts, worker, (STOPPED, CLEARED), (PLAYBOOK, *removal(hosts, worker)))
+    # The Node object goes last, so the same command finds the node.
+    assert names(hosts) == {"ctrl", worker}
+    removed = remove(hosts, worker)
+    assert "That machine did not answer" not in removed.output
+    assert left_behind(checkout, worker, before) == []
+    assert "[no-such-node]" in checkout.playbook(*removal(hosts, worker)).output
+    assert hosts.site().expect().total("failed") == 0
+    assert {node["metadata"]["name"]: ready(node) for node in checkout.kube.nodes()} == {"ctrl": True, worker: True}
+    assert hosts.site().expect().total("changed") == 0
 
 
 def names(hosts: Hosts) -> set[str]:
