@@ -15,6 +15,7 @@ from tests.support.hosts import Hosts, listed
 from tests.support.kube import eventually, ready
 from tests.support.lab import docker, rewrite_page
 from tests.support.probe import PORT, Probes
+from tests.support.terminal import answered
 
 PLAYBOOK = ".venv/bin/ansible-playbook"
 DROP_IN = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
@@ -135,6 +136,16 @@ def killed_resets(hosts: Hosts, machine: str, moments: Sequence[str], command: t
         hosts.checkout.kill_when(On(machine, condition), *command, module_on=machine)
 
 
+def typed_reset(hosts: Hosts, answer: str) -> Run:
+    """``make reset`` at a terminal, with an answer to its question."""
+    checkout = hosts.checkout
+    (said,) = (word.partition("=")[2] for word in hosts.arguments if word.startswith("--ssh-common-args="))
+    environment = {**checkout.environment, "TERM": "dumb", "ANSIBLE_SSH_COMMON_ARGS": said}
+    question = f"Type {checkout.name} to go on"
+    make = ("make", "--no-print-directory", "reset")
+    return answered(make, question, answer, folder=checkout.path, environment=environment)
+
+
 def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     """`make reset` leaves nothing of the cluster on a host, and a second one finds nothing."""
     checkout = hosts.checkout
@@ -143,8 +154,11 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     sure = (*hosts.arguments, "-e", f"reset_confirm={checkout.name}")
     assert checkout.playbook("playbooks/reset.yml", *sure, "--check").expect().total("changed") > 0
     assert all(ready(node) for node in checkout.kube.nodes())
+    wrong = typed_reset(hosts, checkout.name[:-1])
+    assert "[not-confirmed]" in wrong.output
+    assert all(ready(node) for node in checkout.kube.nodes())
     killed_resets(hosts, "ctrl", (STOPPED, ENDED, CLEARED), (PLAYBOOK, "playbooks/reset.yml", *sure))
-    done = checkout.playbook("playbooks/reset.yml", *sure).expect()
+    done = typed_reset(hosts, checkout.name).expect()
     print(f"make reset: {done.seconds:.0f} s")
     left = {name: left_behind(checkout, name, there) for name, there in before.items()}
     assert not any(left.values())

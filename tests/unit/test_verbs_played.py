@@ -1,4 +1,7 @@
-"""Playbooks about nodes in check mode, with stand-ins for what they ask: each names its plan and does nothing."""
+"""Playbooks about nodes, with stand-ins for what they ask: in check mode each names its plan and does nothing.
+
+And one that asks before it does something.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.terminal import answered
 
 pytestmark = pytest.mark.slow
 
@@ -85,8 +90,9 @@ class Play:
             program.chmod(0o755)
         self.log.touch()
 
-    def run(self, *arguments: str) -> str:
-        """Play in check mode and give what is told at the end."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of a user, with the stand-ins."""
         clean = {
             name: value
             for name, value in os.environ.items()
@@ -101,10 +107,17 @@ class Play:
             "ANSIBLE_LOG_PATH": os.devnull,
             "NO_COLOR": "1",
         }
+        return {**clean, **own}
+
+    def command(self, *arguments: str) -> list[str]:
         ansible = str(Path(sys.executable).with_name("ansible-playbook"))
-        command = [ansible, "-i", str(self.folder / "inventory"), "-e", "ansible_become=false", "--check", *arguments]
+        return [ansible, "-i", str(self.folder / "inventory"), "-e", "ansible_become=false", *arguments]
+
+    def run(self, *arguments: str) -> str:
+        """Play in check mode and give what is told at the end."""
+        command = self.command("--check", *arguments)
         done = subprocess.run(
-            command, cwd=ROOT, env={**clean, **own}, capture_output=True, text=True, check=False, timeout=300
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=900
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr
         asked = ("docker info", "docker ps", "docker inspect", "docker network inspect")
@@ -175,3 +188,21 @@ def test_of_hosts_that_do_not_answer_none_would_join(tmp_path: Path) -> None:
         "playbooks/machines.yml", "playbooks/add-nodes-plan.yml"
     )
     assert said.splitlines() == ["", "node-1: to join as a worker", "node-2 does not answer, and would not join"]
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("slipway", True), ("slipwa", False), ("yes", False), ("", False)])
+def test_a_reset_goes_on_if_the_name_of_the_cluster_is_typed(tmp_path: Path, answer: str, goes: bool) -> None:
+    play = Play(tmp_path, HOSTS, ["ctrl", "node-1", "node-2"])
+    done = answered(
+        play.command("playbooks/reset.yml"),
+        "Type slipway to go on",
+        answer,
+        folder=ROOT,
+        environment=play.environment,
+        timeout=900,
+    )
+    assert "These hosts stay, and leave it: ctrl, node-1, node-2" in done.output
+    assert (done.status, "[not-confirmed]" in done.output) == ((0, False) if goes else (2, True))
+    looked, reset = '["node_reset", {"only_look": true}]', '["node_reset", {}]'
+    assert (tmp_path / "log").read_text().splitlines() == [looked] * 3 + [reset] * 3 * goes
+    assert (tmp_path / "state/kubeconfig").exists() is not goes
