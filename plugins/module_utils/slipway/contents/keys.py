@@ -22,7 +22,11 @@ class Chart(Short):
     short = "path"
 
     path: Annotated[str, Field(min_length=1, max_length=400)] = setting(
-        ..., "Folder or archive (.tgz) of the chart, from the folder of the page.", example="./helm", rule=_PATH_RULE
+        ...,
+        "Folder or archive (.tgz) of the chart, from the folder of the page; or a chart in a registry, with its tag or "
+        "digest (`oci://ghcr.io/team/shop:1.2.3`).",
+        example="./helm",
+        rule=_PATH_RULE,
     )
     values: Texts = setting(
         [], "Files of values, from the folder of the page, else of the chart. A later one lies over an earlier one.",
@@ -98,6 +102,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "secrets": "Secret",
     },
     "Chart": {
+        "path": "`helm template`, `helm pull`",
         "values": "`helm template --values`",
         "set": "values, the last",
         "keep": "dependency of `Chart.yaml`",

@@ -13,7 +13,7 @@ from ..page.form import Fault
 from ..release.objects import OF_NAMESPACE
 from ..release.planner import Plan, Step
 from ..release.render import render
-from . import aliases, gateway_api, ingresses, kinds
+from . import aliases, gateway_api, ingresses, kinds, oci
 from .hooks import Hook, sort
 from .ingresses import Entrance
 from .keys import ORIGINS, Contents
@@ -97,6 +97,7 @@ class _Planner:
         self.labels = {MANAGED: "slipway", **self.selector}
 
     def made(self) -> Made:
+        self.faults += self.moved()
         sorted_out = sort(self.source.read)
         self.faults += sorted_out.faults
         if sorted_out.tests:
@@ -143,6 +144,14 @@ class _Planner:
                 self.faults.append(Fault("duplicate-object", self.key, what, "another name for one of the two"))
             self.sources[name] = self.sources.get(identity(ingress), "")
         return entered
+
+    def moved(self) -> Iterator[Fault]:
+        """Refuse a tag that was another chart when it was released, by whomever, unless the page says which it is."""
+        name, _, digest = self.source.reference.partition("@")
+        before = str((self.known.record or {}).get("chart", "")).partition("@")
+        pinned = bool(self.page.chart) and "@" in self.page.chart.path
+        if digest and before[0] == name and before[2] not in ("", digest) and not pinned:
+            yield oci.changed(name, before[2], digest)
 
     def aliases(self, items: list[Object]) -> list[Object]:
         """Make the Services that routes expect of subcharts that are off."""
@@ -259,6 +268,7 @@ class _Planner:
             }
         )
         data = {"sum": summed, "source": self.source.about or self.key[0], "kinds": "\n".join(more)}
+        data |= {"chart": self.source.reference} if self.source.reference else {}
         metadata = {"name": RECORD.format(self.page.name), "namespace": self.namespace, "labels": self.labels}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 

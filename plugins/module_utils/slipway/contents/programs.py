@@ -12,8 +12,13 @@ from ..errors import SlipwayError
 SECONDS = 120
 
 
-def run(program: Path, arguments: Sequence[str], folder: Path) -> tuple[int, str, str]:
-    """Run a program in a folder of its own, and give its code and what it printed. Raises SlipwayError."""
+def run(
+    program: Path, arguments: Sequence[str], folder: Path, more: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run a program in a folder of its own, and give its code and what it printed. Raises SlipwayError.
+
+    ``more``: variables of its environment beside those that it always gets.
+    """
     if not program.is_file():
         raise SlipwayError(
             "program-missing",
@@ -27,7 +32,7 @@ def run(program: Path, arguments: Sequence[str], folder: Path) -> tuple[int, str
         done = subprocess.run(
             [str(program), *arguments],
             cwd=folder,
-            env=_environment(os.environ, home),
+            env={**_environment(os.environ, home), **(more or {})},
             check=False,
             capture_output=True,
             text=True,

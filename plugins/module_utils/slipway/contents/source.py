@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..artifacts.cache import default_root
 from ..errors import SlipwayError
 from ..page.form import Fault
-from . import chart, programs
+from . import chart, oci, programs
 from .chart import ChartError
 from .keys import Contents
 from .reading import Read, documents
@@ -31,10 +32,14 @@ class Programs:
 
 @dataclass(frozen=True)
 class Source:
-    """Objects, and what is said of where they come from. ``about``: name and version of the chart."""
+    """Objects, and what is said of where they come from.
+
+    ``about``: name and version of the chart. ``reference``: where it is in a registry, with its digest.
+    """
 
     read: list[Read]
     about: str = ""
+    reference: str = ""
     off: list[Subchart] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -44,11 +49,15 @@ def source(
 ) -> Source:
     """Give what a page in ``folder`` names. Raises ChartError with a fault of the page, or SlipwayError."""
     if page.chart:
+        path, reference = (folder / page.chart.path).resolve(), ""
+        if oci.is_one(page.chart.path):
+            pulled = oci.pull(page.chart.path, programs_at.helm, default_root() / "charts")
+            path, reference = pulled.path, pulled.reference
         asked = chart.Asked(
             name=page.name,
             namespace=page.namespace or page.name,
-            path=(folder / page.chart.path).resolve(),
-            values=[_beside(folder, folder / page.chart.path, name) for name in page.chart.values],
+            path=path,
+            values=[_beside(folder, path, name) for name in page.chart.values],
             set=page.chart.set,
             keep=page.chart.keep,
             kubernetes=kubernetes,
@@ -56,7 +65,7 @@ def source(
         )
         made = chart.render(asked, programs_at.helm)
         about = f"{made.about.get('name', '')} {made.about.get('version', '')}".strip()
-        return Source(made.read, about, made.off, made.warnings)
+        return Source(made.read, about, reference, made.off, made.warnings)
     if page.kustomization:
         return Source(_kustomized((folder / page.kustomization).resolve(), programs_at.kubectl))
     return Source([read for index, name in enumerate(page.manifests) for read in _manifests(folder, name, index)])

@@ -14,6 +14,7 @@ from ..page.form import Fault, plain
 from ..page.read import Page, Problem, SettingsError, read_page
 from ..release.model import Release
 from ..release.spec import PAGE, SUBJECT, secrets_on
+from . import oci
 from .keys import FORM, ORIGINS, Contents
 
 # What a run may put in the place of the page's own; mail is for pages that have it.
@@ -64,6 +65,8 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Spec:
         release = Contents.model_validate(known)
     except ValidationError as exc:
         faults += [FORM.fault(error, given, page) for error in exc.errors(include_url=False)]
+    if release and release.chart and oci.is_one(release.chart.path):
+        faults += oci.faults(release.chart.path)
     faults += FORM.misread(given, page, faults)
     problems = [*page.problems, *FORM.placed(faults, given, page)]
     if problems or release is None:

@@ -52,6 +52,7 @@ CACHE_ENTRIES = (
         "images",
         "images.lock",
         "kinds",
+        "charts",
     ),
 )
 
