@@ -78,6 +78,7 @@ NODES = {
     "controller-away": "A controller is away, so no controller is upgraded; bring it back, or remove it.",
     "upgrade-backwards": "Kubernetes does not go back to an older release; take the one that runs, or a backup.",
     "upgrade-skips": "Kubernetes goes up one minor version at a time; take the release that is named first.",
+    "upgrade-nowhere": "No node takes the pod that kubeadm tries the cluster with; let pods come to one.",
     "etcd-too-old": "etcd is too old for the next release; take the release that is named first.",
     "removed-apis": "Somebody uses APIs that the next release does not have; move them first, or use FORCE=1.",
     "kubeadm-config-gone": "The ConfigMap kubeadm-config is not there; put it back before an upgrade.",
