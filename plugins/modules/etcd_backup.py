@@ -99,9 +99,7 @@ def save(module: AnsibleModule, run: snapshot.Command) -> dict[str, object]:
     fresh(WORK)
     Etcd().snapshot(f"{WORK}/{snapshot.SNAPSHOT}")
     found = snapshot.try_out(run, image, WORK)
-    known = snapshot.sealing_keys(read(f"{snapshot.KUBERNETES}/{snapshot.ENCRYPTION}"))
-    if lost := snapshot.sealed_with(f"{WORK}/{snapshot.SNAPSHOT}") - known:
-        raise SnapshotError(f"Secrets are encrypted with keys that are not in {snapshot.ENCRYPTION}: {', '.join(lost)}")
+    snapshot.open_one(f"{WORK}/{snapshot.SNAPSHOT}", read(f"{snapshot.KUBERNETES}/{snapshot.ENCRYPTION}"))
     fresh(os.path.dirname(archive), owner)
     snapshot.pack(WORK, archive)
     shutil.chown(archive, owner)

@@ -9,7 +9,7 @@ short_description: Plan an upgrade of Kubernetes
 description:
   - Compares what each node runs with a release, and prints what is to be done on which node, in which order.
   - Refuses what cannot work, all of it at once, with what would; a release that is older, one that skips a minor version, a controller that is
-    away, APIs in use that the release does not have any more, pods that a drain would lose.
+    away, no node for the Job that kubeadm begins with, APIs in use that the release does not have any more, pods that a drain would lose.
   - Changes nothing. Runs on the computer that runs Ansible.
 extends_documentation_fragment: [kubernetes.core.k8s_auth_options]
 options:

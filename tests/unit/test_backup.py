@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tarfile
@@ -13,10 +14,12 @@ import pytest
 from slipway.backup import archive
 from slipway.backup.__main__ import main, pack, unpack
 from slipway.backup.archive import Manifest
+from slipway.cluster.sealing import Key, render
 from slipway.errors import SlipwayError
-from slipway.node.snapshot import KEYS, SNAPSHOT
+from slipway.node.snapshot import ENCRYPTION, KEYS, SNAPSHOT
 
 from tests.support.errors import tells
+from tests.support.sealed import KEY, entry
 
 SETTINGS = {"cluster_name": "sun", "cluster_pod_cidr": "10.244.0.0/16", "cluster_kubernetes_version": "1.37.0"}
 KEPT = {"values": {"cluster_name": "sun", "cluster_pod_cidr": "10.244.0.0/16"}}
@@ -152,6 +155,25 @@ def test_a_file_in_it_that_is_not_what_was_put_there_is_found(
     with pytest.raises(SlipwayError) as error:
         ask(path, key[0], tmp_path / "out")
     tells(error.value, f"backup-unreadable: {path} is damaged: pki/ca.key")
+
+
+@pytest.mark.parametrize(("key_there", "refused"), [(KEY, False), (KEY[::-1], True)])
+def test_one_whose_key_of_secrets_does_not_fit_is_refused(
+    tmp_path: Path, key: tuple[Path, str], given: Path, key_there: bytes, refused: bool
+) -> None:
+    """The archive is whole, and yet nobody could read a Secret of it."""
+    secret = render([Key("slipway-1", base64.b64encode(key_there).decode())])
+    content = {SNAPSHOT: entry("slipway-1", b"a secret"), ENCRYPTION: secret.encode()}
+    with tarfile.open(given, "w") as file:
+        for name in (SNAPSHOT, *KEYS):
+            archive.add_file(file, name, content.get(name, name.encode()))
+    path = packed(tmp_path, given, key[1])
+    if not refused:
+        assert ask(path, key[0], tmp_path / "out")["cluster"] == "sun"
+        return
+    with pytest.raises(SlipwayError) as error:
+        ask(path, key[0], tmp_path / "out")
+    tells(error.value, f"sealed-backup: {path} … nobody could read again … slipway-1 (the key does not fit")
 
 
 def test_it_is_held_against_the_page(tmp_path: Path, key: tuple[Path, str], given: Path) -> None:

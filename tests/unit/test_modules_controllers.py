@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import json
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway.cluster.sealing import Key, render
 from slipway.node.etcd import Member
 
 from tests.support.plugins import load, run_module
+from tests.support.sealed import KEY, entry
 
 DAY = 86400
 
@@ -372,7 +375,8 @@ def backup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, Path]:
     (kubernetes / "manifests/etcd.yaml").write_text("    image: etcd:1\n")
     monkeypatch.setattr(plugin.snapshot, "KUBERNETES", str(kubernetes))
     plugin.snapshot.place(dict.fromkeys(plugin.snapshot.KEYS, b"key"))
-    (kubernetes / plugin.snapshot.ENCRYPTION).write_text("            - name: slipway-1\n")
+    key = Key("slipway-1", base64.b64encode(KEY).decode())
+    (kubernetes / plugin.snapshot.ENCRYPTION).write_text(render([key]))
     monkeypatch.setattr(plugin, "WORK", str(tmp_path / "work"))
     monkeypatch.setattr(plugin.lock, "FOLDER", str(tmp_path / "run"))
     monkeypatch.setattr(plugin, "BUSY", 0.0)
@@ -381,7 +385,7 @@ def backup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, Path]:
     monkeypatch.setattr(plugin, "kubernetes_state", lambda _root: {"joined": False})
     monkeypatch.setattr(plugin.snapshot, "try_out", lambda *_: {"revision": 7, "totalKey": 9})
     monkeypatch.setattr(plugin.shutil, "chown", lambda *_: None)
-    monkeypatch.setattr(plugin, "Etcd", type("Etcd", (), {"snapshot": taken(b"k8s:enc:secretbox:v1:slipway-1:")}))
+    monkeypatch.setattr(plugin, "Etcd", type("Etcd", (), {"snapshot": taken(entry("slipway-1", b"a secret"))}))
     return plugin, tmp_path
 
 
@@ -411,12 +415,16 @@ def test_secrets_whose_key_is_not_there_are_no_backup(
     backup: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin, folder = backup
-    monkeypatch.setattr(plugin, "Etcd", type("Etcd", (), {"snapshot": taken(b"k8s:enc:secretbox:v1:lost:")}))
-    ended = run_module(plugin, {"state": "saved", "archive": str(folder / "there/controller.tar")})
-    assert "[backup-failed]" in ended.msg
-    assert "encrypted with keys that are not in encryption/config.yml: lost" in ended.msg
-    assert not (folder / "there").exists()
-    assert not (folder / "work").exists()
+    for sealed, why in (
+        (b"k8s:enc:secretbox:v1:lost:", "encrypted with keys that are not in encryption/config.yml: lost"),
+        (entry("slipway-1", b"a secret", KEY[::-1]), "no Secret of the snapshot opens with its key"),
+    ):
+        monkeypatch.setattr(plugin, "Etcd", type("Etcd", (), {"snapshot": taken(sealed)}))
+        ended = run_module(plugin, {"state": "saved", "archive": str(folder / "there/controller.tar")})
+        assert "[backup-failed]" in ended.msg
+        assert why in ended.msg
+        assert not (folder / "there").exists()
+        assert not (folder / "work").exists()
 
 
 def test_two_backups_do_not_work_in_one_folder(backup: tuple[Any, Path]) -> None:

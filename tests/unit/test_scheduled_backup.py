@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -18,12 +19,14 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from pyrage import x25519
 from slipway.backup import archive
+from slipway.cluster.sealing import Key, render
 from slipway.node import lock
 from slipway.node import scheduled_backup as program
 from slipway.node.kubeapi import Api, ApiError
 from slipway.node.scheduled_backup import FOLDER, MORE, WORK, BackupError
 from slipway.node.snapshot import ENCRYPTION, KEYS, KUBERNETES, SNAPSHOT
 
+from tests.support.sealed import KEY, entry
 from tests.support.wiring import wired
 
 ROOT = Path(__file__).parents[2]
@@ -50,13 +53,13 @@ class Controller:
         self.ran: list[list[str]] = []
         for name in KEYS:
             self.write(f"{KUBERNETES}/{name}", name)
-        self.write(f"{KUBERNETES}/{ENCRYPTION}", "    - name: slipway-1\n")
+        self.write(f"{KUBERNETES}/{ENCRYPTION}", render([Key("slipway-1", base64.b64encode(KEY).decode())]))
         for part, tag in (("etcd", "3.7.3-0"), ("kube-apiserver", "v1.37.0")):
             self.write(f"{KUBERNETES}/manifests/{part}.yaml", f"    image: registry.k8s.io/{part}:{tag}\n")
         self.write(f"{MORE}/page.yml", "cluster_name: sun\n")
         self.write(f"{MORE}/releases/shop.yml", "name: shop\n")
         self.write(f"{MORE}/founded.json", json.dumps({"values": {"cluster_name": "sun"}}))
-        self.sealed = b"k8s:enc:secretbox:v1:slipway-1:x"
+        self.sealed = entry("slipway-1", b"a secret")
         outer = self
 
         class Store:
@@ -155,7 +158,8 @@ def test_a_full_disk_leaves_the_old_ones_and_says_so(controller: Controller) -> 
 @pytest.mark.parametrize(
     ("breaks", "said"),
     [
-        (lambda one: setattr(one, "sealed", b"k8s:enc:secretbox:v1:slipway-9:x"), "slipway-9"),
+        (lambda one: setattr(one, "sealed", entry("slipway-9", b"x")), "not in encryption/config.yml: slipway-9"),
+        (lambda one: setattr(one, "sealed", entry("slipway-1", b"x", KEY[::-1])), "the key does not fit"),
         (lambda one: Path(f"{one.root}{KUBERNETES}/pki/ca.key").unlink(), "kept elsewhere"),
         (lambda one: Path(f"{one.root}{KUBERNETES}/manifests/etcd.yaml").unlink(), "etcd.yaml"),
     ],

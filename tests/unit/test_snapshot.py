@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.node import snapshot
+from slipway.cluster.sealing import Key, render
+from slipway.node import secretbox, snapshot
 from slipway.node.snapshot import SnapshotError
 
 from tests.support.authorities import authorities
+from tests.support.sealed import KEY, entry
 
+KEY64 = base64.b64encode(KEY).decode()
 PAGES = b"k8s:enc:secretbox:v1:slipway-1:x".ljust(1024, b"\0")
 WHOLE = PAGES + hashlib.sha256(PAGES).digest()
 MANIFEST = "spec:\n  containers:\n  - command:\n    - etcd\n    image: registry.k8s.io/etcd:3.7.0-0\n"
@@ -54,6 +57,57 @@ def test_a_key_across_two_reads_is_found(tmp_path: Path) -> None:
     assert snapshot.sealed_with(str(path)) == {"other"}
     configuration = "keys:\n            - name: slipway-1\n              secret: x\n            - name: old\n"
     assert snapshot.sealing_keys(configuration) == {"slipway-1", "old"}
+
+
+CONFIGURATION = render([Key("slipway-2", base64.b64encode(KEY[::-1]).decode()), Key("slipway-1", KEY64)])
+HALF = b"k8s:enc:secretbox:v1:slipway-1:"
+
+
+def stored(tmp_path: Path, *parts: bytes) -> str:
+    """A snapshot with entries, and pages of other things around them."""
+    path = tmp_path / "etcd.db"
+    path.write_bytes(b"\0" * 100 + b"".join(part + b"\xff\x2a\0" * 9 for part in parts))
+    return str(path)
+
+
+@pytest.mark.parametrize("size", [0, 10, 60, 200, 20000])
+def test_one_secret_opens_with_the_key_that_is_saved(tmp_path: Path, size: int) -> None:
+    """Of any size: its length has one byte, or several."""
+    path = stored(tmp_path, entry("slipway-1", b"k8s\0" + b"x" * size))
+    ((name, value),) = snapshot.sealed_values(path)
+    assert (name, secretbox.opened(value, KEY)[4:]) == ("slipway-1", b"x" * size)
+    assert snapshot.open_one(path, CONFIGURATION) == ["slipway-1"]
+
+
+def test_one_secret_of_each_key_is_opened(tmp_path: Path) -> None:
+    path = stored(tmp_path, entry("slipway-1", b"a"), entry("slipway-2", b"b", KEY[::-1]), entry("slipway-1", b"c"))
+    assert snapshot.open_one(path, CONFIGURATION) == ["slipway-1", "slipway-2"]
+    assert snapshot.open_one(stored(tmp_path, b"nothing"), CONFIGURATION) == []
+    (tmp_path / "etcd.db").write_bytes(b"")
+    assert list(snapshot.sealed_values(str(tmp_path / "etcd.db"))) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ([entry("slipway-1", b"a", KEY[::-1])], r"slipway-1 \(the key does not fit"),
+        # That the other one fits does not help.
+        ([entry("slipway-2", b"b", KEY[::-1]), entry("slipway-1", b"a", KEY[::-1])], r"its key .*: slipway-1 \("),
+        ([entry("slipway-3", b"a")], "keys that are not in .*: slipway-3"),
+        ([HALF], r"slipway-1 \(none is whole\)"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_refused(tmp_path: Path, parts: list[bytes], why: str) -> None:
+    with pytest.raises(SnapshotError, match=why):
+        snapshot.open_one(stored(tmp_path, *parts), CONFIGURATION)
+
+
+def test_what_etcd_uses_no_more_does_not_count(tmp_path: Path) -> None:
+    """Halves of values in free pages, beside a whole one."""
+    old = entry("slipway-1", b"old" * 50)
+    assert snapshot.open_one(
+        stored(tmp_path, HALF, old[:-90] + b"\0" * 90, entry("slipway-1", b"a" * 900)), CONFIGURATION
+    )
 
 
 class Utility:

@@ -159,12 +159,25 @@ def test_workers_that_are_away_are_left_out() -> None:
         ),
         ([controller(), controller("ctrl-2", ready=False)], {}, "controller-away: ctrl-2 … remove-node NODE=ctrl-2"),
         ([controller(), controller("ctrl-2", reached=False)], {}, "controller-away: ctrl-2"),
+        (
+            [controller(cordoned=True), worker(ready=False), worker("node-2", closed=True)],
+            {},
+            "upgrade-nowhere: ctrl (cordoned), node-1 (not Ready), node-2 (has a taint … make uncordon NODE=ctrl",
+        ),
+        ([controller(closed=True)], {}, "upgrade-nowhere: ctrl (has a taint of yours) … kubectl taint"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_with_what_would(there: list[Machine], more: dict[str, Any], what: str) -> None:
     with pytest.raises(SlipwayError) as error:
         made(there, **more)
     tells(error.value, what)
+
+
+def test_one_node_is_enough_for_the_job_of_kubeadm_which_runs_on_the_first_controller_alone() -> None:
+    assert made([controller(cordoned=True), worker()]).first == "ctrl"
+    assert made([controller(), worker(cordoned=True)]).first == "ctrl"
+    # The rest goes on without it.
+    assert made([controller(release=NEW, cordoned=True), worker(cordoned=True)], AFTER).nodes == ("node-1",)
 
 
 @pytest.mark.parametrize("etcd", ["3.6.11", "3.6.16", "3.7.0"])
@@ -394,6 +407,42 @@ def test_the_pods_of_a_node_stay_that_has_no_other() -> None:
     assert cluster.asked == []
 
 
+@pytest.mark.parametrize("of_it", ["begin", "end"])
+@pytest.mark.parametrize(
+    ("answers", "silent"),
+    [([True, False, False, True], False), ([False], False), ([True, False], True)],
+    ids=["it comes back", "nobody was there before", "it stays away"],
+)
+def test_a_turn_is_over_when_the_gateway_answers_again(
+    monkeypatch: pytest.MonkeyPatch, of_it: str, answers: list[bool], silent: bool
+) -> None:
+    asked: list[str] = []
+
+    def look(address: str) -> bool:
+        asked.append(address)
+        return answers[min(len(asked), len(answers)) - 1]
+
+    cluster = Live(pod("web", "node-2", "web"), ReplicaSet=[workload("web", 1)])
+    one = of(cluster)
+    if of_it == "end":
+        one.begin("")
+        renew(cluster, "node-2", upgraded_to(NEW))
+    assert asked == [], "without a gateway nobody is asked"
+    monkeypatch.setattr(drain_module, "answers", look)
+    work = (lambda: one.begin("192.0.2.9:80")) if of_it == "begin" else (lambda: one.end(NEW, "192.0.2.9:80"))
+    if silent:
+        with pytest.raises(SlipwayError) as error:
+            work()
+        tells(error.value, "gateway-silent: 192.0.2.9:80 … istio-system")
+    else:
+        assert work()
+        assert len(asked) == len(answers)
+    assert set(asked) == {"192.0.2.9:80"}
+    # In either case the work itself was done.
+    assert cluster.evicted == ["web"]
+    assert bool((cluster.get("/Node/node-2") or {})["spec"].get("unschedulable")) == (of_it == "begin")
+
+
 def test_who_has_cordoned_a_node_opens_it() -> None:
     cluster = Live()
     Drain(cluster, "node-2", 0.05).run()  # type: ignore[arg-type]
@@ -425,5 +474,10 @@ def test_nodes_are_in_the_order_of_the_page_controllers_first() -> None:
     found = machines(nodes, {}, ["ctrl", "ctrl-2", "zebra"])
     assert [one.name for one in found] == ["ctrl", "ctrl-2", "zebra", "node-1"]
     assert [one.here for one in found] == [True, True, True, False]
-    assert not any(one.reached for one in found)
+    assert not any(one.reached or one.closed for one in found)
+    nodes[0]["spec"]["taints"] = [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]
+    nodes[1]["spec"]["taints"] = [{"key": "mine", "effect": "NoSchedule"}]
+    nodes[2]["spec"]["taints"].append({"key": "mine", "effect": "PreferNoSchedule"})
+    closed = [one.name for one in machines(nodes, {}, []) if one.closed]
+    assert closed == ["zebra"]
     assert upgrade.runs(found[0]).endswith("; not reached")

@@ -5,6 +5,7 @@ The tests build on each other, in this order, on one cluster. Clients ask the re
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,19 +19,24 @@ from slipway.cluster.drain import EXCLUDED, UPGRADES
 
 from tests.support.changing import Place, placed
 from tests.support.checkout import Checkout, Event, On, Run
+from tests.support.figures import figure
 from tests.support.kube import eventually, ready
 from tests.support.kubernetes import SHIPPED
 from tests.support.lab import ROOT, rewrite_page
 from tests.support.releases import Stage, made
 from tests.support.transitions import Row, api, page, web
 
-# Requests a second.
+# Requests a second, and for how many seconds at most.
 RATE = 50.0
+LONGEST = 1500
+# Seconds that a node may take.
+NODE = 180.0
 PARTS = {"metallb": True, "istio": True, "storage": False, "metrics_server": False, "monitoring": False}
 WORKERS: dict[str, Any] = {"count": 2, "cpus": 2, "memory": 3072}
 DOUBLE = page(None, {"web": web(replicas=2), "api": api(replicas=2)})
 NAMES = ("ctrl", "node-1", "node-2")
-TABLE = yaml.safe_load((ROOT / "artifacts/catalog.yml").read_text())["kubernetes"]
+CATALOG = yaml.safe_load((ROOT / "artifacts/catalog.yml").read_text())
+TABLE, CONTAINERD = CATALOG["kubernetes"], CATALOG["files"]["containerd"]["version"]
 NEW = SHIPPED
 # The newest of the minor version before.
 OLD = [one for one in TABLE if one.split(".")[:2] == [NEW.split(".")[0], str(int(NEW.split(".")[1]) - 1)]][-1]
@@ -78,14 +84,32 @@ def kubelets(stage: Stage) -> dict[str, str]:
     return {one["metadata"]["name"]: one["status"]["nodeInfo"]["kubeletVersion"].removeprefix("v") for one in found}
 
 
+def timed(stage: Stage) -> tuple[Run, dict[str, float]]:
+    """An upgrade, and how long each node took: from when the one before was open, the first from its play on."""
+    seen: list[tuple[str, float]] = []
+
+    def on_line(line: str, _process: subprocess.Popen[str]) -> None:
+        words = line.strip()
+        name = words.removesuffix(": open")
+        if words.startswith("PLAY [Controllers, one after the other]") or (words != name and name in NAMES):
+            seen.append((name, time.monotonic()))
+
+    done = stage.checkout.watch((*MAKE, "upgrade"), on_line=on_line).expect()
+    return done, {name: at - before for (_, before), (name, at) in itertools.pairwise(seen)}
+
+
 @contextmanager
 def asked(place: Place) -> Iterator[None]:
     """Requests meanwhile, none of which may fail."""
-    load = place.loaded(rate=RATE, most=1500)
+    load = place.loaded(rate=RATE, most=LONGEST)
+    began = time.monotonic()
     with load:
         time.sleep(2)
         yield
         time.sleep(2)
+    seconds = time.monotonic() - began
+    assert seconds < LONGEST, "nobody asked at the end"
+    assert len(load.answers) > RATE / 2 * seconds, "it was asked too seldom"
     lost = [f"{each.at:.1f} s: {each.status} {each.said}" for each in load.answers if each.status != "200"]
     print(f"{len(load.answers)} requests in {load.answers[-1].at:.0f} s, {len(lost)} failed", flush=True)
     assert lost == []
@@ -105,6 +129,13 @@ def whole(stage: Stage, place: Place, release: str) -> None:
     )
     stored = yaml.safe_load(stage.kube(*STORED)["data"]["ClusterConfiguration"])
     assert (stored["kubernetesVersion"], stored["etcd"]["local"]["imageTag"]) == (f"v{release}", f"{ETCD[release]}-0")
+    dns = stage.kube("get", "deployment", "coredns", "--namespace=kube-system")
+    assert dns["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f":v{TABLE[release]['coredns']}")
+    runtimes = {one["status"]["nodeInfo"]["containerRuntimeVersion"] for one in stage.kube.nodes()}
+    assert runtimes == {f"containerd://{CONTAINERD}"}
+    assert {name: on(checkout, name, "kubeadm version --output=short") for name in NAMES} == dict.fromkeys(
+        NAMES, f"v{release}"
+    )
     proxy = stage.kube("get", "daemonset", "kube-proxy", "--namespace=kube-system")
     assert proxy["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f":v{release}")
     assert proxy["status"]["numberReady"] == len(NAMES)
@@ -227,7 +258,10 @@ def test_an_upgrade_that_nobody_kills_loses_nothing(stage: Stage, place: Place) 
     """What it takes is printed."""
     write(stage, cluster_kubernetes_version=NEW)
     with asked(place):
-        done = stage.checkout.make("upgrade").expect()
-    print(f"make upgrade of {len(NAMES)} nodes: {done.seconds:.0f} s")
-    assert done.seconds < 180 * len(NAMES)
+        done, turns = timed(stage)
+    figure(f"make upgrade of {len(NAMES)} nodes, for each", done.seconds / len(NAMES), most=NODE)
+    for name, seconds in turns.items():
+        figure(f"  of it the turn of {name}", seconds, most=NODE)
+    assert tuple(turns) == NAMES
+    assert done.seconds < NODE * len(NAMES)
     whole(stage, place, NEW)

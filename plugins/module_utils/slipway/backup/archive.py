@@ -25,7 +25,7 @@ import pyrage
 from pyrage import x25519
 
 from ..errors import SlipwayError
-from ..node.snapshot import KEYS, SNAPSHOT
+from ..node.snapshot import ENCRYPTION, KEYS, SNAPSHOT, SnapshotError, open_one
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -132,7 +132,8 @@ def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 def read(path: Path, identity: Path, folder: Path) -> Manifest:
     """Decrypt an archive with the identity of a file into an empty folder, and check all of it.
 
-    Raises SlipwayError: the key is not one of its recipients', or the archive is cut off, damaged, or none of ours.
+    Raises SlipwayError: the key is not one of its recipients', the archive is cut off, damaged, or none of ours, or the
+    key of Secrets in it does not open one.
     """
     with _private(folder) as work:
         plain = work / "plain.tar"
@@ -157,6 +158,11 @@ def read(path: Path, identity: Path, folder: Path) -> Manifest:
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "nothing"
         if found != sum_:
             raise SlipwayError("backup-unreadable", f"{path} is damaged: {name} has the sum {found}, and not {sum_}")
+    if (folder / SNAPSHOT).is_file() and (folder / ENCRYPTION).is_file():
+        try:
+            open_one(str(folder / SNAPSHOT), (folder / ENCRYPTION).read_text(encoding="utf-8", errors="replace"))
+        except (SnapshotError, ValueError) as exc:
+            raise SlipwayError("sealed-backup", f"{path} has Secrets that nobody could read again: {exc}") from exc
     return manifest
 
 

@@ -47,7 +47,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Machine:
-    """A node. ``parts`` are those of a controller; ``reached``: this run was on it; ``here``: the page has it."""
+    """A node. ``parts`` are those of a controller; ``reached``: this run was on it; ``here``: the page has it.
+
+    ``closed``: it has a taint that the Job of kubeadm does not tolerate.
+    """
 
     name: str
     controller: bool
@@ -60,6 +63,7 @@ class Machine:
     ours: bool = False
     reached: bool = True
     here: bool = True
+    closed: bool = False
 
     @property
     def api(self) -> str:
@@ -146,9 +150,17 @@ def machines(nodes: Iterable[Object], looked: Mapping[str, Mapping[str, Any]], p
                 ours=upgraded(node),
                 reached=bool(own),
                 here=name in order,
+                closed=_closed(node),
             )
         )
     return sorted(found, key=lambda one: (not one.controller, order.get(one.name, len(order)), one.name))
+
+
+def _closed(node: Object) -> bool:
+    """Tell whether a node has a taint beside those of its role and of a cordon, which pods would have to tolerate."""
+    taints = (node.get("spec") or {}).get("taints") or []
+    keeps = [one for one in taints if one.get("effect") in ("NoSchedule", "NoExecute")]
+    return any(one.get("key") not in (CONTROL, UNSCHEDULABLE) for one in keeps)
 
 
 # --- what forbids it
@@ -168,6 +180,27 @@ def refusals(there: Sequence[Machine], target: Target) -> list[SlipwayError]:
             )
         )
     return faults
+
+
+def _of_the_job(there: Sequence[Machine], first: str) -> Iterable[SlipwayError]:
+    """kubeadm begins the first controller with a Job of the pause image, and fails where no node takes it.
+
+    It tolerates the taint of controllers. The image is on every node that is upgraded before kubeadm runs.
+    """
+    if not first or any(one.ready and not one.cordoned and not one.closed for one in there):
+        return
+    reasons = {"not Ready": lambda one: not one.ready, "cordoned": lambda one: one.cordoned}
+    why = [
+        f"{one.name} ({next((word for word, true in reasons.items() if true(one)), 'has a taint of yours')})"
+        for one in there
+    ]
+    open_again = [f"make uncordon NODE={one.name}" for one in there if one.ready and one.cordoned and not one.closed]
+    works = " or ".join(open_again) or "bring a node back, or take the taint from one (kubectl taint)"
+    yield SlipwayError(
+        "upgrade-nowhere",
+        f"before kubeadm upgrades a control plane it runs a Job (its check CreateJob), and no node takes its pod: "
+        f"{', '.join(why)}. What works: {works}",
+    )
 
 
 def _of_versions(there: Sequence[Machine], target: Target) -> Iterable[SlipwayError]:
@@ -267,12 +300,12 @@ def blocking(seen: Seen) -> list[str]:
 
 def plan(there: Sequence[Machine], target: Target, kept: Kept) -> Plan:
     """Make the plan. Raises SlipwayError that names all that forbids it."""
-    if faults := refusals(there, target):
-        raise together(faults)
     controllers = [one for one in there if one.controller]
     # What kubeadm keeps goes before the others, which go by it.
     done = kept.kubernetes == kept.proxy == target.kubernetes and kept.etcd.partition("-")[0] == target.etcd
     first = controllers[0].name if controllers and not done else ""
+    if faults := [*refusals(there, target), *_of_the_job(there, first)]:
+        raise together(faults)
     control = [one.name for one in controllers if one.name == first or not one.control_is(target)]
     able = [one for one in there if one.ready and one.reached and one.here]
     # A node that a run which was cut off has left cordoned comes first: until it is open, pods of others find no place.

@@ -33,8 +33,7 @@ from .snapshot import (
     SNAPSHOT,
     SnapshotError,
     image_of,
-    sealed_with,
-    sealing_keys,
+    open_one,
     sweep,
     try_out,
 )
@@ -168,11 +167,7 @@ def save(config: Mapping[str, Any], held: int = -1, now: datetime | None = None,
         sweep(called)
         Etcd().snapshot(f"{work}/{SNAPSHOT}")
         found = try_out(called, image, work)
-        lost = sealed_with(f"{work}/{SNAPSHOT}") - sealing_keys(_read(f"{root}{KUBERNETES}/{ENCRYPTION}"))
-        if lost:
-            raise BackupError(
-                f"Secrets are encrypted with keys that are not in {ENCRYPTION}: {', '.join(sorted(lost))}"
-            )
+        open_one(f"{work}/{SNAPSHOT}", _read(f"{root}{KUBERNETES}/{ENCRYPTION}"))
         encrypt(join(work, config, found, made, root), target, config["recipients"], held)
     except (OSError, SnapshotError, EtcdError, KeyError, ValueError, tarfile.TarError) as exc:
         raise BackupError(f"no backup was made: {exc}") from exc

@@ -8,13 +8,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
 import ssl
 import tarfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from . import secretbox
 
 Command = Callable[[Sequence[str]], tuple[int, str, str]]
 
@@ -34,6 +37,10 @@ UTILITY = "slipway-etcdutl-"
 # etcd writes pages of so many bytes, and the sum of them all behind the last one.
 _PAGE, _SUM = 512, 32
 _SEALED = re.compile(rb"k8s:enc:secretbox:v1:([A-Za-z0-9_-]+):")
+# Of an EncryptionConfiguration: each key's name and the key itself.
+_KEYS = re.compile(r"(?m)^\s*- name: (\S+)\s*\n\s*secret: (\S+)\s*$")
+# The mark of a value in an entry of etcd (field 5, bytes).
+_VALUE = 0x2A
 # Watchers have seen revisions that a restored etcd does not have: its next one is far beyond them.
 BUMP = 1_000_000_000
 
@@ -80,6 +87,56 @@ def sealed_with(path: str) -> set[str]:
             names |= {name.decode() for name in _SEALED.findall(end + part)}
             end = part[-256:]
     return names
+
+
+def sealed_values(path: str) -> Iterator[tuple[str, bytes]]:
+    """Give the name of a key and what it has sealed, of each Secret of a snapshot.
+
+    The database has each value behind its length; pages that etcd uses no more may have halves, which are left out.
+    """
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for found in _SEALED.finditer(content):
+                size = _length(content[max(found.start() - 6, 0) : found.start()])
+                value = content[found.end() : found.start() + size]
+                if len(value) >= secretbox.NONCE + secretbox.TAG:
+                    yield found.group(1).decode(), value
+
+
+def _length(before: bytes) -> int:
+    """Read the length of a value, a varint behind the mark of its field, off the bytes before it; 0: there is none."""
+    for size in range(1, len(before)):
+        mark, number = before[-size - 1], before[-size:]
+        if mark == _VALUE and number[-1] < 0x80 and all(byte >= 0x80 for byte in number[:-1]):
+            return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(number))
+    return 0
+
+
+def open_one(path: str, configuration: str) -> list[str]:
+    """Open a Secret of a snapshot for each key that it was sealed with, and name these keys.
+
+    ``configuration``: the EncryptionConfiguration beside it. Raises SnapshotError where one is lost or does not fit.
+    """
+    known = {name: base64.b64decode(secret) for name, secret in _KEYS.findall(configuration)}
+    names = sealed_with(path)
+    if lost := names - set(known):
+        raise SnapshotError(f"Secrets are encrypted with keys that are not in {ENCRYPTION}: {', '.join(sorted(lost))}")
+    tried: dict[str, str] = {}
+    # The key of a name fits all that it has sealed, or none; but of what etcd uses no more, halves may be left.
+    for name, value in sealed_values(path):
+        if tried.get(name) == "":
+            continue
+        try:
+            secretbox.opened(value, known[name])
+            tried[name] = ""
+        except secretbox.WrongKeyError as exc:
+            tried[name] = str(exc)
+    if wrong := {name: tried.get(name, "none is whole") for name in sorted(names) if tried.get(name) != ""}:
+        why = ", ".join(f"{name} ({said})" for name, said in wrong.items())
+        raise SnapshotError(f"no Secret of the snapshot opens with its key of {ENCRYPTION}: {why}")
+    return sorted(names)
 
 
 def sealing_keys_in_order(configuration: str) -> list[str]:
