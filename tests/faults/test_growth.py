@@ -117,7 +117,7 @@ def test_three_without_balancers_for_pods_get_them(one: Checkout, echo: Echo) ->
         "node-1",
         f"systemctl stop slipway-api; sed -i '/api.nft\\|ip address\\|nft delete/d' {unit}; rm /etc/slipway/api.nft",
     )
-    on(one, "node-1", "sed -i '/:443$/d' /etc/slipway/api.cfg; systemctl daemon-reload; systemctl start slipway-api")
+    on(one, "node-1", "sed -i '/:16443$/d' /etc/slipway/api.cfg; systemctl daemon-reload; systemctl start slipway-api")
     eventually(lambda: served(one), seconds=60, what="the cluster is as it was before")
     with Watch(echo, pause=0.05) as watch:
         done = one.make("up").expect()
@@ -127,6 +127,6 @@ def test_three_without_balancers_for_pods_get_them(one: Checkout, echo: Echo) ->
     assert done.total("changed") > 0
     for machine in (*CONTROLLERS, "node-1"):
         listed = json.loads(on(one, machine, "ip -json address show dev lo"))[0]["addr_info"]
-        assert [info["local"] for info in listed if info["family"] == "inet"][1:] == ["10.96.0.1"]
+        assert [info["local"] for info in listed if info["family"] == "inet"][1:] == ["169.254.20.43"]
     assert served(one)
     assert one.make("up").expect().total("changed") == 0

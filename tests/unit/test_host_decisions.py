@@ -116,14 +116,19 @@ def test_a_balancer_comes_with_its_servers_and_goes_without_them() -> None:
     assert listed == [("ctrl", "192.0.2.100:6443"), ("ctrl-2", "192.0.2.12:6443")]
     # Nodes ask at loopback, and pods at the address of the Service; where an API server has the port, pods alone.
     for address, binds in {
-        "192.0.2.101": ["127.0.0.1:6443", "10.0.0.1:443"],
-        "192.0.2.12": ["10.0.0.1:443"],
+        "192.0.2.101": ["127.0.0.1:6443", "169.254.1.1:1"],
+        "192.0.2.12": ["169.254.1.1:1"],
     }.items():
-        here = {"host_address": address, "host_api_servers": servers, "host_api_service": "10.0.0.1"}
+        here = {
+            "host_address": address,
+            "host_api_servers": servers,
+            "host_api_service": "10.0.0.1",
+            "host_api_local": "169.254.1.1:1",
+        }
         made = {file["path"]: file for file in on("__host_files", **here)}
         assert re.findall(r"^    bind (\S+)$", made[paths[0]]["content"], re.M) == binds
-        assert "ip daddr 10.0.0.1 tcp dport 443 notrack" in made[paths[1]]["content"]
-        assert "ip address replace 10.0.0.1/32 dev lo" in made[paths[2]]["content"]
+        assert made[paths[1]]["content"].count("ip daddr 10.0.0.1 tcp dport 443 dnat to 169.254.1.1:1") == 2
+        assert "ip address replace 169.254.1.1/32 dev lo" in made[paths[2]]["content"]
     units = {unit["name"]: unit for unit in on("__host_units", host_api_servers=servers)}
     assert (units["slipway-api.service"]["state"], units["haproxy.service"]["state"]) == ("started", "stopped")
     # It starts again for its own files alone.
