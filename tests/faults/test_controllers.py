@@ -230,6 +230,10 @@ def test_open_connections_to_a_lost_controller_are_closed(three: Checkout, way: 
     def to_lost() -> int:
         return len(docker("exec", worker, "ss", "-Htn", "state", "established", "dst", f"{place}:6443").splitlines())
 
+    # It has just come back, perhaps.
+    there = ASK_AT.format(f"https://{place}:6443")
+    eventually(lambda: answers(worker, there), seconds=60, what="the one to be lost answers")
+    time.sleep(5)
     with ExitStack() as stack:
         # The balancer gives a new connection to the controller with the fewest, so each gets some.
         watch = ["docker", "exec", worker, "sh", "-c", WATCH.format(way)]

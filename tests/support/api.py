@@ -103,7 +103,8 @@ class ApiServer:
     """``objects`` by path. ``refusals`` are given for a path, once each; ``gone`` paths are of kinds that are unknown.
 
     ``asked`` is what came, as (method, path with query, Accept), but for questions about kinds. ``hang_up`` closes so
-    many connections unanswered, ``silent`` all of them. ``drop`` does so also where kinds are asked for.
+    many connections unanswered, ``silent`` all of them. With ``again``, a 429 says when to come again.
+    ``drop`` does so also where kinds are asked for.
     ``prefix`` is what its paths begin with. ``headers`` are those
     of the last question.
     """
@@ -114,6 +115,7 @@ class ApiServer:
         self.gone: set[str] = set()
         self.asked: list[tuple[str, str, str]] = []
         self.hang_up = 0
+        self.again = False
         self.raw = ""
         self.silent = False
         self.drop = 0
@@ -160,6 +162,8 @@ class ApiServer:
 
             def _say(self, status: int, data: bytes) -> None:
                 self.send_response(status)
+                if outer.again and status == 429:
+                    self.send_header("Retry-After", "1")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

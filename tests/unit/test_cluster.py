@@ -78,6 +78,25 @@ def test_another_answer_is_told_with_what_it_says(
     assert type(caught.value) is kind
 
 
+def test_who_is_told_to_come_again_does_so_to_read(
+    server: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.cluster.access.time.sleep", lambda _: None)
+    server.again = True
+    server.refusals[PODS] = [(429, "storage is (re)initializing")] * 2
+    assert cluster.items(PODS) == []
+    # One try is one try, and what changes something is said once.
+    server.refusals[PODS] = [(429, "no")]
+    with refused("api-refuses: 429: no"):
+        Cluster(server.kubeconfig, tries=1).items(PODS)
+    server.refusals[PODS] = [(429, "no")]
+    assert cluster.ask(PODS, method="PATCH", body={})[0] == 429
+    monkeypatch.setattr("slipway.cluster.access.AGAIN", -1)
+    server.refusals[PODS] = [(429, "no")]
+    with refused("api-refuses: 429: no"):
+        cluster.items(PODS)
+
+
 def test_a_connection_that_the_server_closed_is_made_anew(server: ApiServer, cluster: Cluster) -> None:
     assert cluster.items(PODS) == []
     server.hang_up = 1

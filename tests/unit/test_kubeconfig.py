@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from slipway.cluster import access, kubeconfig
+
+from tests.support.authorities import SERVER, signed
 
 ADMIN = """\
 apiVersion: v1
@@ -63,10 +69,40 @@ def test_texts_of_ansible_are_texts() -> None:
     assert [one["name"] for one in made["clusters"]] == ["sun", "ctrl", "ctrl-2"]
 
 
+@contextmanager
+def serving(folder: Path, status: int) -> Iterator[str]:
+    """An API server that says ``status`` when it is asked whether it is ready."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    made = signed("server", signed("ca"), SERVER)
+    (folder / "pem").write_text(made.crt + made.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pem")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.fixture
-def listening() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+def listening(tmp_path: Path) -> Iterator[str]:
+    with serving(tmp_path, 200) as server:
+        yield server
+
+
+@pytest.fixture
+def starting(tmp_path: Path) -> Iterator[str]:
+    with serving(tmp_path, 500) as server:
+        yield server
 
 
 @pytest.fixture
@@ -85,6 +121,14 @@ def test_the_current_context_stays_while_its_server_answers(listening: str, sile
 
 def test_another_controller_is_taken_where_the_current_one_is_silent(listening: str, silent: str) -> None:
     assert kubeconfig.answering(content(silent, a=silent, b=listening)) == "b"
+
+
+def test_one_that_starts_is_no_answer_and_one_that_wants_to_know_who_asks_is(
+    listening: str, starting: str, tmp_path: Path
+) -> None:
+    assert kubeconfig.answering(content(starting, a=starting, b=listening)) == "b"
+    with serving(tmp_path, 401) as asking:
+        assert kubeconfig.answering(content(asking, a=asking, b=listening)) == ""
 
 
 def test_where_none_answers_the_current_one_says_so(silent: str) -> None:

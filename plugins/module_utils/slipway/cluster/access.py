@@ -10,6 +10,7 @@ import hashlib
 import os
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -23,6 +24,9 @@ from .kubeconfig import answering, lost
 
 # Seconds to connect and shake hands, and to wait for each part of an answer.
 TIMEOUT = (15.0, 30.0)
+# Seconds for which a question is asked again where the API server says 429 and when to come again: when a controller
+# was lost, it has nothing to read from for a moment.
+AGAIN = 15.0
 # The client library keeps the files that it writes in a global.
 _LOCK = threading.Lock()
 _IMPERSONATION = ("impersonate_user", "impersonate_groups")
@@ -158,7 +162,8 @@ def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, 
     """Make the client (``kubernetes.client.ApiClient``). Nothing is asked. Raises SlipwayError for unusable options.
 
     What is asked is asked so many times where no answer comes, as the server may have closed a connection that lay
-    idle; all that is asked of it can be asked twice.
+    idle; all that is asked of it can be asked twice. Who has more than one try also comes again to read what the server
+    has not yet.
     """
     import urllib3
     from kubernetes.client import ApiClient, ApiException
@@ -168,16 +173,20 @@ def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, 
         """One that gives up on a server that says nothing, and whose answers are read."""
 
         def call_api(self, *arguments: Any, _request_timeout: Any = None, **more: Any) -> Any:
-            for left in reversed(range(tries)):
+            left, until = tries, time.monotonic() + (AGAIN if tries > 1 and arguments[0] == "GET" else 0)
+            while True:
+                left -= 1
                 try:
                     answer = super().call_api(*arguments, _request_timeout=_request_timeout or timeout, **more)
                     answer.read()
                 except (urllib3.exceptions.HTTPError, ApiException):
-                    if not left:
+                    if left <= 0:
                         raise
-                else:
+                    continue
+                if answer.status != 429 or not answer.getheader("Retry-After") or time.monotonic() > until:
                     return answer
-            raise AssertionError
+                left += 1
+                time.sleep(1)
 
     told = settings(options)
     with _LOCK:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,7 +58,7 @@ def lost(content: Mapping[str, Any]) -> tuple[list[str], int]:
     if not servers:
         return [], 0
     with ThreadPoolExecutor(len(servers)) as pool:
-        asked = {name: pool.submit(_answers, server, refused=True) for name, server in servers.items()}
+        asked = {name: pool.submit(_speaks, server) for name, server in servers.items()}
     return [name for name, done in asked.items() if not done.result()], len(servers)
 
 
@@ -65,12 +68,28 @@ def _servers(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield one["name"], clusters.get(one["context"].get("cluster"), "")
 
 
-def _answers(server: str, *, refused: bool = False) -> bool:
+def _answers(server: str) -> bool:
+    """Whether an API server is ready. One that starts takes connections before it answers; nothing secret is sent."""
+    where = urlsplit(server)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        connection = http.client.HTTPSConnection(str(where.hostname), where.port, timeout=SECONDS, context=context)
+        with closing(connection):
+            connection.request("GET", "/readyz")
+            # It may say who is to ask: then it answers.
+            return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _speaks(server: str) -> bool:
+    """Whether a machine says anything at all, and be it that nobody listens."""
     where = urlsplit(server)
     try:
         socket.create_connection((str(where.hostname), where.port or 443), timeout=SECONDS).close()
     except ConnectionRefusedError:
-        return refused
+        return True
     except OSError:
         return False
     return True
