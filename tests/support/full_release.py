@@ -134,16 +134,26 @@ TOKENS: dict[str, Any] = {
 }
 
 
+# Pods with names and claims of their own.
+STATEFUL: dict[str, Any] = {
+    "name": "stateful",
+    "hosts": ["stateful.local"],
+    "services": {"db": {"stateful": True, "mounts": {"data": "/data"}, "versions": {"v1": IMAGE}}},
+    "volumes": {"data": {"size": "1Gi", "per_pod": True, "storage_class": "fast"}},
+}
+
+
 def full_plan(folder: Path) -> Plan:
     """Plan the release whose page says everything."""
     return plan(load(page(folder, FULL)))
 
 
 def every(full: Plan) -> Iterator[Any]:
-    """Each object of that plan, of one with tokens, and of those that are part of the repository."""
+    """Each object of that plan, of those with tokens and with StatefulSets, and of what the repository has."""
     yield from full.objects
     with tempfile.TemporaryDirectory() as folder:
-        yield from plan(load(page(Path(folder), TOKENS))).objects
+        for more in (TOKENS, STATEFUL):
+            yield from plan(load(page(Path(folder), more))).objects
     for name in SHIPPED:
         yield from shipped(name).objects
 

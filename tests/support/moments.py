@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.cluster.objects import identity
-from slipway.release.between import labels_of
+from slipway.release.between import WORKLOADS, labels_of
 from slipway.release.environment import Environment
 from slipway.release.judge import Found, environment
 from slipway.release.planner import Plan, plan
@@ -156,7 +156,7 @@ class Change:
         last = moments[-1]
         of_before = self._templates(self.before)
         for item in [*first.objects.values(), *first.orphans]:
-            if item["kind"] in ("Deployment", "ReplicaSet"):
+            if item["kind"] in (*WORKLOADS, "ReplicaSet"):
                 new = last.objects.get(identity(item)) or item
                 same = labels_of(new) == labels_of(item) and _runs(new) == _runs(item)
                 of = {"before"} if _runs(item) in of_before else set()
@@ -168,12 +168,12 @@ class Change:
                 if not same and not taken:
                     yield Pods(item["metadata"]["name"], new, frozenset({"after"}), sure=False)
         for item in last.objects.values():
-            if item["kind"] == "Deployment" and identity(item) not in first.objects:
+            if item["kind"] in WORKLOADS and identity(item) not in first.objects:
                 yield Pods(item["metadata"]["name"], item, frozenset({"after"}), sure=False)
 
     @staticmethod
     def _templates(made: Plan) -> list[Object]:
-        return [_runs(item) for item in made.objects if item["kind"] == "Deployment"]
+        return [_runs(item) for item in made.objects if item["kind"] in WORKLOADS]
 
     def _requests(self) -> Iterator[tuple[str, dict[str, str], str, str]]:
         """Give what users ask: without a cookie, with one of each version, and with each override."""
@@ -269,7 +269,7 @@ class Change:
         for made in (self.before, self.after):
             there = There({identity(item): item for item in made.objects})
             for item in made.objects:
-                labels = labels_of(item) if item["kind"] == "Deployment" else {}
+                labels = labels_of(item) if item["kind"] in WORKLOADS else {}
                 if (labels.get("app"), labels.get("slipway.io/version")) == (pod.service, pod.version):
                     found = self._routed_call(there, labels, callee)
                     allowed |= set(found.shares) if found else set()

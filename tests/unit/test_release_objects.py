@@ -252,7 +252,9 @@ def test_what_yaml_cannot_hold_is_escaped() -> None:
 def test_templates_look_like_manifests() -> None:
     for path in TEMPLATES.glob("*.j2"):
         text = path.read_text(encoding="utf-8")
-        assert path.name == "dashboard.yml.j2" or re.search(r"^apiVersion: \S+$", text, re.M), path.name
+        assert path.name in ("dashboard.yml.j2", "pod-template.yml.j2") or re.search(
+            r"^apiVersion: \S+$", text, re.M
+        ), path.name
         assert "| default" not in text
 
 

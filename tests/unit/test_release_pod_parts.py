@@ -194,10 +194,10 @@ NO_IMAGE = "image: slipway.local/apps/app:1.0"
 def test_what_the_cluster_lacks_for_a_pod_is_named_by_the_plan(
     tmp_path: Path, changes: list[tuple[str, Any]], error_id: str, key: str, works: str
 ) -> None:
-    known = {"images": frozenset(["slipway.local/apps/app:1.0"]), "accounts": frozenset(["reader"])}
+    known = Environment(images=frozenset(["slipway.local/apps/app:1.0"]), accounts=frozenset(["reader"]))
     spec = load(page(tmp_path, changed(*changes)))
     with pytest.raises(SettingsError) as caught:
-        plan(spec, Environment(**known))
+        plan(spec, known)
     (problem,) = caught.value.problems
     assert (problem.id, problem.key) == (error_id, key)
     assert works in problem.works

@@ -55,6 +55,8 @@ PAIRS: dict[str, tuple[Page, Page]] = {
         shop(web=of("v1", calls=["api"]), api=of("v1", calls=["model"]), model=of("v1")),
         shop(web=of("v1", "v2", calls=["api"]), api=of("v1", "v2", calls=["model"]), model=of("v1", "v2"), **CANARY),
     ),
+    "pods get stable names": (CHAIN, shop(web=of("v1", "v2", calls=["api"]), api=of("v1", stateful=True), **CANARY)),
+    "pods lose their stable names": (shop(web=of("v1", stateful=True)), ONE),
     "another service is called": (
         shop(web=of("v1", calls=["old-api"]), old_api=of("v1")),
         shop(web=of("v1", calls=["new-api"], env={"API": "new-api"}), new_api=of("v1")),

@@ -29,8 +29,8 @@ Json = dict[str, Any]
 PROGRAM, HOLDER = (Path(__file__).with_name(name) for name in ("stream.py", "hold.py"))
 IN_POD = "/prove/stream.py"
 STEPS, KEPT = "change-steps.jsonl", "change.json"
-_VERSIONS = {"Deployment": "apps/v1", "Service": "v1", "EnvoyFilter": "networking.istio.io/v1alpha3",
-             "AuthorizationPolicy": "security.istio.io/v1"}  # fmt: skip
+_VERSIONS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "Service": "v1",
+             "EnvoyFilter": "networking.istio.io/v1alpha3", "AuthorizationPolicy": "security.istio.io/v1"}  # fmt: skip
 # Wherever they are: others' Gateways may be used, and limits are in the gateway's namespace.
 _ANYWHERE = ("Gateway", "EnvoyFilter")
 
@@ -60,7 +60,7 @@ def looked(
         return made
     made["target"] = gateway_address(api.read("v1", "Service", GATEWAY_NAMESPACE, GATEWAY))
     reason = away(made["target"])
-    told = tells or _tells(facts, objects["Deployment"])
+    told = tells or _tells(facts, [*objects["Deployment"], *objects["StatefulSet"]])
     made["plan"] = during.watch(facts, before, now, tells=told, paths=paths, away=reason)
     if made["plan"]["state"] == "asked" and made["plan"]["by"] == "addresses":
         pods = api.items(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/pods?labelSelector=istio%3Dingressgateway")

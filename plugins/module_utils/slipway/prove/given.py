@@ -18,7 +18,10 @@ Hop = tuple[str, str]
 
 HTTPS = 443
 # Kinds of objects that say what users get now.
-KINDS = ("VirtualService", "Gateway", "DestinationRule", "Deployment", "Service", "EnvoyFilter", "AuthorizationPolicy")
+KINDS = (
+    "VirtualService", "Gateway", "DestinationRule", "Deployment", "StatefulSet", "Service", "EnvoyFilter",
+    "AuthorizationPolicy",
+)  # fmt: skip
 
 
 @dataclass
@@ -171,7 +174,7 @@ class _Live:
             for version, own in declared["versions"].items()
         }
         found: dict[str, dict[str, Json]] = {}
-        for item in self.objects["Deployment"]:
+        for item in [*self.objects["Deployment"], *self.objects.get("StatefulSet", ())]:
             name = item["metadata"]["name"]
             labels = ((item["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
             service, label = labels.get("app", name), labels.get("version", "")

@@ -98,9 +98,12 @@ def look(
             "unknown-claim", f"prove_skip: {unknown[0]} is no kind of claim; there are {', '.join(KINDS)}"
         )
     services = {_named(item): item for item in api.items("/api/v1/services")}
+    of_pods = ["deployments"]
+    of_pods += ["statefulsets"] if any(each.get("stateful") for each in facts["services"].values()) else []
     deployments = {
         item["metadata"]["name"]: item
-        for item in api.items(f"/apis/apps/v1/namespaces/{facts['namespace']}/deployments")
+        for kind in of_pods
+        for item in api.items(f"/apis/apps/v1/namespaces/{facts['namespace']}/{kind}")
     }
     gateways = api.items("/apis/networking.istio.io/v1/gateways")
     routes = api.items("/apis/networking.istio.io/v1/virtualservices")
@@ -328,10 +331,11 @@ def way(address: str, execute: Callable[..., Any] = subprocess.run) -> str:
 
 
 def pods_of(pods: Iterable[Json], deployment: str) -> Iterator[Json]:
-    """Give the pods of a Deployment that can serve."""
+    """Give the pods of a Deployment, or of a StatefulSet, that can serve."""
     for pod in pods:
         owners = pod["metadata"].get("ownerReferences") or []
         sets = [str(each["name"]) for each in owners if each.get("kind") == "ReplicaSet"]
         ours = any(name.rpartition("-")[0] == deployment for name in sets)
+        ours = ours or any((each.get("kind"), each["name"]) == ("StatefulSet", deployment) for each in owners)
         if ours and is_ready(pod) and not pod["metadata"].get("deletionTimestamp"):
             yield pod

@@ -18,6 +18,8 @@ from .render import Object
 from .retries import AGAIN
 from .workload import VERSION
 
+# What has pods that answer.
+WORKLOADS = ("Deployment", "StatefulSet")
 # Rules for callers of all versions.
 _FOR_ALL = ("default", "weights", "pinned")
 
@@ -39,18 +41,18 @@ class Between:
 
     # What there is, and what is wanted.
 
-    def there(self, kind: str) -> list[Object]:
-        """Give the live objects of a kind."""
-        return [item for item in self.live.values() if item["kind"] == kind]
+    def there(self, *kinds: str) -> list[Object]:
+        """Give the live objects of these kinds."""
+        return [item for item in self.live.values() if item["kind"] in kinds]
 
-    def wanted(self, kind: str) -> list[Object]:
-        """Give the planned objects of a kind, without those of what is outside."""
-        return [item for name, item in self.final.items() if item["kind"] == kind and name not in self.apart]
+    def wanted(self, *kinds: str) -> list[Object]:
+        """Give the planned objects of these kinds, without those of what is outside."""
+        return [item for name, item in self.final.items() if item["kind"] in kinds and name not in self.apart]
 
     @cached_property
     def pods(self) -> list[dict[str, str]]:
-        """Labels of the pods that the release has, one entry for each Deployment."""
-        return [labels_of(item) for item in [*self.there("Deployment"), *self.orphans]]
+        """Labels of the pods that the release has, one entry for each Deployment or StatefulSet."""
+        return [labels_of(item) for item in [*self.there(*WORKLOADS), *self.orphans]]
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -220,11 +222,11 @@ class Between:
 
     def waits_for_what_it_calls(self, item: Object) -> bool:
         """Tell whether a Deployment gets users as soon as its pods are Ready, and calls what is not as it is to be."""
-        labels = labels_of(item) if item["kind"] == "Deployment" else {}
+        labels = labels_of(item) if item["kind"] in WORKLOADS else {}
         service, version = labels.get("app", ""), labels.get(VERSION, "")
         if version not in self.users(service):
             return False
-        there = [labels_of(one) for one in self.there("Deployment") if _answers(one)]
+        there = [labels_of(one) for one in self.there(*WORKLOADS) if _answers(one)]
         ready = {(one["app"], self.version_of(one)) for one in there}
         return any(
             callee in self.rerouted or (callee, self.serving(callee, version)) not in ready
@@ -250,7 +252,7 @@ class Between:
 
     def is_demoted(self, item: Object) -> bool:
         """Tell whether a Deployment has users now, and is to get copies alone."""
-        labels = labels_of(item) if item["kind"] == "Deployment" else {}
+        labels = labels_of(item) if item["kind"] in WORKLOADS else {}
         service, version = labels.get("app", ""), labels.get(VERSION, "")
         return version in self.users(service) and not self.answers_users(service, version)
 

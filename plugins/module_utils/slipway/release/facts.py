@@ -69,6 +69,7 @@ def _service(rules: Rules, service: str) -> Facts:
         "calls": list(declared.calls),
         "follows": shape.follows(service),
         "forwards": shape.release.chain_header if service in shape.carriers else None,
+        **({"stateful": True} if declared.stateful else {}),
         "versions": {
             version: {
                 "deployment": naming.of("deployment", service, version),

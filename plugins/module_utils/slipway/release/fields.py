@@ -47,6 +47,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "protocol": "Service `ports.name`, `ports.appProtocol`",
         "ports": "Service `ports`; container `ports`; VirtualService `match.port`, `tcp`",
         "versions": "Deployment; DestinationRule `subsets`",
+        "stateful": "StatefulSet instead of Deployment; Service `clusterIP: None`",
         "calls": "AuthorizationPolicy `source.principals`; VirtualService `match.sourceLabels`",
         "callers": "AuthorizationPolicy `source.principals`, `source.namespaces`; with plain `source.notPrincipals`",
         "follows": "VirtualService (`gateways: [mesh]`): `match.sourceLabels`, or `route.weight`",

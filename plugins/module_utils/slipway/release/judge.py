@@ -18,7 +18,7 @@ from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
 from . import certificate, registries
-from .between import labels_of, last_of, versions_by_label
+from .between import WORKLOADS, labels_of, last_of, versions_by_label
 from .environment import Environment
 from .objects import KINDS, OF_NAMESPACE
 from .pod_security import LEVEL, MODES
@@ -255,12 +255,12 @@ def ports(service: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _deployments(items: Iterable[Object]) -> dict[str, Object]:
-    """Say of each Deployment which version it is of, and which pods it selects."""
+    """Say of each Deployment and StatefulSet which version it is of, and which pods it selects."""
     items = list(items)
     names = versions_by_label(items)
     found = {}
     for item in items:
-        if item["kind"] == "Deployment":
+        if item["kind"] in WORKLOADS:
             labels = labels_of(item)
             label = labels.get("version", "")
             version = labels.get(VERSION) or names.get(label, label)

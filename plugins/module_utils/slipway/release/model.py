@@ -52,6 +52,11 @@ class Service(Workload):
         rule=LABEL_RULE,
         min_length=1,
     )
+    stateful: bool = setting(
+        False,
+        "Pods with stable names (StatefulSet, headless Service), each with claims of its own for volumes with per_pod?",
+        example=True,
+    )
     calls: Texts = setting([], "Services that it calls.", example=["model"])
     callers: list[Annotated[str, Field(pattern=rf"^(({LABEL}|\{{namespace\}})/({LABEL}|\*)|plain)$")]] = setting(
         [],

@@ -17,7 +17,7 @@ def _name(about: str, example: str) -> Any:
 class Names(Map):
     """Names of the objects of one version; placeholders: {release} {namespace} {service} {version} {label}."""
 
-    deployment: str | None = _name("Deployment.", "{service}-{version}")
+    deployment: str | None = _name("Deployment, or StatefulSet.", "{service}-{version}")
     service_account: str | None = _name("ServiceAccount.", "{service}-{version}")
     config: str | None = _name("ConfigMap of the key config.", "{service}-{version}")
     version_service: str | None = _name("Service of one version (service_per_version).", "{service}-{version}")
@@ -28,6 +28,7 @@ class ServiceNames(Names):
     """Names of the objects of one service; placeholders: {release} {namespace} {service}."""
 
     service: str | None = _name("Service.", "{service}")
+    pods: str | None = _name("Headless Service of a stateful service.", "{service}-pods")
     virtual_service: str | None = _name("VirtualService for calls inside the mesh.", "{service}-vs")
     destination_rule: str | None = _name("DestinationRule.", "{service}-dr")
     monitor: str | None = _name("ServiceMonitor. Services with the same name here share it.", "{service}")

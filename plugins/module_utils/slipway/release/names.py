@@ -20,6 +20,7 @@ PATTERNS = {
     "version_service": "{service}-{version}",
     "policy": "{service}-{version}",
     "service": "{service}",
+    "pods": "{service}-pods",
     "virtual_service": "{service}",
     "destination_rule": "{service}",
     "monitor": "{service}",
@@ -39,6 +40,8 @@ PATTERNS = {
     "jwt": "{service}-jwt",
 }
 LONGEST = 63
+# A StatefulSet's pods have its name with a number, and a label with its name and a hash.
+LONGEST_OF_KIND = {"StatefulSet": 52}
 _SERVICE = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _ANY = re.compile(LABEL)
 
@@ -102,8 +105,11 @@ class Naming:
             yield "DestinationRule", "destination_rule", *self.found("destination_rule", service)
             if declared.metrics:
                 yield "ServiceMonitor", "monitor", *self.found("monitor", service)
+            if declared.stateful:
+                yield "Service", "pods", *self.found("pods", service)
             for version in declared.versions:
-                yield "Deployment", "deployment", *self.found("deployment", service, version)
+                kind = "StatefulSet" if declared.stateful else "Deployment"
+                yield kind, "deployment", *self.found("deployment", service, version)
                 if not self.existing_account(service, version):
                     yield "ServiceAccount", "service_account", *self.found("service_account", service, version)
                 yield "AuthorizationPolicy", "policy", *self.found("policy", service, version)
@@ -180,10 +186,10 @@ def faults(naming: Naming) -> Iterator[Fault]:
                 f"has a placeholder that {what} does not have",
                 f'{what}: "{PATTERNS[what]}"',
             )
-        elif len(name) > LONGEST:
-            shorter = f"a name that is {len(name) - LONGEST} letters shorter, or {what} in names"
+        elif len(name) > (longest := LONGEST_OF_KIND.get(kind, LONGEST)):
+            shorter = f"a name that is {len(name) - longest} letters shorter, or {what} in names"
             yield Fault(
-                "name-too-long", key, f"makes {kind} {name}, and Kubernetes takes at most {LONGEST} letters", shorter
+                "name-too-long", key, f"makes {kind} {name}, and Kubernetes takes at most {longest} letters", shorter
             )
         elif not (_SERVICE if kind == "Service" else _ANY).fullmatch(name):
             yield Fault(

@@ -22,6 +22,7 @@ KINDS = (
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("policy/v1", "PodDisruptionBudget"),
     ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
     ("networking.istio.io/v1", "Sidecar"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
     ("security.istio.io/v1", "RequestAuthentication"),

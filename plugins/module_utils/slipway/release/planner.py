@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from .objects import KINDS
 from .render import Object
 from .shape import Shape
 from .spec import Spec
+from .storage_keys import Volume
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Plan:
     ``environment`` or ``variable``), ``existing``. ``selector``: labels of everything of this release, and nothing
     else. ``facts``: see ``facts.py``. ``warnings``: sentences with file and line. ``places``: the key of the page that
     each object's name comes from, by identity. ``certificate``: hosts that the gateway's certificate has to get.
-    ``used``: identities of what is there already, and that the release uses as it is.
+    ``used``: identities of what is there already, and that the release uses as it is. ``volumes``: those of the page.
     """
 
     release: str
@@ -61,6 +63,7 @@ class Plan:
     places: dict[str, Key] = field(default_factory=dict)
     certificate: list[str] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
 
     @property
     def objects(self) -> list[Object]:
@@ -111,6 +114,7 @@ def plan(spec: Spec, environment: Environment | None = None) -> Plan:
         labels=maker.labels,
         places=places,
         used=[f"PersistentVolumeClaim/{maker.namespace}/{v.claim}" for v in release.volumes.values() if v.claim],
+        volumes=release.volumes,
         certificate=certificate.due(maker.shape, found, maker.hosts()),
     )
 
@@ -137,7 +141,7 @@ def _steps(maker: Maker) -> list[Step]:
     waits = [
         {
             "apiVersion": "apps/v1",
-            "kind": "Deployment",
+            "kind": item["kind"],
             "namespace": maker.namespace,
             "name": item["metadata"]["name"],
             "condition": "Available",

@@ -55,6 +55,7 @@ def _key(name: str, said: str, place: Key, spec: Spec) -> Key:
     if kind in _WHOLE and _WHOLE[kind] in spec.page.lines:
         return _WHOLE[kind]
     above = place[: place.index("names")] if "names" in place else place
+    kind = "Deployment" if kind == "StatefulSet" else kind
     for of, pattern, inner in _FIELDS:
         if of == kind and re.search(pattern, said):
             for upper in (above, above[:2]):

@@ -63,7 +63,8 @@ class Rollout:
         wanted = stage.get("apply", [])
         # What an interrupted run has told to go takes with it what is applied to it.
         applier.gone(
-            [item for item in wanted if item["kind"] in ("Deployment", "Job") and self._goes(item)], self.timeout
+            [item for item in wanted if item["kind"] in ("Deployment", "StatefulSet", "Job") and self._goes(item)],
+            self.timeout,
         )
         # Jobs that nobody waits for are those of a page of services: they end before pods change.
         followed = {(one.get("kind"), one["name"]) for one in waits}

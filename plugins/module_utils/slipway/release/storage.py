@@ -36,7 +36,7 @@ def warnings(maker: Maker) -> Iterator[str]:
     if maker.environment.workers < 2:
         return
     for name, volume in maker.shape.release.volumes.items():
-        if not (volume.size or volume.claim):
+        if volume.per_pod or not (volume.size or volume.claim):
             continue
         users = _users(maker, name)
         modes, of_class = _held(maker, name)

@@ -101,6 +101,9 @@ class Volume(Map):
         "nodes, to read; ReadWriteOncePod: one pod.",
         example="ReadWriteOnce",
     )
+    per_pod: bool = setting(
+        False, "A claim of its own for each pod of a stateful service? It stays when its pod is deleted.", example=True
+    )
     claim: ClaimName | None = setting(
         None, "An existing PersistentVolumeClaim of the namespace. Its owner keeps it.", example="old-data",
         rule="must be the name of a claim: lower-case letters, digits, hyphens and dots",
@@ -121,6 +124,8 @@ class Volume(Map):
     def _one_kind(self) -> Volume:
         if sum(item is not None for item in (self.size, self.claim, self.host_path, self.temporary)) != 1:
             raise WrongError("needs-one-of", "must have one of size, claim, host_path and temporary")
+        if self.per_pod and not self.size:
+            raise WrongError("keys-contradict", "has per_pod, which is for a size", {"size": "1Gi", "per_pod": True})
         if self.create and not self.host_path:
             raise WrongError("keys-contradict", "has create, which is for a host_path")
         if self.claim and self.storage_class:

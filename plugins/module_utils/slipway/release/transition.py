@@ -14,8 +14,8 @@ from typing import Any
 from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
-from . import outside_change
-from .between import Between, applied, in_mesh, labels_of
+from . import outside_change, stateful
+from .between import WORKLOADS, Between, applied, in_mesh, labels_of
 from .outside_change import is_denial
 from .planner import Plan
 from .render import Object
@@ -67,7 +67,8 @@ def transition(
 def refusals(planned: Plan, live: Iterable[Object], orphans: Iterable[Object] = ()) -> list[Fault]:
     """Find what cannot be changed on a cluster, before it is tried."""
     made = _Transition(planned, live, orphans)
-    return [*made.claims_refused(), *made.labels_refused()]
+    changed = stateful.refusals(made.wanted(*WORKLOADS), made.live, planned.volumes)
+    return [*made.claims_refused(), *changed, *made.labels_refused()]
 
 
 def kept_claims(planned: Plan, live: Iterable[Object], delete_claims: Iterable[str] = ()) -> list[str]:
@@ -89,7 +90,7 @@ def costs(planned: Plan, live: Iterable[Object]) -> list[str]:
                     f"{identity(item)} speaks {port['appProtocol']} on port {port['port']}, where its present pods "
                     f"speak {spoken}: requests fail while these are replaced; a service_port of its own avoids that"
                 )
-    return [*found, *outside_change.costs(planned, there)]
+    return [*found, *stateful.costs(planned.objects, there), *outside_change.costs(planned, there)]
 
 
 def stays(item: Mapping[str, Any], delete_claims: Iterable[str]) -> bool:
@@ -146,7 +147,7 @@ class _Transition(Between):
 
     def rest(self) -> list[Object]:
         """Give the live objects that the plan does not have; the order is that of taking them away."""
-        kept = set(self.planned.keep)
+        kept = {*self.planned.keep, *stateful.claims(self.wanted("StatefulSet"))}
         return [item for name, item in self.live.items() if name not in kept and item["kind"] != "Namespace"]
 
     def leads_users(self, item: Object) -> bool:
@@ -158,7 +159,7 @@ class _Transition(Between):
         around = [i for i in self.rest() if i["kind"] in _AROUND and not self.scales_what_stays(i)]
         turns: dict[int, list[Object]] = {}
         for item in self.rest():
-            if item["kind"] == "Deployment":
+            if item["kind"] in WORKLOADS:
                 turns.setdefault(self.depth(labels_of(item).get("app", "")), []).append(item)
         return around, [turns[depth] for depth in sorted(turns)]
 
@@ -232,7 +233,7 @@ class _Transition(Between):
         selected = {(one.get("app", ""), self.version_of(one)) for one in self.pods if _selects(item, one)}
         return any(
             (labels["app"], labels[VERSION]) in selected and not any(_selects(one, labels) for one in wanted)
-            for labels in map(labels_of, self.wanted("Deployment"))
+            for labels in map(labels_of, self.wanted(*WORKLOADS))
         )
 
     def differs(self, item: Object) -> bool:

@@ -12,6 +12,7 @@ from .model import Service
 from .names import Naming
 from .resource_keys import Resources
 from .shape import Shape
+from .storage_keys import Volume
 from .values import IMAGE_USER, milliseconds, whole
 from .workload_keys import Probe, Probes, VersionOf
 
@@ -102,6 +103,7 @@ def deployment(
     scaling = autoscaling(declared, version)
     replicas = chosen("replicas")
     mounts, volumes = _storage(naming, declared, own, service, version)
+    of_pods = per_pod(naming, declared, version)
     image = chosen("image")
     user = None if runs_as_image(declared, version) else chosen("user")
     apart = containers.users_apart(declared, version, user)
@@ -159,10 +161,24 @@ def deployment(
         "drain": -(-milliseconds(chosen("drain")) // 1000),
         "probes": list(_probes(chosen("probes") or Probes(), declared.port)),
         "mounts": mounts,
-        "volumes": volumes,
+        # Each pod of a StatefulSet has a volume of the name of its claim's template.
+        "volumes": [volume for volume in volumes if volume["name"] not in of_pods],
+        "claims": [
+            {"name": each, "size": volume.size, "access": volume.access, "storage_class": volume.storage_class}
+            for each, volume in of_pods.items()
+        ],
+        "headless": naming.of("pods", service),
         "made": made_folders(naming, declared, version),
         "made_by": _GIVE.replace("USER", str(chosen("user"))),
     }
+
+
+def per_pod(naming: Naming, declared: Service, version: str) -> dict[str, Volume]:
+    """Give the volumes of which each pod of a version has a claim of its own."""
+    release = naming.shape.release
+    names = [*declared.mounts, *declared.versions[version].mounts]
+    names += [name for each in containers.every(declared, version) for name in each.mounts]
+    return {name: release.volumes[name] for name in names if name in release.volumes and release.volumes[name].per_pod}
 
 
 def _authorities(naming: Naming, declared: Service, version: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ def foundation(maker: Maker) -> Iterator[Object]:
     if files := authorities.files(maker.shape.release.outside):
         yield from maker.make("config-map", maker.naming.of("authorities"), data=files)
     for name, volume in maker.shape.release.volumes.items():
-        if volume.size:
+        if volume.size and not volume.per_pod:
             storage = {"size": volume.size, "access": volume.access, "storage_class": volume.storage_class}
             yield from maker.make("claim", name, **storage)
 
@@ -43,6 +43,12 @@ def services(maker: Maker) -> Iterator[Object]:
         ports = workload.ports(declared, maker.environment.ports.get(name))
         selector = workload.pods(maker.shape, service)
         yield from maker.make("service", name, labels=labels, selector=selector, ports=ports)
+        if declared.stateful:
+            name = maker.naming.of("pods", service)
+            ports = workload.ports(declared, maker.environment.ports.get(name))
+            yield from maker.make(
+                "headless-service", name, labels={**maker.labels, "app": service}, selector=selector, ports=ports
+            )
         for version in declared.versions if declared.service_per_version else ():
             own = workload.pods(maker.shape, service, version)
             name = maker.naming.of("version_service", service, version)
@@ -55,8 +61,8 @@ def services(maker: Maker) -> Iterator[Object]:
 
 
 def deployments(maker: Maker) -> Iterator[Object]:
-    """Make a Deployment of each version."""
-    for service, _, version in maker.versions():
+    """Make a Deployment of each version, or a StatefulSet."""
+    for service, declared, version in maker.versions():
         revisions = maker.environment.secret_revisions
         values = workload.deployment(maker.naming, service, version, maker.labels, revisions)
         values["helper"] = maker.environment.helper_image
@@ -64,7 +70,8 @@ def deployments(maker: Maker) -> Iterator[Object]:
         # It cannot be changed. One that no longer fits is another Deployment's, whose pods are taken over.
         if there and there["version"] == version and there["selector"].items() <= values["pod_labels"].items():
             values["selector"] = dict(there["selector"])
-        yield from render("deployment", **values)
+        values["claim_labels"] = maker.labels
+        yield from render("stateful-set" if declared.stateful else "deployment", **values)
 
 
 def around(maker: Maker) -> Iterator[Object]:
