@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..node.networks import special
 from ..paths import ROOT
-from .backup_keys import Backup
+from .backup_keys import WHEN, Backup
 from .form import Form, Map, WrongError, setting
 
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
@@ -467,6 +467,12 @@ class Settings(Map):
         "What the API servers write into their audit log. off: nothing; metadata: who did what to which object, never "
         "what is in it; or a file on your machine with a policy of your own.",
         example="metadata",
+    )
+    cluster_renew_certificates: str = setting(
+        "",
+        "When controllers renew certificates that end within 90 days by themselves. Empty: never.",
+        example="",
+        **WHEN,
     )
     cluster_proxy: Proxy = setting(
         Proxy(http="", https="", no_proxy=[]),
