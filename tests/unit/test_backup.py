@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 import yaml
 from slipway.backup import archive
@@ -223,7 +224,12 @@ def test_what_is_not_in_it_is_said_every_time(
 ) -> None:
     told: list[list[str]] = []
     real = archive.told
-    monkeypatch.setattr(archive, "told", lambda *given: told.append(real(*given)) or told[-1])
+
+    def tell(*about: Any) -> list[str]:
+        told.append(real(*about))
+        return told[-1]
+
+    monkeypatch.setattr(archive, "told", tell)
     for _ in range(2):
         packed(tmp_path, given, key[1], keep=1)
     assert [lines[1] for lines in told] == ["Data of volumes is not in it."] * 2
@@ -274,7 +280,7 @@ def test_a_full_disk_leaves_no_half_and_takes_no_old_one(
 ) -> None:
     """age itself meets it: where it writes to, the disk is full."""
     old = packed(tmp_path, given, key[1])
-    real = archive.pyrage.encrypt_file
+    real = pyrage.encrypt_file
 
     def full(plain: str, part: str, keys: Any) -> None:
         Path(part).symlink_to("/dev/full")

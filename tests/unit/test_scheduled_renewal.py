@@ -168,7 +168,7 @@ class Controller:
         store_api = lambda *_, **__: store  # noqa: E731
         patch.setattr(program, "Api", store_api)
         patch.setattr(program, "LEASE", "x")
-        patch.setattr(program.turns, "PAUSE", 0.0)
+        patch.setattr(turns, "PAUSE", 0.0)
         patch.setattr(lock, "FOLDER", str(root / "run"))
         patch.setattr(program, "run", self.run)
         patch.setattr(renewal, "work", self.work)
