@@ -462,17 +462,17 @@ class Settings(Map):
             "keep": 14,
         },
     )
-    cluster_audit: Annotated[Literal[False] | str, BeforeValidator(_audit)] = setting(
-        "metadata",
-        "What the API servers write into their audit log. off: nothing; metadata: who did what to which object, never "
-        "what is in it; or a file on your machine with a policy of your own.",
-        example="metadata",
-    )
     cluster_renew_certificates: str = setting(
         "",
         "When controllers renew certificates that end within 90 days by themselves. Empty: never.",
         example="",
         **WHEN,
+    )
+    cluster_audit: Annotated[Literal[False] | str, BeforeValidator(_audit)] = setting(
+        "metadata",
+        "What the API servers write into their audit log. off: nothing; metadata: who did what to which object, never "
+        "what is in it; or a file on your machine with a policy of your own.",
+        example="metadata",
     )
     cluster_proxy: Proxy = setting(
         Proxy(http="", https="", no_proxy=[]),
