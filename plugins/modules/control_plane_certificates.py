@@ -55,115 +55,22 @@ EXAMPLES = r"""
     address: "{{ node_address }}"
 """
 
-from collections.abc import Callable
+import functools
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
-from ansible.module_utils.slipway.node import lock
-from ansible.module_utils.slipway.node.authority import embed
-from ansible.module_utils.slipway.node.certificates import (
-    DAY,
-    READS,
-    Certificate,
-    due,
-    foreign,
-    forget,
-    keep,
-    processes,
-    put_back,
-    read,
-    settle,
-    stale,
-)
-from ansible.module_utils.slipway.node.etcd_user import account, follow
-from ansible.module_utils.slipway.node.well import GRACE, api_is_well, etcd_is_well, wait_until
-from ansible.module_utils.slipway.node.well import restart as ended
-
-# Programs of ours that read them when they start.
-READERS = ("slipway-serving.service", "slipway-control-plane-metrics.service")
-PAUSE = 0.5
+from ansible.module_utils.slipway.node import lock, renewal
 
 
-def look(module: AnsibleModule) -> list[Certificate]:
-    code, out, error = module.run_command(["kubeadm", "certs", "check-expiration", "-o", "json"])
+def work(module: AnsibleModule, run: renewal.Command) -> None:
+    """Renew what is to be renewed, and start again what reads it."""
+    given = module.params
     try:
-        found: list[Certificate] = read(out)
-    except (ValueError, KeyError):
-        found = []
-    if code or not found:
-        what = f"kubeadm does not say when the certificates of this controller end: {error.strip() or out.strip()}"
-        module.fail_json(**told("kubeadm-failed", what))
-    return found
-
-
-def restart(module: AnsibleModule, part: str, process: int, well: Callable[[], str]) -> None:
-    """End a part's process, which the kubelet starts again, and wait until it is well."""
-    timeout = module.params["timeout"]
-    why = ended(part, process, well, timeout, running=processes, grace=GRACE, pause=PAUSE)
-    if why:
-        what = f"{part} is not well {timeout} s after its certificates were renewed: {why}; look at: crictl ps --all"
-        what += f", and /var/log/pods/kube-system_{part}-*"
-        module.fail_json(**told("control-plane-not-well", what))
-
-
-def renew(module: AnsibleModule, names: list[str], held: int) -> None:
-    """Renew certificates: all of them, or the next run begins with those that were there before."""
-    if not names:
-        return
-    keep(names)
-    for name in names:
-        code, out, error = module.run_command(["kubeadm", "certs", "renew", name], pass_fds=[held])
-        if code:
-            put_back()
-            what = f"kubeadm cannot renew {name}: {error.strip() or out.strip()}"
-            module.fail_json(**told("kubeadm-failed", what))
-    # It writes the CA that signs alone into kubeconfigs, also where there is another one beside it.
-    embed()
-    settle(names)
-    forget()
-
-
-def work(module: AnsibleModule, held: int) -> None:
-    """Renew what is to be renewed, and start again what reads it. ``held``: the lock of this machine."""
-    address = module.params["address"]
-    cut_off = bool(READS.keys() - processes().keys())
-    if not module.check_mode:
-        cut_off = bool(put_back()) or cut_off
-    before = look(module)
-    ended = min(one.seconds for one in before) <= 0
-    renewed = list(dict.fromkeys([*due(before, module.params["days"]), *foreign(before)]))
-    # With certificates that have ended it is not well before they are renewed.
-    why = wait_until(etcd_is_well, module.params["timeout"]) if (renewed or stale()) and not ended else ""
-    if why:
-        what = f"etcd is not well, so nothing on this controller is restarted: {why}. Bring its members back first"
-        module.fail_json(**told("no-quorum", what))
-    if not module.check_mode:
-        renew(module, renewed, held)
-        # The service that copies etcd's keys may not have come to it yet.
-        if ids := account():
-            follow(ids)
-    restarted = list(stale())
-    if not module.check_mode:
-        # Where all of them have ended, the others of etcd cannot be well before they are renewed too.
-        wells = {"kube-apiserver": lambda: api_is_well(address), **({} if ended else {"etcd": etcd_is_well})}
-        for part in restarted:
-            if process := stale().get(part):
-                restart(module, part, process, wells.get(part, str))
-        if restarted:
-            module.run_command(["systemctl", "try-restart", *READERS])
-        # A part that a run before has ended may not be back yet.
-        why = wait_until(lambda: api_is_well(address), module.params["timeout"]) if cut_off and not ended else ""
-        if why:
-            what = (
-                f"the API server here is not well after {module.params['timeout']} s: {why}; look at: crictl ps --all"
-            )
-            module.fail_json(**told("control-plane-not-well", what))
-    left = look(module) if renewed and not module.check_mode else before
+        done = renewal.work(run, given["address"], given["days"], given["timeout"], check=module.check_mode)
+    except renewal.RenewalError as exc:
+        module.fail_json(**told(exc.id, str(exc)))
     module.exit_json(
-        changed=bool(renewed or restarted),
-        renewed=renewed,
-        restarted=restarted,
-        days=int(min(one.seconds for one in left) // DAY),
+        changed=bool(done.renewed or done.restarted), renewed=done.renewed, restarted=done.restarted, days=done.days
     )
 
 
@@ -177,10 +84,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     if module.check_mode:
-        work(module, -1)
+        work(module, module.run_command)
     try:
         with lock.taken(module.params["timeout"]) as held:
-            work(module, held)
+            # kubeadm that outlives this module holds the lock, too.
+            work(module, functools.partial(module.run_command, pass_fds=[held]))
     except lock.BusyError as exc:
         module.fail_json(**told("machine-busy", str(exc)))
 

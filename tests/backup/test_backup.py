@@ -6,6 +6,7 @@ The tests build on each other, in this order, on one cluster.
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from slipway.node.snapshot import SNAPSHOT, UTILITY
 
 from tests.support.changing import Place, placed
 from tests.support.checkout import On
+from tests.support.figures import figure
 from tests.support.kube import Kube, eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.releases import Stage, made
@@ -25,6 +27,8 @@ WORKERS = {"count": 2, "cpus": 2, "memory": 3072}
 PAGE = pair()
 NAMES = ("ctrl", "node-1", "node-2")
 # Written by a pod into its volume, which no backup has.
+NOT_IN_IT = "Data of volumes is not in it."
+NOT_IN_IT_BACK = "Data of volumes was not in the backup."
 CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
 
 
@@ -112,9 +116,30 @@ def kept(kube: Kube) -> list[str]:
     return [kube("get", kind, "kept", "--namespace=default")["data"]["value"] for kind in ("configmap", "secret")]
 
 
-def whole(stage: Stage, place: Place) -> None:
-    """All nodes are Ready, the release answers, and a run finds nothing to do."""
+def strangers(kube: Kube) -> list[str]:
+    """Leases and EndpointSlices that name a node which is not there."""
+    leases = kube("get", "leases", "--all-namespaces")["items"]
+    slices = kube("get", "endpointslices.discovery.k8s.io", "--all-namespaces")["items"]
+    # Those of nodes are called as they are; the API servers' have it as a label.
+    named = [(one, one["metadata"]["name"]) for one in leases if one["metadata"]["namespace"] == "kube-node-lease"]
+    named += [
+        (one, name) for one in leases if (name := one["metadata"].get("labels", {}).get("kubernetes.io/hostname"))
+    ]
+    named += [(one, each["nodeName"]) for one in slices for each in one.get("endpoints") or [] if each.get("nodeName")]
+    return [f"{one['kind']} {one['metadata']['name']}: {name}" for one, name in named if name not in NAMES]
+
+
+def kubelet_since(stage: Stage, name: str) -> float:
+    """When the kubelet of a machine started, in seconds since 1970."""
+    show = "systemctl show kubelet --property=ExecMainStartTimestamp --timestamp=unix"
+    return float(on(stage, name, show).rpartition("@")[2])
+
+
+def whole(stage: Stage, place: Place, since: float = 0.0) -> None:
+    """All nodes are Ready, the release answers, and a run finds nothing to do. Kubelets started after ``since``."""
     assert {node["metadata"]["name"]: ready(node) for node in stage.kube.nodes()} == dict.fromkeys(NAMES, True)
+    eventually(lambda: not strangers(stage.kube), seconds=120, what="nothing names a node that is not there")
+    assert [name for name in NAMES if kubelet_since(stage, name) < since] == [], "kubelets of before"
     place.answers(PAGE)
     eventually(lambda: stage.checkout.make("status").status == 0, seconds=180, what="all is well")
     assert stage.checkout.make("up").expect().total("changed") == 0
@@ -136,12 +161,14 @@ def test_a_backup_is_made_and_leaves_nothing_else(stage: Stage, place: Place, ke
     )
     done = stage.checkout.make("backup").expect()
     (path,) = backups(key)
-    print(f"make backup: {done.seconds:.0f} s, {path.stat().st_size / 1e6:.1f} MB")
+    figure("make backup", done.seconds, most=20)
+    print(f"{path.stat().st_size / 1e6:.1f} MB")
     assert str(path) in done.output
+    assert NOT_IN_IT in done.output
     assert left_on(stage, "ctrl") == ""
     assert not (stage.checkout.state / "backup").exists()
     for _ in range(2):
-        stage.checkout.make("backup").expect()
+        assert NOT_IN_IT in stage.checkout.make("backup").expect().output
     assert len(backups(key)) == 2
     assert path not in backups(key)
     assert place.name
@@ -204,11 +231,13 @@ def test_it_comes_back_on_new_machines(stage: Stage, place: Place, key: Path) ->
     stage.kube.apply(objects("after"))
     assert kept(stage.kube) != saved
     stage.checkout.make("down").expect()
+    began = time.time()
     done = stage.checkout.make("restore", f"BACKUP={backups(key)[-1]}", f"IDENTITY={key}").expect()
-    print(f"make restore on new machines: {done.seconds:.0f} s")
+    figure("make restore on new machines", done.seconds, most=180)
+    assert NOT_IN_IT_BACK in done.output
     assert kept(stage.kube) == saved
     assert [left_on(stage, name) for name in NAMES] == ["", "", ""]
-    whole(stage, place)
+    whole(stage, place, began)
     # Who had a kubeconfig before can use it: the CA is the same.
     old = key.parent / "kubeconfig"
     old.write_text(before)
@@ -248,13 +277,15 @@ def test_it_comes_back_over_a_cluster_that_lives_and_volumes_stay(stage: Stage, 
     stage.checkout.make("backup").expect()
     stage.kube.apply(objects("after"))
     kill_restores(stage, key)
+    began = time.time()
     done = stage.checkout.playbook(*restore(stage, key)).expect()
-    print(f"make restore over a cluster: {done.seconds:.0f} s")
+    figure("make restore over a cluster", done.seconds, most=180)
+    assert NOT_IN_IT_BACK in done.output
     assert kept(stage.kube) == saved
     assert docker("exec", machine, "cat", f"{folder}/file") == "mine\n"
     assert [left_on(stage, name) for name in NAMES] == ["", "", ""]
     assert left_here(stage, key) == []
-    whole(stage, place)
+    whole(stage, place, began)
 
 
 # --- backups that a controller makes by itself
@@ -275,6 +306,7 @@ def test_a_controller_makes_backups_by_a_timer(stage: Stage, place: Place, key: 
     assert "slipway-backup.timer" in on(stage, "ctrl", "systemctl list-timers --no-pager slipway-backup.timer")
     for _ in range(3):
         assert on(stage, "ctrl", "systemctl start slipway-backup && echo done") == "done"
+    assert NOT_IN_IT in on(stage, "ctrl", "journalctl --unit=slipway-backup --output=cat --lines=20")
     names = on(stage, "ctrl", f"ls {SAVED}").split()
     assert len(names) == 2
     assert all(name.endswith(".tar.age") for name in names)

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
+import yaml
 from slipway.backup import archive
 from slipway.backup.__main__ import main, pack, unpack
 from slipway.backup.archive import Manifest
@@ -21,6 +23,7 @@ from slipway.node.snapshot import ENCRYPTION, KEYS, SNAPSHOT
 from tests.support.errors import tells
 from tests.support.sealed import KEY, entry
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = {"cluster_name": "sun", "cluster_pod_cidr": "10.244.0.0/16", "cluster_kubernetes_version": "1.37.0"}
 KEPT = {"values": {"cluster_name": "sun", "cluster_pod_cidr": "10.244.0.0/16"}}
 
@@ -214,6 +217,82 @@ def test_the_newest_stay_and_what_is_not_ours_stays(tmp_path: Path) -> None:
     assert [path.name for path in archive.prune(tmp_path, "sun", 2)] == names[:2]
     assert {path.name for path in tmp_path.iterdir()} == {*names[2:], *others}
     assert archive.prune(tmp_path, "sun", 9) == []
+
+
+def test_what_is_not_in_it_is_said_every_time(
+    tmp_path: Path, key: tuple[Path, str], given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    real = archive.told
+
+    def tell(*about: Any) -> list[str]:
+        told.append(real(*about))
+        return told[-1]
+
+    monkeypatch.setattr(archive, "told", tell)
+    for _ in range(2):
+        packed(tmp_path, given, key[1], keep=1)
+    assert [lines[1] for lines in told] == ["Data of volumes is not in it."] * 2
+    assert [line.partition(":")[0] for line in told[1][2:]] == ["removed"]
+    # And by a restore, at its end.
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    (report,) = plays[-1]["tasks"]
+    assert report["ansible.builtin.set_stats"]["data"]["slipway"][-1] == "Data of volumes was not in the backup."
+    assert "when" not in report
+
+
+# --- a clock that jumped
+
+
+def clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, _zone: Any = None) -> datetime:  # type: ignore[override]
+            return now
+
+    monkeypatch.setattr(archive, "datetime", Clock)
+
+
+def test_a_backup_has_a_name_of_its_own_where_the_clock_was_put_back(
+    tmp_path: Path, key: tuple[Path, str], given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock(monkeypatch, datetime(2026, 11, 30, 3, tzinfo=UTC))
+    paths = [packed(tmp_path, given, key[1]) for _ in range(3)]
+    assert [path.name for path in paths] == [f"sun-20261130T03000{second}Z.tar.age" for second in range(3)]
+    for path in paths:
+        assert ask(path, key[0], tmp_path / f"out-{path.name}")["cluster"] == "sun"
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_the_one_made_now_stays_where_others_are_of_the_future(
+    tmp_path: Path, key: tuple[Path, str], given: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    clock(monkeypatch, datetime(2031, 1, 1, tzinfo=UTC))
+    future = [packed(tmp_path, given, key[1], keep=9) for _ in range(2)]
+    clock(monkeypatch, datetime(2026, 11, 30, tzinfo=UTC))
+    made = packed(tmp_path, given, key[1], keep=keep)
+    stay = [made, *future[3 - keep :]]
+    assert archive.archives(tmp_path / "backups", "sun") == sorted(stay)
+
+
+def test_a_full_disk_leaves_no_half_and_takes_no_old_one(
+    tmp_path: Path, key: tuple[Path, str], given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """age itself meets it: where it writes to, the disk is full."""
+    old = packed(tmp_path, given, key[1])
+    real = pyrage.encrypt_file
+
+    def full(plain: str, part: str, keys: Any) -> None:
+        Path(part).symlink_to("/dev/full")
+        real(plain, part, keys)
+
+    monkeypatch.setattr("pyrage.encrypt_file", full)
+    with pytest.raises(SlipwayError) as error:
+        packed(tmp_path, given, key[1], keep=1)
+    tells(error.value, f"backup-not-written: {tmp_path / 'backups'} … No space left on device")
+    assert list((tmp_path / "backups").iterdir()) == [old]
+    assert not list(given.parent.glob("slipway-backup-*")), "what is not encrypted is gone, too"
+    assert Path("/dev/full").is_char_device()
 
 
 def test_an_archive_of_a_later_version_is_not_guessed_at(tmp_path: Path, key: tuple[Path, str], given: Path) -> None:

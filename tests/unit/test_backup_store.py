@@ -72,8 +72,8 @@ class Bucket:
         path.write_text(f"{text} {day}")
         return path
 
-    def bring(self, keep: int = 14) -> list[str]:
-        return self.store.bring(self.folder, "sun", keep)
+    def bring(self, keep: int = 14, made: str = "") -> list[str]:
+        return self.store.bring(self.folder, "sun", keep, made)
 
     def there(self) -> list[str]:
         return sorted(path.name.removeprefix("sun-202611")[:2] for path in self.inside.iterdir())
@@ -132,6 +132,16 @@ def test_the_newest_are_kept_and_nothing_of_others_goes(bucket: Bucket) -> None:
         "sun-20261129T030000Z.tar.age",
         "sun-20261130T030000Z.tar.age",
     ]
+
+
+@pytest.mark.parametrize(("keep", "stay"), [(1, ["28"]), (2, ["28", "30"])])
+def test_the_one_made_now_stays_where_a_clock_has_called_others_newer(
+    bucket: Bucket, keep: int, stay: list[str]
+) -> None:
+    for day in (28, 29, 30):
+        bucket.save(day)
+    bucket.bring(keep, "sun-20261128T030000Z.tar.age")
+    assert bucket.there() == stay
 
 
 @pytest.mark.parametrize(

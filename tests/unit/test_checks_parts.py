@@ -60,6 +60,14 @@ def test_backups_by_a_timer_need_somebody_who_can_read_them() -> None:
         assert problem.key == "cluster_backup.schedule"
 
 
+def test_when_controllers_renew_certificates_is_a_time_or_never() -> None:
+    for good in ("", "daily", "weekly", "hourly", "03:00", "23:59"):
+        assert page(cluster_renew_certificates=good).problems == []
+    for wrong in ("3:00", "24:00", "monthly", True, 780):
+        (problem,) = page(cluster_renew_certificates=wrong).problems
+        assert problem.key == "cluster_renew_certificates"
+
+
 @pytest.mark.parametrize(
     ("values", "key", "what", "fix"),
     [

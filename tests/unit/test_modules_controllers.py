@@ -34,8 +34,9 @@ class Controller:
 
     def __init__(self, plugin: Any, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
         self.root = root
+        library = plugin.renewal
         for name in ("keep", "put_back", "settle", "forget"):
-            monkeypatch.setattr(plugin, name, functools.partial(getattr(plugin, name), root=str(root)))
+            monkeypatch.setattr(library, name, functools.partial(getattr(library, name), root=str(root)))
         monkeypatch.setattr(plugin.lock, "FOLDER", str(root / "run"))
         self.left = [400 * DAY] * 3
         self.stale: dict[str, int] = {}
@@ -49,15 +50,15 @@ class Controller:
         # Whether parts end only when they are killed.
         self.stubborn = False
         monkeypatch.setattr(plugin.AnsibleModule, "run_command", lambda _self, command, **_: self.run(command))
-        monkeypatch.setattr(plugin, "stale", lambda: dict(self.stale))
-        monkeypatch.setattr(plugin, "processes", lambda: dict(self.running))
-        monkeypatch.setattr(plugin, "etcd_is_well", lambda: self.ill["etcd"])
-        monkeypatch.setattr(plugin, "api_is_well", lambda _address: self.ill["api"])
+        monkeypatch.setattr(library, "stale", lambda: dict(self.stale))
+        monkeypatch.setattr(library, "processes", lambda: dict(self.running))
+        monkeypatch.setattr(library, "etcd_is_well", lambda: self.ill["etcd"])
+        monkeypatch.setattr(library, "api_is_well", lambda _address: self.ill["api"])
         monkeypatch.setattr("os.kill", self.kill)
         # The user of etcd, whose keys are followed.
-        monkeypatch.setattr(plugin, "account", lambda: (998, 997))
-        monkeypatch.setattr(plugin, "follow", lambda _ids: self.ran.append("follow"))
-        monkeypatch.setattr(plugin, "PAUSE", 0.001)
+        monkeypatch.setattr(library, "account", lambda: (998, 997))
+        monkeypatch.setattr(library, "follow", lambda _ids: self.ran.append("follow"))
+        monkeypatch.setattr(library, "PAUSE", 0.001)
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
         line = " ".join(command)
@@ -158,7 +159,7 @@ def test_what_a_run_before_was_killed_over_is_waited_for(
     plugin, controller = renewal
     controller.left = [DAY] * 3
     starting = iter(["connection refused", "connection refused"])
-    monkeypatch.setattr(plugin, "etcd_is_well", lambda: next(starting, ""))
+    monkeypatch.setattr(plugin.renewal, "etcd_is_well", lambda: next(starting, ""))
     assert run_module(plugin, GIVEN).result["changed"]
     # The last part was ended, and is not back.
     del controller.running["kube-apiserver"]
@@ -203,7 +204,7 @@ def test_a_part_that_does_not_end_by_itself_is_ended(
     plugin, controller = renewal
     controller.left, controller.stubborn = [DAY] * 3, True
     assert "[control-plane-not-well]" in run_module(plugin, GIVEN).msg
-    monkeypatch.setattr(plugin, "GRACE", 0.05)
+    monkeypatch.setattr(plugin.renewal, "GRACE", 0.05)
     assert run_module(plugin, GIVEN).result["restarted"] == ["etcd", "kube-apiserver"]
 
 

@@ -155,6 +155,21 @@ def test_a_full_disk_leaves_the_old_ones_and_says_so(controller: Controller) -> 
     assert controller.there() == [NAME]
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_clock_that_jumped_takes_no_backup_away(controller: Controller, keep: int) -> None:
+    controller.config["keep"] = 9
+    later = [Path(controller.save(NOW.replace(year=year))).name for year in (2030, 2031)]
+    controller.config["keep"] = keep
+    assert Path(controller.save()).name == NAME
+    assert controller.there() == sorted([NAME, *later[2 - keep + 1 :]])
+    # The newest is the one that was made, whatever others are called.
+    told = program.report(controller.config, f"{controller.root}{FOLDER}/{NAME}", "", controller.text)
+    assert told["newest"] == f"{FOLDER}/{NAME}"
+    # The same second again.
+    controller.config["keep"] = 9
+    assert Path(controller.save()).name == "sun-20261130T030001Z.tar.age"
+
+
 @pytest.mark.parametrize(
     ("breaks", "said"),
     [
@@ -227,6 +242,7 @@ def test_the_service_ends_with_an_error_if_none_was_made(
     monkeypatch.setattr(program, "report", lambda _config, path, error: {"newest": path, "error": error})
     monkeypatch.setattr(program, "save", lambda *_: "/there")
     assert program.main() == 0
+    assert capsys.readouterr().out.endswith(" s. Data of volumes is not in it.\n")
 
     def full(*_: object) -> str:
         raise BackupError("no space left")
@@ -301,6 +317,9 @@ def test_the_role_lays_out_program_settings_and_timer(schedule: str, calendar: s
     files, units, timer = templated(schedule)
     by_path = {each["path"]: each for each in files}
     assert f"OnCalendar={calendar}\n" in timer
+    # By the clock of the wall: one that is put right moves the next backup, and what it has jumped over is made.
+    assert "Persistent=true\n" in timer
+    assert not [line for line in timer.splitlines() if line.startswith(("OnBoot", "OnUnit", "OnActive"))]
     config = json.loads(by_path["/etc/slipway/backup.json"]["content"])
     assert (config["cluster"], config["node"], config["keep"], config["recipients"]) == ("sun", "ctrl", 14, ["age1x"])
     page = (ROOT / "group_vars/all/cluster.yml").read_text()

@@ -16,7 +16,8 @@ from slipway.node import secretbox, snapshot
 from slipway.node.snapshot import SnapshotError
 
 from tests.support.authorities import authorities
-from tests.support.sealed import KEY, entry
+from tests.support.bolt import database, revision
+from tests.support.sealed import KEY, entry, varint
 
 KEY64 = base64.b64encode(KEY).decode()
 PAGES = b"k8s:enc:secretbox:v1:slipway-1:x".ljust(1024, b"\0")
@@ -94,7 +95,7 @@ def test_one_secret_of_each_key_is_opened(tmp_path: Path) -> None:
         # That the other one fits does not help.
         ([entry("slipway-2", b"b", KEY[::-1]), entry("slipway-1", b"a", KEY[::-1])], r"its key .*: slipway-1 \("),
         ([entry("slipway-3", b"a")], "keys that are not in .*: slipway-3"),
-        ([HALF], r"slipway-1 \(none is whole\)"),
+        ([HALF], r"slipway-1 \(it is cut off\)"),
     ],
 )
 def test_a_key_that_does_not_fit_is_refused(tmp_path: Path, parts: list[bytes], why: str) -> None:
@@ -102,12 +103,33 @@ def test_a_key_that_does_not_fit_is_refused(tmp_path: Path, parts: list[bytes], 
         snapshot.open_one(stored(tmp_path, *parts), CONFIGURATION)
 
 
-def test_what_etcd_uses_no_more_does_not_count(tmp_path: Path) -> None:
+def test_of_a_database_that_cannot_be_read_halves_do_not_count(tmp_path: Path) -> None:
     """Halves of values in free pages, beside a whole one."""
     old = entry("slipway-1", b"old" * 50)
-    assert snapshot.open_one(
-        stored(tmp_path, HALF, old[:-90] + b"\0" * 90, entry("slipway-1", b"a" * 900)), CONFIGURATION
+    path = stored(tmp_path, HALF, old[:-90] + b"\0" * 90, entry("slipway-1", b"a" * 900))
+    assert snapshot.open_one(path, CONFIGURATION) == ["slipway-1"]
+
+
+def test_a_key_that_was_replaced_is_not_missed(tmp_path: Path) -> None:
+    """Revisions of before, and free pages, still have what it has sealed: make backup works after a rotation."""
+    new, other = b"/registry/secrets/default/kept", b"/registry/secrets/default/gone"
+    path = tmp_path / "etcd.db"
+    path.write_bytes(
+        database(
+            [
+                (revision(5), entry("slipway-1", b"a", path=new)),
+                (revision(6), entry("slipway-1", b"a", path=other)),
+                (revision(7), entry("slipway-2", b"a", KEY[::-1], path=new)),
+                (revision(8) + b"t", b"\x0a" + varint(len(other)) + other),
+            ]
+        )
+        + entry("slipway-1", b"free")
     )
+    assert b"slipway-1" in path.read_bytes()
+    alone = render([Key("slipway-2", base64.b64encode(KEY[::-1]).decode())])
+    assert snapshot.open_one(str(path), alone) == ["slipway-2"]
+    with pytest.raises(SnapshotError, match=r"not in .*: slipway-2"):
+        snapshot.open_one(str(path), render([Key("slipway-1", KEY64)]))
 
 
 class Utility:

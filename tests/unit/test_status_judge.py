@@ -393,6 +393,10 @@ def told(error: str = "", due: str = STAMP[0], **more: str) -> dict[str, Any]:
         # The timer has stopped, or the controller cannot tell.
         ([told(due="2027-01-15T05:00:00+00:00")], "wrong", "one was due at 2027-01-15T05:00:00+00:00"),
         ([told(due="")], "ok", "well"),
+        # Its clock, or that of this computer, has jumped.
+        ([told(due="2031-01-01T00:00:00+00:00", tried="2030-12-31T00:00:00+00:00")], "wrong", "the last one says 2030"),
+        ([told(due="2027-01-15T09:00:00+00:00", tried="2027-01-15T08:01:00+00:00")], "ok", "well"),
+        ([told(tried="2026-01-15T08:00:00+00:00")], "ok", "well"),
     ],
 )
 def test_backups_that_controllers_make_by_themselves(given: list[dict[str, Any]], state: str, words: str) -> None:

@@ -429,7 +429,10 @@ def test_a_turn_is_over_when_the_gateway_answers_again(
         renew(cluster, "node-2", upgraded_to(NEW))
     assert asked == [], "without a gateway nobody is asked"
     monkeypatch.setattr(drain_module, "answers", look)
-    work = (lambda: one.begin("192.0.2.9:80")) if of_it == "begin" else (lambda: one.end(NEW, "192.0.2.9:80"))
+
+    def work() -> bool:
+        return one.begin("192.0.2.9:80") if of_it == "begin" else one.end(NEW, "192.0.2.9:80")
+
     if silent:
         with pytest.raises(SlipwayError) as error:
             work()

@@ -32,10 +32,10 @@ def pack(given: dict[str, Any]) -> dict[str, Any]:
     )
     folder = Path(given["folder"]).expanduser()
     path = archive.write(folder, Path(given["given"]), more, manifest, given["recipients"])
-    told = archive.told(path, manifest, archive.prune(folder, manifest.cluster, given["keep"]))
+    told = archive.told(path, manifest, archive.prune(folder, manifest.cluster, given["keep"], path))
     if given.get("store"):
         try:
-            told += Store.of(given["store"]).bring(folder, manifest.cluster, given["keep"])
+            told += Store.of(given["store"]).bring(folder, manifest.cluster, given["keep"], path.name)
         except SlipwayError as exc:
             what = f"{path} is made, and stays on this computer. The next backup brings it to the store."
             raise SlipwayError(exc.id, f"{what} Now {exc.text}") from exc

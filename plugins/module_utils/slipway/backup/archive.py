@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,14 @@ def file_name(cluster: str, now: datetime | None = None) -> str:
     return f"{cluster}-{(now or datetime.now(UTC)).strftime(_STAMP)}{SUFFIX}"
 
 
+def _free_name(folder: Path, cluster: str) -> Path:
+    """Name an archive that is made now, and is not there yet: a clock that was put back may have made it before."""
+    now = datetime.now(UTC)
+    while (path := folder / file_name(cluster, now)).exists():
+        now += timedelta(seconds=1)
+    return path
+
+
 def is_archive(name: str, cluster: str) -> bool:
     """Tell whether a file is called like an archive of a cluster."""
     return bool(re.fullmatch(rf"{re.escape(cluster)}-\d{{8}}T\d{{6}}Z{re.escape(SUFFIX)}", name))
@@ -83,7 +91,7 @@ def write(folder: Path, given: Path, more: Mapping[str, bytes], manifest: Manife
 
     It has its name only when it is complete. Raises SlipwayError where it cannot be written.
     """
-    target = folder / file_name(manifest.cluster)
+    target = _free_name(folder, manifest.cluster)
     part = target.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -212,9 +220,14 @@ def _sweep(folder: Path, cluster: str, own: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def prune(folder: Path, cluster: str, keep: int) -> list[Path]:
-    """Remove all archives of a cluster but the newest ``keep``, and give those that are gone."""
-    gone = archives(folder, cluster)[:-keep]
+def prune(folder: Path, cluster: str, keep: int, made: Path | None = None) -> list[Path]:
+    """Remove all archives of a cluster but the newest ``keep``, and give those that are gone.
+
+    ``made``: the one that was made just now. It stays, also where a clock that jumped has called older ones newer.
+    """
+    others = [path for path in archives(folder, cluster) if path != made]
+    stay = keep - (made is not None)
+    gone = others[:-stay] if stay else others
     for path in gone:
         path.unlink()
     return gone

@@ -75,10 +75,11 @@ class Store:
         """Remove a file there. Raises SlipwayError."""
         self._call("del", f"{self.place}{name}")
 
-    def bring(self, folder: Path, cluster: str, keep: int) -> list[str]:
+    def bring(self, folder: Path, cluster: str, keep: int, made: str = "") -> list[str]:
         """Bring the backups of a folder that are not there, and remove all but the newest there; say what was done.
 
-        Nothing goes before all is there. Raises SlipwayError, and the next call does what is left.
+        Nothing goes before all is there, and ``made``, the one of just now, stays whatever the clock has called it.
+        Raises SlipwayError, and the next call does what is left.
         """
         there = self.names(cluster)
         new = [path for path in archives(folder, cluster) if there.get(path.name) != path.stat().st_size]
@@ -87,7 +88,9 @@ class Store:
         there = self.names(cluster)
         if lost := [path.name for path in new if there.get(path.name) != path.stat().st_size]:
             raise self._failed(f"it has not got all of {', '.join(lost)}")
-        gone = list(there)[:-keep]
+        others = [name for name in there if name != made]
+        stay = keep - (made in there)
+        gone = others[:-stay] if stay else others
         for name in gone:
             self.remove(name)
         told = [f"in {self.place} on {self.host}: {path.name}" for path in new]

@@ -189,11 +189,7 @@ def _of_the_job(there: Sequence[Machine], first: str) -> Iterable[SlipwayError]:
     """
     if not first or any(one.ready and not one.cordoned and not one.closed for one in there):
         return
-    reasons = {"not Ready": lambda one: not one.ready, "cordoned": lambda one: one.cordoned}
-    why = [
-        f"{one.name} ({next((word for word, true in reasons.items() if true(one)), 'has a taint of yours')})"
-        for one in there
-    ]
+    why = [f"{one.name} ({_takes_none(one)})" for one in there]
     open_again = [f"make uncordon NODE={one.name}" for one in there if one.ready and one.cordoned and not one.closed]
     works = " or ".join(open_again) or "bring a node back, or take the taint from one (kubectl taint)"
     yield SlipwayError(
@@ -201,6 +197,12 @@ def _of_the_job(there: Sequence[Machine], first: str) -> Iterable[SlipwayError]:
         f"before kubeadm upgrades a control plane it runs a Job (its check CreateJob), and no node takes its pod: "
         f"{', '.join(why)}. What works: {works}",
     )
+
+
+def _takes_none(one: Machine) -> str:
+    if not one.ready:
+        return "not Ready"
+    return "cordoned" if one.cordoned else "has a taint of yours"
 
 
 def _of_versions(there: Sequence[Machine], target: Target) -> Iterable[SlipwayError]:

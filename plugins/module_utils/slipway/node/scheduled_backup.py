@@ -19,7 +19,7 @@ import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from . import lock
@@ -49,6 +49,7 @@ SUFFIX = ".tar.age"
 # Seconds for what else is at work on this machine.
 BUSY = 900.0
 STAMP = "%Y%m%dT%H%M%SZ"
+LACKS = "Data of volumes is not in it."
 
 
 class BackupError(Exception):
@@ -143,9 +144,14 @@ def encrypt(plain: str, target: str, recipients: Sequence[str], held: int = -1) 
             os.unlink(part)
 
 
-def prune(folder: str, cluster: str, keep: int) -> list[str]:
-    """Remove all archives of a cluster but the newest ``keep``, and name those that are gone."""
-    gone = archives(folder, cluster)[:-keep]
+def prune(folder: str, cluster: str, keep: int, made: str = "") -> list[str]:
+    """Remove all archives of a cluster but the newest ``keep``, and name those that are gone.
+
+    ``made``: the one that was made just now. It stays, also where a clock that jumped has called older ones newer.
+    """
+    others = [name for name in archives(folder, cluster) if name != made]
+    stay = keep - bool(made)
+    gone = others[:-stay] if stay else others
     for name in gone:
         os.unlink(f"{folder}/{name}")
     return gone
@@ -154,7 +160,10 @@ def prune(folder: str, cluster: str, keep: int) -> list[str]:
 def save(config: Mapping[str, Any], held: int = -1, now: datetime | None = None, root: str = "") -> str:
     """Make a backup, try it out, and give its path. Older ones go only when it is there. Raises BackupError."""
     work, folder, made = f"{root}{WORK}", f"{root}{FOLDER}", now or datetime.now(UTC)
-    target = f"{folder}/{config['cluster']}-{made.strftime(STAMP)}{SUFFIX}"
+    stamped = made
+    # A clock that was put back may have made one of this name before.
+    while os.path.exists(target := f"{folder}/{config['cluster']}-{stamped.strftime(STAMP)}{SUFFIX}"):
+        stamped += timedelta(seconds=1)
     shutil.rmtree(work, ignore_errors=True)
     try:
         for place in (work, folder):
@@ -173,7 +182,7 @@ def save(config: Mapping[str, Any], held: int = -1, now: datetime | None = None,
         raise BackupError(f"no backup was made: {exc}") from exc
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    prune(folder, config["cluster"], int(config["keep"]))
+    prune(folder, config["cluster"], int(config["keep"]), os.path.basename(target))
     return target
 
 
@@ -228,7 +237,7 @@ def main() -> int:
             path = save(config, held)
     except (BackupError, lock.BusyError) as exc:
         error = str(exc)
-    print(error or f"{path} in {time.monotonic() - began:.0f} s", flush=True)
+    print(error or f"{path} in {time.monotonic() - began:.0f} s. {LACKS}", flush=True)
     try:
         api = Api(_read(ADMIN), server=f"{config['address']}:6443")
         publish(api, config["node"], report(config, path, error))

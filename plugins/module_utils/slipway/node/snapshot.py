@@ -17,7 +17,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import secretbox
+from . import bolt, secretbox
 
 Command = Callable[[Sequence[str]], tuple[int, str, str]]
 
@@ -90,19 +90,26 @@ def sealed_with(path: str) -> set[str]:
 
 
 def sealed_values(path: str) -> Iterator[tuple[str, bytes]]:
-    """Give the name of a key and what it has sealed, of each Secret of a snapshot.
-
-    The database has each value behind its length; pages that etcd uses no more may have halves, which are left out.
-    """
+    """Give the name of a key and what it has sealed, of each Secret that is in a snapshot now."""
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for found in _SEALED.finditer(content):
-                size = _length(content[max(found.start() - 6, 0) : found.start()])
-                value = content[found.end() : found.start() + size]
-                if len(value) >= secretbox.NONCE + secretbox.TAG:
-                    yield found.group(1).decode(), value
+            try:
+                places = list(bolt.current(content).values())
+            except bolt.NoBoltError:
+                places = list(_scan(content))
+            for begin, end in places:
+                found = _SEALED.match(content, begin, end)
+                if found:
+                    yield found.group(1).decode(), content[found.end() : end]
+
+
+def _scan(content: Any) -> Iterator[tuple[int, int]]:
+    """Give what has a length before it, wherever it is: also of before, and halves that etcd uses no more."""
+    for found in _SEALED.finditer(content):
+        begin = found.start()
+        yield begin, max(begin + _length(content[max(begin - 6, 0) : begin]), found.end())
 
 
 def _length(before: bytes) -> int:
@@ -115,28 +122,27 @@ def _length(before: bytes) -> int:
 
 
 def open_one(path: str, configuration: str) -> list[str]:
-    """Open a Secret of a snapshot for each key that it was sealed with, and name these keys.
+    """Open a Secret of a snapshot for each key that they are sealed with, and name these keys.
 
     ``configuration``: the EncryptionConfiguration beside it. Raises SnapshotError where one is lost or does not fit.
     """
     known = {name: base64.b64decode(secret) for name, secret in _KEYS.findall(configuration)}
-    names = sealed_with(path)
-    if lost := names - set(known):
-        raise SnapshotError(f"Secrets are encrypted with keys that are not in {ENCRYPTION}: {', '.join(sorted(lost))}")
     tried: dict[str, str] = {}
-    # The key of a name fits all that it has sealed, or none; but of what etcd uses no more, halves may be left.
+    # The key of a name fits all that it has sealed, or none.
     for name, value in sealed_values(path):
-        if tried.get(name) == "":
+        if tried.get(name) == "" or name not in known:
+            tried.setdefault(name, "lost")
             continue
         try:
             secretbox.opened(value, known[name])
             tried[name] = ""
         except secretbox.WrongKeyError as exc:
             tried[name] = str(exc)
-    if wrong := {name: tried.get(name, "none is whole") for name in sorted(names) if tried.get(name) != ""}:
-        why = ", ".join(f"{name} ({said})" for name, said in wrong.items())
-        raise SnapshotError(f"no Secret of the snapshot opens with its key of {ENCRYPTION}: {why}")
-    return sorted(names)
+    if lost := sorted(set(tried) - set(known)):
+        raise SnapshotError(f"Secrets are encrypted with keys that are not in {ENCRYPTION}: {', '.join(lost)}")
+    if wrong := [f"{name} ({why})" for name, why in sorted(tried.items()) if why]:
+        raise SnapshotError(f"no Secret of the snapshot opens with its key of {ENCRYPTION}: {', '.join(wrong)}")
+    return sorted(tried)
 
 
 def sealing_keys_in_order(configuration: str) -> list[str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from .form import Map, setting
+
+# When a timer of a controller is up.
+WHEN: dict[str, Any] = {
+    "pattern": r"^(hourly|daily|weekly|([01]\d|2[0-3]):[0-5]\d)?$",
+    "rule": 'must be hourly, daily, weekly, a time of day in quotes such as "03:00", or empty',
+}
 
 
 class Backup(Map):
@@ -33,6 +39,5 @@ class Backup(Map):
         "",
         "When each controller makes one by itself, encrypted, in /var/lib/slipway/backups there. Empty: never.",
         example="03:00",
-        pattern=r"^(hourly|daily|weekly|([01]\d|2[0-3]):[0-5]\d)?$",
-        rule='must be hourly, daily, weekly, a time of day in quotes such as "03:00", or empty',
+        **WHEN,
     )

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..node.networks import special
 from ..paths import ROOT
-from .backup_keys import Backup
+from .backup_keys import WHEN, Backup
 from .form import Form, Map, WrongError, setting
 
 PAGE = ROOT / "group_vars" / "all" / "cluster.yml"
@@ -461,6 +461,12 @@ class Settings(Map):
             "recipients": ["age1ncvql6ns2hv3kg2cdkymdrd4p7ntr2txpdwh0g5vmq94autxp4xsydmktc"],
             "keep": 14,
         },
+    )
+    cluster_renew_certificates: str = setting(
+        "",
+        "When controllers renew certificates that end within 90 days by themselves. Empty: never.",
+        example="",
+        **WHEN,
     )
     cluster_audit: Annotated[Literal[False] | str, BeforeValidator(_audit)] = setting(
         "metadata",

@@ -425,6 +425,9 @@ def _backups(facts: Facts) -> tuple[Section, list[str]]:
         why = data.get("error", "")
         if not why and due and facts.now - seconds(due) > LATE:
             why = f"one was due at {due}, and nothing is told of it"
+        tried = data.get("tried", "")
+        if not why and tried and seconds(tried) - facts.now > LATE:
+            why = f"the last one says {tried}, which is yet to come: its clock jumped, or is wrong"
         words = why or ("well" if data else "none was made yet")
         state: State = "wrong" if why else "ok" if data else "note"
         there = f"{newest} ({size:.1f} MB)" if newest else "none"
