@@ -283,7 +283,7 @@ class Standing(Checkout):
         raise AssertionError(f"a cluster that stands is not taken away: {self.state}")
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """``kill -9`` of a process and of all it started in its group."""
     try:
         os.killpg(process.pid, signal.SIGKILL)

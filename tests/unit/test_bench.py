@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench import ratios, timeline
@@ -33,14 +35,14 @@ def test_a_stretch_that_was_not_played_by_hand_has_no_ratio() -> None:
     assert compared(hand, ours) == {"cluster": [0.8], "plain": [1.1], "gateway": [1.5]}
 
 
-def node(name: str, made: str, ready: str) -> dict[str, object]:
+def node(name: str, made: str, ready: str) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "creationTimestamp": made},
         "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ready}]},
     }
 
 
-def pod(name: str, started: str, scheduled: str = "2026-01-01T00:00:00Z") -> dict[str, object]:
+def pod(name: str, started: str, scheduled: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
     conditions = [
         {"type": "PodScheduled", "status": "True", "lastTransitionTime": scheduled},
         {"type": "Ready", "status": "True", "lastTransitionTime": started},
@@ -55,7 +57,7 @@ def at(second: int) -> str:
 
 def test_moments_of_a_cluster() -> None:
     nodes = [node("ctrl", at(10), at(21)), node("node-1", at(15), at(22))]
-    pods = [
+    pods: list[dict[str, Any]] = [
         pod("kube-apiserver-ctrl", at(8)),
         pod("kube-flannel-ds-a", at(18)),
         pod("kube-flannel-ds-b", at(20)),

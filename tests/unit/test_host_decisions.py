@@ -119,7 +119,7 @@ def test_a_balancer_comes_with_its_servers_and_goes_without_them() -> None:
         "192.0.2.101": ["127.0.0.1:6443", "169.254.1.1:1"],
         "192.0.2.12": ["169.254.1.1:1"],
     }.items():
-        here = {
+        here: dict[str, Any] = {
             "host_address": address,
             "host_api_servers": servers,
             "host_api_service": "10.0.0.1",

@@ -149,7 +149,7 @@ class _Planner:
         """Refuse a tag that was another chart when it was released, by whomever, unless the page says which it is."""
         name, _, digest = self.source.reference.partition("@")
         before = str((self.known.record or {}).get("chart", "")).partition("@")
-        pinned = bool(self.page.chart) and "@" in self.page.chart.path
+        pinned = self.page.chart is not None and "@" in self.page.chart.path
         if digest and before[0] == name and before[2] not in ("", digest) and not pinned:
             yield oci.changed(name, before[2], digest)
 
