@@ -257,7 +257,7 @@ def test_the_plan_of_the_page_as_shipped(tmp_path: Path, monkeypatch: pytest.Mon
         ],
         "left": [],
         "checkout": False,
-        "baked": "never",
+        "baked": "auto",
         "hosts": [],
         "cache": str(tmp_path / "cache"),
         "page": str(tmp_path / "page.yml"),
