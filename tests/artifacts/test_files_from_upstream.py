@@ -54,7 +54,8 @@ def test_a_file_with_its_publishers_sum_comes_and_its_sum_is_kept(site: Yard, up
     )
     assert (Path(outcome.manifest.path) / "files" / ADDRESS).read_bytes() == CONTENT
     assert site.locked()["files"] == {ADDRESS: sha256}
-    assert re.fullmatch(r"\[1/1\] kubelet 1\.37\.0 downloaded in [\d.]+ s, 2\.1 MB", site.lines[0])
+    assert site.lines[0] == "to do: 1 of 1 items (1 downloaded)"
+    assert re.fullmatch(r"\[1/1\] kubelet 1\.37\.0 downloaded in [\d.]+ s, 2\.1 MB", site.lines[1])
 
 
 def test_a_second_run_asks_nobody(site: Yard, upstream: Upstream) -> None:
@@ -251,7 +252,7 @@ def test_auto_builds_and_says_why_when_upstream_does_not_answer(site: Yard, upst
     outcome = site.run(check=True, source="auto", upstream_prefix=upstream.prefix)
     assert outcome.changed
     assert site.lines[0] == "files are built from source: upstream cannot be reached (dl.k8s.io: HTTP 404)"
-    assert site.lines[-1] == f"[2/2] kubelet {SHIPPED} would be from kubernetes"
+    assert site.lines[-1] == f"[3/3] kubelet {SHIPPED} would be from kubernetes"
 
 
 def test_a_version_without_a_recipe_can_only_come_from_upstream(site: Yard, upstream: Upstream) -> None:
