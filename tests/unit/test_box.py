@@ -217,7 +217,8 @@ def test_of_boxes_that_are_there_machines_get_the_baked_one(tmp_path: Path) -> N
     baked.parent.mkdir()
 
     def chosen(said: str) -> bool:
-        return box.content_for(ROOT, tmp_path, tmp_path / "state", said, "debian-12", "libvirt") is not None
+        content = of_box(tmp_path / "state", said, "debian-12")
+        return box.of_machines(ROOT, tmp_path, said, "debian-12", "libvirt", content) is not None
 
     assert [chosen(said) for said in ("auto", "always", "never")] == [True, True, False]
     plain.touch()

@@ -324,6 +324,13 @@ def test_a_box_that_is_built_is_named_by_all_that_decides_it(tmp_path: Path, pro
         assert file.name.startswith(f"{machine['system']}-{provider}-")
 
 
+def test_a_plan_names_a_box_before_the_bundle_that_is_to_be_baked_into_it(tmp_path: Path) -> None:
+    """The run gets the bundle after it has read the plan."""
+    values = {"cluster_provider": "libvirt", "cluster_mirror": False, "cluster_box": "built", "cluster_baked": True}
+    plan = machines.make_plan(settings(**values), page=tmp_path, state=tmp_path, root=ROOT)
+    assert {machine["box"].startswith("slipway-debian-12-libvirt-") for machine in plan["machines"]} == {True}
+
+
 @pytest.mark.parametrize("answers", [True, False])
 def test_without_a_box_of_the_page_one_is_built_where_upstreams_is_not_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool

@@ -327,12 +327,13 @@ def content_of(state: Path, said: str, system: str) -> Baked | None:
     return content
 
 
-def content_for(root: Path, cache_root: Path, state: Path, said: str, system: str, provider: str) -> Baked | None:
-    """Work out what is in the box that machines are made of.
+def of_machines(
+    root: Path, cache_root: Path, said: str, system: str, provider: str, content: Baked | None
+) -> Baked | None:
+    """Give what of ``content`` is in the box that machines are made of: it, or nothing.
 
     With ``AUTO``, a box that is there is taken, the baked one first: it takes minutes to make another one.
     """
-    content = content_of(state, said, system)
     if said != AUTO or content is None:
         return content
     baked, plain = (box_of(root, cache_root, system, provider, each).file.exists() for each in (content, None))

@@ -199,9 +199,10 @@ def _runs(system: str, *, provider: str, box: str, root: Path, baked: str, state
     system = system or NODE_SYSTEM
     if provider == "docker":
         return {"system": system, "image": node_image_tag(root, system), "box": "", "box_file": ""}
-    from .box import box_of, content_for
+    from .baked import of_box
+    from .box import box_of, of_machines
 
-    content = content_for(root, default_root(), state, baked, system, provider)
+    content = of_machines(root, default_root(), baked, system, provider, of_box(state, baked, system))
     built = box_of(root, default_root(), system, provider, content)
     return {"system": system, "image": "", "box": built.name, "box_file": str(built.file)}
 

@@ -21,7 +21,7 @@ from ..node.architecture import of_this_computer
 from ..paths import ROOT
 from . import docker, fit, libvirt, virtualbox
 from .bake import chosen
-from .box import content_for, ensure_box, kernel_of
+from .box import content_of, ensure_box, kernel_of, of_machines
 from .container import bundles, container_name, run_arguments, this_host
 from .daemons import DAEMONS, stop
 from .docker import CLUSTER, OWNER, Progress
@@ -63,9 +63,10 @@ def prepare(plan: LabPlan, root: Path, progress: Progress, *, plugin: bool = Tru
         new = [machine for machine in plan["machines"] if machine["box_file"] and machine["name"] not in seen.records]
         lacking = {m["system"] for m in new if not taken_in(m["box"], plan["provider"], of_this_computer())}
         for system in sorted(lacking):
-            cache = Path(plan["cache"])
-            content = content_for(root, cache, Path(plan["state"]), plan["baked"], system, plan["provider"])
-            ensure_box(root, cache, system, plan["provider"], progress, content)
+            cache, provider = Path(plan["cache"]), plan["provider"]
+            content = content_of(Path(plan["state"]), plan["baked"], system)
+            content = of_machines(root, cache, plan["baked"], system, provider, content)
+            ensure_box(root, cache, system, provider, progress, content)
         for sentence in resize(plan):
             progress(sentence)
         found = _driver(plan, seen, progress) if plan["provider"] == "libvirt" else None
