@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 FOLDER = "/run/slipway"
@@ -51,3 +52,10 @@ def taken(seconds: float) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
+
+
+def run(command: Sequence[str], held: int = -1) -> tuple[int, str, str]:
+    """Run a program, which holds the lock of this machine, too; give its code, and what it printed."""
+    passed = (held,) if held >= 0 else ()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=passed)
+    return done.returncode, done.stdout, done.stderr

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import time
@@ -26,6 +25,7 @@ from . import lock
 from .durable import flush
 from .etcd import Etcd, EtcdError
 from .kubeapi import Api, ApiError
+from .lock import run
 from .snapshot import (
     ENCRYPTION,
     KEYS,
@@ -54,13 +54,6 @@ LACKS = "Data of volumes is not in it."
 
 class BackupError(Exception):
     """A backup was not made; the text says why."""
-
-
-def run(command: Sequence[str], held: int = -1) -> tuple[int, str, str]:
-    """Run a program; it holds the lock of this machine, too."""
-    passed = (held,) if held >= 0 else ()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=passed)
-    return done.returncode, done.stdout, done.stderr
 
 
 def archives(folder: str, cluster: str) -> list[str]:

@@ -8,35 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from . import lock, renewal, turns
 from .authority import FOLDER, NEXT
 from .certificates import due, put_back
 from .kubeapi import Api, ApiError
+from .lock import run
+from .well import ADMIN
 
 CONFIG = "/etc/slipway/renewal.json"
-ADMIN = "/etc/kubernetes/admin.conf"
 LEASE = "slipway-renewal"
 # Seconds for what else is at work on this machine, and for the turns of other controllers.
 BUSY = 900.0
 TURNS = 7200.0
-
-
-def run(command: Sequence[str], held: int = -1) -> tuple[int, str, str]:
-    """Run a program; it holds the lock of this machine, too."""
-    passed = (held,) if held >= 0 else ()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=passed)
-    return done.returncode, done.stdout, done.stderr
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def _do(config: Mapping[str, Any]) -> str:
@@ -62,7 +51,10 @@ def renew(config: Mapping[str, Any], root: str = "") -> str:
     if not begun and not due(there, float(config["days"])):
         return f"no certificate ends within {config['days']} days"
     over = any(one.seconds <= 0 for one in there)
-    api = lambda: Api(_text(f"{root}{ADMIN}"), server=f"{config['address']}:6443")  # noqa: E731
+
+    def api() -> Api:
+        return Api(Path(f"{root}{ADMIN}").read_text(encoding="utf-8"), server=f"{config['address']}:6443")
+
     try:
         with turns.taken(api, LEASE, config["node"], TURNS):
             return _do(config)
@@ -77,7 +69,10 @@ def main() -> int:
     """Do what the service does."""
     began = time.monotonic()
     try:
-        print(f"{renew(json.loads(_text(CONFIG)))} ({time.monotonic() - began:.0f} s)", flush=True)
+        print(
+            f"{renew(json.loads(Path(CONFIG).read_text(encoding='utf-8')))} ({time.monotonic() - began:.0f} s)",
+            flush=True,
+        )
     except renewal.RenewalError as exc:
         print(f"{exc} [{exc.id}]", flush=True)
     except (turns.TurnError, lock.BusyError, ApiError, OSError) as exc:

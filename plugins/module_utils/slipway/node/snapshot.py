@@ -78,17 +78,6 @@ def check(path: str) -> None:
             raise SnapshotError("the snapshot is damaged: it has another sum than etcd wrote behind it")
 
 
-def sealed_with(path: str) -> set[str]:
-    """Name the keys with which the Secrets of a snapshot are encrypted."""
-    names: set[str] = set()
-    end = b""
-    with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            names |= {name.decode() for name in _SEALED.findall(end + part)}
-            end = part[-256:]
-    return names
-
-
 def sealed_values(path: str) -> Iterator[tuple[str, bytes]]:
     """Give the name of a key and what it has sealed, of each Secret that is in a snapshot now."""
     with open(path, "rb") as file:
@@ -148,11 +137,6 @@ def open_one(path: str, configuration: str) -> list[str]:
 def sealing_keys_in_order(configuration: str) -> list[str]:
     """Name the keys of an EncryptionConfiguration; the first one writes."""
     return re.findall(r"(?m)^\s*- name: (\S+)\s*$", configuration)
-
-
-def sealing_keys(configuration: str) -> set[str]:
-    """Name the keys of an EncryptionConfiguration."""
-    return set(sealing_keys_in_order(configuration))
 
 
 def image_of(manifest: str) -> str:
