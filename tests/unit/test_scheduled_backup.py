@@ -260,7 +260,7 @@ def test_the_service_ends_with_an_error_if_none_was_made(
 
 
 def test_programs_are_run_with_what_they_say() -> None:
-    assert program.run(["sh", "-c", "echo a; echo b >&2; exit 3"]) == (3, "a\n", "b\n")
+    assert lock.run(["sh", "-c", "echo a; echo b >&2; exit 3"]) == (3, "a\n", "b\n")
 
 
 def test_the_controller_has_every_module_that_it_imports(tmp_path: Path) -> None:

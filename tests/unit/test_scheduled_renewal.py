@@ -287,10 +287,6 @@ def test_the_service_says_what_it_did_and_fails_with_it(
     assert capsys.readouterr().out.startswith(said)
 
 
-def test_programs_are_run_with_what_they_say() -> None:
-    assert program.run(["sh", "-c", "echo a; echo b >&2; exit 3"]) == (3, "a\n", "b\n")
-
-
 # --- what the role lays out
 
 
