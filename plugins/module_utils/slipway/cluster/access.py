@@ -173,19 +173,18 @@ def connect(options: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT, 
         """One that gives up on a server that says nothing, and whose answers are read."""
 
         def call_api(self, *arguments: Any, _request_timeout: Any = None, **more: Any) -> Any:
-            left, until = tries, time.monotonic() + (AGAIN if tries > 1 and arguments[0] == "GET" else 0)
+            failed, until = 0, time.monotonic() + (AGAIN if tries > 1 and arguments[0] == "GET" else 0)
             while True:
-                left -= 1
                 try:
                     answer = super().call_api(*arguments, _request_timeout=_request_timeout or timeout, **more)
                     answer.read()
                 except (urllib3.exceptions.HTTPError, ApiException):
-                    if left <= 0:
+                    failed += 1
+                    if failed >= tries:
                         raise
                     continue
                 if answer.status != 429 or not answer.getheader("Retry-After") or time.monotonic() > until:
                     return answer
-                left += 1
                 time.sleep(1)
 
     told = settings(options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,6 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+
+from ..node.reach import NoAnswerError, touch
 
 # Seconds until a server that says nothing counts as away: on the node network an answer takes a thousandth.
 SECONDS = 1.0
@@ -87,9 +88,7 @@ def _speaks(server: str) -> bool:
     """Whether a machine says anything at all, and be it that nobody listens."""
     where = urlsplit(server)
     try:
-        socket.create_connection((str(where.hostname), where.port or 443), timeout=SECONDS).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
+        touch(str(where.hostname), where.port or 443, SECONDS)
+    except NoAnswerError:
         return False
     return True
