@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import authorities, containers, pod_security, workload
 from .maker import Maker
+from .model import Service
 from .render import Object, render
 
 
@@ -38,26 +39,32 @@ def foundation(maker: Maker) -> Iterator[Object]:
 def services(maker: Maker) -> Iterator[Object]:
     """Make the Services, and those that lead to tools."""
     for service, declared in maker.shape.services.items():
-        labels = {**maker.labels, "app": service, "slipway.io/service": service}
-        name = maker.naming.of("service", service)
-        ports = workload.ports(declared, maker.environment.ports.get(name))
-        selector = workload.pods(maker.shape, service)
-        yield from maker.make("service", name, labels=labels, selector=selector, ports=ports)
+        pods, named = workload.pods(maker.shape, service), {"app": service}
+        of_all = {**named, "slipway.io/service": service}
+        yield from _service(maker, declared, maker.naming.of("service", service), pods, of_all)
         if declared.stateful:
-            name = maker.naming.of("pods", service)
-            ports = workload.ports(declared, maker.environment.ports.get(name))
-            yield from maker.make(
-                "headless-service", name, labels={**maker.labels, "app": service}, selector=selector, ports=ports
-            )
+            yield from _service(maker, declared, maker.naming.of("pods", service), pods, named, headless=True)
         for version in declared.versions if declared.service_per_version else ():
             own = workload.pods(maker.shape, service, version)
-            name = maker.naming.of("version_service", service, version)
-            ports = workload.ports(declared, maker.environment.ports.get(name))
-            yield from maker.make("service", name, labels={**maker.labels, **own}, selector=own, ports=ports)
+            yield from _service(maker, declared, maker.naming.of("version_service", service, version), own, own)
     for tool, declared_tool in maker.shape.release.tools.items():
         if declared_tool.alias:
             host, port = maker.tool(tool)
             yield from maker.make("alias", declared_tool.alias, host=host, port=port)
+
+
+def _service(
+    maker: Maker,
+    declared: Service,
+    name: str,
+    pods: Mapping[str, str],
+    labels: Mapping[str, str],
+    *,
+    headless: bool = False,
+) -> list[Object]:
+    ports = workload.ports(declared, maker.environment.ports.get(name))
+    labels = {**maker.labels, **labels}
+    return maker.make("service", name, labels=labels, selector=pods, ports=ports, headless=headless)
 
 
 def deployments(maker: Maker) -> Iterator[Object]:
