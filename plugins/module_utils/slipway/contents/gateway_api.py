@@ -57,7 +57,7 @@ def as_routes(objects: list[Object], ports: Iterable[int], domain: str) -> list[
 
     ``of`` names what each is in truth. ``ports``: those that role istio's own Gateway has.
     """
-    own = {(walk.space(item), walk.name(item)): item for item in gateways(objects) if at_the_gateway(item)}
+    own = {walk.place(item): item for item in gateways(objects) if at_the_gateway(item)}
     made: dict[tuple[str, str], Object] = {}
     routes = []
     for item in walk.of(objects, "HTTPRoute"):

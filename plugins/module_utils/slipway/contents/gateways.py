@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..release.judge import answers_for
 from . import walk
 from .told import World
 
@@ -31,9 +32,7 @@ def places(gateways: Iterable[Mapping[str, Any]], host: str, world: World) -> li
     found = {
         _number(server): not _is_plain(server)
         for server in _servers(gateways)
-        if any(_covers(str(each), host) for each in server.get("hosts") or [])
-        and _answers(server)
-        and (not world.ports or _number(server) in world.ports)
+        if _covers(server, host) and _answers(server) and (not world.ports or _number(server) in world.ports)
     }
     secure = all(found.values())
     return [{"port": port, "tls": tls} for port, tls in sorted(found.items()) if tls is secure]
@@ -41,7 +40,7 @@ def places(gateways: Iterable[Mapping[str, Any]], host: str, world: World) -> li
 
 def asks_for_certificates(gateways: Iterable[Mapping[str, Any]], host: str) -> bool:
     """Tell whether the gateway answers for a host only clients that have a certificate, or not by itself."""
-    own = [one for one in _servers(gateways) if any(_covers(str(each), host) for each in one.get("hosts") or [])]
+    own = [one for one in _servers(gateways) if _covers(one, host)]
     return any(not _is_plain(server) for server in own) and not any(map(_answers, own))
 
 
@@ -49,9 +48,9 @@ def _servers(gateways: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any
     return (server for item in gateways for server in (item.get("spec") or {}).get("servers") or [])
 
 
-def _covers(pattern: str, host: str) -> bool:
-    pattern = pattern.rpartition("/")[2]
-    return pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+def _covers(server: Mapping[str, Any], host: str) -> bool:
+    """Tell whether a server is for a host; its own may have a namespace before them."""
+    return any(answers_for(str(each).rpartition("/")[2], host) for each in server.get("hosts") or [])
 
 
 def _answers(server: Mapping[str, Any]) -> bool:

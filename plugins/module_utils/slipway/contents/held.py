@@ -92,7 +92,7 @@ class Held:
                 there = self.cluster.read("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name)
                 if there and owner(there) != self.found.whose:
                     definitions.add(name)
-        others = {_place(item) for item in self.found.services if owner(item) != self.found.whose}
+        others = {walk.place(item) for item in self.found.services if owner(item) != self.found.whose}
         known = Known(
             frozenset(foreign | _FOREIGN),
             frozenset(definitions),
@@ -226,10 +226,6 @@ def _sourced(faults: list[Fault]) -> list[Fault]:
     """Put other words for what would work: names are in the contents, not on the page."""
     works = "another name in it, another namespace, or adopt: true (-e release_adopt=true), which takes it over"
     return [Fault(fault.id, fault.key, fault.what, works) for fault in faults]
-
-
-def _place(item: Mapping[str, Any]) -> tuple[str, str]:
-    return walk.space(item), walk.name(item)
 
 
 def _from(made: Made, name: str) -> str:

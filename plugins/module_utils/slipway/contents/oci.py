@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..artifacts.cache import sha256_of, write_atomically
 from ..errors import SlipwayError
 from ..page.form import Fault
 from ..page.read import Key
@@ -106,11 +107,10 @@ def pull(path: str, helm: Path, cache: Path) -> Pulled:
             raise ChartError(Fault("chart-changed", KEY, what, f"{PREFIX}{reference.at(got)}"))
         if not reference.digest and digest not in ("", got):
             raise ChartError(changed(reference.name, digest, got))
-        cache.mkdir(parents=True, exist_ok=True)
         archive = cache / f"{got.removeprefix('sha256:')}.tgz"
-        _write(archive, made.read_bytes())
+        write_atomically(archive, made.read_bytes())
     noted = {"chart": reference.name, "digest": got, "sha256": _sum(archive)}
-    _write(note, json.dumps(noted, indent=1, sort_keys=True).encode())
+    write_atomically(note, json.dumps(noted, indent=1, sort_keys=True))
     return Pulled(archive, reference.at(got))
 
 
@@ -170,10 +170,4 @@ def _noted(note: Path) -> dict[str, str]:
 
 
 def _sum(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "none"
-
-
-def _write(file: Path, content: bytes) -> None:
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(file)
+    return sha256_of(file) if file.is_file() else "none"

@@ -46,7 +46,7 @@ def _destinations(spec: Mapping[str, Any]) -> Iterator[Object]:
 
 def missing(objects: list[Object], there: Container[Place], domain: str) -> dict[Place, list[Lead]]:
     """Give the Services that routes lead to and that neither objects nor the cluster (``there``) have."""
-    own = {(walk.space(item), walk.name(item)) for item in walk.of(objects, "Service")}
+    own = set(map(walk.place, walk.of(objects, "Service")))
     entries = {
         host for item in walk.of(objects, "ServiceEntry") for host in walk.inner(item.get("spec")).get("hosts") or []
     }

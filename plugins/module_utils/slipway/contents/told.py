@@ -63,7 +63,7 @@ def look(cluster: ReleaseClient | None, found: Found, made: Made, settled: Mappi
     classes = cluster.listed("networking.k8s.io/v1", "IngressClass") or []
     return World(
         asked=True,
-        services={(walk.space(item), walk.name(item)): item["metadata"].get("labels") or {} for item in found.services},
+        services={walk.place(item): item["metadata"].get("labels") or {} for item in found.services},
         ports=ports(found.gateway_service),
         gateway_labels=dict(template.get("labels") or {}),
         fits=fits,
@@ -84,7 +84,7 @@ def _api_gateways(cluster: ReleaseClient, made: Made) -> frozenset[tuple[str, st
     if not any(walk.of(made.objects, *gateway_api.ROUTES)):
         return frozenset()
     found = cluster.listed(f"{gateway_api.GROUP}/v1", "Gateway", metadata=True) or []
-    return frozenset((walk.space(item), walk.name(item)) for item in found)
+    return frozenset(map(walk.place, found))
 
 
 def domain(settled: Mapping[str, Any]) -> str:
@@ -326,7 +326,7 @@ def _ingresses(objects: list[Object], world: World) -> Iterator[str]:
 
 def _gateway_api(objects: list[Object], world: World) -> Iterator[str]:
     """Warn of a second gateway, and of routes for none."""
-    own = {(walk.space(item), walk.name(item)) for item in gateway_api.gateways(objects)}
+    own = set(map(walk.place, gateway_api.gateways(objects)))
     works = "parentRefs: [{name: slipway, namespace: istio-system}] is the mesh's gateway"
     for item in gateway_api.gateways(objects):
         if walk.inner(item.get("spec")).get("gatewayClassName") == gateway_api.CLASS and (

@@ -88,6 +88,11 @@ def name(item: Mapping[str, Any]) -> str:
     return str(item["metadata"]["name"])
 
 
+def place(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Give namespace and name of an object."""
+    return space(item), name(item)
+
+
 def service_of(host: str, namespace: str, domain: str = "cluster.local") -> tuple[str, str] | None:
     """Give namespace and name of the Service that a host of the mesh means; None: it is no Service's."""
     host = host.removesuffix(f".{domain}").removesuffix(".svc")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ..cluster.holdups import condition
 from ..errors import SlipwayError
 from ..mesh.manifests import address_of
-from ..release.judge import MANAGED, owner
+from ..release.judge import MANAGED, answers_for, owner
 from ..release.judge import hosts as hosts_of
 from . import past
 from .planner import KINDS
@@ -244,13 +244,8 @@ def elsewhere(facts: Json, gateways: Iterable[Json]) -> list[str]:
             hosts = {host.rpartition("/")[2] for host in server.get("hosts") or []}
             if int(server["port"]["number"]) == HTTPS and str(server["port"].get("protocol", "")).upper() == "HTTPS":
                 # On one that leads to this release too, nothing is misdirected.
-                found |= set() if any(_matches(pattern, host) for pattern in hosts for host in own) else hosts
+                found |= set() if any(answers_for(pattern, host) for pattern in hosts for host in own) else hosts
     return sorted(host for host in found if "*" not in host)[:MOST_NEIGHBOURS]
-
-
-def _matches(pattern: str, host: str) -> bool:
-    """Tell whether a Gateway with that host answers for another; ``*`` stands for any number of labels."""
-    return host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
 
 
 def missing_tools(tools: Mapping[str, str], services: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:

@@ -248,6 +248,11 @@ def hosts(item: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(host.rpartition("/")[2] for host in named))
 
 
+def answers_for(pattern: str, host: str) -> bool:
+    """Tell whether a Gateway with that host answers for another; ``*`` stands for any number of labels."""
+    return host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
+
+
 def ports(service: Mapping[str, Any]) -> dict[int, str]:
     """Give the names of a Service's ports by their number."""
     listed = (service.get("spec") or {}).get("ports") or []

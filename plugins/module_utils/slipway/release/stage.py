@@ -18,6 +18,7 @@ from ..contents import waits as jobs_and_sets
 from ..contents.waits import FOLLOWED, NotDoneError
 from ..errors import SlipwayError
 from . import job_runs
+from .between import WORKLOADS
 from .judge import OF_RELEASE, goes
 
 # Owns the number of pods from the moment that a page leaves it to an autoscaler, which then writes it.
@@ -63,8 +64,7 @@ class Rollout:
         wanted = stage.get("apply", [])
         # What an interrupted run has told to go takes with it what is applied to it.
         applier.gone(
-            [item for item in wanted if item["kind"] in ("Deployment", "StatefulSet", "Job") and self._goes(item)],
-            self.timeout,
+            [item for item in wanted if item["kind"] in (*WORKLOADS, "Job") and self._goes(item)], self.timeout
         )
         # Jobs that nobody waits for are those of a page of services: they end before pods change.
         followed = {(one.get("kind"), one["name"]) for one in waits}

@@ -52,7 +52,7 @@ def costs(planned: Iterable[Object], live: Mapping[str, Object]) -> Iterator[str
         there = live.get(_identity(item, item["metadata"]["name"], _SET))
         if item["kind"] != _SET or there is None or int(item["spec"].get("replicas") or 0) > 1:
             continue
-        if _differ(item["spec"]["template"], there["spec"].get("template") or {}):
+        if not _within(item["spec"]["template"], there["spec"].get("template") or {}):
             name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
             yield (
                 f"StatefulSet/{name} has one pod, which goes before the new one comes, because both have one name: "
@@ -115,12 +115,8 @@ def _templates(item: Object) -> dict[str, dict[str, str]]:
     }
 
 
-def _differ(wanted: Object, there: Object) -> bool:
-    """Tell whether a template is another one, as far as the wanted one says something."""
-    return not _within(wanted, there)
-
-
 def _within(wanted: object, there: object) -> bool:
+    """Tell whether something is as it is wanted, as far as the wanted one says something."""
     if isinstance(wanted, dict):
         return isinstance(there, dict) and all(_within(value, there.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):
