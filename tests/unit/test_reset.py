@@ -172,6 +172,18 @@ def test_units_stop_first_and_those_of_packages_are_left(machine: Machine) -> No
     assert not machine.there("/etc/systemd/system/kubelet.service")
 
 
+def test_timers_of_ours_go_and_those_of_others_stay(machine: Machine) -> None:
+    for unit in ("slipway-backup.timer", "slipway-renewal.timer", "slipway-backup.service", "mine.timer"):
+        machine.write(f"/etc/systemd/system/{unit}")
+    machine.reset()
+    stopped = [line for line in machine.ran if line.startswith("systemctl disable")]
+    assert stopped == [
+        f"systemctl disable --now slipway-{unit}" for unit in ("backup.service", "backup.timer", "renewal.timer")
+    ]
+    assert machine.there("/etc/systemd/system/mine.timer")
+    assert not machine.there("/etc/systemd/system/slipway-renewal.timer")
+
+
 def test_mounts_go_from_the_inside_out_and_one_that_stays_is_never_emptied(machine: Machine) -> None:
     machine.write("/var/lib/kubelet/pods/1/nfs/data")
     machine.mounted(

@@ -65,7 +65,7 @@ EMPTY = (
 # Control groups of pods, and of containerd, whose shims outlive it.
 _OURS = re.compile(r"/kubepods|/(?:containerd|kubelet)\.service\b")
 # Also without a record, which clusters of earlier versions do not have.
-_UNIT = re.compile(r"slipway-[a-z-]+\.(?:service|path)|(?:kubelet|containerd)\.service")
+_UNIT = re.compile(r"slipway-[a-z-]+\.(?:service|path|timer)|(?:kubelet|containerd)\.service")
 TABLES = (
     "ip slipway-api",
     "ip kube-proxy",
