@@ -16,6 +16,7 @@ from slipway.page.model import Parts
 
 from tests.support.checkout import Checkout
 from tests.support.figures import figure
+from tests.support.hardened import inside
 from tests.support.kube import eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.mesh import OUTSIDE, Echo, Watch
@@ -50,16 +51,11 @@ def echo(one: Checkout) -> Echo:
     return Echo(one.kube, address, "echo.growth.local", seconds=300)
 
 
-def on(clone: Checkout, machine: str, command: str) -> str:
-    done = ["docker", "exec", f"{clone.name}-{machine}", "sh", "-c", command]
-    return subprocess.run(done, check=True, capture_output=True, text=True).stdout
-
-
 def programs(clone: Checkout) -> dict[str, tuple[str, str]]:
     """Those of the worker that are on its own network: process, and how many lines of its hosts lead to loopback."""
     name = f"api.{clone.name}.internal"
     look = f"pid=$(pgrep --exact {{}}); echo $pid; grep -c '^127.0.0.1 {name}' /proc/$pid/root/etc/hosts || true"
-    found = {program: on(clone, "node-1", look.format(program)).split() for program in PROGRAMS}
+    found = {program: inside(clone, "node-1", look.format(program)).split() for program in PROGRAMS}
     return {program: (process, lines) for program, (process, lines) in found.items()}
 
 
@@ -108,16 +104,15 @@ def test_one_becomes_three_and_nobody_notices(one: Checkout, echo: Echo) -> None
 def test_three_without_balancers_for_pods_get_them(one: Checkout, echo: Echo) -> None:
     """As clusters of earlier versions: a balancer on workers alone, and on loopback alone."""
     for machine in CONTROLLERS:
-        on(one, machine, "systemctl disable --now slipway-api")
-        on(one, machine, "rm /etc/slipway/api.* /etc/systemd/system/slipway-api.service; systemctl daemon-reload")
-        on(one, machine, "DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet purge --yes haproxy")
+        inside(one, machine, "systemctl disable --now slipway-api")
+        inside(one, machine, "rm /etc/slipway/api.* /etc/systemd/system/slipway-api.service; systemctl daemon-reload")
+        inside(one, machine, "DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet purge --yes haproxy")
     unit = "/etc/systemd/system/slipway-api.service"
-    on(
-        one,
-        "node-1",
+    for line in (
         f"systemctl stop slipway-api; sed -i '/api.nft\\|ip address\\|nft delete/d' {unit}; rm /etc/slipway/api.nft",
-    )
-    on(one, "node-1", "sed -i '/:16443$/d' /etc/slipway/api.cfg; systemctl daemon-reload; systemctl start slipway-api")
+        "sed -i '/:16443$/d' /etc/slipway/api.cfg; systemctl daemon-reload; systemctl start slipway-api",
+    ):
+        inside(one, "node-1", line)
     eventually(lambda: served(one), seconds=60, what="the cluster is as it was before")
     with Watch(echo, pause=0.05) as watch:
         done = one.make("up").expect()
@@ -126,7 +121,7 @@ def test_three_without_balancers_for_pods_get_them(one: Checkout, echo: Echo) ->
     assert not failed
     assert done.total("changed") > 0
     for machine in (*CONTROLLERS, "node-1"):
-        listed = json.loads(on(one, machine, "ip -json address show dev lo"))[0]["addr_info"]
+        listed = json.loads(inside(one, machine, "ip -json address show dev lo"))[0]["addr_info"]
         assert [info["local"] for info in listed if info["family"] == "inet"][1:] == ["169.254.20.43"]
     assert served(one)
     assert one.make("up").expect().total("changed") == 0

@@ -64,6 +64,16 @@ spec:
   selector: {istio: ingressgateway}
   servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
 """
+# Leads to a subchart that is off.
+PICTURES = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: pictures}
+spec:
+  hosts: [pictures.local]
+  gateways: [shop]
+  http: [{route: [{destination: {host: shop-grafana}}]}]
+"""
 ROUTES = """
 apiVersion: networking.istio.io/v1
 kind: VirtualService

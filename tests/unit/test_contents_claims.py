@@ -10,7 +10,7 @@ from slipway.contents.keys import Contents
 from slipway.contents.told import World
 from slipway.prove import planner
 
-from tests.support.contents import ROUTES, SHOP, made
+from tests.support.contents import PICTURES, ROUTES, SHOP, made
 from tests.support.release import shipped
 
 Json = dict[str, Any]
@@ -165,15 +165,7 @@ def test_a_rule_that_is_never_reached_is_said() -> None:
     assert "rule 2 is never reached" in listed(found)
 
 
-MORE = """
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: pictures}
-spec:
-  hosts: [pictures.local]
-  gateways: [shop]
-  http: [{route: [{destination: {host: shop-grafana}}]}]
----
+BESIDE = """
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata: {name: web}
@@ -199,6 +191,7 @@ kind: AuthorizationPolicy
 metadata: {name: web}
 spec: {}
 """
+MORE = f"{PICTURES}---{BESIDE}"
 
 
 def test_monitoring_tools_and_mutual_tls_are_claims_and_policies_are_listed() -> None:

@@ -9,7 +9,7 @@ from slipway.cluster.objects import identity
 from slipway.contents import stages
 from slipway.contents.plan import RUN_FOR, Known, Made, recorded_kinds
 
-from tests.support.contents import ROUTES, SHOP, job, made, read
+from tests.support.contents import PICTURES, ROUTES, SHOP, job, made, read
 
 Object = dict[str, Any]
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {k: hidden}"
@@ -103,15 +103,6 @@ def test_an_alertmanager_gets_the_rights_that_the_operator_needs() -> None:
 
 # Services of subcharts that are off.
 
-PICTURES = """
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: pictures}
-spec:
-  hosts: [pictures.local]
-  gateways: [shop]
-  http: [{route: [{destination: {host: shop-grafana}}]}]
-"""
 METERS = PICTURES.replace("pictures", "meters").replace("shop-grafana", "shop-kube-prometheus-stack-prometheus")
 METERS_ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1

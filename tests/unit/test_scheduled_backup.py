@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import tarfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,9 +13,6 @@ from typing import Any
 
 import pyrage
 import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from pyrage import x25519
 from slipway.backup import archive
 from slipway.cluster.sealing import Key, render
@@ -27,6 +23,7 @@ from slipway.node.scheduled_backup import FOLDER, MORE, WORK, BackupError
 from slipway.node.snapshot import ENCRYPTION, KEYS, KUBERNETES, SNAPSHOT
 
 from tests.support.sealed import KEY, entry
+from tests.support.timers import is_imported, laid_out, modules
 from tests.support.wiring import wired
 
 ROOT = Path(__file__).parents[2]
@@ -265,49 +262,21 @@ def test_programs_are_run_with_what_they_say() -> None:
 
 def test_the_controller_has_every_module_that_it_imports(tmp_path: Path) -> None:
     """As role control_plane lays them, with the standard library alone."""
-    names = yaml.safe_load((ROOT / "roles/control_plane/vars/main.yml").read_text())["__control_plane_backup_modules"]
-    folder = tmp_path / "slipway"
-    folder.mkdir()
-    library = ROOT / "plugins/module_utils/slipway"
-    (folder / "__init__.py").write_text((library / "__init__.py").read_text())
-    for name in names:
-        (folder / f"{name}.py").write_text((library / f"node/{name}.py").read_text())
-    command = [
-        "/usr/bin/python3",
-        "-I",
-        "-B",
-        "-c",
-        "import sys; sys.path.insert(0, '.'); import slipway.scheduled_backup",
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    modules("backup", tmp_path)
+    assert is_imported("backup", tmp_path)
 
 
 def templated(schedule: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
     """The files and units of the role, and the timer as systemd reads it."""
-    loader = DataLoader()
-    role = ROOT / "roles/control_plane"
-    variables: dict[str, Any] = {
-        **loader.load_from_file(str(role / "defaults/main.yml"), trusted_as_template=True),
-        **loader.load_from_file(str(role / "vars/main.yml"), trusted_as_template=True),
-        "role_path": str(role),
-        "inventory_hostname": "ctrl",
-        "control_plane_cluster": "sun",
-        "control_plane_address": "192.0.2.1",
-        "control_plane_backup_schedule": schedule,
-        "control_plane_backup_recipients": ["age1x"],
-        "control_plane_backup_files": [
-            str(ROOT / "group_vars/all/cluster.yml"),
-            str(ROOT / "releases/sms-checker.yml"),
-        ],
-        "__control_plane_kept": {"values": {"a": 1}},
-    }
-    tasks = loader.load_from_file(str(role / "tasks/main.yml"), trusted_as_template=True)
-    (task,) = (task for task in tasks if task["name"].startswith("Make backups by a timer"))
-    loader.set_basedir(str(role))
-    templar = Templar(loader=loader, variables=variables)
-    given = templar.template(task["node_service"])
-    timer = trust_as_template((role / "templates/slipway-backup.timer.j2").read_text())
-    return given["files"], given["units"], str(templar.template(timer))
+    return laid_out(
+        "backup",
+        "Make backups by a timer",
+        control_plane_cluster="sun",
+        control_plane_backup_schedule=schedule,
+        control_plane_backup_recipients=["age1x"],
+        control_plane_backup_files=[str(ROOT / "group_vars/all/cluster.yml"), str(ROOT / "releases/sms-checker.yml")],
+        __control_plane_kept={"values": {"a": 1}},
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from slipway.node import lock, renewal, turns
 from slipway.node import scheduled_renewal as program
 from slipway.node.certificates import KEPT
@@ -19,6 +16,7 @@ from slipway.node.kubeapi import Api, ApiError
 from slipway.node.renewal import Done, RenewalError
 from slipway.node.turns import GONE, LEASES, TurnError
 
+from tests.support.timers import is_imported, laid_out, modules
 from tests.support.wiring import wired
 
 ROOT = Path(__file__).parents[2]
@@ -292,23 +290,7 @@ def test_the_service_says_what_it_did_and_fails_with_it(
 
 def templated(schedule: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
     """The files and units of the role, and the timer as systemd reads it."""
-    loader = DataLoader()
-    role = ROOT / "roles/control_plane"
-    variables: dict[str, Any] = {
-        **loader.load_from_file(str(role / "defaults/main.yml"), trusted_as_template=True),
-        **loader.load_from_file(str(role / "vars/main.yml"), trusted_as_template=True),
-        "role_path": str(role),
-        "inventory_hostname": "ctrl",
-        "control_plane_address": "192.0.2.1",
-        "control_plane_renewal_schedule": schedule,
-    }
-    tasks = loader.load_from_file(str(role / "tasks/main.yml"), trusted_as_template=True)
-    (task,) = (task for task in tasks if task["name"].startswith("Renew certificates by a timer"))
-    loader.set_basedir(str(role))
-    templar = Templar(loader=loader, variables=variables)
-    given = templar.template(task["node_service"])
-    timer = trust_as_template((role / "templates/slipway-renewal.timer.j2").read_text())
-    return given["files"], given["units"], str(templar.template(timer))
+    return laid_out("renewal", "Renew certificates by a timer", control_plane_renewal_schedule=schedule)
 
 
 @pytest.mark.parametrize(("schedule", "calendar"), [("weekly", "weekly"), ("03:00", "*-*-* 03:00:00")])
@@ -338,23 +320,13 @@ def test_as_shipped_there_is_no_timer_and_one_that_was_there_goes() -> None:
 
 def test_the_controller_has_every_module_that_it_imports(tmp_path: Path) -> None:
     """As role control_plane lays them, with the standard library alone."""
-    names = yaml.safe_load((ROOT / "roles/control_plane/vars/main.yml").read_text())["__control_plane_renewal_modules"]
-    folder = tmp_path / "slipway"
-    folder.mkdir()
-    library = ROOT / "plugins/module_utils/slipway"
-    (folder / "__init__.py").write_text((library / "__init__.py").read_text())
-    for name in names:
-        (folder / f"{name}.py").write_text((library / f"node/{name}.py").read_text())
-    script = "import sys; sys.path.insert(0, '.'); import slipway.scheduled_renewal"
-    subprocess.run(["/usr/bin/python3", "-I", "-B", "-c", script], cwd=tmp_path, check=True)
+    names, folder = modules("renewal", tmp_path), tmp_path / "slipway"
+    assert is_imported("renewal", tmp_path)
     # None of them for nothing.
     for name in names:
         if name != "scheduled_renewal":
             (folder / f"{name}.py").rename(folder / "away")
-            done = subprocess.run(
-                ["/usr/bin/python3", "-I", "-B", "-c", script], cwd=tmp_path, check=False, capture_output=True
-            )
-            assert done.returncode, name
+            assert not is_imported("renewal", tmp_path), name
             (folder / "away").rename(folder / f"{name}.py")
 
 
