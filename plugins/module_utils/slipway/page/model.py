@@ -395,9 +395,9 @@ class Settings(Map):
         rule="must be a host name or IPv4 address, with or without :port, or empty; parts have at most 63 characters",
     )
     cluster_kubernetes_version: str = setting(
-        "1.37.0",
+        "1.37.2",
         "Kubernetes release, in quotes.",
-        example="1.37.0",
+        example="1.37.2",
         pattern=r"^[1-9][0-9]*\.[0-9]+\.[0-9]+$",
         rule="must be a full release number in quotes",
     )
