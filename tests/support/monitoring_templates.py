@@ -18,8 +18,8 @@ ROLE = ROOT / "roles/monitoring"
 GIVEN = {
     "monitoring_operator_image": "quay.io/prometheus-operator/prometheus-operator:v0.85.0",
     "monitoring_reloader_image": "quay.io/prometheus-operator/prometheus-config-reloader:v0.85.0",
-    "monitoring_prometheus_image": "quay.io/prometheus/prometheus:v3.15.0",
-    "monitoring_alertmanager_image": "quay.io/prometheus/alertmanager:v0.31.0",
+    "monitoring_prometheus_image": "quay.io/prometheus/prometheus:v3.15.1",
+    "monitoring_alertmanager_image": "quay.io/prometheus/alertmanager:v0.31.1",
     "monitoring_node_exporter_image": "quay.io/prometheus/node-exporter:v1.12.1",
     "monitoring_kube_state_metrics_image": "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.19.1",
     "monitoring_mesh_image": "docker.io/istio/proxyv2:1.31.0",

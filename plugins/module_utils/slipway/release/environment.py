@@ -44,7 +44,7 @@ class Environment:
     # Where tools answer, service.namespace:port; and those that this cluster does not have.
     tools: Mapping[str, str] = field(default_factory=lambda: dict(_TOOLS))
     missing_tools: frozenset[str] = frozenset()
-    alertmanager_image: str = "quay.io/prometheus/alertmanager:v0.31.0"
+    alertmanager_image: str = "quay.io/prometheus/alertmanager:v0.31.1"
     # Image with a shell, for making folders on nodes.
     helper_image: str = "docker.io/library/busybox:1.35.0"
     # Images that the cluster's mirror has, as name:tag and name@digest; those of OWN_REGISTRY are nowhere else.
