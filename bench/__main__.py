@@ -97,7 +97,8 @@ def cluster(machines: list[dict[str, Any]], name: str, times: Path, **more: str)
     nodes = [machine["name"] for machine in machines if machine["role"] != "mirror"]
     # The same bundle, without what is timed apart.
     off = dict.fromkeys(yaml.safe_load(PAGE.read_text())["cluster_parts"], False)
-    bare = json.dumps({"cluster_parts": off, "artifacts_parts": ["kubernetes", "flannel", "mirror", "tools", *PARTS]})
+    parts = ["kubernetes", "flannel", "mirror", "tools", *PARTS]
+    bare = json.dumps({"cluster_parts": off, "cluster_releases": [], "artifacts_parts": parts})
     began, clock = time.monotonic(), time.time()
     playbook(name, "playbooks/site.yml", f"--extra-vars={bare}", SLIPWAY_TIMES=str(times), **more)
     answer_dns(config, nodes)
@@ -117,7 +118,8 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
     found["baking"] = baking
     began = time.monotonic()
     off = dict.fromkeys(yaml.safe_load(PAGE.read_text())["cluster_parts"], False)
-    mesh = json.dumps({"istio_wait": False, "cluster_parts": {**off, "metallb": True, "istio": True}})
+    parts = {**off, "metallb": True, "istio": True}
+    mesh = json.dumps({"istio_wait": False, "cluster_parts": parts, "cluster_releases": []})
     steps = (f"playbooks/phases/{name}.yml" for name in ("metallb", "mesh", "balancer", "ready"))
     playbook("slipway-mesh", *steps, f"--extra-vars={mesh}", SLIPWAY_TIMES=str(files["mesh"]))
     answer_gateway()
