@@ -389,10 +389,18 @@ def test_a_backup_goes_to_a_store(
             "make backup",
             instead={"KEY_ID=...": "KEY_ID=who", "ACCESS_KEY=...": "ACCESS_KEY=hunter2"},
         ).expect()
+        # Until here, these are what the page says to export.
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "who")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+        listed = typed(
+            stage.checkout,
+            "how-to/backup",
+            "s3cmd --host=s3.example.org --host-bucket=s3.example.org ls s3://backups/slipway/",
+            instead={"s3cmd": "s3cmd --no-ssl", "s3.example.org": server.host, "backups/slipway": "saves/sun"},
+        ).expect()
         there = Store.of(server.address).names(stage.checkout.name)
     finally:
         server.stop()
     assert there == {path.name: path.stat().st_size for path in backups(key)}
+    assert [name for name in there if f"s3://saves/sun/{name}" not in listed.output] == []
     assert "hunter2" not in (stage.checkout.state / "log/ansible.log").read_text()

@@ -39,13 +39,17 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/saves/sun"
+        return f"http://{self.host}/saves/sun"
 
     def start(self) -> None:
         # In a file, so that what was stored is there after it was away.
         kind = ("-backend", "bolt", "-bolt.db", str(self.folder / "store.db"), "-initialbucket", "saves")
-        line = [str(self.program), "-quiet", "-host", f"127.0.0.1:{self.port}", *kind]
+        line = [str(self.program), "-quiet", "-host", self.host, *kind]
         self.process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(self._listens, seconds=30, what="the store listens")
 
