@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 from tests.support.checkout import Checkout
 from tests.support.hardened import inside
+from tests.support.lab import rewrite_page
+from tests.support.typed import typed
 
 # Seconds in a row without an answer, in any of the three steps.
 LIMIT = 90.0
 PKI = "/etc/kubernetes/pki"
 
 
-def test_a_rotation_interrupts_the_api_shortly_and_says_so(one: Checkout) -> None:
+def test_a_rotation_interrupts_the_api_shortly_and_says_so(one: Checkout, tmp_path: Path) -> None:
+    # It begins with a backup.
+    made = one.run(".venv/bin/python", "-m", "slipway.backup", "key", str(tmp_path / "key")).expect()
+    backup = {"folder": str(tmp_path / "backups"), "recipients": [made.output.strip()], "keep": 2}
+    one.page.write_text(rewrite_page(one.page.read_text(), {"cluster_backup": backup}))
     before = inside(one, "ctrl", f"sha256sum < {PKI}/ca.crt")
-    planned = one.make("rotate-ca", "CHECK=1", "BACKUP=none").expect()
+    planned = typed(one, "how-to/rotate-keys", "make rotate-ca CHECK=1").expect()
     assert "With one controller the API does not answer for up to a minute in each step" in planned.output
     over, gaps = threading.Event(), [0.0]
 
@@ -34,13 +41,14 @@ def test_a_rotation_interrupts_the_api_shortly_and_says_so(one: Checkout) -> Non
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    done = one.make("rotate-ca", "BACKUP=none").expect()
+    done = typed(one, "how-to/rotate-keys", "make rotate-ca").expect()
     over.set()
     asking.join(30)
     away = [gap for gap in gaps if gap > 1]
     told = ", ".join(f"{gap:.0f} s" for gap in away)
     print(f"make rotate-ca with one controller: {done.seconds:.0f} s; away for {told}")
     assert max(gaps) < LIMIT
+    assert len(list((tmp_path / "backups").iterdir())) == 1
     assert inside(one, "ctrl", f"sha256sum < {PKI}/ca.crt") != before
     for node in ("ctrl", "node-1"):
         assert inside(one, node, f"grep --count BEGIN {PKI}/ca.crt").strip() == "1"

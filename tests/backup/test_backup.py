@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from slipway.backup import archive
+from slipway.backup.store import Store
 from slipway.node.snapshot import SNAPSHOT, UTILITY
 
 from tests.support.changing import Place, placed
@@ -20,7 +21,9 @@ from tests.support.figures import figure
 from tests.support.kube import Kube, eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.releases import Stage, made
+from tests.support.store import Server
 from tests.support.transitions import Row, pair
+from tests.support.typed import typed
 
 PARTS = {"metallb": True, "istio": True, "storage": True, "metrics_server": False, "monitoring": False}
 WORKERS = {"count": 2, "cpus": 2, "memory": 3072}
@@ -49,7 +52,12 @@ def place(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
 def key(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key, whose public half is on the page, with a folder beside it."""
     path: Path = tmp_path_factory.mktemp("key") / "key"
-    done = stage.checkout.run(".venv/bin/python", "-m", "slipway.backup", "key", str(path)).expect()
+    done = typed(
+        stage.checkout,
+        "how-to/backup",
+        ".venv/bin/python -m slipway.backup key ~/slipway-backup.key",
+        instead={"~/slipway-backup.key": str(path)},
+    ).expect()
     backup = {"folder": str(path.parent / "backups"), "recipients": [done.output.strip()], "keep": 2}
     page = stage.checkout.page
     page.write_text(rewrite_page(page.read_text(), {"cluster_backup": backup}))
@@ -159,7 +167,7 @@ def test_a_backup_is_made_and_leaves_nothing_else(stage: Stage, place: Place, ke
         seconds=120,
         what="the pod with a volume runs",
     )
-    done = stage.checkout.make("backup").expect()
+    done = typed(stage.checkout, "how-to/backup", "make backup").expect()
     (path,) = backups(key)
     figure("make backup", done.seconds, most=20)
     print(f"{path.stat().st_size / 1e6:.1f} MB")
@@ -232,7 +240,13 @@ def test_it_comes_back_on_new_machines(stage: Stage, place: Place, key: Path) ->
     assert kept(stage.kube) != saved
     stage.checkout.make("down").expect()
     began = time.time()
-    done = stage.checkout.make("restore", f"BACKUP={backups(key)[-1]}", f"IDENTITY={key}").expect()
+    name = "~/slipway-backups/slipway-20261129T030000Z.tar.age"
+    done = typed(
+        stage.checkout,
+        "how-to/backup",
+        "make restore BACKUP=~/slipway-backups/slipway-20261129T030000Z.tar.age IDENTITY=~/slipway-backup.key",
+        instead={name: str(backups(key)[-1]), "~/slipway-backup.key": str(key)},
+    ).expect()
     figure("make restore on new machines", done.seconds, most=180)
     assert NOT_IN_IT_BACK in done.output
     assert kept(stage.kube) == saved
@@ -293,9 +307,9 @@ def test_it_comes_back_over_a_cluster_that_lives_and_volumes_stay(stage: Stage, 
 SAVED = "/var/lib/slipway/backups"
 
 
-def scheduled(stage: Stage, key: Path, schedule: str) -> None:
+def scheduled(stage: Stage, key: Path, schedule: str, **more: str) -> None:
     public = key.read_text().splitlines()[0].rpartition(" ")[2]
-    backup = {"folder": str(key.parent / "backups"), "recipients": [public], "keep": 2, "schedule": schedule}
+    backup = {"folder": str(key.parent / "backups"), "recipients": [public], "keep": 2, "schedule": schedule, **more}
     page = stage.checkout.page
     page.write_text(rewrite_page(page.read_text(), {"cluster_backup": backup}))
 
@@ -312,7 +326,13 @@ def test_a_controller_makes_backups_by_a_timer(stage: Stage, place: Place, key: 
     assert all(name.endswith(".tar.age") for name in names)
     assert on(stage, "ctrl", "ls -d /var/lib/slipway/backup-timer 2> /dev/null") == ""
     assert f"{SAVED}/{names[-1]}" in stage.checkout.make("status").expect().output
-    docker("cp", f"{stage.checkout.name}-ctrl:{SAVED}/{names[-1]}", str(tmp_path))
+    typed(
+        stage.checkout,
+        "how-to/backup",
+        '.venv/bin/ansible ctrl --become -m ansible.builtin.fetch -a "src=/var/lib/slipway/backups/'
+        'slipway-20261130T030112Z.tar.age dest=~/slipway-backups/ flat=true"',
+        instead={"slipway-20261130T030112Z.tar.age": names[-1], "~/slipway-backups/": f"{tmp_path}/"},
+    ).expect()
     found = archive.read(tmp_path / names[-1], key, tmp_path)
     assert (found.cluster, (tmp_path / "page.yml").read_bytes()) == (
         stage.checkout.name,
@@ -350,3 +370,37 @@ def test_without_a_schedule_the_timer_goes_and_the_backups_stay(stage: Stage, pl
     assert on(stage, "ctrl", "systemctl is-active slipway-backup.timer") == "inactive"
     assert len(on(stage, "ctrl", f"ls {SAVED}").split()) == 2
     whole(stage, place)
+
+
+# --- a store
+
+
+def test_a_backup_goes_to_a_store(
+    stage: Stage, key: Path, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(program, tmp_path)
+    server.start()
+    try:
+        scheduled(stage, key, "", store=server.address)
+        typed(
+            stage.checkout,
+            "how-to/backup",
+            "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...",
+            "make backup",
+            instead={"KEY_ID=...": "KEY_ID=who", "ACCESS_KEY=...": "ACCESS_KEY=hunter2"},
+        ).expect()
+        # Until here, these are what the page says to export.
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "who")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+        listed = typed(
+            stage.checkout,
+            "how-to/backup",
+            "s3cmd --host=s3.example.org --host-bucket=s3.example.org ls s3://backups/slipway/",
+            instead={"s3cmd": "s3cmd --no-ssl", "s3.example.org": server.host, "backups/slipway": "saves/sun"},
+        ).expect()
+        there = Store.of(server.address).names(stage.checkout.name)
+    finally:
+        server.stop()
+    assert there == {path.name: path.stat().st_size for path in backups(key)}
+    assert [name for name in there if f"s3://saves/sun/{name}" not in listed.output] == []
+    assert "hunter2" not in (stage.checkout.state / "log/ansible.log").read_text()

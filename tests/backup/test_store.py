@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -15,69 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slipway.artifacts import golang
-from slipway.artifacts.cache import Cache, default_root
 from slipway.backup import archive
 from slipway.backup.__main__ import unpack
 from slipway.backup.store import Store
 from slipway.errors import SlipwayError
 
 from tests.support.kube import eventually
-from tests.support.lab import ROOT
+from tests.support.store import Server
 from tests.unit.test_backup import SETTINGS, packed
 from tests.unit.test_backup_store import controller
 
-PINNED = ROOT / "tests/backup/store"
-MODULE = "github.com/johannesboyne/gofakes3/cmd/gofakes3"
 # Of which s3cmd makes many parts.
 LARGE = 400_000_000
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server. ``SLIPWAY_TEST_STORE`` names one that was built before."""
-    if named := os.environ.get("SLIPWAY_TEST_STORE"):
-        return Path(named)
-    folder = tmp_path_factory.mktemp("store")
-    cache = Cache(default_root())
-    go = golang.bootstrap(cache, ROOT / "artifacts", folder / "build.log", threading.Event())
-    line = [go, "build", "-trimpath", "-buildvcs=false", "-o", str(folder / "store"), MODULE]
-    subprocess.run(line, cwd=PINNED, env=golang.environment(cache.root, cgo=False), check=True)
-    return folder / "store"
-
-
-class Server:
-    """An S3 server, with its data in a folder."""
-
-    def __init__(self, program: Path, folder: Path) -> None:
-        self.program, self.folder = program, folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/saves/sun"
-
-    def start(self) -> None:
-        # In a file, so that what was stored is there after it was away.
-        kind = ("-backend", "bolt", "-bolt.db", str(self.folder / "store.db"), "-initialbucket", "saves")
-        line = [str(self.program), "-quiet", "-host", f"127.0.0.1:{self.port}", *kind]
-        self.process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        eventually(self._listens, seconds=30, what="the store listens")
-
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-    def stop(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.support.checkout import Checkout
 from tests.support.hardened import CONTROLLERS, asking, inside
 from tests.support.kube import eventually
 from tests.support.lab import rewrite_page
+from tests.support.typed import typed
 
 LOG = "/var/log/kubernetes/audit/audit.log"
 # Of a cluster that was founded before etcd had a user: the reverse of what the module etcd_user does.
@@ -117,6 +118,10 @@ def test_the_log_says_who_did_what_and_no_secret(clone: Checkout) -> None:
 
     eventually(lambda: {"create", "delete"} <= {event["verb"] for event in events()}, seconds=30, what="both are told")
     assert {event["user"]["username"] for event in events()} == {"kubernetes-admin"}
+    asked = [typed(clone, "how-to/audit-log", "sudo python3 - <<'END'", node=name).expect() for name in CONTROLLERS]
+    said = "".join(one.output for one in asked)
+    for verb, code in (("create", 201), ("delete", 200)):
+        assert f" kubernetes-admin {verb} told {code}\n" in said
     for name in CONTROLLERS:
         assert inside(clone, name, f"grep --count barnacle {LOG} || true").strip() == "0"
         assert inside(clone, name, f"stat --format %a {LOG}").strip() == "600"
@@ -142,7 +147,7 @@ def test_another_policy_takes_effect_on_one_controller_after_the_other(clone: Ch
     page(clone, cluster_audit=setting)
     with asking(clone) as lost:
         began = time.monotonic()
-        clone.make("up").expect()
+        typed(clone, "how-to/audit-log", "make up").expect()
         print(f"make up with cluster_audit {setting}: {time.monotonic() - began:.0f} s")
     assert lost == []
     after = {name: arguments(clone, name).get("audit-policy-file") for name in CONTROLLERS}

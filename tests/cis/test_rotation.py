@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.checkout import Checkout, Event, On
 from tests.support.hardened import CONTROLLERS, asking, inside
+from tests.support.typed import typed
 
 FILE = "/etc/kubernetes/encryption/config.yml"
 PKI = "/etc/kubernetes/pki/etcd"
@@ -59,11 +60,13 @@ def rotated(clone: Checkout, number: int) -> None:
 
 def test_a_rotation_loses_no_request(three: Checkout) -> None:
     three.kube.text("create", "secret", "generic", "word", "--namespace=default", "--from-literal=word=barnacle")
-    planned = three.playbook("playbooks/rotate-encryption-key.yml", "--check").expect()
+    planned = typed(
+        three, "how-to/rotate-keys", ".venv/bin/ansible-playbook playbooks/rotate-encryption-key.yml --check"
+    ).expect()
     assert "every API server reads with the new key, too" in planned.output
     assert keys(three, "ctrl") == ["slipway-1"]
     with asking(three) as lost:
-        done = three.make("rotate-encryption-key").expect()
+        done = typed(three, "how-to/rotate-keys", "make rotate-encryption-key").expect()
     print(f"make rotate-encryption-key with three controllers: {done.seconds:.0f} s")
     assert lost == []
     rotated(three, 2)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.documents import commands
+from tests.support.typed import typed
 
 
 def test_the_quick_start_works_as_it_stands_and_changes_nothing_the_second_time(checkout: Checkout) -> None:
@@ -27,15 +28,24 @@ def test_the_quick_start_works_as_it_stands_and_changes_nothing_the_second_time(
 
 
 def test_check_mode_reports_no_change_and_no_failure(checkout: Checkout) -> None:
-    run = checkout.playbook("playbooks/site.yml", "--check").expect()
+    run = typed(checkout, "how-to/day-2", ".venv/bin/ansible-playbook playbooks/site.yml --check").expect()
     assert run.total("changed") == 0
     assert run.total("failed") == 0
 
 
 def test_the_generated_inventory_works_as_well(checkout: Checkout) -> None:
-    run = checkout.playbook("--inventory=inventory.cfg", "--user=vagrant", "playbooks/site.yml").expect()
+    run = typed(
+        checkout, "how-to/day-2", ".venv/bin/ansible-playbook -i inventory.cfg -u vagrant playbooks/site.yml"
+    ).expect()
     assert run.total("changed") == 0
     assert run.total("failed") == 0
+
+
+def test_one_phase_is_played_alone(checkout: Checkout) -> None:
+    run = typed(checkout, "how-to/day-2", ".venv/bin/ansible-playbook playbooks/phases/nodes.yml -vv").expect()
+    assert run.total("changed") == 0
+    assert run.total("failed") == 0
+    assert run.recap.keys() >= {"ctrl", "node-1", "node-2"}
 
 
 @pytest.mark.parametrize("machine", ["ctrl", "node-1"])
@@ -44,7 +54,12 @@ def test_the_address_of_one_machine_names_the_cluster(checkout: Checkout, machin
     inventory = (checkout.path / "inventory.cfg").read_text()
     found = re.search(rf"^{machine} .*ansible_host=(\S+)", inventory, re.MULTILINE)
     assert found
-    run = checkout.playbook("-u", "vagrant", "-i", f"{found.group(1)},", "finalization.yml").expect()
+    run = typed(
+        checkout,
+        "how-to/day-2",
+        ".venv/bin/ansible-playbook -i 192.168.56.100, -u vagrant finalization.yml",
+        instead={"192.168.56.100": found.group(1)},
+    ).expect()
     assert run.total("changed") == 0
     assert run.total("failed") == 0
 

@@ -6,13 +6,25 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from tests.support.checkout import Checkout
 from tests.support.kube import Kube, eventually, ready
 from tests.support.probe import PORT, Probes
+from tests.support.typed import typed, with_programs
+
+# A chart without pods.
+CHART = {
+    "Chart.yaml": "apiVersion: v2\nname: words\nversion: 0.1.0\n",
+    "values.yaml": "word: ours\n",
+    "templates/words.yml": (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words}\ndata:\n  word: {{ .Values.word }}\n"
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +92,41 @@ def test_pods_see_a_changed_configmap_within_seconds(probes: Probes) -> None:
 
 def same(read: Callable[[], str], wanted: str) -> bool:
     return read() == wanted
+
+
+def test_what_helm_would_change_is_shown(checkout: Checkout, kube: Kube, tmp_path: Path) -> None:
+    """And what was changed by hand since. kubectl ends with 1 where there is a difference."""
+    for name, text in CHART.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    programs = with_programs(checkout)
+    install = ("helm", "install", "words", str(tmp_path), "--namespace=words", "--create-namespace")
+    try:
+        checkout.watch(install, environment=programs).expect()
+        (tmp_path / "other.yaml").write_text("word: other\n")
+        change = typed(
+            checkout,
+            "how-to/day-2",
+            "helm template RELEASE CHART --namespace NAMESPACE --values values.yaml | "
+            "kubectl diff --namespace NAMESPACE --filename -",
+            instead={
+                "RELEASE": "words",
+                "CHART": str(tmp_path),
+                "NAMESPACE": "words",
+                "values.yaml": str(tmp_path / "other.yaml"),
+            },
+            environment=programs,
+        ).expect(1)
+        assert "\n-  word: ours\n+  word: other\n" in change.output
+        by_hand = '{"data": {"word": "mine"}}'
+        kube.text("patch", "configmap", "words", "--namespace=words", "--type=merge", f"--patch={by_hand}")
+        since = typed(
+            checkout,
+            "how-to/day-2",
+            "helm get manifest RELEASE --namespace NAMESPACE | kubectl diff --namespace NAMESPACE --filename -",
+            instead={"RELEASE": "words", "NAMESPACE": "words"},
+            environment=programs,
+        ).expect(1)
+        assert "\n-  word: mine\n+  word: ours\n" in since.output
+    finally:
+        kube.text("delete", "namespace", "words", "--ignore-not-found", "--timeout=60s", timeout=90)

@@ -28,6 +28,7 @@ from tests.support.kube import eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.mesh import OUTSIDE, Echo, Watch
 from tests.support.trees import CTR
+from tests.support.typed import typed, with_programs
 
 CONTROLLERS = ("ctrl", "ctrl-2", "ctrl-3")
 # What a kubelet does, from the outside: a new connection by the name of the API.
@@ -137,6 +138,14 @@ def test_with_any_one_of_them_off_the_cluster_is_reached_through_the_others(thre
         eventually(lambda: lost in notready(three), seconds=120, what=f"{lost} is named")
         access.work_for(three.state)
         nodes = Cluster(three.state / "kubeconfig", timeout=(2.0, 10.0)).items("/api/v1/nodes") or []
+        other = next(name for name in CONTROLLERS[1:] if name != lost)
+        typed(
+            three,
+            "explanation/several-controllers",
+            "kubectl --context ctrl-2 get nodes",
+            instead={"ctrl-2": other},
+            environment=with_programs(three),
+        ).expect()
         assert len(nodes) == 4
         assert all(ready(node) for node in nodes if node["metadata"]["name"] != lost)
     finally:
@@ -350,7 +359,7 @@ def test_certificates_are_renewed_while_the_api_answers(three: Checkout) -> None
     client = ["docker", "exec", f"{three.name}-node-1", "sh", "-c", CLIENT]
     with subprocess.Popen(client, stdout=subprocess.PIPE, text=True) as asking:
         time.sleep(1)
-        done = three.make("renew-certificates", "DAYS=400").expect()
+        done = typed(three, "how-to/day-2", "make renew-certificates DAYS=400").expect()
         docker("exec", f"{three.name}-node-1", "touch", "/run/asked-enough")
         said = (asking.communicate()[0]).split()
     figure("make renew-certificates on three controllers", done.seconds)
@@ -362,7 +371,7 @@ def test_certificates_are_renewed_while_the_api_answers(three: Checkout) -> None
         assert "started again: etcd, kube-apiserver, kube-controller-manager, kube-scheduler" in done.output
     after = yaml.safe_load((three.state / "kubeconfig").read_text())["users"][0]["user"]["client-certificate-data"]
     assert after != before
-    assert three.make("renew-certificates").expect().total("changed") == 0
+    assert typed(three, "how-to/day-2", "make renew-certificates").expect().total("changed") == 0
     eventually(lambda: three.make("status").status == 0, seconds=120, what="all is well")
     assert three.make("up").expect().total("changed") == 0
 

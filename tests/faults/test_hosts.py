@@ -7,6 +7,7 @@ import itertools
 import re
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
@@ -15,7 +16,7 @@ from tests.support.hosts import Hosts, listed
 from tests.support.kube import eventually, ready
 from tests.support.lab import docker, rewrite_page
 from tests.support.probe import PORT, Probes
-from tests.support.terminal import answered
+from tests.support.typed import typed
 
 PLAYBOOK = ".venv/bin/ansible-playbook"
 DROP_IN = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
@@ -48,11 +49,12 @@ def on_each(checkout: Checkout, commands: dict[str, str]) -> None:
         subprocess.run(["docker", "exec", f"{checkout.name}-{name}", "sh", "-c", command], check=True)
 
 
-def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
+def test_machines_that_exist_become_a_cluster(bare: Checkout, tmp_path: Path) -> None:
     bare.playbook("playbooks/machines.yml").expect()
     roles = {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}
     before = {name: traces(bare, name) for name in roles}
     with listed(bare, roles) as hosts:
+        replace_its_key(hosts, "node-1", tmp_path)
         # What stands in the way of any of them is named before anything is made.
         on_each(bare, BREAK)
         refused = hosts.site()
@@ -69,7 +71,8 @@ def test_machines_that_exist_become_a_cluster(bare: Checkout) -> None:
         assert "ctrl does not answer on 8472/udp (no answer) for node-1" in refused.output
         on_each(bare, {"ctrl": MEND["ctrl"]})
         refuse_before_the_join(hosts, "node-1")
-        assert hosts.site().expect().total("failed") == 0
+        up = typed(bare, "how-to/use-your-own-hosts", "make validate", "make up", environment=reaching(hosts))
+        assert up.expect().total("failed") == 0
         assert {node["metadata"]["name"]: ready(node) for node in bare.kube.nodes()} == {"ctrl": True, "node-1": True}
         again = hosts.site().expect()
         assert again.total("changed") == 0
@@ -109,6 +112,27 @@ def traces(checkout: Checkout, name: str) -> set[str]:
     return {line for line in told if not re.search(PASSING, line)}
 
 
+def replace_its_key(hosts: Hosts, name: str, folder: Path) -> None:
+    """A machine has another key than the one that is known: ssh refuses it, until that is replaced."""
+    (entry,) = (one for one in yaml.safe_load(hosts.checkout.page.read_text())["cluster_hosts"] if one["name"] == name)
+    known, address = folder / "known_hosts", entry["address"]
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "old")], check=True)
+    known.write_text(f"{address} {(folder / 'old.pub').read_text()}")
+    options = (f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes")
+    shown = [word for option in (*options, "BatchMode=yes") for word in ("-o", option)]
+    log_in = ["ssh", "-F", "none", *shown, "-i", entry["key"], f"{entry['user']}@{address}", "true"]
+    refused = subprocess.run(log_in, check=False, capture_output=True, text=True)
+    assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in refused.stderr
+    typed(
+        hosts.checkout,
+        "how-to/use-your-own-hosts",
+        "ssh-keygen -f ~/.ssh/known_hosts -R 192.168.56.101",
+        "ssh-keyscan 192.168.56.101 >> ~/.ssh/known_hosts",
+        instead={"~/.ssh/known_hosts": str(known), "192.168.56.101": address},
+    ).expect()
+    subprocess.run(log_in, check=True)
+
+
 def refuse_before_the_join(hosts: Hosts, worker: str) -> None:
     """A clock that is an hour off, and a disk without room, are named at once, and nothing is changed anywhere."""
     disk = "/var/lib/kubelet"
@@ -136,14 +160,16 @@ def killed_resets(hosts: Hosts, machine: str, moments: Sequence[str], command: t
         hosts.checkout.kill_when(On(machine, condition), *command, module_on=machine)
 
 
+def reaching(hosts: Hosts) -> dict[str, str]:
+    """How ``make`` reaches them."""
+    (said,) = (word.partition("=")[2] for word in hosts.arguments if word.startswith("--ssh-common-args="))
+    return {"ANSIBLE_SSH_COMMON_ARGS": said}
+
+
 def typed_reset(hosts: Hosts, answer: str) -> Run:
     """``make reset`` at a terminal, with an answer to its question."""
-    checkout = hosts.checkout
-    (said,) = (word.partition("=")[2] for word in hosts.arguments if word.startswith("--ssh-common-args="))
-    environment = {**checkout.environment, "TERM": "dumb", "ANSIBLE_SSH_COMMON_ARGS": said}
-    question = f"Type {checkout.name} to go on"
-    make = ("make", "--no-print-directory", "reset")
-    return answered(make, question, answer, folder=checkout.path, environment=environment)
+    asked = (f"Type {hosts.checkout.name} to go on", answer)
+    return typed(hosts.checkout, "how-to/use-your-own-hosts", "make reset", answer=asked, environment=reaching(hosts))
 
 
 def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:

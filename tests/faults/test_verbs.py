@@ -16,6 +16,7 @@ from slipway.cluster.drain import EXCLUDED, LEAVING
 from tests.support.checkout import Checkout, On, Run
 from tests.support.kube import eventually, ready
 from tests.support.mesh import NAMESPACE, SERVER, Echo, Watch, workload
+from tests.support.typed import typed
 
 MAKE = ("make", "--no-print-directory")
 NODES = ("ctrl", "node-1", "node-2")
@@ -99,36 +100,32 @@ def state(cluster: Checkout) -> dict[str, Any]:
     }
 
 
-def planned(cluster: Checkout, *words: str) -> str:
-    """What a verb says with CHECK=1 at its end; all is there afterwards as it was before."""
-    before = state(cluster)
-    done = cluster.make(*words, "CHECK=1").expect()
-    assert state(cluster) == before
-    return done.output.rpartition("\nall  ")[2]
+def told(done: Run, *words: str) -> None:
+    """A run that says these at its end, each on a line of its own, in this order."""
+    lines = iter(done.expect().output.rpartition("\nall  ")[2].splitlines())
+    for each in words:
+        assert any(each in line for line in lines), each
 
 
-# In their order, what each says of the node that it names; {0} is that node.
-PLANS = {
-    "drain": ("{0}: to be cordoned", "  {1}/caller-"),
-    "uncordon": ("{0}: to be opened",),
-    "remove-node": ("{0}: to be cordoned", "{0}: its machine and disk to be destroyed", "{0}: to be removed from the"),
-    "replace-node": ("{0}: to be cordoned", "{0}: its machine and disk to be destroyed", "the next make up makes it"),
-}
-
-
-@pytest.mark.parametrize("verb", PLANS)
-def test_a_verb_names_its_plan_and_leaves_all_as_it_is(cluster: Checkout, echo: Echo, verb: str) -> None:
+def test_a_verb_names_its_plan_and_leaves_all_as_it_is(cluster: Checkout, echo: Echo) -> None:
     assert echo.ask().status == 200
-    name = busiest(cluster) if verb == "drain" else "node-2"
-    if verb == "uncordon":
-        cluster.kube.text("cordon", name)
+    before, name = state(cluster), busiest(cluster)
+    drain = typed(cluster, "how-to/day-2", "make drain NODE=node-2 CHECK=1", instead={"node-2": name})
+    told(drain, f"{name}: to be cordoned", f"  {NAMESPACE}/caller-")
+    going = ("node-2: to be cordoned", "node-2: its machine and disk to be destroyed")
+    remove = typed(cluster, "how-to/day-2", "make remove-node NODE=node-2 CHECK=1")
+    told(remove, *going, "node-2: to be removed from the")
+    replace = typed(cluster, "how-to/day-2", "make replace-node NODE=node-2 CHECK=1")
+    told(replace, *going, "the next make up makes it")
+    assert state(cluster) == before
+    cluster.kube.text("cordon", "node-2")
     try:
-        told = planned(cluster, verb, f"NODE={name}")
+        cordoned = state(cluster)
+        uncordon = typed(cluster, "how-to/day-2", "make uncordon NODE=node-2 CHECK=1")
+        told(uncordon, "node-2: to be opened")
+        assert state(cluster) == cordoned
     finally:
-        cluster.kube.text("uncordon", name)
-    lines = iter(told.splitlines())
-    for words in PLANS[verb]:
-        assert any(words.format(name, NAMESPACE) in line for line in lines), f"{words}: {told}"
+        cluster.kube.text("uncordon", "node-2")
 
 
 # --- drain, uncordon
@@ -140,10 +137,10 @@ def test_a_drain_that_is_killed_is_ended_by_the_next_one(cluster: Checkout, aske
     cluster.kill_when(f"{name}: cordoned" if event == "cordoned" else event, *MAKE, "drain", f"NODE={name}")
     assert node(cluster, name)["spec"]["unschedulable"]
     assert "takes no new pods" in cluster.make("status").output
-    cluster.make("drain", f"NODE={name}").expect()
+    typed(cluster, "how-to/day-2", "make drain NODE=node-2", instead={"node-2": name}).expect()
     drained(cluster, name)
     assert cluster.make("drain", f"NODE={name}").expect().total("changed") == 0
-    cluster.make("uncordon", f"NODE={name}").expect()
+    typed(cluster, "how-to/day-2", "make uncordon NODE=node-2", instead={"node-2": name}).expect()
     opened(cluster, name)
     assert asked.seen
 
@@ -280,7 +277,7 @@ def test_a_removal_of_a_worker_is_killed(cluster: Checkout, step: str) -> None:
 
 
 def test_the_same_command_ends_the_removal(cluster: Checkout, echo: Echo) -> None:
-    cluster.make("remove-node", "NODE=node-2").expect()
+    typed(cluster, "how-to/day-2", "make remove-node NODE=node-2").expect()
     assert nodes(cluster) == {"ctrl": True, "node-1": True}
     assert cluster.left()["container"] == [f"{cluster.name}-{name}" for name in ("ctrl", "mirror-1", "node-1")]
     assert echo.ask().status == 200
@@ -289,10 +286,13 @@ def test_the_same_command_ends_the_removal(cluster: Checkout, echo: Echo) -> Non
 
 
 def test_an_addition_names_its_plan_and_makes_nothing(cluster: Checkout) -> None:
-    told = planned(cluster, "add-nodes")
-    assert "node-2: a machine to be made (worker, " in told
-    assert "node-2: to join as a worker" in told
-    assert "1 other workers stay as they are" in told
+    before = state(cluster)
+    done = typed(cluster, "how-to/day-2", "make add-nodes CHECK=1").expect()
+    assert state(cluster) == before
+    end = done.output.rpartition("\nall  ")[2]
+    assert "node-2: a machine to be made (worker, " in end
+    assert "node-2: to join as a worker" in end
+    assert "1 other workers stay as they are" in end
     assert cluster.left()["container"] == [f"{cluster.name}-{name}" for name in ("ctrl", "mirror-1", "node-1")]
 
 
@@ -337,7 +337,7 @@ def full(cluster: Checkout) -> None:
 
 
 def test_the_same_command_ends_the_addition(cluster: Checkout, echo: Echo) -> None:
-    done = cluster.make("add-nodes").expect()
+    done = typed(cluster, "how-to/day-2", "make add-nodes").expect()
     assert nodes(cluster) == dict.fromkeys(NODES, True)
     opened(cluster, "node-2")
     # It was looked at, and no more.

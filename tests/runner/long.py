@@ -37,6 +37,12 @@ LONG: tuple[Phase, ...] = (
         )
     ),
     suite(
+        "catalog",
+        "what lags behind the registries is listed; a release of Kubernetes leaves the catalog, and is taken in again",
+        1800,
+        *files("catalog", "catalog"),
+    ),
+    suite(
         "faults",
         "workers with Debian 12 and 13; a machine, the mirror, all power, istiod, a gateway or its node is lost; a "
         "firewall, a foreign CNI plugin; what the page no longer has; commands of day 2 killed at each step; hosts",

@@ -113,7 +113,12 @@ SHORT = (
         beside="unit",
     ),
     suite("contracts", "roles, variables, scenarios, locks, documents", 300, *CONTRACTS),
-    suite("rules", "promtool on rules, on their tests and on queries of dashboards", 900, "tests/rules"),
+    suite(
+        "rules",
+        "promtool on rules, on their tests and on queries of dashboards; commands of pages that no test types",
+        900,
+        "tests/rules",
+    ),
     suite(
         "artifacts",
         "downloads, images and builds, with a stand-in for upstream",

@@ -25,6 +25,7 @@ from tests.support.kubernetes import SHIPPED
 from tests.support.lab import ROOT, rewrite_page
 from tests.support.releases import Stage, made
 from tests.support.transitions import Row, api, page, web
+from tests.support.typed import typed
 
 # Requests a second, and for how many seconds at most.
 RATE = 50.0
@@ -172,7 +173,7 @@ def test_without_a_way_back_nothing_begins(stage: Stage) -> None:
 def test_the_plan_changes_nothing(stage: Stage, key: Path) -> None:
     public = stage.checkout.run("grep", "--only-matching", "age1[0-9a-z]*", str(key)).expect().output.strip()
     write(stage, cluster_backup={"folder": str(key.parent / "backups"), "recipients": [public], "keep": 9})
-    done = stage.checkout.make("upgrade", "CHECK=1").expect()
+    done = typed(stage.checkout, "how-to/upgrade", "make upgrade CHECK=1").expect()
     assert f"From Kubernetes {OLD} to {NEW}, with etcd {ETCD[NEW]}:" in done.output
     assert "ctrl: control plane; the API does not answer for some seconds" in done.output
     assert done.output.index("  ctrl: drained, kubelet, opened") < done.output.index(
@@ -216,7 +217,7 @@ def test_it_is_killed(stage: Stage, place: Place, key: Path, moment: str) -> Non
 
 def test_the_same_command_ends_it(stage: Stage, place: Place) -> None:
     with asked(place):
-        done = stage.checkout.make("upgrade").expect()
+        done = typed(stage.checkout, "how-to/upgrade", "make upgrade").expect()
     assert "An upgrade was begun, and goes on." in done.output
     whole(stage, place, NEW)
 
@@ -240,11 +241,15 @@ def test_an_older_release_is_refused(stage: Stage) -> None:
 
 
 def restored(stage: Stage, key: Path) -> Run:
-    """Restore the backup that the upgrade began with."""
-    backup = sorted((key.parent / "backups").glob("*"))[0]
-    given = (f"backup={backup}", f"identity={key}", f"restore_confirm={stage.checkout.name}")
-    return stage.checkout.playbook(
-        "playbooks/restore.yml", *(word for one in given for word in ("-e", one)), timeout=2400
+    """Restore the backup that the upgrade began with; the name of the cluster that lives is asked for."""
+    backup, name = sorted((key.parent / "backups").glob("*"))[0], stage.checkout.name
+    return typed(
+        stage.checkout,
+        "how-to/upgrade",
+        "make restore BACKUP=~/slipway-backups/FILE IDENTITY=~/slipway-backup.key",
+        instead={"~/slipway-backups/FILE": str(backup), "~/slipway-backup.key": str(key)},
+        answer=(f"Type {name} to go on", name),
+        timeout=2400,
     )
 
 
