@@ -277,6 +277,13 @@ def test_every_phase_names_a_test_that_exists() -> None:
     assert {name for name in names if not (ROOT / name.partition("::")[0]).exists()} == set()
 
 
+def test_every_file_of_tests_has_a_phase_that_runs_it() -> None:
+    words = {word.partition("::")[0] for one in (*SHORT, *LONG) for word in one.command if word.startswith("tests/")}
+    named = {ROOT / word for word in words}
+    files = ROOT.glob("tests/**/test_*.py")
+    assert [str(file.relative_to(ROOT)) for file in sorted(files) if not named & {file, *file.parents}] == []
+
+
 def test_phases_have_names_of_their_own_and_needs_that_come_before() -> None:
     seen: set[str] = set()
     for one in (*SHORT, *LONG):
