@@ -1,12 +1,12 @@
 """Slipway and the same cluster by hand, on machines made the same way, in one run.
 
 Each round makes machines and lets ``bench/{bare,mesh,page}`` work on them, takes them away, makes
-them again and lets the playbooks work on them; once more with machines that are not baked, and once more for the whole
-page in one run. All ways start from the same bundle. By hand, machines have nothing of the cluster in them. There are
-three stretches: until every node is Ready and cluster DNS has answered a query from every node; from there until a
-workload answers through the gateway, on an address of MetalLB; and from there until monitoring is up and the release of
-the page answers. Making the machines is timed apart: it is the same for both. Last comes what ``make up`` plays, again:
-what it takes when there is nothing to do.
+them again and lets the playbooks work on them; once more with machines that are not baked, and, with one
+controller, once more for the whole page in one run. All ways start from the same bundle. By hand, machines have nothing
+of the cluster in them. There are three stretches: until every node is Ready and cluster DNS has answered a query from
+every node; from there until a workload answers through the gateway, on an address of MetalLB; and from there until
+monitoring is up and the release of the page answers. Making the machines is timed apart: it is the same for both. Last
+comes what ``make up`` plays, again: what it takes when there is nothing to do.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
     """One cluster by Slipway in the same stretches, one not baked before, and the whole page in one run after."""
     plain = cluster(machines, "plain", HOME / "plain.json", SLIPWAY_BAKED="false")
     playbook("plain-down", "playbooks/down.yml")
-    files = {name: HOME / f"{name}.json" for name in ("first", "mesh", "whole", "again")}
+    files = {name: HOME / f"{name}.json" for name in ("first", "mesh", *(("whole", "again") if whole else ()))}
     # What is made once for all clusters from this bundle.
     baking = timed("bake", [sys.executable, "-m", "slipway.lab.bake"], json.dumps(plan() | {"baked": "auto"}))
     found = cluster(machines, "slipway", files["first"], SLIPWAY_BAKED="auto")
@@ -134,12 +134,10 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
         answer_release()
         found["whole"] = time.monotonic() - began
         found["proof"] = playbook("slipway-proof", "finalization.yml")
-    else:
-        playbook("slipway-all", "playbooks/site.yml")
-    # What `make up` plays.
-    again = ("playbooks/machines.yml", "playbooks/site.yml")
-    found["again"] = playbook("slipway-again", *again, SLIPWAY_TIMES=str(files["again"]))
-    found["finalization"] = playbook("finalization-again", "finalization.yml")
+        # What `make up` plays.
+        again = ("playbooks/machines.yml", "playbooks/site.yml")
+        found["again"] = playbook("slipway-again", *again, SLIPWAY_TIMES=str(files["again"]))
+        found["finalization"] = playbook("finalization-again", "finalization.yml")
     found |= {f"{name}_times": json.loads(path.read_text()) for name, path in files.items() if path.exists()}
     return found
 
@@ -193,7 +191,7 @@ def operator() -> int:
 
 
 def run(least: int, most: int, *, whole: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Play rounds until every ratio is known well enough, ``most`` at most."""
+    """Play rounds until every ratio is known well enough, ``most`` at most; ``whole``: also the page, and again."""
     hand: list[dict[str, Any]] = []
     ours: list[dict[str, Any]] = []
     playbook("artifacts", "playbooks/artifacts.yml")
@@ -205,7 +203,7 @@ def run(least: int, most: int, *, whole: bool) -> tuple[list[dict[str, Any]], li
         print(f"  {hand[-1]['cluster']:.1f} and {hand[-1]['gateway']:.1f} s; by Slipway", flush=True)
         ours.append(slipway(machines, whole=whole))
         print(f"  {ours[-1]['cluster']:.1f} and {ours[-1]['gateway']:.1f} s", flush=True)
-        if len(hand) == least:
+        if whole and len(hand) == least:
             ours[0] |= {"memory": memory(), "cores": idle()}
         playbook("slipway-down", "playbooks/down.yml")
     return hand, ours
@@ -219,7 +217,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--operator", action="store_true", help="what commands of day 2 take, and lost controllers cost"
     )
-    parser.add_argument("--controllers", type=int, default=1, help="controllers, beside one worker if several")
+    parser.add_argument(
+        "--controllers",
+        type=int,
+        default=1,
+        help="if several, beside one worker, and without the rest of the page",
+    )
     options = parser.parse_args(argv)
     HOME.mkdir(parents=True, exist_ok=True)
     if options.operator:
@@ -233,7 +236,7 @@ def main(argv: list[str] | None = None) -> int:
         clean(NAME)
     if options.report:
         options.report.write_text(json.dumps({"hand": hand, "slipway": ours}, indent=1))
-    kept = show(hand, ours, options.controllers)
+    kept = show(hand, ours, several=options.controllers > 1)
     if not kept:
         print("At least one figure is not what the project promises.")
     return 0 if kept else 1

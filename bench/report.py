@@ -71,11 +71,12 @@ def changed(times: dict[str, Any]) -> int:
     return sum(int(host["changed"]) for host in times["hosts"].values())
 
 
-def show(hand: list[dict[str, Any]], ours: list[dict[str, Any]], controllers: int) -> bool:
-    """Print the figures; return whether they are what the project promises."""
+def show(hand: list[dict[str, Any]], ours: list[dict[str, Any]], *, several: bool) -> bool:
+    """Print the figures; return whether they are what the project promises. ``several``: of controllers."""
     console = Console(width=120)
-    several = controllers > 1
-    kept = [_ratios(console, hand, ours, several=several), _figures(console, ours, controllers)]
+    kept = [_ratios(console, hand, ours, several=several)]
+    if not several:
+        kept.append(_figures(console, ours))
     _moments(console, hand, ours)
     _phases(console, ours[-1])
     return all(kept)
@@ -108,7 +109,7 @@ def _ratios(console: Console, hand: list[dict[str, Any]], ours: list[dict[str, A
     return kept
 
 
-def _figures(console: Console, ours: list[dict[str, Any]], controllers: int) -> bool:
+def _figures(console: Console, ours: list[dict[str, Any]]) -> bool:
     lines = []
     for key, what, most in (
         ("again", "second run of the whole page, seconds", AGAIN_SECONDS),
@@ -120,11 +121,10 @@ def _figures(console: Console, ours: list[dict[str, Any]], controllers: int) -> 
     lines.append(("second run: changed", max(changed(each["again_times"]) for each in ours), 0, ".0f"))
     idle = next(each for each in ours if "memory" in each)
     lines.append(("MiB of the parts when idle", sum(idle["memory"].values()), PARTS_MEMORY, ".0f"))
-    lines.append(("cores of all nodes when idle", idle["cores"], IDLE_CORES * controllers, ".2f"))
+    lines.append(("cores of all nodes when idle", idle["cores"], IDLE_CORES, ".2f"))
     table = Table("what", "measured", "at most")
     table.add_row("images of nodes are baked, once per bundle, seconds", f"{ours[0]['baking']:.1f}", "")
-    if "proof" in ours[0]:
-        table.add_row("the release is proved, seconds", f"{median(each['proof'] for each in ours):.1f}", "")
+    table.add_row("the release is proved, seconds", f"{median(each['proof'] for each in ours):.1f}", "")
     for what, value, most, form in lines:
         table.add_row(what, f"{value:{form}}", f"{most:g}")
     console.print(table)
@@ -152,7 +152,8 @@ def _phases(console: Console, last: dict[str, Any]) -> None:
     first += [{**p, "name": f"{p['name']} (parts)"} if not of_parts(p) else p for p in last["mesh_times"]["phases"]]
     shown = {phase["name"] for phase in first}
     # What the first two stretches do not play is seen in the second run alone.
-    rest = [{**p, "began": 0, "ended": 0} for p in last["again_times"]["phases"] if p["name"] not in shown]
+    again = last.get("again_times", {"phases": []})["phases"]
+    rest = [{**p, "began": 0, "ended": 0} for p in again if p["name"] not in shown]
     for phase in first + rest:
         ran = sum(1 for task in phase["tasks"] if task["ran"])
         table.add_row(
@@ -163,7 +164,7 @@ def _phases(console: Console, last: dict[str, Any]) -> None:
         )
     console.print(table)
     steps = Table("seconds", "phase", "task", title="Slipway by task, last round (those of half a second and more)")
-    again = [{**p, "name": f"{p['name']} (second run)"} for p in last["again_times"]["phases"]]
+    again = [{**p, "name": f"{p['name']} (second run)"} for p in again]
     tasks = [(t["ended"] - t["began"], p["name"], t["name"]) for p in [*first, *again] for t in p["tasks"]]
     for seconds, where, name in sorted(tasks, reverse=True):
         if seconds >= 0.5:
