@@ -190,8 +190,11 @@ def operator() -> int:
     return status or int(not all(each.kept for each in figures))
 
 
-def run(least: int, most: int, *, whole: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Play rounds until every ratio is known well enough, ``most`` at most; ``whole``: also the page, and again."""
+def run(least: int, most: int, report: Path, *, whole: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Play rounds until every ratio is known well enough, ``most`` at most; ``whole``: also the page, and again.
+
+    After each round, ``report`` has the figures of all that ended.
+    """
     hand: list[dict[str, Any]] = []
     ours: list[dict[str, Any]] = []
     playbook("artifacts", "playbooks/artifacts.yml")
@@ -202,9 +205,11 @@ def run(least: int, most: int, *, whole: bool) -> tuple[list[dict[str, Any]], li
         hand.append(by_hand(machines, whole=whole))
         print(f"  {hand[-1]['cluster']:.1f} and {hand[-1]['gateway']:.1f} s; by Slipway", flush=True)
         ours.append(slipway(machines, whole=whole))
-        print(f"  {ours[-1]['cluster']:.1f} and {ours[-1]['gateway']:.1f} s", flush=True)
+        last = ours[-1]
+        print(f"  {last['cluster']:.1f} (not baked {last['plain']:.1f}) and {last['gateway']:.1f} s", flush=True)
         if whole and len(hand) == least:
             ours[0] |= {"memory": memory(), "cores": idle()}
+        report.write_text(json.dumps({"hand": hand, "slipway": ours}, indent=1))
         playbook("slipway-down", "playbooks/down.yml")
     return hand, ours
 
@@ -213,7 +218,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5, help="rounds to play at least (default 5)")
     parser.add_argument("--most", type=int, help="and at most, while the ratios are not known well (twice that)")
-    parser.add_argument("--report", type=Path, help="file that gets all figures as JSON")
+    report = HOME / "rounds.json"
+    parser.add_argument(
+        "--report", type=Path, default=report, help="file that gets all figures as JSON, round by round"
+    )
     parser.add_argument(
         "--operator", action="store_true", help="what commands of day 2 take, and lost controllers cost"
     )
@@ -231,11 +239,10 @@ def main(argv: list[str] | None = None) -> int:
     shutil.rmtree(STATE, ignore_errors=True)
     lay_out(options.controllers)
     try:
-        hand, ours = run(options.rounds, options.most or 2 * options.rounds, whole=options.controllers == 1)
+        most = options.most or 2 * options.rounds
+        hand, ours = run(options.rounds, most, options.report, whole=options.controllers == 1)
     finally:
         clean(NAME)
-    if options.report:
-        options.report.write_text(json.dumps({"hand": hand, "slipway": ours}, indent=1))
     kept = show(hand, ours, several=options.controllers > 1)
     if not kept:
         print("At least one figure is not what the project promises.")
