@@ -27,6 +27,7 @@ from tests.support.figures import figure
 from tests.support.kube import eventually, ready
 from tests.support.lab import rewrite_page
 from tests.support.mesh import OUTSIDE, Echo, Watch
+from tests.support.releases import Stage
 from tests.support.trees import CTR
 from tests.support.typed import typed, with_programs
 
@@ -294,6 +295,7 @@ def test_releases_and_proofs_find_a_controller_that_answers(three: Checkout, tmp
     page = tmp_path / "found.yml"
     web = {"image": "slipway.local/apps/frontend:1.0.0", "versions": {"v1": {"env": {"APP_VERSION": "v1"}}}}
     page.write_text(yaml.safe_dump({"name": "found", "hosts": ["found.local"], "services": {"web": web}}))
+    Stage(three, yaml.safe_load(three.page.read_text())).prepare(mail=False)
     docker("exec", f"{three.name}-ctrl", "sh", "-c", f"nft '{CUT}'")
     try:
         three.make("release", f"RELEASE={page}").expect()
