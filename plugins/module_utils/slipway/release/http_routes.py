@@ -106,6 +106,12 @@ def _does(rule: Rule) -> Rule:
     return {key: value for key, value in rule.items() if key not in ("name", "match", "case")}
 
 
+def path_of(rule: Rule) -> str:
+    """Give the path of the page that a rule is for."""
+    path: str = next(_matches(rule))["path"]["value"]
+    return path
+
+
 # What a rule becomes.
 
 
