@@ -74,7 +74,9 @@ class There:
             namespaces=spaces,
             orphans=self.orphans,
             storage_classes=["fast"],
-            gateway_of_routes={"spec": {"listeners": [{"name": "http-80", "port": 80}]}},
+            gateway_of_routes={
+                "spec": {"listeners": [{"name": "http-80", "port": 80}, {"name": "https-443", "port": 443}]}
+            },
         )
         return environment(found)
 

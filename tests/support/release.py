@@ -79,8 +79,8 @@ class Answer:
 
     ``shares`` gives destinations (``service:subset``) with their per cent, ``cookies`` what is set on the way back, one
     for each destination, ``stamps`` the values of request headers set on the way there with their per cent, ``copies``
-    the mirrors, ``retries`` what is asked again, ``status`` what the proxy answers itself, ``services`` whether versions
-    are told by Services of their own, and not by subsets.
+    the mirrors, ``retries`` what is asked again, ``status`` what the proxy answers itself. ``services``: a version
+    is told by a Service, and not by a subset.
     """
 
     rule: str

@@ -1,4 +1,4 @@
-"""With ``output: gateway-api`` the routes of users are HTTPRoutes that do the same, and what cannot be said is refused."""
+"""With ``output: gateway-api`` users come by HTTPRoutes that do the same, and what cannot be said is refused."""
 
 from __future__ import annotations
 
@@ -289,7 +289,10 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "a limit for each client": ([("limits", {"per_client": "10/minute"})], "limits.per_client"),
     "a limit for all": ([("limits", {"total": "10/minute"})], "limits.total"),
     "limits by class": ([("limits", {"by": {"p": {"header": "x-plan", "each": "1/minute"}}})], "limits.by"),
-    "a limit of a path": ([("routes", {"/": {"to": "front", "limits": {"total": "1/second"}}})], "routes./.limits.total"),
+    "a limit of a path": (
+        [("routes", {"/": {"to": "front", "limits": {"total": "1/second"}}})],
+        "routes./.limits.total",
+    ),
     "retries": ([("services.front.retries", 2)], "services.front.retries"),
     "circuit breaking": ([("services.front.circuit_breaking", {})], "services.front.circuit_breaking"),
     "load balancing": ([("services.front.load_balancing", "random")], "services.front.load_balancing"),
@@ -334,6 +337,14 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     ),
     "more rules than fit": ([("routes", {f"/p{n}": "front" for n in range(17)})], "routes"),
     "more hosts than fit": ([("hosts", [f"h{n}.local" for n in range(17)])], "hosts"),
+    "more hosts than lead to https": (
+        [
+            ("hosts", [f"h{n}.local" for n in range(9)]),
+            ("entries", {f"e{n}.local": "back" for n in range(8)}),
+            ("gateway", {"tls": {"redirect": True}}),
+        ],
+        "gateway.tls.redirect",
+    ),
     "two hyphens in a version": (
         [
             ("weights", {"v1": 90, "v--2": 10}),
@@ -394,7 +405,11 @@ def test_a_look_knows_the_listeners_and_the_hosts_of_others(tmp_path: Path) -> N
     assert environment(Found("shop", "shop")).listeners == {}
     listeners = [{"name": "http-80", "port": 80, "protocol": "HTTP"}, {"name": "https-443", "port": 443}]
     route = one(planned(tmp_path), "HTTPRoute", "shop-entry")
-    elsewhere = {**route, "metadata": {**route["metadata"], "name": "x"}, "spec": {"parentRefs": [{"name": "waypoint"}]}}
+    elsewhere = {
+        **route,
+        "metadata": {**route["metadata"], "name": "x"},
+        "spec": {"parentRefs": [{"name": "waypoint"}]},
+    }
     found = Found("b", "b", applied=[route, elsewhere], gateway_of_routes={"spec": {"listeners": listeners}})
     assert environment(found).listeners == {80: "http-80", 443: "https-443"}
     assert environment(found).hosts_taken == {"shop.local": "shop/shop"}

@@ -104,6 +104,7 @@ ON_THE_CLUSTER = {
     "claim-not-in-cluster": "The namespace has no claim of this name; take one that is there, or write `size`.",
     "stateful-set-changed": "A StatefulSet keeps its selector and its headless Service; write the names as they were.",
     "claim-changed": "A claim that is there cannot be changed so; write what it has, or take another name.",
+    "output-cannot-change": "The Gateway of HTTPRoutes keeps https for every host; stay with it, or name the hosts.",
     "labels-moved": "Labels would change hands between old pods; release once with the labels as they were.",
     "release-job-failed": "A job of the release failed; look at its last lines, correct it, and run again.",
     "route-not-accepted": "istiod does not take an HTTPRoute; see its reason. The routes before it are still there.",

@@ -70,7 +70,9 @@ def without_mirrors(item: Object, unwanted: Callable[[str, str], bool]) -> Objec
     rules = []
     for rule in item["spec"]["rules"]:
         kept = [one for one in rule.get("filters") or [] if stays(one)]
-        rules.append({**{key: value for key, value in rule.items() if key != "filters"}, **({"filters": kept} if kept else {})})
+        rules.append(
+            {**{key: value for key, value in rule.items() if key != "filters"}, **({"filters": kept} if kept else {})}
+        )
     return item if rules == item["spec"]["rules"] else {**item, "spec": {**item["spec"], "rules": rules}}
 
 

@@ -13,7 +13,6 @@ from .maker import Maker
 from .values import repository
 from .workload_checks import workloads
 
-
 GATEWAY_API = "cluster_gateway_api: true"
 
 
@@ -73,7 +72,9 @@ def _listeners(maker: Maker) -> Iterator[Fault]:
         return
     for port in [*gateway.ports, *([backends.HTTPS] if gateway.tls else [])]:
         if port not in there:
-            what = f"needs port {port} at the Gateway {'/'.join(backends.GATEWAY)}, which has {', '.join(map(str, there))}"
+            what = (
+                f"needs port {port} at the Gateway {'/'.join(backends.GATEWAY)}, which has {', '.join(map(str, there))}"
+            )
             yield Fault("no-gateway-api", ("output",), what, works)
 
 

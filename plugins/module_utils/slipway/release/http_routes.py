@@ -96,7 +96,9 @@ def _apart(one: Values, other: Values) -> bool:
     if one["path"] != other["path"] or one.get("method", other.get("method")) != other.get("method", one.get("method")):
         return True
     for key in ("headers", "queryParams"):
-        exact = [{each["name"]: each["value"] for each in m.get(key, []) if each["type"] == "Exact"} for m in (one, other)]
+        exact = [
+            {each["name"]: each["value"] for each in m.get(key, []) if each["type"] == "Exact"} for m in (one, other)
+        ]
         if any(exact[1].get(name, value) != value for name, value in exact[0].items()):
             return True
     return False
@@ -153,7 +155,12 @@ def _known(given: Mapping[str, Any], fields: set[str]) -> None:
 def _duration(text: str) -> str:
     """Write a length of time as the Gateway API takes it: five digits at most of each unit, and no fraction."""
     number = milliseconds(text)
-    parts = ((number // 3_600_000, "h"), (number // 60_000 % 60, "m"), (number // 1000 % 60, "s"), (number % 1000, "ms"))
+    parts = (
+        (number // 3_600_000, "h"),
+        (number // 60_000 % 60, "m"),
+        (number // 1000 % 60, "s"),
+        (number % 1000, "ms"),
+    )
     return "".join(f"{value}{unit}" for value, unit in parts if value)
 
 

@@ -141,7 +141,7 @@ class Release(Map):
     )
     output: Literal["istio", "gateway-api"] = setting(
         "istio",
-        "How the routes of users are written. istio: Gateway, VirtualService, DestinationRule; gateway-api: HTTPRoute, at "
+        "How routes of users are written. istio: Gateway, VirtualService, DestinationRule; gateway-api: HTTPRoute, at "
         "the Gateway of cluster_gateway_api. What an HTTPRoute cannot say is refused.",
         example="gateway-api",
     )

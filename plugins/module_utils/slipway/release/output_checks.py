@@ -139,8 +139,8 @@ def _rules(shape: Shape) -> Iterator[Fault]:
             at = known.get((host if host in shape.host_routes else "", path), above)
             case = first.get("case")
             what = (
-                f"comes before {later['name'].rpartition(':')[2]} on the page, and after it in the Gateway API, which tries "
-                "methods first, then headers, then query parameters: requests that fit both would go elsewhere"
+                f"comes before {later['name'].rpartition(':')[2]} on the page, and after it in the Gateway API, which "
+                "tries methods first, then headers, then query parameters: what fits both would go elsewhere"
             )
             yield _fault(at if case is None else (*at, "when", case), what, "methods, or more headers, in its place")
             return
@@ -151,7 +151,7 @@ def _rules(shape: Shape) -> Iterator[Fault]:
         if len(hosts) > http_routes.MOST_HOSTS:
             what = f"are {len(hosts)}, and an HTTPRoute has {http_routes.MOST_HOSTS} at most"
             yield _fault(("hosts",), what, "a wildcard: *.example.org")
-    if len(shape.hosts) + len(shape.host_routes) > http_routes.MOST_HOSTS and shape.release.gateway.tls:
-        if shape.release.gateway.tls.redirect:
-            what = f"is for more than {http_routes.MOST_HOSTS} hosts, and one HTTPRoute does it for all"
-            yield _fault(("gateway", "tls", "redirect"), what, "fewer hosts")
+    tls, count = shape.release.gateway.tls, len(shape.hosts) + len(shape.host_routes)
+    if tls and tls.redirect and count > http_routes.MOST_HOSTS:
+        what = f"is for {count} hosts, and one HTTPRoute does it for all, with {http_routes.MOST_HOSTS} at most"
+        yield _fault(("gateway", "tls", "redirect"), what, "fewer hosts")

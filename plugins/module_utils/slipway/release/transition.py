@@ -69,7 +69,7 @@ def refusals(planned: Plan, live: Iterable[Object], orphans: Iterable[Object] = 
     """Find what cannot be changed on a cluster, before it is tried."""
     made = _Transition(planned, live, orphans)
     changed = stateful.refusals(made.wanted(*WORKLOADS), made.live, planned.volumes)
-    return [*made.claims_refused(), *changed, *made.labels_refused()]
+    return [*made.claims_refused(), *changed, *made.labels_refused(), *made.output_refused()]
 
 
 def kept_claims(planned: Plan, live: Iterable[Object], delete_claims: Iterable[str] = ()) -> list[str]:
@@ -346,6 +346,15 @@ class _Transition(Between):
                 )
                 return
 
+    def output_refused(self) -> Iterator[Fault]:
+        """Find that users of https would be left behind: of two Gateways for every host the older one counts."""
+        servers = [server for item in self.wanted("Gateway") for server in item["spec"]["servers"]]
+        if self.there(backends.KIND) and any(
+            "*" in server["hosts"] and server["port"]["number"] == backends.HTTPS for server in servers
+        ):
+            what = f"takes https for every host from the Gateway {'/'.join(backends.GATEWAY)}, which keeps it"
+            yield Fault("output-cannot-change", ("output",), what, "output: gateway-api, or hosts with their names")
+
 
 def due(stages: Iterable[Stage], differs: Callable[[Object], bool], *, busy: bool) -> dict[str, dict[str, Any]]:
     """Leave out of each stage what need not be done, and stages of which nothing is left; as plain values, by name.
@@ -367,7 +376,9 @@ def due(stages: Iterable[Stage], differs: Callable[[Object], bool], *, busy: boo
         }
         in_turn = [[reference(item) for item in turn] for turn in stage.in_turn]
         if any(parts.values()) or in_turn or stage.orphans:
-            shrinks = stage.name in ("leave", "retire", "close", "copies") or (stage.name == "tidy" and bool(stage.remove))
+            shrinks = stage.name in ("leave", "retire", "close", "copies") or (
+                stage.name == "tidy" and bool(stage.remove)
+            )
             after = set(made) - {"namespace"} and stage.name not in ("prepare", "jobs", "tidy")
             more: dict[str, Any] = {"in_turn": in_turn, "orphans": stage.orphans}
             more |= {"taken": [reference(item) for item in stage.taken]} if stage.taken else {}
