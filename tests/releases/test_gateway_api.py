@@ -1,4 +1,4 @@
-"""Pages with ``output: gateway-api`` on a live cluster: proved, changed under load, to Istio and back, and taken away."""
+"""Pages with ``output: gateway-api`` on a live cluster: proved, changed under load and to Istio, and taken away."""
 
 from __future__ import annotations
 

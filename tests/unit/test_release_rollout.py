@@ -226,6 +226,7 @@ def test_old_routes_stay_while_istiod_has_not_taken_the_new_ones(cluster: Cluste
     # As a run that goes on where another one was killed: nothing is applied any more.
     stage = {"remove": [old], "taken": [thing("HTTPRoute", "shop-entry")]}
     cluster.objects[path] = route
+    cluster.objects["/apis/networking.istio.io/v1/namespaces/shop/virtualservices/shop-entry"] = old
     with refused(f"route-not-accepted: HTTPRoute/shop/shop-entry … {why}"):
         rollout(cluster).carry_out(stage)
     assert cluster.changes == []

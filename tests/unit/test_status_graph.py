@@ -107,7 +107,7 @@ def test_relations_are_found(edge: Edge) -> None:
 
 def test_nothing_else_is_drawn() -> None:
     drawn = graph(SHOP)
-    assert len(drawn.edges) == 13
+    assert len(drawn.edges) == 15
     kinds = {kind for kind, _ in drawn.nodes}
     assert "ReplicaSet" not in kinds
     assert ("ConfigMap", "kube-root-ca.crt") not in drawn.nodes

@@ -159,7 +159,8 @@ def faults(
             what = f"runs {own[0]}, which nodes can only get from a mirror"
             yield Fault("image-needs-mirror", key, what, NEEDS_MIRROR)
         if listed.http_routes and not gateway_api:
-            yield Fault("no-gateway-api", key, "has output: gateway-api, which is off here", "cluster_gateway_api: true")
+            what = "has output: gateway-api, which this cluster does not have"
+            yield Fault("no-gateway-api", key, what, "cluster_gateway_api: true")
         if listed.alerts and not parts_on["monitoring"]:
             what = "asks for alerts, which without monitoring are left out"
             yield Fault("alerts-left-out", key, what, "monitoring: true", warning=True)
