@@ -282,6 +282,8 @@ def test_a_stream_beside_a_change_reads_of_the_cluster_what_the_page_promises(tm
 
 # What is refused.
 
+REPEATS = {"regex": "(a{0,50}){0,50}b", "example": "b"}
+COMMENTED = {"regex": "(?i:a)(?#b)", "example": "a"}
 REFUSED: dict[str, tuple[Changes, str]] = {
     "sticky sessions, by default": ([("sticky", GONE)], "sticky"),
     "a cookie of the app": ([("sticky", {"cookie": "c", "set_by": "app"})], "sticky"),
@@ -345,6 +347,27 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         ],
         "gateway.tls.redirect",
     ),
+    "an expression that not every reader knows": (
+        [("override", {"header": {"name": "x-u", "values": {"v2": {"regex": "a(?#b)", "example": "a"}}}})],
+        "override.header.values.v2",
+    ),
+    "such an expression in a case": (
+        [
+            (
+                "routes",
+                {"/": {"to": "front", "when": [{"query": {"b": {"regex": r"a\Z", "example": "a"}}, "to": "back"}]}},
+            )
+        ],
+        "routes./.when[0].query.b",
+    ),
+    "an expression that repeats too often": (
+        [("routes", {"/": {"to": "front", "when": [{"headers": {"b": REPEATS}, "to": "back"}]}})],
+        "routes./.when[0].headers.b",
+    ),
+    "an expression of a path's own override": (
+        [("routes", {"/": {"to": "front", "override": {"header": {"name": "x-u", "values": {"v2": COMMENTED}}}}})],
+        "routes./.override.header.values.v2",
+    ),
     "two hyphens in a version": (
         [
             ("weights", {"v1": 90, "v--2": 10}),
@@ -373,6 +396,14 @@ OF_CALLS = {
     "faults": {"abort": {"status": 500, "share": "1%"}},
     "timeout": "1s",
 }
+
+
+@pytest.mark.parametrize("regex", ["beta-[0-9]+", "(?i)a(b|c)?d{2,3}", r"(?:a\.b\d)*", r"[\w.-]+@x\.org"])
+def test_a_simple_expression_is_taken_as_it_is(tmp_path: Path, regex: str) -> None:
+    sample = {"beta-[0-9]+": "beta-7", "(?i)a(b|c)?d{2,3}": "abdd"}.get(regex, "a.b1" if "(?:" in regex else "a@x.org")
+    value = {"regex": regex, "example": sample}
+    made = planned(tmp_path, ("override", {"header": {"name": "x-user", "values": {"v2": value}}}))
+    assert {"name": "x-user", "type": "RegularExpression", "value": regex} in at(rules(made), "*/matches/*/headers/*")
 
 
 @pytest.mark.parametrize("key", OF_CALLS)

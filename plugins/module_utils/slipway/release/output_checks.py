@@ -5,13 +5,16 @@ Of services that the gateway does not lead to nothing is lost: calls inside the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Mapping
 
 from ..page.form import Fault
 from ..page.read import Key
 from . import backends, http_routes
 from .certificate import GATEWAY_TLS
 from .header_keys import ALL, HeaderChange
+from .match_keys import Match
 from .names import Naming
 from .route_checks import places
 from .routing import Rules
@@ -29,6 +32,9 @@ _OF_SERVICES = {
     "faults": "are not in the Gateway API",
 }
 _MOST_CHANGES = 16
+# Characters, classes and groups: no other escapes, and nothing after (? but what all readers know.
+_PLAIN = re.compile(r"(\(\?i\))?([^\\(]|\\[dDwWsSbB]|\\[^a-zA-Z0-9]|\((?!\?)|\(\?:)*")
+_MOST_REPEATS = 1000
 
 
 def output_says_it(shape: Shape) -> Iterator[Fault]:
@@ -51,6 +57,8 @@ def _release(shape: Shape) -> Iterator[Fault]:
     for name in ("per_client", "total", "by"):
         if getattr(release.limits, name):
             yield _fault(("limits", name), "is a rate limit, which is not in the Gateway API", f"no {name}")
+    if release.override.header:
+        yield from _patterns(("override", "header", "values"), release.override.header.values)
     for tool in release.tools:
         what = "leads to a Service in another namespace, which has to allow that (ReferenceGrant)"
         yield _fault(("tools", tool), what, "a page of its own for the tools")
@@ -92,10 +100,30 @@ def _paths(shape: Shape) -> Iterator[Fault]:
             what = f"is of the path /, of which Istio would make {route.rewrite}page from /page"
             yield _fault((*key, "rewrite"), what, "a longer path with this rewrite")
         for index, case in enumerate(route.when):
+            at = (*key, "when", index)
             if case.path:
                 what = "is a pattern, and Istio tries it after all paths that are written out"
-                yield _fault((*key, "when", index, "path"), what, "a path in routes")
+                yield _fault((*at, "path"), what, "a path in routes")
+            yield from _patterns((*at, "query"), case.query)
+            yield from _patterns((*at, "headers"), case.headers)
+        if route.override and route.override.header:
+            yield from _patterns((*key, "override", "header", "values"), route.override.header.values)
         yield from _headers(key, route)
+
+
+def _patterns(key: Key, named: Mapping[str, Match]) -> Iterator[Fault]:
+    """Refuse expressions that the mesh might not read: of an HTTPRoute nobody checks them before they are in use."""
+    for name, match in named.items():
+        if match.regex and not _is_plain(match.regex):
+            what = "is an expression that the API server does not check in an HTTPRoute, and it is not a simple one"
+            works = "text, prefix, or a regex of characters, classes, (?:…), | and counts up to 1000"
+            yield _fault((*key, name), what, works)
+
+
+def _is_plain(pattern: str) -> bool:
+    """Tell whether an expression has only what every reader of them has, RE2 too."""
+    counts = [int(number) for number in re.findall(r"\d+", "".join(re.findall(r"\{([\d,]*)\}", pattern)))]
+    return bool(_PLAIN.fullmatch(pattern)) and math.prod(filter(None, counts)) <= _MOST_REPEATS
 
 
 def _headers(key: Key, route: Route) -> Iterator[Fault]:

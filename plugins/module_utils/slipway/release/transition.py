@@ -35,7 +35,7 @@ class Stage:
     ``remove_first``: before the rest. ``hand_over``: Deployments, each with the number of pods that an autoscaler
     takes over. ``take_over``: Deployments that go while their pods stay. ``apply``. ``remove``. ``in_turn``:
     Deployments, those of one list when the pods of the list before are gone; ``orphans``: with the first of them all
-    ReplicaSets whose Deployment was taken over. ``taken``: HTTPRoutes that istiod must have taken before ``remove``.
+    ReplicaSets whose Deployment was taken over. ``taken``: HTTPRoutes that istiod must have taken before anything goes.
     """
 
     name: str
@@ -140,9 +140,11 @@ class _Transition(Between):
         gone = [item for item in self.rest() if self.leads_users(item)]
         replaced = [item for item in gone if self.is_replaced(item)]
         yield Stage("users", [*self.beside_entries(), *users], [item for item in gone if item not in replaced])
-        yield Stage("leave", [], replaced, taken=self.wanted(backends.KIND))
+        taken = self.wanted(backends.KIND)
+        yield Stage("leave", [], replaced, taken=taken)
         around, in_turn = self.retired()
-        yield Stage("retire", demoted, around, in_turn=in_turn, orphans=bool(self.orphans or workloads.take_over))
+        orphans = bool(self.orphans or workloads.take_over)
+        yield Stage("retire", demoted, around, in_turn=in_turn, orphans=orphans, taken=taken)
         quiet = map(self.without_new_copies, self.wanted_calls())
         patches = self.patches_of_routes()
         stricter = [*later, *peers_later, *outside_later]
