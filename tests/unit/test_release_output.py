@@ -190,26 +190,23 @@ HOSTS = ["shop.local", "canary.shop.local", "admin.local"]
 @st.composite
 def routings(draw: st.DrawFn) -> Changes:
     """What a page may say of users that an HTTPRoute can say, too, or that is refused."""
-    case = st.fixed_dictionaries(
-        {"to": st.sampled_from(["front", "back"])},
-        optional={
-            "methods": st.lists(st.sampled_from(["GET", "POST", "PUT"]), min_size=1, max_size=2, unique=True),
-            "query": st.sampled_from([{"beta": "1"}, {"a": "1", "b": "2"}]),
-            "headers": st.sampled_from([{"x-user": {"prefix": "b."}}, {"x-beta": "v2"}, {"x-user": "b.1", "x-y": "1"}]),
-            "version": st.sampled_from(["v1", "v2"]),
-        },
-    ).filter(lambda one: {"methods", "query", "headers"} & set(one))
-    route = st.fixed_dictionaries(
-        {"to": st.sampled_from(["front", "back"])},
-        optional={
-            "when": st.lists(case, max_size=2),
-            "weights": st.just({"v1": 50, "v2": 50}),
-            "version": st.just("v2"),
-            "strip": st.booleans(),
-        },
-    )
+    asked: Any = {
+        "methods": st.lists(st.sampled_from(["GET", "POST", "PUT"]), min_size=1, max_size=2, unique=True),
+        "query": st.sampled_from([{"beta": "1"}, {"a": "1", "b": "2"}]),
+        "headers": st.sampled_from([{"x-user": {"prefix": "b."}}, {"x-beta": "v2"}, {"x-user": "b.1", "x-y": "1"}]),
+    }
+    elsewhere: Any = {"to": st.sampled_from(["front", "back", "middle"])}
+    case = st.fixed_dictionaries(elsewhere, optional=asked).filter(lambda one: len(one) > 1)
+    case |= st.fixed_dictionaries({"version": st.just("v2")}, optional=asked).filter(lambda one: len(one) > 1)
+    more: Any = {"when": st.lists(case, max_size=2), "strip": st.booleans()}
+    front = {"to": st.just("front")}
+    route = st.fixed_dictionaries({"to": st.sampled_from(["back", "middle"])}, optional={"strip": st.booleans()})
+    route |= st.fixed_dictionaries({**front, "weights": st.just({"v1": 50, "v2": 50})}, optional=more)
+    route |= st.fixed_dictionaries(front, optional={**more, "version": st.just("v2")})
     paths = st.dictionaries(st.sampled_from(["/", "/a", "/a/b", "/ab"]), route, min_size=1, max_size=3)
-    changes: Changes = [("routes", draw(paths))]
+    # With one version, so that a header carries the version past it.
+    middle = {"calls": ["back"], "versions": {"v1": IMAGE}}
+    changes: Changes = [("services.middle", middle), ("services.front.calls", ["middle"]), ("routes", draw(paths))]
     override: Object = {}
     if draw(st.booleans()):
         override["hosts"] = {"canary": "v2"}

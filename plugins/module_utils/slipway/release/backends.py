@@ -67,13 +67,12 @@ def without_mirrors(item: Object, unwanted: Callable[[str, str], bool]) -> Objec
     def stays(one: Object) -> bool:
         return one["type"] != "RequestMirror" or not unwanted(*versioned(one["requestMirror"]["backendRef"]["name"]))
 
-    rules = []
-    for rule in item["spec"]["rules"]:
+    before, rules = item["spec"].get("rules") or [], []
+    for rule in before:
         kept = [one for one in rule.get("filters") or [] if stays(one)]
-        rules.append(
-            {**{key: value for key, value in rule.items() if key != "filters"}, **({"filters": kept} if kept else {})}
-        )
-    return item if rules == item["spec"]["rules"] else {**item, "spec": {**item["spec"], "rules": rules}}
+        bare = {key: value for key, value in rule.items() if key != "filters"}
+        rules.append({**bare, "filters": kept} if kept else bare)
+    return item if rules == before else {**item, "spec": {**item["spec"], "rules": rules}}
 
 
 def unaccepted(item: Object) -> str:
