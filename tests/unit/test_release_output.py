@@ -224,7 +224,7 @@ def routings(draw: st.DrawFn) -> Changes:
     return changes
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(routings(), st.data())
 def test_every_request_goes_where_it_goes_with_istio(changes: Changes, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
