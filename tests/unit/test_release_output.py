@@ -113,6 +113,15 @@ def test_everything_that_a_path_says_has_its_filter(tmp_path: Path) -> None:
     assert first["backendRefs"][0]["filters"] == [shown]
 
 
+def test_a_service_with_one_version_gets_the_version_to_pass_on_in_a_header(tmp_path: Path) -> None:
+    middle = ("services.middle", {"calls": ["back"], "versions": {"v1": IMAGE}})
+    made = planned(tmp_path, middle, ("routes", {"/": "middle", "/front": "front"}))
+    last = rules(made)[-1]
+    assert [(to["name"], to["weight"]) for to in last["backendRefs"]] == [("middle--v1", 90), ("middle--v1", 10)]
+    stamps = at(last, "backendRefs/*/filters/*/requestHeaderModifier/set/*")
+    assert stamps == [{"name": "x-version", "value": version} for version in ("v1", "v2")]
+
+
 @pytest.mark.parametrize(
     ("to", "expected"),
     [
@@ -224,6 +233,7 @@ def routings(draw: st.DrawFn) -> Changes:
     return changes
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(routings(), st.data())
 def test_every_request_goes_where_it_goes_with_istio(changes: Changes, data: st.DataObject) -> None:

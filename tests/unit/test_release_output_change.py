@@ -90,6 +90,7 @@ def lost(pair: Pair, folder: Path, killed: int) -> list[str]:
     return [*made.wrong, *again.wrong]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(pages(), pages(), st.sampled_from(list(WAYS)), st.integers(1, 13))
 def test_no_more_is_lost_between_any_two_pages_than_with_istio(
