@@ -208,7 +208,7 @@ def routings(draw: st.DrawFn) -> Changes:
     case = st.fixed_dictionaries(elsewhere, optional=asked).filter(lambda one: len(one) > 1)
     case |= st.fixed_dictionaries({"version": st.just("v2")}, optional=asked).filter(lambda one: len(one) > 1)
     more: Any = {"when": st.lists(case, max_size=2), "strip": st.booleans()}
-    front = {"to": st.just("front")}
+    front: Any = {"to": st.just("front")}
     route = st.fixed_dictionaries({"to": st.sampled_from(["back", "middle"])}, optional={"strip": st.booleans()})
     route |= st.fixed_dictionaries({**front, "weights": st.just({"v1": 50, "v2": 50})}, optional=more)
     route |= st.fixed_dictionaries(front, optional={**more, "version": st.just("v2")})
