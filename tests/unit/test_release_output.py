@@ -210,7 +210,8 @@ def routings(draw: st.DrawFn) -> Changes:
     more: Any = {"when": st.lists(case, max_size=2), "strip": st.booleans()}
     front: Any = {"to": st.just("front")}
     route = st.fixed_dictionaries({"to": st.sampled_from(["back", "middle"])}, optional={"strip": st.booleans()})
-    route |= st.fixed_dictionaries({**front, "weights": st.just({"v1": 50, "v2": 50})}, optional=more)
+    weighed: Any = {**front, "weights": st.just({"v1": 50, "v2": 50})}
+    route |= st.fixed_dictionaries(weighed, optional=more)
     route |= st.fixed_dictionaries(front, optional={**more, "version": st.just("v2")})
     paths = st.dictionaries(st.sampled_from(["/", "/a", "/a/b", "/ab"]), route, min_size=1, max_size=3)
     # With one version, so that a header carries the version past it.
