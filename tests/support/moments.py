@@ -21,6 +21,7 @@ from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 from slipway.release.transition import Stage, transition
 
+from . import http_routes
 from .release import Answer, answered, page
 
 Object = dict[str, Any]
@@ -73,6 +74,9 @@ class There:
             namespaces=spaces,
             orphans=self.orphans,
             storage_classes=["fast"],
+            gateway_of_routes={
+                "spec": {"listeners": [{"name": "http-80", "port": 80}, {"name": "https-443", "port": 443}]}
+            },
         )
         return environment(found)
 
@@ -144,11 +148,9 @@ class Change:
         seen: set[tuple[str, str]] = set()
         for moment in moments:
             for told, headers, host, path in self._requests():
-                answer = _routed(moment, host, path, headers)
-                if answer is None:
-                    continue
-                self._users(name, moment, pods, told, answer, headers, (host, path))
-                seen |= {tuple(to.split(":")) for to in answer.shares if ":" in to}  # type: ignore[misc]
+                for answer in _routed(moment, host, path, headers):
+                    self._users(name, moment, pods, told, answer, headers, (host, path))
+                    seen |= {tuple(to.split(":")) for to in answer.shares if ":" in to}  # type: ignore[misc]
         self._calls(name, moments, pods, seen)
 
     def _pods(self, first: There, moments: list[There]) -> Iterator[Pods]:
@@ -203,7 +205,7 @@ class Change:
         steady = []
         for made in (self.before, self.after):
             there = There({identity(item): item for item in made.objects})
-            found = _routed(there, asked[0], asked[1], headers)
+            found = next(iter(_routed(there, asked[0], asked[1], headers)), None)
             if found is None or found.status:
                 return
             steady.append(found)
@@ -214,14 +216,15 @@ class Change:
         for to in answer.shares:
             if to not in allowed:
                 self.wrong.append(f"{where} may get {to}, which neither page gives")
-            self._serves(where, moment, pods, to)
+            self._serves(where, moment, pods, to, services=answer.services)
         if len(steady[0].shares) == 1 and steady[0].shares == steady[1].shares and answer.shares != steady[0].shares:
             self.wrong.append(f"{where} is moved from {steady[0].shares} to {answer.shares} without need")
 
-    def _serves(self, where: str, moment: There, pods: Iterable[Pods], to: str) -> None:
-        """See that a destination has pods that are Ready, of its own version alone."""
+    def _serves(self, where: str, moment: There, pods: Iterable[Pods], to: str, *, services: bool = False) -> None:
+        """See that a destination has pods that are Ready, of its own version alone. ``services``: one for each."""
         service, _, subset = to.partition(":")
-        selected = [pod for pod in pods if _in_subset(moment, service, subset, pod.labels)]
+        told = _behind if services else _in_subset
+        selected = [pod for pod in pods if told(moment, service, subset, pod.labels)]
         # During a rollout the selector must match both templates, because pods of only one of them may exist.
         names = {pod.name for pod in selected if pod.sure}
         rolling = {pod.name for pod in pods if not pod.sure}
@@ -295,14 +298,7 @@ class Change:
 
     def _copies(self, name: str, moments: list[There], pods: list[Pods], users: set[tuple[str, str]]) -> None:
         """See that what gets only copies reaches nothing that answers users."""
-        copied: set[tuple[str, str]] = set()
-        for moment in moments:
-            for item in moment.objects.values():
-                if item["kind"] == "VirtualService" and _asked(item, users):
-                    for rule in item["spec"]["http"]:
-                        for mirror in rule.get("mirrors", []):
-                            to = mirror["destination"]
-                            copied.add((to["host"].partition(".")[0], to.get("subset", "")))
+        copied = {to for moment in moments for item in moment.objects.values() for to in _mirrored(item, users)}
         for pod in [pod for pod in pods if (pod.service, pod.version) in copied - users]:
             for callee in self._called(pod):
                 for moment in moments:
@@ -320,6 +316,17 @@ def change(folder: Path, before: Page, after: Page, cluster: There | None = None
     return Change(first, second, start, transition(second, start.objects.values(), start.orphans))
 
 
+def _mirrored(item: Object, users: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Give where a route sends copies, of requests that anybody sends."""
+    if item["kind"] == "VirtualService" and _asked(item, users):
+        for to in (one["destination"] for rule in item["spec"]["http"] for one in rule.get("mirrors", [])):
+            yield to["host"].partition(".")[0], to.get("subset", "")
+    if item["kind"] == "HTTPRoute":
+        for to in (one["backendRef"] for rule in item["spec"]["rules"] for one in http_routes.mirrors(rule)):
+            service, _, version = to["name"].partition("--")
+            yield service, version
+
+
 def _asked(item: Object, reached: set[tuple[str, str]]) -> bool:
     """Tell whether anybody meets a route: users, or pods that call a service which users reach."""
     service = item["spec"]["hosts"][0].partition(".")[0]
@@ -332,7 +339,14 @@ def _runs(item: Object) -> Object:
     return spec
 
 
-def _routed(moment: There, host: str, path: str, headers: dict[str, str]) -> Answer | None:
+def _routed(moment: There, host: str, path: str, headers: dict[str, str]) -> list[Answer]:
+    """Give what the gateway may do with a request: two APIs' routes for a host are joined in an order nobody knows."""
+    asked = {"method": "GET", **headers}
+    found = [_by_istio(moment, host, path, asked), http_routes.asked(moment.objects.values(), host, path, asked)]
+    return [one for one in found if one and one.status != 404] or [one for one in found if one][:1]
+
+
+def _by_istio(moment: There, host: str, path: str, headers: dict[str, str]) -> Answer | None:
     found = [
         item
         for item in moment.objects.values()
@@ -347,7 +361,7 @@ def _routed(moment: There, host: str, path: str, headers: dict[str, str]) -> Ans
     found = [
         item for item in found if gateways[:1] == [name for name in item["spec"]["gateways"] if name in gateways[:1]]
     ]
-    answers = [answered(item, host, path, {"method": "GET", **headers}, {}) for item in found]
+    answers = [answered(item, host, path, headers, {}) for item in found]
     served = [answer for answer in answers if answer.status != 404]
     if not found and host:
         return Answer("", {}, status=404)
@@ -364,6 +378,14 @@ def _in_subset(moment: There, service: str, subset: str, labels: dict[str, str])
             for one in item["spec"].get("subsets", []):
                 if one["name"] == subset:
                     return bool(one["labels"].items() <= labels.items())
+    return False
+
+
+def _behind(moment: There, service: str, version: str, labels: dict[str, str]) -> bool:
+    """Tell whether pods are behind the Service of a version."""
+    for item in moment.objects.values():
+        if item["kind"] == "Service" and item["metadata"]["name"] == f"{service}--{version}":
+            return bool(item["spec"]["selector"].items() <= labels.items())
     return False
 
 

@@ -79,7 +79,8 @@ class Answer:
 
     ``shares`` gives destinations (``service:subset``) with their per cent, ``cookies`` what is set on the way back, one
     for each destination, ``stamps`` the values of request headers set on the way there with their per cent, ``copies``
-    the mirrors, ``retries`` what is asked again, ``status`` what the proxy answers itself.
+    the mirrors, ``retries`` what is asked again, ``status`` what the proxy answers itself. ``services``: a version
+    is told by a Service, and not by a subset.
     """
 
     rule: str
@@ -89,6 +90,7 @@ class Answer:
     copies: dict[str, float] = field(default_factory=dict)
     status: int = 0
     retries: Object = field(default_factory=dict)
+    services: bool = False
 
 
 def ask(made: Plan, url: str, **headers: str) -> Answer:

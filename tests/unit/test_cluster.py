@@ -170,7 +170,7 @@ def test_a_look_brings_what_the_release_depends_on(server: ApiServer, release: R
     assert [one["metadata"]["name"] for one in found.accounts or []] == ["reader"]
     assert found.gateway_service
     assert found.gateway_deployment is None
-    assert found.missing_kinds == {"PrometheusRule"}
+    assert found.missing_kinds == {"PrometheusRule", "HTTPRoute"}
     # A list says once what its items are; they are told apart by it.
     assert [(one["apiVersion"], one["kind"]) for one in found.own] == [("apps/v1", "Deployment")]
 

@@ -149,3 +149,5 @@ def test_names_are_those_that_people_can_type() -> None:
         {"spec": {"defaultBackend": {}}},
     ]
     assert mesh.host_names(gateways, routes, ingresses) == ["a.local", "b.local", "c.local", "team8.local"]
+    led: list[dict[str, Any]] = [{"spec": {"hostnames": ["d.local", "*.wild.local"]}}, {"spec": {}}]
+    assert mesh.host_names([], [], [], led) == ["d.local"]

@@ -69,6 +69,8 @@ def test_without_a_mesh_there_is_no_default_class_and_no_proxy() -> None:
 
 POD_LABELS = {"namespace": "istio-system", "pod": "istio-ingressgateway-1", "source": "istio-ingressgateway"}
 HOST = "outbound|80|v2|frontend.shop.svc.cluster.local"
+# Where an HTTPRoute leads: the Service of the version.
+OF_VERSION = "outbound|80||frontend--v2.shop.svc.cluster.local"
 ISTIO = {
     "reporter": "source",
     "destination_service_name": "frontend",
@@ -90,6 +92,8 @@ def series(name: str, labels: Labels) -> Labels | None:
         ("istio_requests_total", ISTIO),
         ("envoy_cluster_upstream_rq", {"cluster_name": HOST, "response_code": "200"}),
         ("envoy_slipway_requests", {"cluster_name": HOST, "response_code": "200"}),
+        ("envoy_slipway_requests", {"cluster_name": OF_VERSION, "response_code": "200"}),
+        ("istio_requests_total", {**ISTIO, "destination_service_name": "frontend--v2"}),
         ("envoy_slipway_requests", {"cluster_name": HOST, "response_code": "200", "grpc_response_status": "0"}),
         ("istio_requests_total", {**ISTIO, "grpc_response_status": "0"}),
     ],
@@ -129,6 +133,7 @@ def test_both_sorts_of_proxies_say_what_was_called_in_the_same_labels(name: str,
         ("istio_requests_total", ISTIO),
         ("envoy_slipway_requests", {"cluster_name": HOST, "response_code": "200"}),
         ("envoy_slipway_unrouted", {"route": "shop/hello:frontend:/:weights", "response_code": "200"}),
+        ("envoy_slipway_unrouted", {"route": "frontend.shop.slipway-1", "response_code": "200"}),
     ],
 )
 def test_a_call_of_grpc_has_the_code_that_http_has_for_its_status(

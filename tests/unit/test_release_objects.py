@@ -18,6 +18,7 @@ from slipway.release.spec import load
 
 from tests.support.full_release import FULL, IMAGE, SHIPPED, every, full_plan, pod
 from tests.support.release import RELEASES, at, names, one, page, shipped
+from tests.support.release_changes import changed
 
 each_release = pytest.mark.parametrize("name", SHIPPED)
 
@@ -27,8 +28,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return full_plan(tmp_path_factory.mktemp("full"))
 
 
-def test_every_template_is_used_and_every_kind_can_be_taken_away(full: Plan) -> None:
-    kinds = {(item["apiVersion"], item["kind"]) for item in every(full)} | {("v1", "Secret")}
+def test_every_template_is_used_and_every_kind_can_be_taken_away(full: Plan, tmp_path: Path) -> None:
+    by_routes = plan(load(page(tmp_path, changed(("output", "gateway-api"), ("sticky", "none")))))
+    kinds = {(item["apiVersion"], item["kind"]) for item in [*every(full), *by_routes.objects]} | {("v1", "Secret")}
     assert kinds == set(KINDS)
 
 

@@ -19,6 +19,8 @@ KINDS = {
     "/api/v1": [("Service", "services"), ("Pod", "pods")],
     "/apis/apps/v1": [("Deployment", "deployments"), ("ReplicaSet", "replicasets")],
     "/apis/autoscaling/v2": [("HorizontalPodAutoscaler", "horizontalpodautoscalers")],
+    "/apis/gateway.networking.k8s.io/v1": [("HTTPRoute", "httproutes")],
+    "/apis/networking.istio.io/v1": [("VirtualService", "virtualservices")],
 }
 
 
@@ -193,3 +195,46 @@ def test_pods_that_still_answer_are_waited_for(cluster: Cluster) -> None:
     cluster.metrics = [told(1)] * 100
     cluster.objects[f"{PODS}/web-1"] = pod(33)
     assert 43 <= settled(cluster) <= 48
+
+
+PARENT = {"name": "slipway", "namespace": "istio-system", "sectionName": "http-80"}
+
+
+def http_route(*, accepted: str = "True", resolved: str = "True", seen: int = 2, **parent: str) -> Object:
+    conditions = [
+        {"type": kind, "status": status, "observedGeneration": seen, "message": f"why {kind}"}
+        for kind, status in (("Accepted", accepted), ("ResolvedRefs", resolved))
+    ]
+    made = thing("HTTPRoute", "shop-entry", spec={"parentRefs": [PARENT]})
+    made["metadata"]["generation"] = 2
+    return {**made, "status": {"parents": [{"parentRef": {**PARENT, **parent}, "conditions": conditions}]}}
+
+
+@pytest.mark.parametrize(
+    ("route", "why"),
+    [
+        (http_route(accepted="False"), "http-80: why Accepted"),
+        (http_route(resolved="False"), "http-80: why ResolvedRefs"),
+        (http_route(seen=1), "http-80: nobody says whether it is taken"),
+        (http_route(sectionName="http-8080"), "http-80: nobody says whether it is taken"),
+        ({**http_route(), "status": {}}, "http-80: nobody says whether it is taken"),
+    ],
+)
+def test_old_routes_stay_while_istiod_has_not_taken_the_new_ones(cluster: Cluster, route: Object, why: str) -> None:
+    path = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/shop-entry"
+    old = thing("VirtualService", "shop-entry")
+    # As a run that goes on where another one was killed: nothing is applied any more.
+    stage = {"remove": [old], "taken": [thing("HTTPRoute", "shop-entry")]}
+    cluster.objects[path] = route
+    cluster.objects["/apis/networking.istio.io/v1/namespaces/shop/virtualservices/shop-entry"] = old
+    with refused(f"route-not-accepted: HTTPRoute/shop/shop-entry … {why}"):
+        rollout(cluster).carry_out(stage)
+    assert cluster.changes == []
+    cluster.objects[path] = http_route()
+    rollout(cluster).carry_out(stage)
+    assert cluster.changes == [("DELETE", "shop-entry", "Background")]
+
+
+def test_an_http_route_that_is_gone_is_named(cluster: Cluster) -> None:
+    with refused("route-not-accepted: HTTPRoute/shop/shop-entry … it is gone"):
+        rollout(cluster).carry_out({"taken": [thing("HTTPRoute", "shop-entry")]})

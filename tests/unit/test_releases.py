@@ -140,6 +140,19 @@ def test_what_a_release_needs_is_there(
     assert (fault.id, fault.key, fault.works, fault.warning) == (error_id, ("cluster_releases", *key), fix, warning)
 
 
+def test_a_release_by_http_routes_needs_the_gateway_api(tmp_path: Path) -> None:
+    path = written(tmp_path, "one", output="gateway-api")
+    assert releases.read(path).http_routes
+    on = {"monitoring": True, "istio": True}
+    assert list(releases.faults([path], ROOT, parts_on=on, with_mirror=True)) == []
+    (fault,) = releases.faults([path], ROOT, parts_on=on, with_mirror=True, gateway_api=False)
+    assert (fault.id, fault.key, fault.works) == (
+        "no-gateway-api",
+        ("cluster_releases", 0),
+        "cluster_gateway_api: true",
+    )
+
+
 def test_without_a_list_nothing_is_asked(tmp_path: Path) -> None:
     assert found(root=tmp_path, mirror=False, istio=False, monitoring=False) == []
 

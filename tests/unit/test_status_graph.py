@@ -38,6 +38,7 @@ POD_SPEC = {
     "volumes": [{"persistentVolumeClaim": {"claimName": "data"}}, {"configMap": {"name": "kube-root-ca.crt"}}],
 }
 LABELS = {"app": "web", "version": "v1"}
+BACKENDS = [{"name": "web", "weight": 90}, {"name": "web--v2", "weight": 10}]
 SHOP = [
     thing("Gateway", "gw", {"servers": [{"hosts": ["shop.local"]}]}),
     thing(
@@ -57,6 +58,12 @@ SHOP = [
             ],
         },
     ),
+    thing(
+        "HTTPRoute",
+        "door",
+        {"rules": [{"backendRefs": [{"name": "web", "weight": 1}]}, {"backendRefs": BACKENDS}, {"filters": []}]},
+    ),
+    thing("Service", "web--v2", {"selector": {"app": "other"}}),
     thing("DestinationRule", "web", {"host": "web", "subsets": [{"name": "v1"}, {"name": "v2"}]}),
     thing("Service", "web", {"selector": {"app": "web"}, "ports": [{"port": 80}]}, labels={"app": "web"}),
     thing("Deployment", "web-v1", {"replicas": 2}, status={"readyReplicas": 1}),
@@ -79,6 +86,8 @@ WEB = ("Deployment", "web-v1")
     [
         Edge(("Gateway", "gw"), ("VirtualService", "web")),
         Edge(("VirtualService", "web"), ("Service", "web"), "v1, v1 90 %, v2 10 %"),
+        Edge(("HTTPRoute", "door"), ("Service", "web"), "90 %"),
+        Edge(("HTTPRoute", "door"), ("Service", "web--v2"), "10 %"),
         Edge(("DestinationRule", "web"), ("Service", "web"), "v1, v2"),
         Edge(("Service", "web"), WEB),
         Edge(WEB, ("Pod", "web-v1-abc-x")),
@@ -98,7 +107,7 @@ def test_relations_are_found(edge: Edge) -> None:
 
 def test_nothing_else_is_drawn() -> None:
     drawn = graph(SHOP)
-    assert len(drawn.edges) == 13
+    assert len(drawn.edges) == 15
     kinds = {kind for kind, _ in drawn.nodes}
     assert "ReplicaSet" not in kinds
     assert ("ConfigMap", "kube-root-ca.crt") not in drawn.nodes

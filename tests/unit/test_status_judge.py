@@ -233,6 +233,12 @@ def test_addresses_are_told_with_the_hosts_that_lead_there() -> None:
     made = report(services=[service("192.0.2.92")], gateways=gateways, virtual_services=routes)
     (row,) = rows(made, "addresses")
     assert (row["address"], row["ports"], row["hosts"]) == ("192.0.2.92", "80, 443", "a.local, b.local")
+    of_routes = {"parentRefs": [{"namespace": "istio-system", "name": "slipway"}], "hostnames": ["e.local"]}
+    led = [{"kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "shop"}, "spec": of_routes}]
+    ours = service("192.0.2.92")
+    ours["metadata"]["name"] = "istio-ingressgateway"
+    (row, other) = rows(report(services=[ours, service("192.0.2.93")], http_routes=led), "addresses")
+    assert (row["hosts"], other["hosts"]) == ("e.local", "")
     made = report(services=[service()])
     assert made.problems == ["Service istio-system/gateway has no address; look at: kubectl describe service"]
 

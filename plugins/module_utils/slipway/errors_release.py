@@ -86,11 +86,13 @@ RELEASE_PAGE = {
     "dashboards-too-large": "A ConfigMap holds 1 MiB; give each dashboard its own, or fewer panels.",
     "unknown-placeholder": "A text has a placeholder that does not exist there; take one of those that do.",
     "name-too-long": "The name of an object is longer than 63 letters; shorten a name on the page.",
+    "output-cannot-say": "An HTTPRoute has no field for this key; leave it out, or write `output: istio`.",
     "duplicate-object": "Two objects of one kind have one name; change one in `names`.",
 }
 ON_THE_CLUSTER = {
     "host-taken": "Another release answers on this host; take another host.",
     "certificate-not-for-host": "The gateway's certificate is not for this host; take one that it is for, or your own.",
+    "no-gateway-api": "HTTPRoutes need the Gateway API; set `cluster_gateway_api: true`, or write `output: istio`.",
     "gateway-port-closed": "The gateway does not listen on this port; take one that it has, or open it.",
     "secret-not-in-cluster": "The Secret is not in the namespace; make it there, or let the release make it.",
     "secret-type-changed": "A Secret that is there keeps its type; write that, or take another name.",
@@ -102,8 +104,10 @@ ON_THE_CLUSTER = {
     "claim-not-in-cluster": "The namespace has no claim of this name; take one that is there, or write `size`.",
     "stateful-set-changed": "A StatefulSet keeps its selector and its headless Service; write the names as they were.",
     "claim-changed": "A claim that is there cannot be changed so; write what it has, or take another name.",
+    "output-cannot-change": "The Gateway of HTTPRoutes keeps https for every host; stay with it, or name the hosts.",
     "labels-moved": "Labels would change hands between old pods; release once with the labels as they were.",
     "release-job-failed": "A job of the release failed; look at its last lines, correct it, and run again.",
+    "route-not-accepted": "istiod does not take an HTTPRoute; see its reason. The routes before it are still there.",
     "refused-by-api": "The API server refuses an object; change what it says.",
     "no-mesh": "A release needs the mesh, and it is not there; switch `istio` on.",
 }

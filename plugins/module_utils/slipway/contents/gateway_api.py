@@ -65,7 +65,7 @@ def as_routes(objects: list[Object], ports: Iterable[int], domain: str) -> list[
         for place in places:
             made.setdefault(place, _gateway(place, own.get(place), ports))
         if places:
-            routes.append(_route(item, places, domain))
+            routes.append(as_route(item, places, domain))
     return [*made.values(), *routes]
 
 
@@ -89,7 +89,8 @@ def _gateway(place: tuple[str, str], item: Mapping[str, Any] | None, ports: Iter
     }
 
 
-def _route(item: Object, places: Iterable[tuple[str, str]], domain: str) -> Object:
+def as_route(item: Object, places: Iterable[tuple[str, str]], domain: str) -> Object:
+    """Write an HTTPRoute as a VirtualService at these Gateways."""
     spec = walk.inner(item.get("spec"))
     ordered = [
         (match, rule) for rule in walk.each(spec.get("rules")) for match in walk.each(rule.get("matches")) or [{}]
@@ -153,7 +154,7 @@ def _led(rule: Mapping[str, Any], item: Object, domain: str) -> Object:
     if "CORS" in filters:
         made["corsPolicy"] = walk.inner(filters["CORS"].get("cors"))
     if {"RequestHeaderModifier", "ResponseHeaderModifier"} & set(filters):
-        made["headers"] = {"response": _set(filters.get("ResponseHeaderModifier"))}
+        made["headers"] = _changed(filters)
     timeout = walk.inner(rule.get("timeouts")).get("request")
     made |= {"timeout": timeout} if timeout else {}
     mirrors = [walk.inner(one.get("requestMirror")) for one in walk.each(rule.get("filters"))]
@@ -162,22 +163,25 @@ def _led(rule: Mapping[str, Any], item: Object, domain: str) -> Object:
 
 
 def _to(one: Mapping[str, Any], item: Object, domain: str) -> Object:
-    own = {str(each.get("type")): each for each in walk.each(one.get("filters"))}
-    response = _set(own.get("ResponseHeaderModifier"))
+    changed = _changed({str(each.get("type")): each for each in walk.each(one.get("filters"))})
     return {
         "destination": _destination(one, item, domain),
         "weight": 1 if one.get("weight") is None else walk.number(one["weight"]),
-        **({"headers": {"response": response}} if response else {}),
+        **({"headers": changed} if changed else {}),
     }
 
 
-def _set(given: Mapping[str, Any] | None) -> Object:
-    change = walk.inner((given or {}).get("responseHeaderModifier"))
-    made = {
-        how: {str(one.get("name")): str(one.get("value")) for one in walk.each(change.get(how))}
-        for how in ("set", "add")
-    }
-    return {how: values for how, values in made.items() if values}
+def _changed(filters: Mapping[str, Object]) -> Object:
+    """Say which headers filters set and add, of requests and of answers."""
+    made: Object = {}
+    for side in ("request", "response"):
+        given = walk.inner(filters.get(f"{side.title()}HeaderModifier"))
+        change = walk.inner(given.get(f"{side}HeaderModifier"))
+        for how in ("set", "add"):
+            values = {str(one.get("name")): str(one.get("value")) for one in walk.each(change.get(how))}
+            if values:
+                made.setdefault(side, {})[how] = values
+    return made
 
 
 def _mirror(one: Mapping[str, Any], item: Object, domain: str) -> Object:

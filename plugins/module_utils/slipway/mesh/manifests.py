@@ -230,8 +230,13 @@ def no_address(events: Iterable[Object], asked: str) -> str:
 # --- names for people
 
 
-def host_names(gateways: Iterable[Object], routes: Iterable[Object], ingresses: Iterable[Object] = ()) -> list[str]:
-    """List the full names that Gateways, the VirtualServices bound to them, and Ingresses answer to, sorted.
+def host_names(
+    gateways: Iterable[Object],
+    routes: Iterable[Object],
+    ingresses: Iterable[Object] = (),
+    http_routes: Iterable[Object] = (),
+) -> list[str]:
+    """List the full names that Gateways, VirtualServices bound to them, Ingresses and HTTPRoutes answer to, sorted.
 
     Left out: wildcards, which /etc/hosts cannot say, and names of the cluster's own Services.
     """
@@ -240,5 +245,6 @@ def host_names(gateways: Iterable[Object], routes: Iterable[Object], ingresses: 
         if set(item["spec"].get("gateways", [])) - {"mesh"}:
             names += [str(host) for host in item["spec"].get("hosts", [])]
     names += [str(rule.get("host") or "*") for item in ingresses for rule in item["spec"].get("rules") or []]
+    names += [str(host) for item in http_routes for host in item["spec"].get("hostnames") or []]
     plain = {name.rpartition("/")[2] for name in names}
     return sorted(name for name in plain if "*" not in name and "." in name and ".svc" not in name)

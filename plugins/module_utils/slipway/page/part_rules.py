@@ -105,7 +105,7 @@ def ingresses_are_served(settings: Settings) -> Iterator[Fault]:
         yield Fault("ingress-without-port", ("cluster_gateway", "ports"), what, ports, warning=True)
 
 
-@local_rule("cluster_releases", "cluster_parts")
+@local_rule("cluster_releases", "cluster_parts", "cluster_gateway_api")
 def releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[Fault]:
     pages = settings.cluster_releases
     if not pages:
@@ -114,4 +114,5 @@ def releases_can_be_made(settings: Settings, around: Surroundings) -> Iterator[F
     from ..release import listed as releases
 
     on = settings.cluster_parts.model_dump()
-    yield from releases.faults(pages, around.root, parts_on=on, with_mirror=around.with_mirror)
+    api = settings.cluster_gateway_api
+    yield from releases.faults(pages, around.root, parts_on=on, with_mirror=around.with_mirror, gateway_api=api)

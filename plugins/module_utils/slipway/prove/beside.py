@@ -30,7 +30,8 @@ PROGRAM, HOLDER = (Path(__file__).with_name(name) for name in ("stream.py", "hol
 IN_POD = "/prove/stream.py"
 STEPS, KEPT = "change-steps.jsonl", "change.json"
 _VERSIONS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "Service": "v1",
-             "EnvoyFilter": "networking.istio.io/v1alpha3", "AuthorizationPolicy": "security.istio.io/v1"}  # fmt: skip
+             "EnvoyFilter": "networking.istio.io/v1alpha3", "HTTPRoute": "gateway.networking.k8s.io/v1",
+             "AuthorizationPolicy": "security.istio.io/v1"}  # fmt: skip
 # Wherever they are: others' Gateways may be used, and limits are in the gateway's namespace.
 _ANYWHERE = ("Gateway", "EnvoyFilter")
 

@@ -57,15 +57,15 @@ def principals(listeners: Any) -> list[str]:
     return sorted(set(found))
 
 
-def routes_to(routes: Any, host: str) -> list[Json]:
-    """List the routes that lead to a service of that full host, in any version."""
+def routes_to(routes: Any, *hosts: str) -> list[Json]:
+    """List the routes that lead to a service of one of these full hosts, in any version."""
     found = []
     for each in walk(routes):
         action = each.get("route")
         if "match" in each and isinstance(action, dict):
             weighted = (action.get("weighted_clusters") or {}).get("clusters") or []
             names = [action.get("cluster"), *(one.get("name") for one in weighted)]
-            if any(str(name).endswith(f"|{host}") for name in names if name):
+            if any(str(name).rpartition("|")[2] in hosts for name in names if name):
                 found.append(each)
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..release import backends
 from ..release.judge import owner
 from ..release.limit_classes import BY
 from ..release.routing import cookie_pattern
@@ -19,7 +20,7 @@ Hop = tuple[str, str]
 HTTPS = 443
 # Kinds of objects that say what users get now.
 KINDS = (
-    "VirtualService", "Gateway", "DestinationRule", "Deployment", "StatefulSet", "Service", "EnvoyFilter",
+    "VirtualService", "HTTPRoute", "Gateway", "DestinationRule", "Deployment", "StatefulSet", "Service", "EnvoyFilter",
     "AuthorizationPolicy",
 )  # fmt: skip
 
@@ -151,7 +152,10 @@ class _Live:
         self.pods = self._pods()
         self.rules: dict[str, list[Json]] = {}
         self.entries: list[Json] = []
-        for route in self.objects["VirtualService"]:
+        # Of the domain of a host nothing depends here.
+        by_routes = [{**backends.seen(item, "cluster.local"), "ports": backends.ports(item)}
+                     for item in self.objects["HTTPRoute"]]  # fmt: skip
+        for route in [*self.objects["VirtualService"], *by_routes]:
             spec = route["spec"]
             at_gateway = [name for name in spec.get("gateways") or ["mesh"] if name != "mesh"]
             if not at_gateway:
@@ -231,6 +235,8 @@ class _Live:
         return made
 
     def _ports(self, route: Json) -> dict[int, bool]:
+        if "ports" in route:
+            return dict(route["ports"])
         wanted = {
             tuple(name.split("/")) if "/" in name else (route["metadata"]["namespace"], name)
             for name in route["spec"]["gateways"]

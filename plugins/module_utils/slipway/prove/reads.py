@@ -135,7 +135,8 @@ class Reads:
             if kind == "circuit-breaking":
                 clusters += envoy.clusters_of(self.proxy(namespace, pod, CLUSTERS), service["host"])
             else:
-                routes += envoy.routes_to(self.proxy(namespace, pod, ROUTES), service["host"])
+                hosts = (service["host"], *service.get("routed", ()))
+                routes += envoy.routes_to(self.proxy(namespace, pod, ROUTES), *hosts)
         return envoy.policy(kind, service[kind.replace("-", "_")], routes, clusters)
 
     def _callers(self, service: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ..cluster.objects import identity
+from . import backends
 from .objects import KINDS
 from .planner import Plan
 from .render import Object
@@ -38,6 +39,7 @@ class Between:
         self.live = {identity(item): item for item in known}
         self.services: dict[str, Any] = planned.facts["services"]
         self.hosts = {service["host"]: name for name, service in self.services.items()}
+        self.domain = next(iter(self.hosts), "").partition(".svc.")[2]
 
     # What there is, and what is wanted.
 
@@ -95,7 +97,7 @@ class Between:
     def users(self, service: str) -> set[str]:
         """Give the versions of a service that users may reach now, by the routes that are there."""
         found: set[str] = set()
-        for item in self.there("VirtualService"):
+        for item in self.routes:
             for rule in item["spec"].get("http") or []:
                 if ":shadow:" in rule.get("name", ""):
                     continue
@@ -106,11 +108,17 @@ class Between:
         return found
 
     @cached_property
+    def routes(self) -> list[Object]:
+        """Give the routes that are there, those of the Gateway API as VirtualServices."""
+        more = [backends.seen(item, self.domain) for item in self.there(backends.KIND)]
+        return [*self.there("VirtualService"), *more]
+
+    @cached_property
     def copied(self) -> set[tuple[str, str]]:
         """Versions that get copies now: (service, version)."""
         return {
             (self.hosts.get(mirror["destination"]["host"], ""), mirror["destination"].get("subset", ""))
-            for item in self.there("VirtualService")
+            for item in self.routes
             for rule in item["spec"].get("http") or []
             for mirror in rule.get("mirrors") or []
         }
@@ -122,11 +130,18 @@ class Between:
         )
 
     def without_new_copies(self, item: Object) -> Object:
-        """Give a VirtualService without the copies that begin last."""
+        """Give a route without the copies that begin last."""
+        if item["kind"] == backends.KIND:
+            return backends.without_mirrors(item, self._leads_to(self._copied_last))
         rules = copy.deepcopy(item["spec"]["http"])
         for rule in rules:
             self._drop_mirrors(rule, self._copied_last)
         return item if rules == item["spec"]["http"] else {**item, "spec": {**item["spec"], "http": rules}}
+
+    def _leads_to(self, unwanted: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
+        """Ask the same of the name of a Service, as routes of the Gateway API have it, and a version."""
+        services = {host.partition(".")[0]: service for host, service in self.hosts.items()}
+        return lambda name, version: unwanted(services.get(name, ""), version)
 
     def answers_users(self, service: str, version: str) -> bool:
         """Tell whether a version is to answer users."""
@@ -141,8 +156,8 @@ class Between:
 
     def grown_service(self, item: Object) -> Object:
         """Give a Service with the ports that the present routes lead to; those of one version by its name."""
-        live, spec = self.live.get(identity(item)), item["spec"]
-        if live is None or not spec.get("selector") or not live["spec"].get("selector"):
+        live, spec = self.live.get(identity(item), item), item["spec"]
+        if not spec.get("selector") or not live["spec"].get("selector"):
             return item
         main = spec["ports"][0]["targetPort"]
         numbers, names = {port["port"] for port in spec["ports"]}, {port["name"] for port in spec["ports"]}
@@ -167,6 +182,15 @@ class Between:
         versions = self.services[service]["versions"]
         version = next((name for name, own in versions.items() if own["label"] == labels["version"]), "")
         return {**{key: value for key, value in labels.items() if key != "version"}, VERSION: version}
+
+    def renamed_backends(self) -> Iterator[Object]:
+        """Tell pods by name behind Services of versions that go: present routes lead there until they are gone."""
+        for item in self.there("Service"):
+            labels = item["spec"].get("selector") or {}
+            version = self.name_before(labels.get("app", ""), labels.get("version", ""))
+            if backends.is_one(item) and identity(item) not in self.final and version:
+                told = {**{key: value for key, value in labels.items() if key != "version"}, VERSION: version}
+                yield applied(item, {"selector": told, "ports": backends.own_ports(item)})
 
     def grown_rule(self, rule: Object) -> Object:
         """Give a DestinationRule with the subsets that the present routes lead to."""
@@ -206,6 +230,10 @@ class Between:
             pinned = self.pinned(item)
             if pinned["http"] != item["spec"].get("http"):
                 yield applied(item, pinned)
+        for item in self.there(backends.KIND):
+            without = backends.without_mirrors(item, self._leads_to(self.answers_users))
+            if without != item:
+                yield applied(item, without["spec"])
         there = self.of_mesh(self.there("VirtualService"))
         for host, item in self.of_mesh(self.wanted("VirtualService")).items():
             running = list(self.running(self.hosts[host]))
@@ -320,9 +348,8 @@ class Between:
     def beside_entries(self) -> list[Object]:
         """Give what belongs to the routes of users beside the routes."""
         before = self.patches_of_routes()
-        return [
-            item for item in self.steps.get("routes", []) if item["kind"] != "VirtualService" and item not in before
-        ]
+        routes = ("VirtualService", backends.KIND)
+        return [item for item in self.steps.get("routes", []) if item["kind"] not in routes and item not in before]
 
     def patches_of_routes(self) -> list[Object]:
         """Give the EnvoyFilters that go by the names of routes: they do nothing until these are there."""
@@ -409,7 +436,7 @@ class Between:
     def entries(self) -> list[Object]:
         """Give the routes of users: without copies to versions that have users, and at the present Gateways too."""
         gone = {item["metadata"]["name"] for item in self.there("Gateway") if identity(item) not in self.final}
-        made = []
+        made = [self.without_new_copies(item) for item in self.wanted(backends.KIND)]
         for item in self.wanted_entries():
             spec = copy.deepcopy(self.without_new_copies(item)["spec"])
             for live in self.there("VirtualService"):
@@ -422,7 +449,7 @@ class Between:
 
 def has_users(live: Iterable[Object]) -> bool:
     """Tell whether the release has routes for users on the cluster."""
-    return any(item["kind"] == "VirtualService" and not in_mesh(item) for item in live)
+    return any(item["kind"] in ("VirtualService", backends.KIND) and not in_mesh(item) for item in live)
 
 
 def versions_by_label(live: Iterable[Object]) -> dict[str, str]:

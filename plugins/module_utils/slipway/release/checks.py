@@ -13,6 +13,7 @@ from . import (
     call_checks,
     monitoring_checks,
     names,
+    output_checks,
     outside_checks,
     pod_checks,
     receivers,
@@ -101,4 +102,5 @@ _DETAILS: tuple[Rule, ...] = (
     registries.keys_fit,
     registries.pulls_fit,
     _names_are_good,
+    output_checks.output_says_it,
 )

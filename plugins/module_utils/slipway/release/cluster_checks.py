@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..page.form import Fault
 from ..page.read import Key
-from . import certificate, limits, pod_checks, pod_security, storage
+from . import backends, certificate, limits, pod_checks, pod_security, storage
 from .environment import OWN_REGISTRY
 from .form import near, works
 from .maker import Maker
 from .values import repository
 from .workload_checks import workloads
+
+GATEWAY_API = "cluster_gateway_api: true"
 
 
 def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
@@ -25,6 +27,7 @@ def faults(maker: Maker, places: Mapping[str, Key]) -> Iterator[Fault]:
             fix = "another host, or -e release_hosts=another.local"
             yield Fault("host-taken", key, f"is {host}, which release {owner} answers on", fix)
     yield from _gateway_ports(maker)
+    yield from _listeners(maker)
     yield from certificate.faults(maker.shape, environment, maker.hosts())
     for name, secret in release.secrets.items():
         if secret.existing and environment.secrets is not None and name not in environment.secrets:
@@ -55,6 +58,24 @@ def _gateway_ports(maker: Maker) -> Iterator[Fault]:
     if gateway.tls and not gateway.use and 443 not in there:
         what = f"needs port 443 of the gateway, which has {known}"
         yield Fault("gateway-port-closed", ("gateway", "tls"), what, f"no tls, or {_opened(there, 443)}")
+
+
+def _listeners(maker: Maker) -> Iterator[Fault]:
+    """Find that the Gateway of the Gateway API is not there, or lacks a port."""
+    there, gateway = maker.environment.listeners, maker.shape.release.gateway
+    if not maker.shape.by_http_routes or there is None:
+        return
+    works = f"{GATEWAY_API} in group_vars/all/cluster.yml, then `make up`; or output: istio"
+    if not there:
+        what = f"needs the Gateway {'/'.join(backends.GATEWAY)} of the Gateway API, which this cluster does not have"
+        yield Fault("no-gateway-api", ("output",), what, works)
+        return
+    for port in [*gateway.ports, *([backends.HTTPS] if gateway.tls else [])]:
+        if port not in there:
+            what = (
+                f"needs port {port} at the Gateway {'/'.join(backends.GATEWAY)}, which has {', '.join(map(str, there))}"
+            )
+            yield Fault("no-gateway-api", ("output",), what, works)
 
 
 def _images(maker: Maker) -> Iterator[Fault]:

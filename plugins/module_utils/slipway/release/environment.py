@@ -33,6 +33,8 @@ class Environment:
     gateway_app: str = "istio-ingressgateway"
     # Ports that the gateway listens on; empty: not known.
     gateway_ports: tuple[int, ...] = ()
+    # Listeners by port of the Gateway that HTTPRoutes attach to; empty: there is none. None: nobody has asked.
+    listeners: Mapping[int, str] | None = None
     # Gateway pods: each counts limits for itself.
     gateway_replicas: int = 1
     # Who scrapes, as namespace/serviceaccount in the mesh.

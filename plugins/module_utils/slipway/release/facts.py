@@ -70,6 +70,8 @@ def _service(rules: Rules, service: str) -> Facts:
         "follows": shape.follows(service),
         "forwards": shape.release.chain_header if service in shape.carriers else None,
         **({"stateful": True} if declared.stateful else {}),
+        # Where HTTPRoutes lead.
+        **({"routed": _routed(rules, service)} if shape.has_backends(service) else {}),
         "versions": {
             version: {
                 "deployment": naming.of("deployment", service, version),
@@ -95,6 +97,12 @@ def _service(rules: Rules, service: str) -> Facts:
         # Of neither kind there is nothing to promise.
         made["faults"] = None
     return made
+
+
+def _routed(rules: Rules, service: str) -> list[str]:
+    naming = rules.naming
+    named = [naming.backend(service, version) for version in naming.shape.services[service].versions]
+    return [f"{name}.{naming.shape.namespace}.svc.{rules.domain}" for name in named]
 
 
 def _routes(rules: Rules) -> Iterator[Facts]:

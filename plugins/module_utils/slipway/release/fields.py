@@ -18,6 +18,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "routes": "VirtualService `http.match.uri`",
         "entries": "VirtualService and Gateway `hosts`",
         "redirects": "VirtualService `http.redirect`",
+        "output": "gateway-api: HTTPRoute, a Service for each version; istio: Gateway, VirtualService, DestinationRule",
         "gateway": "Gateway",
         "limits": "EnvoyFilter: filter `envoy.filters.http.local_ratelimit`",
         "access": "AuthorizationPolicy, `action: ALLOW`; with open none",

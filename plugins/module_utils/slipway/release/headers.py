@@ -19,7 +19,7 @@ def of_route(route: Route) -> dict[str, Any]:
     sides = {"request": _change(route.headers.request), "response": _change(route.headers.response)}
     changed = {side: change for side, change in sides.items() if change}
     made: dict[str, Any] = {"headers": changed} if changed else {}
-    return {**made, "cors": _cors(route.cors)} if route.cors else made
+    return {**made, "cors": _cors(route.cors), "origins": list(route.cors.origins)} if route.cors else made
 
 
 def _change(given: HeaderChange) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..cluster.objects import identity
+from ..contents.gateway_api import HOME, parents
 from ..page.form import Fault
 from ..page.read import Key
 from . import certificate, registries
@@ -107,7 +108,8 @@ class Found:
     ``applied``: objects of all releases. ``missing_kinds``: kinds that this cluster does not know. ``secrets`` and
     ``storage_classes``: names; ``namespaces`` and ``services``: objects of which only the metadata counts. ``orphans``:
     ReplicaSets whose Deployment was taken over, and whose pods serve on until the new ones do. ``certificates``:
-    annotations of Secrets beside the gateway, by name. ``classes``: StorageClasses; ``claims`` and ``accounts``: all of
+    annotations of Secrets beside the gateway, by name. ``gateway_of_routes``: the Gateway that HTTPRoutes attach to,
+    of role istio. ``classes``: StorageClasses; ``claims`` and ``accounts``: all of
     the namespace; ``nodes``: of which only the metadata counts.
     """
 
@@ -126,6 +128,7 @@ class Found:
     services: list[Object] = field(default_factory=list)
     gateway_service: Object | None = None
     gateway_deployment: Object | None = None
+    gateway_of_routes: Object | None = None
     certificates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -166,6 +169,7 @@ def environment(found: Found, **settled: Any) -> Environment:
         "monitoring": "ServiceMonitor" not in found.missing_kinds,
         "gateway_ports": gateway_ports(found.gateway_service),
         "gateway_replicas": gateway_replicas(found.gateway_deployment),
+        "listeners": listeners(found.gateway_of_routes),
         **gateway_identity(found.gateway_deployment),
         "foreign_namespaces": frozenset(foreign) | bare.foreign_namespaces,
         "pod_security": _pod_security(found),
@@ -236,12 +240,14 @@ def _holders(items: Iterable[Object]) -> dict[str, list[str]]:
 
 
 def hosts(item: Mapping[str, Any]) -> list[str]:
-    """List the hosts that a Gateway answers on, or a VirtualService at a gateway."""
+    """List the hosts that a Gateway answers on, or a VirtualService or HTTPRoute at the mesh's gateway."""
     spec = item.get("spec") or {}
     if item["kind"] == "Gateway":
         named = [host for server in spec.get("servers") or [] for host in server.get("hosts") or []]
     elif item["kind"] == "VirtualService" and any(name != "mesh" for name in spec.get("gateways") or []):
         named = spec.get("hosts") or []
+    elif item["kind"] == "HTTPRoute" and HOME in parents(item):
+        named = spec.get("hostnames") or ["*"]
     else:
         named = []
     # A Gateway may say which namespace's routes it takes: namespace/host.
@@ -292,6 +298,11 @@ def gateway_ports(service: Mapping[str, Any] | None) -> tuple[int, ...]:
     """List the ports of the gateway's Service that take requests; empty: there is no Service."""
     ports = ((service or {}).get("spec") or {}).get("ports") or []
     return tuple(port["port"] for port in ports if port.get("name") != "status-port" and port["port"] != 15021)
+
+
+def listeners(gateway: Mapping[str, Any] | None) -> dict[int, str]:
+    """Give the names of a Gateway's listeners by their port; none where there is no such Gateway."""
+    return {int(one["port"]): str(one["name"]) for one in ((gateway or {}).get("spec") or {}).get("listeners") or []}
 
 
 def gateway_replicas(deployment: Mapping[str, Any] | None) -> int:

@@ -26,7 +26,7 @@ class Listed:
     """A release as its page says it.
 
     ``hosts``: names that it answers on at the gateway, those of tools included. ``images``: of all its versions.
-    ``alerts``: does it ask for what only monitoring can do?
+    ``alerts``: does it ask for what only monitoring can do? ``http_routes``: do users come by HTTPRoutes?
     """
 
     name: str
@@ -34,6 +34,7 @@ class Listed:
     hosts: list[str]
     images: list[str]
     alerts: bool
+    http_routes: bool = False
 
 
 def page_of(text: str, root: Path = ROOT) -> Path:
@@ -68,6 +69,7 @@ def read(text: str, root: Path = ROOT) -> Listed:
         hosts=list(dict.fromkeys([*shape.hosts, *shape.host_routes, *shape.tool_hosts.values()])),
         images=list(dict.fromkeys(image for image in images if image)),
         alerts=bool(release.alerts or release.alertmanager),
+        http_routes=shape.by_http_routes,
     )
 
 
@@ -122,7 +124,9 @@ NEEDS_MIRROR = "cluster_mirror: true, or cluster_releases: []"
 LIST = "cluster_releases"
 
 
-def faults(pages: Iterable[str], root: Path, *, parts_on: Mapping[str, bool], with_mirror: bool) -> Iterator[Fault]:
+def faults(
+    pages: Iterable[str], root: Path, *, parts_on: Mapping[str, bool], with_mirror: bool, gateway_api: bool = True
+) -> Iterator[Fault]:
     """Find what keeps the listed releases from being released."""
     seen: dict[str, int] = {}
     taken: dict[str, str] = {}
@@ -154,6 +158,9 @@ def faults(pages: Iterable[str], root: Path, *, parts_on: Mapping[str, bool], wi
         if own and not with_mirror:
             what = f"runs {own[0]}, which nodes can only get from a mirror"
             yield Fault("image-needs-mirror", key, what, NEEDS_MIRROR)
+        if listed.http_routes and not gateway_api:
+            what = "has output: gateway-api, which this cluster does not have"
+            yield Fault("no-gateway-api", key, what, "cluster_gateway_api: true")
         if listed.alerts and not parts_on["monitoring"]:
             what = "asks for alerts, which without monitoring are left out"
             yield Fault("alerts-left-out", key, what, "monitoring: true", warning=True)

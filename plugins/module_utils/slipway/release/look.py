@@ -8,11 +8,12 @@ from typing import Any
 from ..cluster import client as cluster
 from ..cluster.client import MANAGER, stripped
 from ..cluster.objects import identity, marked
+from ..contents.gateway_api import GROUP, HOME
 from ..errors import SlipwayError
 from .judge import MANAGED, OF_RELEASE, Found, Object, goes
 from .objects import KINDS
 
-_OPTIONAL = "monitoring.coreos.com/"
+_OPTIONAL = ("monitoring.coreos.com/", f"{GROUP}/")
 
 
 class NoMeshError(SlipwayError):
@@ -61,11 +62,12 @@ class ReleaseClient(cluster.Cluster):
             lambda: self.read("apps/v1", "Deployment", gateway_namespace, gateway),
             lambda: self.listed("v1", "Secret", gateway_namespace, metadata=True),
             lambda: self.listed("apps/v1", "ReplicaSet", namespace, f"{OF_RELEASE}={name}"),
+            lambda: self.read(f"{GROUP}/v1", "Gateway", *HOME),
             *(lambda version=version, kind=kind: self.of_kind(version, kind) for version, kind in asked_of),
         ]
         answers = self.many(lambda one: one(), asked)
         namespaces, secrets, classes, claims, accounts, nodes, services, *answers = answers
-        service, deployment, held, sets, *of_kinds = answers
+        service, deployment, held, sets, door, *of_kinds = answers
         missing = {kind: version for (version, kind), listed in zip(asked_of, of_kinds, strict=True) if listed is None}
         strange = sorted(kind for kind, version in missing.items() if not version.startswith(_OPTIONAL))
         if strange and asked_of == KINDS:
@@ -90,6 +92,7 @@ class ReleaseClient(cluster.Cluster):
             orphans=[item for item in sets or [] if not item["metadata"].get("ownerReferences")],
             gateway_service=service,
             gateway_deployment=deployment,
+            gateway_of_routes=door,
             certificates={item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in held or []},
         )
 

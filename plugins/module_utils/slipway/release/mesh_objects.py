@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import limits, workload
+from . import backends, http_routes, limits, workload
 from .maker import Maker
 from .model import Service
 from .render import Object
@@ -17,8 +17,10 @@ _ALGORITHMS = {"round-robin": "ROUND_ROBIN", "least-requests": "LEAST_REQUEST", 
 
 
 def destination_rules(maker: Maker) -> Iterator[Object]:
-    """Make the subsets of each service: routes always name one."""
+    """Make the subsets of each service: routes always name one; HTTPRoutes have none."""
     for service, declared in maker.shape.services.items():
+        if maker.shape.by_http_routes and not maker.rules.mesh(service):
+            continue
         yield from maker.make(
             "destination-rule",
             maker.naming.of("destination_rule", service),
@@ -83,6 +85,45 @@ def _scrape(maker: Maker, declared: Service) -> dict[str, Any] | None:
 
 def routes(maker: Maker) -> Iterator[Object]:
     """Make what leads requests: Gateway, routes, limits."""
+    yield from _http_routes(maker) if maker.shape.by_http_routes else _entries(maker)
+    for service in maker.shape.services:
+        rules = maker.rules.mesh(service)
+        if rules:
+            hosts = [fqdn(maker.naming, service, maker.environment.cluster_domain)]
+            name = maker.naming.of("virtual_service", service)
+            yield from maker.make(
+                "virtual-service", name, hosts=hosts, gateways=["mesh"], rules=rules, tcp=maker.rules.tcp(service)
+            )
+
+
+def _http_routes(maker: Maker) -> Iterator[Object]:
+    """Make the routes of users as HTTPRoutes; where http only leads to https, one for all hosts does that."""
+    gateway = maker.shape.release.gateway
+    plain = [_listener(maker, port) for port in gateway.ports]
+    secure = [_listener(maker, backends.HTTPS)] if gateway.tls else []
+    led = secure if gateway.tls and gateway.tls.redirect else [*plain, *secure]
+    every: list[str] = []
+    for host, hosts, rules in http_routes.sets(maker.rules):
+        name = maker.naming.entry(host) if host else maker.naming.of("entry")
+        written = http_routes.written(rules, maker.namespace)
+        yield from _http_route(maker, name, hosts, led, written)
+        every += hosts
+    if led == secure:
+        yield from _http_route(maker, maker.naming.entry("https"), every, plain, [http_routes.to_https()])
+
+
+def _http_route(maker: Maker, name: str, hosts: list[str], listeners: list[str], rules: list[Any]) -> list[Object]:
+    # Without hosts a route is for all of them; * is no name there.
+    named = [] if "*" in hosts else hosts
+    values = {"gateway": backends.GATEWAY, "listeners": listeners, "hosts": named, "rules": rules}
+    return maker.make("http-route", name, **values)
+
+
+def _listener(maker: Maker, port: int) -> str:
+    return (maker.environment.listeners or {}).get(port) or backends.listener(port)
+
+
+def _entries(maker: Maker) -> Iterator[Object]:
     release = maker.shape.release
     gateway = release.gateway.use
     if gateway is None:
@@ -101,14 +142,6 @@ def routes(maker: Maker) -> Iterator[Object]:
     for host in maker.shape.host_routes:
         entry = {"hosts": [host], "gateways": [gateway], "rules": maker.rules.entry(host), "tcp": []}
         yield from maker.make("virtual-service", maker.naming.entry(host), **entry)
-    for service in maker.shape.services:
-        rules = maker.rules.mesh(service)
-        if rules:
-            hosts = [fqdn(maker.naming, service, maker.environment.cluster_domain)]
-            name = maker.naming.of("virtual_service", service)
-            yield from maker.make(
-                "virtual-service", name, hosts=hosts, gateways=["mesh"], rules=rules, tcp=maker.rules.tcp(service)
-            )
     for tool in release.tools:
         yield from _tool_route(maker, tool, gateway)
 

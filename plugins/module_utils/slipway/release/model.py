@@ -139,6 +139,12 @@ class Release(Map):
         rule=NAME_RULE,
         min_length=1,
     )
+    output: Literal["istio", "gateway-api"] = setting(
+        "istio",
+        "How routes of users are written. istio: Gateway, VirtualService, DestinationRule; gateway-api: HTTPRoute, at "
+        "the Gateway of cluster_gateway_api. What an HTTPRoute cannot say is refused.",
+        example="gateway-api",
+    )
     gateway: Gateway = setting(
         Gateway(), "Ports, certificate and selector of the Istio Gateway.", example={"ports": [80]}
     )

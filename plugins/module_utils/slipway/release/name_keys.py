@@ -42,7 +42,7 @@ class ReleaseNames(ServiceNames):
     """
 
     gateway: str | None = _name("Gateway.", "{release}")
-    entry: str | None = _name("VirtualService of the hosts.", "{release}-entry")
+    entry: str | None = _name("VirtualService, or HTTPRoute, of the hosts.", "{release}-entry")
     tool: str | None = _name("VirtualService of a tool. It takes {tool}.", "{tool}-vs")
     rate_limit: str | None = _name(
         "EnvoyFilter of the rate limits, in the namespace of the gateway.", "{unique}-rate-limit"

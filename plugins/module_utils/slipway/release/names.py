@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..page.form import Fault
 from ..page.read import Key
+from . import backends
 from .jwt_paths import Tokens
 from .shape import Shape
 from .values import LABEL
@@ -115,15 +116,14 @@ class Naming:
                 yield "AuthorizationPolicy", "policy", *self.found("policy", service, version)
                 if declared.service_per_version:
                     yield "Service", "version_service", *self.found("version_service", service, version)
+                if shape.has_backends(service):
+                    yield "Service", "service", self.backend(service, version), ("services", service)
                 data = {**declared.config, **declared.versions[version].config}
                 name, key = self.found("config", service, version)
                 # One ConfigMap for several is fine while they agree.
                 if data and (configs.setdefault(name, data) is data or data != configs[name]):
                     yield "ConfigMap", "config", name, key
-        yield "Gateway", "gateway", *self.found("gateway")
-        yield "VirtualService", "entry", *self.found("entry")
-        for host in shape.host_routes:
-            yield "VirtualService", "entry", self.entry(host), ("entries", host)
+        yield from self._entries()
         yield "EnvoyFilter", "rate_limit", *self.found("rate_limit")
         yield "EnvoyFilter", "hash", *self.found("hash")
         yield "PrometheusRule", "rules", *self.found("rules")
@@ -132,6 +132,21 @@ class Naming:
         yield "Telemetry", "tracing", *self.found("tracing")
         yield from self._outside()
         yield from self._tools_and_dashboards()
+
+    def _entries(self) -> Iterator[tuple[str, str, str, Key]]:
+        shape = self.shape
+        kind = "HTTPRoute" if shape.by_http_routes else "VirtualService"
+        yield kind, "entry", *self.found("entry")
+        for host in shape.host_routes:
+            yield kind, "entry", self.entry(host), ("entries", host)
+        if not shape.by_http_routes:
+            yield "Gateway", "gateway", *self.found("gateway")
+            return
+        for name in shape.release.override.hosts:
+            yield kind, "entry", self.entry(shape.host(name)), ("override", "hosts", name)
+        tls = shape.release.gateway.tls
+        if tls and tls.redirect:
+            yield kind, "entry", self.entry("https"), ("gateway", "tls", "redirect")
 
     def _outside(self) -> Iterator[tuple[str, str, str, Key]]:
         release = self.shape.release
@@ -161,8 +176,12 @@ class Naming:
         if shape.release.alertmanager:
             yield "Service", "alertmanager", shape.release.alertmanager.name, ("alertmanager",)
 
+    def backend(self, service: str, version: str) -> str:
+        """Give the name of the Service of one version that HTTPRoutes lead to."""
+        return backends.backend(self.of("service", service), version)
+
     def entry(self, host: str) -> str:
-        """Give the name of the VirtualService of a host that has routes of its own."""
+        """Give the name of the route of a host that has routes of its own."""
         return _shortened(f"{self.of('entry')}-{_slug(host)}")
 
     def outside(self, host: str) -> str:

@@ -13,6 +13,7 @@ KINDS = (
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("networking.istio.io/v1alpha3", "EnvoyFilter"),
     ("networking.istio.io/v1", "VirtualService"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("networking.istio.io/v1", "Gateway"),
     ("networking.istio.io/v1", "DestinationRule"),
     ("networking.istio.io/v1", "ServiceEntry"),

@@ -28,6 +28,7 @@ _WHOLE: dict[str, Key] = {
     "PrometheusRule": ("alerts",),
     "AlertmanagerConfig": ("mail",),
     "Gateway": ("gateway",),
+    "HTTPRoute": ("routes",),
     "EnvoyFilter": ("limits",),
     "Sidecar": ("egress",),
     "RequestAuthentication": ("jwt",),

@@ -1,7 +1,8 @@
 """Rules of VirtualServices, in the one order of decisions: override, then sticky, then weights.
 
 A rule is a plain map: ``name``, ``match`` (list of HTTPMatchRequest, empty: everything), ``route`` (destinations) or
-``refuse`` (a status), ``mirrors``, and what its service says of time-outs, retries and faults.
+``refuse`` (a status), ``mirrors``, and what its service says of time-outs, retries and faults; ``rewrite_to``,
+``origins`` and ``case`` (its number) are as the page says them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ def cookie_pattern(name: str, value: str) -> str:
 def literal(text: str) -> str:
     """Write a text as a regular expression that matches it alone."""
     return re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", text)
+
+
+def authority(host: str) -> dict[str, str]:
+    """Match a host, at any port."""
+    return {"regex": rf"(?i){literal(host)}(:\d+)?"}
 
 
 def set_cookie(naming: Naming, version: str, path: str, route: Route) -> str:
@@ -87,7 +93,8 @@ class Rules:
     def _path(self, path: str, route: Route) -> Iterator[Rule]:
         for index, case in enumerate(route.when):
             match = [{**each, **_said(case)} for each in ([{}] if case.path else _paths(path))]
-            yield from self._rules(path, route, case.to or route.to, match, f"when-{index + 1}", case.version)
+            for rule in self._rules(path, route, case.to or route.to, match, f"when-{index + 1}", case.version):
+                yield {**rule, "case": index}
         yield from self._rules(path, route, route.to, _paths(path))
 
     def _rules(
@@ -102,7 +109,7 @@ class Rules:
         """Make the rules for what is ``matched``; ``version``: the one that all of it gets."""
         shape = self.naming.shape
         new = route.rewrite or ("/" if route.strip else None)
-        common = self._common(service) | ({"rewrite": _rewritten(path, new)} if new else {})
+        common = self._common(service) | ({"rewrite": _rewritten(path, new), "rewrite_to": new} if new else {})
         common |= headers.of_route(route)
         name = f"{service}:{path}:{case}:" if case else f"{service}:{path}:"
         if version is not None:
@@ -123,7 +130,7 @@ class Rules:
         if not versions:
             return
         for host, version in shape.override_hosts.items():
-            yield f"host:{host}", version, {"authority": {"regex": rf"(?i){literal(host)}(:\d+)?"}}
+            yield f"host:{host}", version, {"authority": authority(host)}
         if asked.header:
             for version in versions:
                 value = asked.header.match(version).of_mesh

@@ -96,6 +96,15 @@ class Shape:
         found = [(route.to, *(case.to for case in route.when if case.to)) for _, _, route in self.all_routes()]
         return list(dict.fromkeys(service for services in found for service in services))
 
+    @property
+    def by_http_routes(self) -> bool:
+        """Tell whether HTTPRoutes lead users."""
+        return self.release.output == "gateway-api"
+
+    def has_backends(self, service: str) -> bool:
+        """Tell whether each version of a service has a Service that HTTPRoutes lead to."""
+        return self.by_http_routes and service in self.entries
+
     def callers(self, service: str) -> list[str]:
         """Services that call ``service``."""
         return [name for name, other in self.services.items() if service in other.calls]

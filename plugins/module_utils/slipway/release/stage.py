@@ -17,7 +17,7 @@ from ..cluster.rollout import NotRolledOutError
 from ..contents import waits as jobs_and_sets
 from ..contents.waits import FOLLOWED, NotDoneError
 from ..errors import SlipwayError
-from . import job_runs
+from . import backends, job_runs
 from .between import WORKLOADS
 from .judge import OF_RELEASE, goes
 
@@ -31,6 +31,8 @@ _COUNTED = re.compile(
 _PAUSE = 0.4
 # Looks in a row at which istiod has nothing new: longer than it gathers changes (100 ms), and takes to send them.
 _QUIET = 3
+# Seconds at most until istiod says of an HTTPRoute that it has taken it.
+_TAKEN = 60.0
 # Seconds beyond its own that a pod may take to go; one on a node that is away goes never, and serves nobody.
 _GRACE = 10.0
 
@@ -72,6 +74,7 @@ class Rollout:
         changed += [one.name for one in applier.apply([i for i in wanted if i not in jobs]) if one.changed]
         changed += [identity(item) for item in jobs if job_runs.run(self.cluster, applier, item)]
         self._wait(waits)
+        self._accepted([*(item for item in wanted if item["kind"] == backends.KIND), *stage.get("taken", [])])
         changed += [one.name for one in applier.remove(stage.get("remove", [])) if one.changed]
         if stage.get("orphans"):
             changed += self._removed(applier, self._orphans(), "Foreground")
@@ -129,6 +132,25 @@ class Rollout:
                 f"{exc.text}{works}\nThe routes are as they were: what served before serves on.\n"
                 f"look at: kubectl --namespace {self.namespace} get pods,events",
             ) from exc
+
+    def _accepted(self, routes: Iterable[Object]) -> None:
+        """Wait until istiod has taken HTTPRoutes: what they take the place of goes after that."""
+        until = time.monotonic() + min(self.timeout, _TAKEN)
+        for item in routes:
+            name = item["metadata"]["name"]
+            while True:
+                there = self.cluster.read(item["apiVersion"], item["kind"], self.namespace, name)
+                why = backends.unaccepted(there) if there else "it is gone"
+                if not why:
+                    break
+                if time.monotonic() >= until:
+                    raise SlipwayError(
+                        "route-not-accepted",
+                        f"{identity(item)} is not taken by istiod: {why}\n"
+                        "Other routes are as they were.\n"
+                        f"look at: kubectl --namespace {self.namespace} describe httproutes {name}",
+                    )
+                time.sleep(_PAUSE)
 
     def settled(self) -> None:
         """Wait until pods that go are gone, and istiod has sent on to every proxy what it was told."""

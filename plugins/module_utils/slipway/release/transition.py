@@ -14,7 +14,7 @@ from typing import Any
 from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
-from . import outside_change, stateful
+from . import backends, outside_change, stateful
 from .between import WORKLOADS, Between, applied, in_mesh, labels_of
 from .outside_change import is_denial
 from .planner import Plan
@@ -24,7 +24,7 @@ from .workload import VERSION
 
 # A policy beside the one whose place it takes while both the page before and the page now hold.
 MEANWHILE = "-meanwhile"
-_OF_USERS = ("Gateway", "VirtualService", "EnvoyFilter")
+_OF_USERS = ("Gateway", "VirtualService", backends.KIND, "EnvoyFilter")
 _AROUND = ("HorizontalPodAutoscaler", "PodDisruptionBudget")
 
 
@@ -35,7 +35,7 @@ class Stage:
     ``remove_first``: before the rest. ``hand_over``: Deployments, each with the number of pods that an autoscaler
     takes over. ``take_over``: Deployments that go while their pods stay. ``apply``. ``remove``. ``in_turn``:
     Deployments, those of one list when the pods of the list before are gone; ``orphans``: with the first of them all
-    ReplicaSets whose Deployment was taken over.
+    ReplicaSets whose Deployment was taken over. ``taken``: HTTPRoutes that istiod must have taken before anything goes.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Stage:
     take_over: list[Object] = field(default_factory=list)
     in_turn: list[list[Object]] = field(default_factory=list)
     orphans: bool = False
+    taken: list[Object] = field(default_factory=list)
 
     @property
     def removed(self) -> list[Object]:
@@ -68,7 +69,7 @@ def refusals(planned: Plan, live: Iterable[Object], orphans: Iterable[Object] = 
     """Find what cannot be changed on a cluster, before it is tried."""
     made = _Transition(planned, live, orphans)
     changed = stateful.refusals(made.wanted(*WORKLOADS), made.live, planned.volumes)
-    return [*made.claims_refused(), *changed, *made.labels_refused()]
+    return [*made.claims_refused(), *changed, *made.labels_refused(), *made.output_refused()]
 
 
 def kept_claims(planned: Plan, live: Iterable[Object], delete_claims: Iterable[str] = ()) -> list[str]:
@@ -119,6 +120,7 @@ class _Transition(Between):
                 *services,
                 *map(self.grown_rule, rules),
                 *self.renamed_rules(),
+                *self.renamed_backends(),
                 *now,
                 *peers_now,
                 *others,
@@ -135,14 +137,19 @@ class _Transition(Between):
         yield replace(workloads, apply=[item for item in workloads.apply if item not in [*late, *demoted]])
         yield Stage("calls", calls, list(self.renamed_calls()))
         yield Stage("callers", late)
-        yield Stage("users", [*self.beside_entries(), *users], [i for i in self.rest() if self.leads_users(i)])
+        gone = [item for item in self.rest() if self.leads_users(item)]
+        replaced = [item for item in gone if self.is_replaced(item)]
+        yield Stage("users", [*self.beside_entries(), *users], [item for item in gone if item not in replaced])
+        taken = self.wanted(backends.KIND)
+        yield Stage("leave", [], replaced, taken=taken)
         around, in_turn = self.retired()
-        yield Stage("retire", demoted, around, in_turn=in_turn, orphans=bool(self.orphans or workloads.take_over))
+        orphans = bool(self.orphans or workloads.take_over)
+        yield Stage("retire", demoted, around, in_turn=in_turn, orphans=orphans, taken=taken)
         quiet = map(self.without_new_copies, self.wanted_calls())
         patches = self.patches_of_routes()
         stricter = [*later, *peers_later, *outside_later]
         yield Stage("close", [*quiet, *rules, *patches, *stricter, *self.steps.get("services", [])])
-        yield Stage("copies", self.wanted("VirtualService"))
+        yield Stage("copies", self.wanted("VirtualService", backends.KIND))
         yield Stage("tidy", self.steps.get("monitoring", []), self.left())
 
     def rest(self) -> list[Object]:
@@ -153,6 +160,10 @@ class _Transition(Between):
     def leads_users(self, item: Object) -> bool:
         """Tell whether an object is part of how users are routed."""
         return item["kind"] in _OF_USERS and not in_mesh(item)
+
+    def is_replaced(self, item: Object) -> bool:
+        """Tell whether routes of users of another API take the place of an object: istiod reads each by itself."""
+        return item["kind"] == backends.KIND or bool(self.wanted(backends.KIND))
 
     def retired(self) -> tuple[list[Object], list[list[Object]]]:
         """Give what is around the Deployments that go, and these: callers before what they call."""
@@ -337,6 +348,15 @@ class _Transition(Between):
                 )
                 return
 
+    def output_refused(self) -> Iterator[Fault]:
+        """Find that users of https would be left behind: of two Gateways for every host the older one counts."""
+        servers = [server for item in self.wanted("Gateway") for server in item["spec"]["servers"]]
+        if self.there(backends.KIND) and any(
+            "*" in server["hosts"] and server["port"]["number"] == backends.HTTPS for server in servers
+        ):
+            what = f"takes https for every host from the Gateway {'/'.join(backends.GATEWAY)}, which keeps it"
+            yield Fault("output-cannot-change", ("output",), what, "output: gateway-api, or hosts with their names")
+
 
 def due(stages: Iterable[Stage], differs: Callable[[Object], bool], *, busy: bool) -> dict[str, dict[str, Any]]:
     """Leave out of each stage what need not be done, and stages of which nothing is left; as plain values, by name.
@@ -358,9 +378,12 @@ def due(stages: Iterable[Stage], differs: Callable[[Object], bool], *, busy: boo
         }
         in_turn = [[reference(item) for item in turn] for turn in stage.in_turn]
         if any(parts.values()) or in_turn or stage.orphans:
-            shrinks = stage.name in ("retire", "close", "copies") or (stage.name == "tidy" and bool(stage.remove))
+            shrinks = stage.name in ("leave", "retire", "close", "copies") or (
+                stage.name == "tidy" and bool(stage.remove)
+            )
             after = set(made) - {"namespace"} and stage.name not in ("prepare", "jobs", "tidy")
-            more = {"in_turn": in_turn, "orphans": stage.orphans}
+            more: dict[str, Any] = {"in_turn": in_turn, "orphans": stage.orphans}
+            more |= {"taken": [reference(item) for item in stage.taken]} if stage.taken else {}
             made[stage.name] = {**parts, **more, "settle": busy and bool(shrinks or after)}
     return made
 

@@ -44,9 +44,12 @@ def services(maker: Maker) -> Iterator[Object]:
         yield from _service(maker, declared, maker.naming.of("service", service), pods, of_all)
         if declared.stateful:
             yield from _service(maker, declared, maker.naming.of("pods", service), pods, named, headless=True)
-        for version in declared.versions if declared.service_per_version else ():
+        for version in declared.versions:
             own = workload.pods(maker.shape, service, version)
-            yield from _service(maker, declared, maker.naming.of("version_service", service, version), own, own)
+            if declared.service_per_version:
+                yield from _service(maker, declared, maker.naming.of("version_service", service, version), own, own)
+            if maker.shape.has_backends(service):
+                yield from _service(maker, declared, maker.naming.backend(service, version), own, own)
     for tool, declared_tool in maker.shape.release.tools.items():
         if declared_tool.alias:
             host, port = maker.tool(tool)

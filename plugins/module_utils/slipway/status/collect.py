@@ -63,6 +63,7 @@ def collect(state: Path, settings: Settings, other: Mapping[str, Any] | None = N
         "Services": lambda: setattr(facts, "services", api.items("/api/v1/services")),
         "gateways": lambda: setattr(facts, "gateways", api.items("/apis/networking.istio.io/v1/gateways")),
         "routes": lambda: setattr(facts, "virtual_services", api.items("/apis/networking.istio.io/v1/virtualservices")),
+        "HTTPRoutes": lambda: setattr(facts, "http_routes", api.items("/apis/gateway.networking.k8s.io/v1/httproutes")),
         "Deployments": lambda: setattr(facts, "deployments", api.items("/apis/apps/v1/deployments")),
         "Ingresses": lambda: _ingresses(api, facts),
         "monitoring's instances": lambda: facts.instances.extend(_instances(api)),

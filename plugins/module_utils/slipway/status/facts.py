@@ -36,6 +36,7 @@ class Facts:
     services: list[Object] = field(default_factory=list)
     gateways: list[Object] = field(default_factory=list)
     virtual_services: list[Object] = field(default_factory=list)
+    http_routes: list[Object] = field(default_factory=list)
     ingresses: list[Object] = field(default_factory=list)
     ingress_classes: list[Object] = field(default_factory=list)
     instances: list[Object] = field(default_factory=list)

@@ -26,6 +26,7 @@ Key = tuple[str, str]
 VERSIONS = {
     "Gateway": "networking.istio.io/v1",
     "VirtualService": "networking.istio.io/v1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
     "DestinationRule": "networking.istio.io/v1",
     "ServiceEntry": "networking.istio.io/v1",
     "AuthorizationPolicy": "security.istio.io/v1",
@@ -48,7 +49,7 @@ VERSIONS = {
     "AlertmanagerConfig": "monitoring.coreos.com/v1alpha1",
 }
 COLOURS = {
-    **dict.fromkeys(("Gateway", "VirtualService", "DestinationRule", "ServiceEntry"), "#cfe2ff"),
+    **dict.fromkeys(("Gateway", "VirtualService", "HTTPRoute", "DestinationRule", "ServiceEntry"), "#cfe2ff"),
     **dict.fromkeys(("AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication"), "#f8d7da"),
     "Service": "#d1e7dd",
     **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet"), "#fff3cd"),
@@ -110,6 +111,8 @@ def _caption(thing: Object) -> str:
             return ", ".join(sorted(hosts))
         case "VirtualService" | "ServiceEntry":
             return ", ".join(spec.get("hosts", []))
+        case "HTTPRoute":
+            return ", ".join(spec.get("hostnames", []))
         case "PeerAuthentication":
             return str(spec.get("mtls", {}).get("mode", ""))
         case "AuthorizationPolicy":
@@ -122,6 +125,7 @@ def _edges(thing: Object, by_key: Mapping[Key, Object]) -> Iterator[Edge]:
         "Pod": _pod,
         "Service": _service,
         "VirtualService": _routed,
+        "HTTPRoute": _led,
         "DestinationRule": _destination_rule,
         "AuthorizationPolicy": _policy,
         "PeerAuthentication": _policy,
@@ -235,6 +239,17 @@ def _routed(thing: Object, by_key: Mapping[Key, Object]) -> Iterator[Edge]:
             seen.setdefault(aim, []).append(" ".join(filter(None, words)))
     for aim, said in seen.items():
         yield Edge(key(thing), aim, ", ".join(dict.fromkeys(filter(None, said))))
+
+
+def _led(thing: Object, _: Mapping[Key, Object]) -> Iterator[Edge]:
+    seen: dict[str, list[str]] = {}
+    for rule in thing["spec"].get("rules", []):
+        backends = rule.get("backendRefs", [])
+        for to in backends:
+            # Of one backend the weight says nothing.
+            seen.setdefault(to["name"], []).append(f"{to.get('weight', 1)} %" if len(backends) > 1 else "")
+    for name, said in seen.items():
+        yield Edge(key(thing), ("Service", name), ", ".join(dict.fromkeys(filter(None, said))))
 
 
 def short(host: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..cluster.holdups import condition, seconds
 from ..cluster.nodes import node_trouble
+from ..contents import gateway_api
 from ..lab import leftovers
 from ..parts import consoles, pod_network
 from .facts import Facts, Object
@@ -25,6 +26,8 @@ DAY = 86400
 # Seconds that a backup may come later than its timer says: it waits for others at work, and takes its time.
 LATE = 2 * 3600
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+# The Service of the mesh's gateway.
+MESH_GATEWAY = "istio-system/istio-ingressgateway"
 # Alerts that fire when all is well.
 ALWAYS = frozenset({"Watchdog"})
 
@@ -188,6 +191,12 @@ def hosts_by_gateway(facts: Facts) -> Iterator[tuple[Object, list[str]]]:
         yield gateway, sorted(hosts)
 
 
+def _by_http_routes(facts: Facts) -> set[str]:
+    """Give the hosts of the HTTPRoutes at the Gateway that the mesh's gateway serves."""
+    led = [route for route in facts.http_routes if gateway_api.HOME in gateway_api.parents(route)]
+    return {str(host) for route in led for host in route["spec"].get("hostnames") or []}
+
+
 def _addresses(facts: Facts) -> tuple[Section, list[str]]:
     rows, problems = [], []
     for service in facts.services:
@@ -207,6 +216,7 @@ def _addresses(facts: Facts) -> tuple[Section, list[str]]:
                 if (gateway["spec"].get("selector") or {}).items() <= selector.items()
                 for host in names
             }
+            | (_by_http_routes(facts) if where == MESH_GATEWAY else set())
         )
         ports = ", ".join(str(port["port"]) for port in service["spec"]["ports"])
         rows.append(Row((where, ", ".join(given) or "none", ports, ", ".join(hosts)), "ok" if given else "wrong"))
