@@ -144,6 +144,7 @@ LONG: tuple[Phase, ...] = (
             "outside",
             "tls",
             "ingress",
+            "gateway_api",
             "manifests",
             "charts",
         ),
