@@ -55,7 +55,7 @@ def test_a_file_with_its_publishers_sum_comes_and_its_sum_is_kept(site: Yard, up
     assert (Path(outcome.manifest.path) / "files" / ADDRESS).read_bytes() == CONTENT
     assert site.locked()["files"] == {ADDRESS: sha256}
     assert site.lines[0] == "to do: 1 of 1 items (1 downloaded)"
-    assert re.fullmatch(r"\[1/1\] kubelet 1\.37\.0 downloaded in [\d.]+ s, 2\.1 MB", site.lines[1])
+    assert re.fullmatch(r"\[1/1\] kubelet 1\.37\.2 downloaded in [\d.]+ s, 2\.1 MB", site.lines[1])
 
 
 def test_a_second_run_asks_nobody(site: Yard, upstream: Upstream) -> None:
