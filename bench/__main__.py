@@ -90,15 +90,20 @@ def by_hand(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
     return times
 
 
+def only(*parts: str) -> dict[str, Any]:
+    """Give the variables of the page for a cluster with these parts alone, and without its release."""
+    shown = yaml.safe_load(PAGE.read_text())["cluster_parts"]
+    return {"cluster_parts": {name: name in parts for name in shown}, "cluster_releases": []}
+
+
 def cluster(machines: list[dict[str, Any]], name: str, times: Path, **more: str) -> dict[str, Any]:
     """Machines and a cluster by Slipway: seconds for each, and when what happened."""
     made = playbook(f"{name}-machines", "playbooks/machines.yml", **more)
     config = ssh_config(machines)
     nodes = [machine["name"] for machine in machines if machine["role"] != "mirror"]
     # The same bundle, without what is timed apart.
-    off = dict.fromkeys(yaml.safe_load(PAGE.read_text())["cluster_parts"], False)
     parts = ["kubernetes", "flannel", "mirror", "tools", *PARTS]
-    bare = json.dumps({"cluster_parts": off, "cluster_releases": [], "artifacts_parts": parts})
+    bare = json.dumps({**only(), "artifacts_parts": parts})
     began, clock = time.monotonic(), time.time()
     playbook(name, "playbooks/site.yml", f"--extra-vars={bare}", SLIPWAY_TIMES=str(times), **more)
     answer_dns(config, nodes)
@@ -117,9 +122,7 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
     found |= {"plain_machines": plain["machines"], "plain": plain["cluster"], "plain_moments": plain["moments"]}
     found["baking"] = baking
     began = time.monotonic()
-    off = dict.fromkeys(yaml.safe_load(PAGE.read_text())["cluster_parts"], False)
-    parts = {**off, "metallb": True, "istio": True}
-    mesh = json.dumps({"istio_wait": False, "cluster_parts": parts, "cluster_releases": []})
+    mesh = json.dumps({**only("metallb", "istio"), "istio_wait": False})
     steps = (f"playbooks/phases/{name}.yml" for name in ("metallb", "mesh", "balancer", "ready"))
     playbook("slipway-mesh", *steps, f"--extra-vars={mesh}", SLIPWAY_TIMES=str(files["mesh"]))
     answer_gateway()
@@ -138,7 +141,7 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
         again = ("playbooks/machines.yml", "playbooks/site.yml")
         found["again"] = playbook("slipway-again", *again, SLIPWAY_TIMES=str(files["again"]))
         found["finalization"] = playbook("finalization-again", "finalization.yml")
-    found |= {f"{name}_times": json.loads(path.read_text()) for name, path in files.items() if path.exists()}
+    found |= {f"{name}_times": json.loads(path.read_text()) for name, path in files.items()}
     return found
 
 

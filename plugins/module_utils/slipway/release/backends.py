@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..contents import gateway_api
+from ..mesh.manifests import TLS_PORTS
 from .render import Object
 
 KIND = "HTTPRoute"
 # The Gateway of role istio.
 GATEWAY = gateway_api.HOME
 HTTPS = 443
-# Ports of the gateway where role istio has listeners with TLS.
-SECURE = (443, 8443)
 BETWEEN = "--"
 
 
 def listener(port: int) -> str:
     """Name a listener of the Gateway, as role istio does."""
-    return f"{'https' if port in SECURE else 'http'}-{port}"
+    return f"{'https' if port in TLS_PORTS else 'http'}-{port}"
 
 
 def backend(service: str, version: str) -> str:

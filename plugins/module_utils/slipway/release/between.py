@@ -181,7 +181,7 @@ class Between:
             return labels
         versions = self.services[service]["versions"]
         version = next((name for name, own in versions.items() if own["label"] == labels["version"]), "")
-        return {**{key: value for key, value in labels.items() if key != "version"}, VERSION: version}
+        return told_by_name(labels, version)
 
     def renamed_backends(self) -> Iterator[Object]:
         """Tell pods by name behind Services of versions that go: present routes lead there until they are gone."""
@@ -189,8 +189,7 @@ class Between:
             labels = item["spec"].get("selector") or {}
             version = self.name_before(labels.get("app", ""), labels.get("version", ""))
             if backends.is_one(item) and identity(item) not in self.final and version:
-                told = {**{key: value for key, value in labels.items() if key != "version"}, VERSION: version}
-                yield applied(item, {"selector": told, "ports": backends.own_ports(item)})
+                yield applied(item, {"selector": told_by_name(labels, version), "ports": backends.own_ports(item)})
 
     def grown_rule(self, rule: Object) -> Object:
         """Give a DestinationRule with the subsets that the present routes lead to."""
@@ -445,6 +444,11 @@ class Between:
                     spec["gateways"] = list(dict.fromkeys([*spec["gateways"], *more]))
             made.append(item if spec == item["spec"] else {**item, "spec": spec})
         return made
+
+
+def told_by_name(labels: dict[str, str], version: str) -> dict[str, str]:
+    """Give labels that tell pods by the name of their version in place of the label "version"."""
+    return {**{key: value for key, value in labels.items() if key != "version"}, VERSION: version}
 
 
 def has_users(live: Iterable[Object]) -> bool:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
+from ..mesh.manifests import TLS_PORTS
 from ..page.form import Fault
 from ..page.read import Key
 from . import backends, http_routes
@@ -77,7 +78,7 @@ def _gateway(shape: Shape) -> Iterator[Fault]:
         what = f"is another certificate than that of port {backends.HTTPS} of the Gateway {shared}"
         yield _fault(("gateway", "tls", "secret"), what, "tls: {}, which takes the gateway's certificate")
     for index, port in enumerate(gateway.ports):
-        if port in backends.SECURE:
+        if port in TLS_PORTS:
             what = f"is a port for https of the Gateway {shared}"
             yield _fault(("gateway", "ports", index), what, "ports: [80]")
 
