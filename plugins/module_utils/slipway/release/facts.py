@@ -70,6 +70,7 @@ def _service(rules: Rules, service: str) -> Facts:
         "follows": shape.follows(service),
         "forwards": shape.release.chain_header if service in shape.carriers else None,
         **({"stateful": True} if declared.stateful else {}),
+        **({"grpc": True} if declared.protocol == "grpc" else {}),
         "versions": {
             version: {
                 "deployment": naming.of("deployment", service, version),
@@ -119,6 +120,7 @@ def _routes(rules: Rules) -> Iterator[Facts]:
             "served_by": {version: shape.serving(route.to, version) for version in shape.versions},
             "headers": route.headers.model_dump(mode="json", exclude_defaults=True),
             "cors": route.cors.model_dump(mode="json") if route.cors else None,
+            **({"websocket": True} if route.websocket else {}),
         }
 
 
