@@ -137,6 +137,7 @@ LONG: tuple[Phase, ...] = (
             "releases",
             "parts",
             "credentials",
+            "protocols",
             "volumes",
             "stateful",
             "told",
