@@ -42,7 +42,7 @@ def guarded(stage: Stage) -> Iterator[str]:
     cluster = yaml.safe_load(stage.checkout.page.read_text())["cluster_name"]
     mirror = f"{cluster}-mirror-1"
     nodes = [f"{cluster}-{node['metadata']['name']}" for node in stage.kube.nodes()]
-    said = _on(nodes[0], f"cat {HOSTS}/slipway.local/hosts.toml")
+    said = _on(nodes[0], f"cat {HOSTS}/registry.k8s.io/hosts.toml")
     address = re.findall(r'host\."http://([0-9.]+)/', said)[0]
     registry = f"{address}:{PORT}"
     config: dict[str, Any] = yaml.safe_load(_on(mirror, "cat /etc/slipway/registry.yml"))
