@@ -1,4 +1,4 @@
-"""Upgrades and calls of gRPC as a proof asks for them: at the artifact's Envoy, with etcd and a small server behind it."""
+"""Upgrades and calls of gRPC as a proof asks for them, at the artifact's Envoy with etcd and a server behind it."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "keys",
-        "what a page or a chart may say beside routes: jobs, volumes, credentials, alerts, entries; each is proved live",
+        "what a page or chart may say beside routes: jobs, volumes, credentials, alerts, entries; each is proved live",
         10800,
         *files(
             "releases",
