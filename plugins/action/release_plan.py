@@ -87,10 +87,10 @@ class ActionModule(ClusterAction):
     def _present(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         from slipway.cluster.client import stripped
         from slipway.cluster.objects import identity
-        from slipway.release.between import has_users
         from slipway.release.environment import Environment
         from slipway.release.job_runs import failed
         from slipway.release.judge import environment, secret_revisions, secret_values, strangers
+        from slipway.release.live import has_users
         from slipway.release.planner import declared_secrets, plan
         from slipway.release.transition import costs, due, kept_claims, refusals, transition
 

@@ -131,12 +131,13 @@ LONG: tuple[Phase, ...] = (
     ),
     suite(
         "keys",
-        "what a page or a chart may say beside routes: jobs, volumes, credentials, alerts, entries: each is proved",
+        "what a page or chart may say beside routes: jobs, volumes, credentials, alerts, entries; each is proved live",
         10800,
         *files(
             "releases",
             "parts",
             "credentials",
+            "protocols",
             "volumes",
             "stateful",
             "told",

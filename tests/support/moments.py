@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from slipway.cluster.objects import identity
-from slipway.release.between import WORKLOADS, labels_of
 from slipway.release.environment import Environment
 from slipway.release.judge import Found, environment
+from slipway.release.live import WORKLOADS, labels_of
 from slipway.release.planner import Plan, plan
 from slipway.release.spec import load
 from slipway.release.transition import Stage, transition

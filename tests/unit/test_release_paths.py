@@ -174,6 +174,30 @@ def test_a_certificate_is_never_for_every_host(tmp_path: Path) -> None:
     assert some.certificate == ["*.b.local"]
 
 
+WEB = {"/": "front", "/chat": {"to": "front", "websocket": True}}
+CALLS = ("services.calls", {"protocol": "grpc", "versions": {"v1": IMAGE}})
+
+
+def test_a_path_promises_upgrades_and_calls_and_the_mesh_needs_nothing_for_them(tmp_path: Path) -> None:
+    entries = {"calls.local": "calls", "live.local": {"routes": {"/": WEB["/chat"]}}}
+    made = planned(tmp_path, ("routes", {**WEB, "/a.B": "calls"}), ("entries", entries), CALLS)
+    found = [(each["kind"], each["host"], each["route"]) for each in made.facts["claims"] if "host" in each]
+    assert found == [
+        ("websocket", "", "/chat"),
+        ("grpc", "", "/a.B"),
+        ("grpc", "calls.local", "/"),
+        ("websocket", "live.local", "/"),
+    ]
+    # Only calls are answered there, so no plain request is claimed.
+    assert [each["entry"]["host"] for each in made.facts["claims"] if each["kind"] == "entry"] == ["live.local"]
+    plain = planned(tmp_path, ("routes", {**WEB, "/chat": "front"}))
+    with_it = planned(tmp_path, ("routes", WEB))
+    assert with_it.objects == plain.objects
+    assert with_it.warnings == plain.warnings
+    warned = planned(tmp_path, ("routes", WEB), ("services.front.timeout", "5s")).warnings
+    assert [line for line in warned if "websocket-timeout" in line and "timeout 5s ends each connection" in line]
+
+
 def route(**more: Any) -> Object:
     return {"/": {"to": "front", **more}}
 
@@ -194,6 +218,8 @@ def route(**more: Any) -> Object:
         ([("routes", route(weights={"v1": 50, "v2": 50})), ("sticky", {"hash": {"address": True}})],
          "keys-contradict", "sticky: cookie"),
         ([("routes", route(version="v1", weights={"v1": 50, "v2": 50}))], "keys-contradict", "one of the two"),
+        ([("routes", {"/": "front", "/c": {"to": "calls", "websocket": True}}), CALLS], "keys-contradict",
+         "no websocket here"),
         ([("routes", route(rewrite="/x", strip=True))], "keys-contradict", "one of the two"),
         ([("routes", route(when=[{"to": "back"}]))], "needs-one-of", "methods: [POST]"),
         ([("routes", route(when=[{"methods": ["POST"]}]))], "needs-one-of", "to: writer"),

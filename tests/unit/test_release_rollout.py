@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -62,7 +64,7 @@ class Cluster:
         return self.objects.get(path)
 
     def items(self, path: str, _: str = "", *, metadata: bool = False) -> list[Object]:
-        assert metadata or "replicasets" in path
+        assert metadata or path.endswith(("/replicasets", "/pods"))
         return [item for at, item in self.objects.items() if at.startswith(f"{path}/")]
 
     def ask(self, path: str, *, method: str, body: Object) -> tuple[int, Object]:
@@ -152,6 +154,31 @@ def test_pods_on_a_node_that_is_away_are_waited_for_no_longer_than_they_may_take
     cluster.objects[f"{PODS}/web-1"] = pod(33)
     rollout(cluster).carry_out({"in_turn": [[thing("Deployment", "web")]]})
     assert 40 < 10**6 - cluster.lasting[f"{APPS}/deployments/web"] < 60
+
+
+def without_image(name: str, ago: float, reason: str = "ImagePullBackOff", **more: Any) -> Object:
+    at = datetime.fromtimestamp(time.time() - ago, UTC).isoformat().replace("+00:00", "Z")
+    status = {"containerStatuses": [{"name": "web", "state": {"waiting": {"reason": reason}}}]}
+    return {"metadata": {"name": name, "creationTimestamp": at, **more}, "status": status}
+
+
+def test_pods_that_an_earlier_run_left_without_their_image_are_made_anew(cluster: Cluster) -> None:
+    done = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    cluster.objects[f"{APPS}/deployments/web"] = thing("Deployment", "web", status=done)
+    for item in (
+        without_image("left", 60),
+        without_image("left-too", 60, "ErrImagePull"),
+        without_image("new", 5),
+        without_image("starting", 60, "ContainerCreating"),
+        without_image("going", 60, deletionTimestamp="now"),
+    ):
+        cluster.objects[f"{PODS}/{item['metadata']['name']}"] = item
+    rollout(cluster).carry_out({}, [{"name": "web"}])
+    assert cluster.changes == [("DELETE", "left", "Background"), ("DELETE", "left-too", "Background")]
+    cluster.changes.clear()
+    cluster.objects[f"{PODS}/left"] = without_image("left", 60)
+    rollout(cluster).carry_out({})
+    assert not cluster.changes
 
 
 def test_what_never_goes_is_named_when_time_is_up(cluster: Cluster) -> None:

@@ -156,6 +156,25 @@ def test_the_reason_of_a_pod_that_cannot_start(thing: Object, said: str) -> None
     assert workloads.cannot_start(thing) == said
 
 
+@pytest.mark.parametrize(
+    ("message", "secrets", "said"),
+    [
+        (
+            "HEAD http://a.b/v2/x: 401 Unauthorized",
+            ["reg"],
+            " (asked for with Secret reg: see user and password there)",
+        ),
+        ("pull access denied", ["a", "b"], " (asked for with Secrets a, b: see user and password there)"),
+        ("HEAD http://a.b/v2/x: 401 Unauthorized", [], ""),
+        ("HEAD http://a.b/v2/x: 404 Not Found", ["reg"], ""),
+    ],
+)
+def test_the_secrets_are_named_with_which_a_registry_let_nobody_in(message: str, secrets: list[str], said: str) -> None:
+    thing = pod("ErrImagePull", message)
+    thing["spec"]["imagePullSecrets"] = [{"name": name} for name in secrets]
+    assert workloads.cannot_start(thing) == f"pod page-new-x, image shop/page:2: ErrImagePull: {message}{said}"
+
+
 def test_a_pod_that_is_being_deleted_holds_up_nobody() -> None:
     going = pod("ImagePullBackOff")
     going["metadata"]["deletionTimestamp"] = "now"

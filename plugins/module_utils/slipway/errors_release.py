@@ -34,6 +34,7 @@ RELEASE_PAGE = {
     "no-version-for-users": "All versions of a service are shadows; take `shadow` away from one.",
     "shadow-gets-no-users": "A shadow gets copies only, so no user can be sent to it; name another version.",
     "shadow-call-refused": "A shadow calls a service that has no such version; add a shadow of it there.",
+    "websocket-timeout": "A timeout ends connections of WebSocket; leave it out, or serve them by another service.",
     "weights-sum": "The weights are not 100 together; change them until they are.",
     "weights-missing": "A service has several versions and nobody says who gets which; add `weights`.",
     "version-without-weight": "A version is not in `weights`, so nobody reaches it; add it, with 0 if you like.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ _PULLS = (
     "CreateContainerConfigError",
     "CreateContainerError",
 )
+# What registries answer to whom they do not know, as containerd tells it.
+_NOT_LET_IN = re.compile(r"\b40[13]\b|unauthori[sz]ed|authorization failed|access denied", re.IGNORECASE)
 # Seconds that such a state has to last, and starts that a container may fail.
 PATIENCE = 20.0
 _CRASHES = 3
@@ -175,7 +178,7 @@ def cannot_start(pod: Object, signs: Signs = NONE) -> str:
         if reason in _HOPELESS:
             return f"!{what}"
         if reason in _PULLS:
-            beside = holdups.beside(pod, signs)
+            beside = holdups.beside(pod, signs) or _credentials(pod, message)
             what = holdups.with_full_disk(what, (pod.get("spec") or {}).get("nodeName"))
             return f"{what} ({beside})" if beside else what
         ended = (container.get("lastState") or {}).get("terminated") or {}
@@ -189,6 +192,25 @@ def cannot_start(pod: Object, signs: Signs = NONE) -> str:
             what = f"container {container['name']} has failed {often}{code}{said}"
             return f"!pod {name}: {what}"
     return ""
+
+
+def waits_for_image(pod: Object, now: float) -> bool:
+    """Tell whether a pod is there so long without its image that the kubelet tries again ever more rarely."""
+    metadata = pod["metadata"]
+    if metadata.get("deletionTimestamp") or not metadata.get("creationTimestamp"):
+        return False
+    waiting = ((container.get("state") or {}).get("waiting") or {} for container in _statuses(pod))
+    without = any(state.get("reason") in ("ErrImagePull", "ImagePullBackOff") for state in waiting)
+    return without and now - holdups.seconds(metadata["creationTimestamp"]) >= PATIENCE
+
+
+def _credentials(pod: Object, message: str) -> str:
+    """Say with which Secrets an image was asked for, if that is what the registry did not like."""
+    names = [str(one.get("name")) for one in (pod.get("spec") or {}).get("imagePullSecrets") or []]
+    if not names or not _NOT_LET_IN.search(message):
+        return ""
+    kind = "Secret" if len(names) == 1 else "Secrets"
+    return f"asked for with {kind} {', '.join(names)}: see user and password there"
 
 
 def _statuses(pod: Object) -> list[Mapping[str, Any]]:

@@ -13,8 +13,8 @@ from ..cluster.client import stripped
 from ..cluster.objects import identity, shown
 from ..difference import written
 from ..page.form import Fault
-from ..release.between import has_users
 from ..release.judge import Found, owner, secret_values, strangers
+from ..release.live import has_users
 from ..release.look import RefusedError, ReleaseClient
 from ..release.transition import reference
 from . import claims, kinds, stages, told, walk

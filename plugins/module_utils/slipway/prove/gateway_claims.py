@@ -33,7 +33,8 @@ def judge_address(case: Case) -> str:
 
 def ask_tls(ask: Questions, _: Json) -> Json:
     """Ask over TLS for each host, without TLS, and on connections for other hosts."""
-    path = ask.path(ask.facts["routes"][0]["path"])
+    plain = [route["path"] for route in ask.facts["routes"] if not ask.speaks_grpc(route["service"])]
+    path = ask.path(plain[0]) if plain else ask.facts["routes"][0]["path"]
     hosts = ask.facts["hosts"][:MOST_PLACES]
     ports = [port for port in ask.facts["ports"] if port != HTTPS] if ask.facts["redirect"] else []
     clear = [(host, port) for port in ports for host in hosts][:MOST_PLACES]
@@ -48,7 +49,9 @@ def ask_tls(ask: Questions, _: Json) -> Json:
     misdirected = {
         ask.experiment([ask.step("/", host=host, port=HTTPS, server=server)]): [server, host] for server, host in pairs
     }
-    return {"secure": secure, "named": named, "sent_on": sent_on, "misdirected": misdirected}
+    # A service of gRPC refuses a plain request, and that is an answer.
+    asked = {"secure": secure, "named": named, "sent_on": sent_on, "misdirected": misdirected}
+    return {**asked, "refusing": not plain}
 
 
 def judge_tls(case: Case) -> str:
@@ -57,8 +60,10 @@ def judge_tls(case: Case) -> str:
     for name, host in {**expect["secure"], **expect["named"]}.items():
         _trusted(case, name, host)
     for name, host in expect["secure"].items():
+        answers = case.answers(name)
         try:
-            case.good(case.answers(name))
+            if not expect["refusing"] or not all(answer["status"] for answer in answers):
+                case.good(answers)
         except FailedError as exc:
             raise FailedError(f"{host}:443 over TLS: {exc}", exc.look) from None
     for name, (server, host) in expect["misdirected"].items():

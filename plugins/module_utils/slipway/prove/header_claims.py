@@ -20,6 +20,7 @@ _CREDENTIALS = "access-control-allow-credentials"
 
 def ask_headers(ask: Questions, claim: Json) -> Json:
     """Ask for a path, and look at the headers of the answers."""
+    _calls_only(ask, claim["service"])
     response = claim["headers"].get("response")
     if not response:
         raise NotExercisedError("what the service gets of a request is not seen in its answers")
@@ -50,6 +51,8 @@ def ask_version_header(ask: Questions, claim: Json) -> Json:
     """Ask for each path: as clients that name a version, and as new ones."""
     expect: Json = {"header": claim["header"], "asked": {}}
     for route in ask.facts["routes"]:
+        if ask.speaks_grpc(route["service"]):
+            continue
         path = ask.path(route["path"])
         live = [version for version, share in route["shares"].items() if share]
         for version in live if route["split"] else live[:1]:
@@ -59,6 +62,8 @@ def ask_version_header(ask: Questions, claim: Json) -> Json:
             told = ask.circumstances.tells and ("?" in path or route["path"] in ask.circumstances.paths)
             about = {"route": route["path"], "split": route["split"], "versions": wanted, "tells": told}
             expect["asked"][ask.many(TIMES, step)] = about
+    if not expect["asked"]:
+        raise NotExercisedError("all paths lead to services of gRPC, and a proof calls none of their methods")
     return expect
 
 
@@ -88,6 +93,7 @@ def _answered(case: Case, about: Json, answer: Json) -> str | None:
 
 def ask_cors(ask: Questions, claim: Json) -> Json:
     """Ask what a browser asks before a page of another origin may, for each origin and for a stranger."""
+    _calls_only(ask, claim["service"])
     cors, path = claim["cors"], ask.path(claim["route"])
     names = [_ORIGIN, _METHODS, _HEADERS, _CREDENTIALS]
     method = cors["methods"][-1]
@@ -157,6 +163,11 @@ def _has(lines: list[str], value: str) -> bool:
 
 def _told(lines: list[str]) -> str:
     return ", ".join(lines) or "not there"
+
+
+def _calls_only(ask: Questions, service: str) -> None:
+    if ask.speaks_grpc(service):
+        raise NotExercisedError(f"{service} speaks gRPC, and a proof calls none of its methods")
 
 
 def _some(count: int) -> None:

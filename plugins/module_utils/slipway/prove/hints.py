@@ -27,6 +27,8 @@ LOOK = {
     "case": "kubectl -n {namespace} get virtualservice -o yaml: the rules with when- in their name",
     "redirect": "kubectl -n {namespace} get virtualservice -o yaml: redirect of the path's rule",
     "entry": "kubectl -n {namespace} get virtualservice,gateway -o yaml: the one with this host",
+    "websocket": "kubectl -n {namespace} get virtualservice -o yaml; prove_paths names the path that the app upgrades",
+    "grpc": "kubectl -n {namespace} get service,virtualservice -o yaml: appProtocol, and the rule; the app's log",
     "tool": "kubectl get virtualservice -A; the tool's pods",
     "answer": "kubectl -n {namespace} get virtualservice,pods; what the app answers there",
     "counted": "kubectl -n {namespace} get virtualservice,destinationrule -o yaml: weights, and labels of subsets",

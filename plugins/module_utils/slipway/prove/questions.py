@@ -214,6 +214,10 @@ class Questions:
         first = (each["service"] for each in self.facts["routes"] if each["path"] == route)
         return service in {*first, *itertools.chain.from_iterable(chains)}
 
+    def speaks_grpc(self, service: str) -> bool:
+        """Tell whether a service answers calls of gRPC, and no other request."""
+        return bool(self.facts["services"].get(service, {}).get("grpc"))
+
     def known(self, route: str) -> bool:
         """Tell whether a path is known for a route that the whole chain answers."""
         return route in self.circumstances.paths or "?" in self.path(route)

@@ -13,14 +13,23 @@ from typing import Any
 
 from ..cluster.objects import identity
 from . import backends
+from .live import (
+    WORKLOADS,
+    answers,
+    applied,
+    by_names,
+    has_users,
+    in_mesh,
+    labels_of,
+    last_of,
+    told_by_name,
+    versions_by_label,
+)
 from .objects import KINDS
 from .planner import Plan
 from .render import Object
-from .retries import AGAIN
 from .workload import VERSION
 
-# What has pods that answer.
-WORKLOADS = ("Deployment", "StatefulSet")
 # Rules for callers of all versions.
 _FOR_ALL = ("default", "weights", "pinned")
 
@@ -253,7 +262,7 @@ class Between:
         service, version = labels.get("app", ""), labels.get(VERSION, "")
         if version not in self.users(service):
             return False
-        there = [labels_of(one) for one in self.there(*WORKLOADS) if _answers(one)]
+        there = [labels_of(one) for one in self.there(*WORKLOADS) if answers(one)]
         ready = {(one["app"], self.version_of(one)) for one in there}
         return any(
             callee in self.rerouted or (callee, self.serving(callee, version)) not in ready
@@ -307,7 +316,7 @@ class Between:
             if "subset" not in to["destination"] and version:
                 to["destination"]["subset"] = version
         self._drop_mirrors(rule, self.answers_users)
-        _by_names(rule, self.name_before)
+        by_names(rule, self.name_before)
         return rule
 
     def _drop_mirrors(self, rule: Object, unwanted: Callable[[str, str], bool]) -> None:
@@ -376,7 +385,7 @@ class Between:
         rules = [rule for rule in rules if not self._refuses_users(rule["name"])]
         for rule in rules:
             self._drop_mirrors(rule, self._copied_last)
-            _by_names(rule, self._name_after)
+            by_names(rule, self._name_after)
         kept: list[Object] = []
         for rule in copy.deepcopy(live["spec"].get("http") or []) if live else []:
             how = last_of(rule)
@@ -444,58 +453,3 @@ class Between:
                     spec["gateways"] = list(dict.fromkeys([*spec["gateways"], *more]))
             made.append(item if spec == item["spec"] else {**item, "spec": spec})
         return made
-
-
-def told_by_name(labels: dict[str, str], version: str) -> dict[str, str]:
-    """Give labels that tell pods by the name of their version in place of the label "version"."""
-    return {**{key: value for key, value in labels.items() if key != "version"}, VERSION: version}
-
-
-def has_users(live: Iterable[Object]) -> bool:
-    """Tell whether the release has routes for users on the cluster."""
-    return any(item["kind"] in ("VirtualService", backends.KIND) and not in_mesh(item) for item in live)
-
-
-def versions_by_label(live: Iterable[Object]) -> dict[str, str]:
-    """Give the names of versions by their label, as the subsets of DestinationRules say them."""
-    return {
-        subset["labels"]["version"]: subset["name"]
-        for rule in live
-        if rule["kind"] == "DestinationRule"
-        for subset in rule["spec"].get("subsets") or []
-        if "version" in (subset.get("labels") or {})
-    }
-
-
-def last_of(rule: Mapping[str, Any]) -> str:
-    """Give the last part of a rule's name: a version, or how one is found."""
-    return str(rule.get("name", "")).removesuffix(AGAIN).rpartition(":")[2]
-
-
-def labels_of(item: Mapping[str, Any]) -> dict[str, str]:
-    """Give the labels of a workload's pods."""
-    return dict(item["spec"]["template"]["metadata"].get("labels") or {})
-
-
-def in_mesh(item: Mapping[str, Any]) -> bool:
-    return item["kind"] == "VirtualService" and (item["spec"].get("gateways") or ["mesh"]) == ["mesh"]
-
-
-def _answers(item: Mapping[str, Any]) -> bool:
-    """Tell whether a Deployment has pods that are Ready; one that says nothing of them has."""
-    return "status" not in item or bool(item["status"].get("availableReplicas"))
-
-
-def _by_names(rule: Object, name: Callable[[str, str], str]) -> None:
-    """Tell callers by the name of their version, where ``name`` knows one for their label."""
-    for match in rule.get("match") or []:
-        labels = match.get("sourceLabels") or {}
-        found = name(labels.get("app", ""), labels["version"]) if "version" in labels else ""
-        if found:
-            match["sourceLabels"] = {**{k: v for k, v in labels.items() if k != "version"}, VERSION: found}
-
-
-def applied(item: Object, spec: Object) -> Object:
-    """Give an object as it is applied, with another spec."""
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace", "labels") if key in item["metadata"]}
-    return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata, "spec": spec}

@@ -78,6 +78,7 @@ _DETAILS: tuple[Rule, ...] = (
     routing_checks.sticky_can_tell,
     routing_checks.overrides_can_tell,
     route_checks.weights_of_paths_fit,
+    route_checks.websockets_last,
     route_checks.wildcards_are_known,
     routing_checks.hosts_are_apart,
     routing_checks.hash_is_one,

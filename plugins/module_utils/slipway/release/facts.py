@@ -72,6 +72,7 @@ def _service(rules: Rules, service: str) -> Facts:
         **({"stateful": True} if declared.stateful else {}),
         # Where HTTPRoutes lead.
         **({"routed": _routed(rules, service)} if shape.has_backends(service) else {}),
+        **({"grpc": True} if declared.protocol == "grpc" else {}),
         "versions": {
             version: {
                 "deployment": naming.of("deployment", service, version),
@@ -127,6 +128,7 @@ def _routes(rules: Rules) -> Iterator[Facts]:
             "served_by": {version: shape.serving(route.to, version) for version in shape.versions},
             "headers": route.headers.model_dump(mode="json", exclude_defaults=True),
             "cors": route.cors.model_dump(mode="json") if route.cors else None,
+            **({"websocket": True} if route.websocket else {}),
         }
 
 

@@ -188,6 +188,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "when": "VirtualService rules before the others of the path",
         "rewrite": "VirtualService `rewrite.uriRegexRewrite`",
         "strip": "VirtualService `rewrite.uriRegexRewrite`",
+        "websocket": "none: Istio upgrades on every HTTP route; `http.timeout` ends the connections",
         "limits": "EnvoyFilter: local rate limit `descriptors` with the key `path`",
         "headers": "VirtualService `http.headers`",
         "cors": "VirtualService `http.corsPolicy`",

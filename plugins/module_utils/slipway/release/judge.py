@@ -19,8 +19,8 @@ from ..contents.gateway_api import HOME, parents
 from ..page.form import Fault
 from ..page.read import Key
 from . import certificate, registries
-from .between import WORKLOADS, labels_of, last_of, versions_by_label
 from .environment import Environment
+from .live import WORKLOADS, labels_of, last_of, versions_by_label
 from .objects import KINDS, OF_NAMESPACE
 from .pod_security import LEVEL, MODES
 from .transition import stays

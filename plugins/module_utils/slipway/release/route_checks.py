@@ -119,6 +119,22 @@ def cases_lead_somewhere(shape: Shape) -> Iterator[Fault]:
             seen.append(said)
 
 
+def websockets_last(shape: Shape) -> Iterator[Fault]:
+    """Refuse WebSocket at services that know no upgrade, and warn of time-outs, which end its connections."""
+    for key, _, route in places(shape):
+        declared = shape.services.get(route.to)
+        if not route.websocket or declared is None:
+            continue
+        if declared.protocol != "http":
+            what = f"needs an upgrade, and {route.to} speaks {declared.protocol}, which has none"
+            fix = "no websocket here, or another service, with protocol: http"
+            yield Fault("keys-contradict", (*key, "websocket"), what, fix)
+        elif declared.timeout:
+            what = f"leads to {route.to}, whose timeout {declared.timeout} ends each connection"
+            fix = f"no timeout at services.{route.to}, or another service"
+            yield Fault("websocket-timeout", (*key, "websocket"), what, fix, warning=True)
+
+
 def wildcards_are_known(shape: Shape) -> Iterator[Fault]:
     """Refuse names that a wildcard cannot complete, and warn of TLS for every name."""
     release = shape.release

@@ -21,7 +21,13 @@ def facts(shape: Shape) -> Facts:
             for path, redirect in shape.release.redirects.items()
         ],
         "entries": [
-            {"host": host, "path": path, "service": route.to, "versions": _versions(shape, route)}
+            {
+                "host": host,
+                "path": path,
+                "service": route.to,
+                "versions": _versions(shape, route),
+                **({"websocket": True} if route.websocket else {}),
+            }
             for host, routes in shape.host_routes.items()
             for path, route in routes.items()
         ],
@@ -70,5 +76,20 @@ def claims(made: Facts) -> Iterator[Facts]:
         title = f"{redirect['path']} sends clients to {redirect['to']} ({redirect['code']})"
         yield {"kind": "redirect", "title": title, "redirect": redirect}
     for entry in made["entries"]:
+        if made["services"][entry["service"]].get("grpc"):
+            # No request but a call is answered there.
+            continue
         title = f"{entry['host']}{entry['path']} leads to {entry['service']}"
         yield {"kind": "entry", "title": title, "entry": entry}
+    yield from _spoken(made)
+
+
+def _spoken(made: Facts) -> Iterator[Facts]:
+    """Give the claims about what is spoken beside plain requests of HTTP."""
+    for place in [*made["routes"], *made["entries"]]:
+        host = place.get("host", "")
+        about = {"route": place["path"], "host": host, "service": place["service"]}
+        if place.get("websocket"):
+            yield {"kind": "websocket", "title": f"{host}{place['path']} can be upgraded to WebSocket", **about}
+        if made["services"][place["service"]].get("grpc"):
+            yield {"kind": "grpc", "title": f"{host}{place['path']} leads calls of gRPC to {place['service']}", **about}

@@ -118,6 +118,9 @@ class Route(Short):
     strip: bool = setting(
         False, "Take this path away before the service gets the request? As rewrite: /.", example=True
     )
+    websocket: bool = setting(
+        False, "Does the service upgrade requests of this path to WebSocket? A proof then shows it.", example=True
+    )
     limits: PathLimits = setting(PathLimits(), "Limits of this path.", example={"total": "100/second"})
     headers: Headers = setting(
         Headers(),

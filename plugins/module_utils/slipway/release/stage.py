@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..cluster import rollout
+from ..cluster import rollout, workloads
 from ..cluster.apply import Applier
 from ..cluster.client import BusyError, Cluster, Object
 from ..cluster.holdups import hints
@@ -18,8 +18,8 @@ from ..contents import waits as jobs_and_sets
 from ..contents.waits import FOLLOWED, NotDoneError
 from ..errors import SlipwayError
 from . import backends, job_runs
-from .between import WORKLOADS
 from .judge import OF_RELEASE, goes
+from .live import WORKLOADS
 
 # Owns the number of pods from the moment that a page leaves it to an autoscaler, which then writes it.
 HANDED_OVER = "slipway-autoscaling"
@@ -122,6 +122,8 @@ class Rollout:
             for one in waits
             if one["kind"] not in FOLLOWED
         ]
+        if wanted:
+            self._pull_again()
         try:
             rollout.wait(self.cluster, wanted, self.timeout)
             jobs_and_sets.wait(self.cluster, [one for one in waits if one["kind"] in FOLLOWED], self.timeout)
@@ -151,6 +153,14 @@ class Rollout:
                         f"look at: kubectl --namespace {self.namespace} describe httproutes {name}",
                     )
                 time.sleep(_PAUSE)
+
+    def _pull_again(self) -> None:
+        """Make pods anew that an earlier run left without their image: what kept it away may be mended by now."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        for pod in self.cluster.items(path, f"{OF_RELEASE}={self.name}") or []:
+            if workloads.waits_for_image(pod, time.time()):
+                name = pod["metadata"]["name"]
+                self.cluster.ask(f"{path}/{name}", method="DELETE", body={"propagationPolicy": "Background"})
 
     def settled(self) -> None:
         """Wait until pods that go are gone, and istiod has sent on to every proxy what it was told."""

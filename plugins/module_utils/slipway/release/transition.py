@@ -15,7 +15,8 @@ from ..cluster.objects import identity
 from ..page.form import Fault
 from ..page.read import Key
 from . import backends, outside_change, stateful
-from .between import WORKLOADS, Between, applied, in_mesh, labels_of
+from .between import Between
+from .live import WORKLOADS, applied, in_mesh, labels_of
 from .outside_change import is_denial
 from .planner import Plan
 from .render import Object
