@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.breaks import RELAY
+from tests.support.breaks import PAGES, RELAY, are_named
 from tests.support.kube import eventually
 from tests.support.mesh import gateway_address
 from tests.support.releases import HELLO, SMS, Stage
 from tests.support.traffic import asked
 
-HASH = str(Path(__file__).parent / "pages/hash.yml")
-FAULTS = str(Path(__file__).parent / "pages/faults.yml")
-CLASSES = str(Path(__file__).parent / "pages/classes.yml")
-PATHS = str(Path(__file__).parent / "pages/paths.yml")
-REDIRECT = str(Path(__file__).parent / "pages/redirect.yml")
+HASH, FAULTS, CLASSES, PATHS, REDIRECT = (
+    str(PAGES / f"{name}.yml") for name in ("hash", "faults", "classes", "paths", "redirect")
+)
 AGAIN = {"release_name": "again", "release_namespace": "again", "release_hosts": ["again.local"]}
 # Seconds from the start of the run to the first answer, with the images on the nodes, and of a run that finds nothing.
 FIRST, SECOND = 30, 12
@@ -63,6 +61,7 @@ def test_what_the_documents_do_not_ask_for_is_proved_too(empty: Stage, page: str
         name = Path(page).stem
         empty.passed(name)
         assert empty.kinds(name, "passed") >= kinds
+        are_named(empty, page)
     finally:
         empty.take_away((page,))
 

@@ -10,6 +10,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.breaks import are_named
 from tests.support.kube import Kube, eventually
 from tests.support.mesh import gateway_address
 from tests.support.releases import Stage
@@ -124,6 +125,8 @@ def test_a_named_host_is_reached_others_are_not_and_tokens_are_asked_for(empty: 
         assert asked(gateway, "outside.local", "/", headers=wrong).status == "401"
         assert asked(gateway, "outside.local", "/healthz").status == "200"
         assert empty.release(str(written), prove="never").expect().total("changed") == 0
+
+        are_named(empty, str(written))
 
         # Without a token what needs one is only read.
         empty.prove(str(written)).expect()

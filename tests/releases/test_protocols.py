@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.support.breaks import are_named
 from tests.support.mesh import gateway_address
 from tests.support.protocols import Called, WebSocket, called, field
 from tests.support.releases import Stage
@@ -45,6 +46,7 @@ def test_websocket_grpc_and_tcp_reach_what_the_page_says(empty: Stage, tmp_path:
         gateway = gateway_address(empty.kube)
         _grpc(gateway, tmp_path)
         _tcp(empty)
+        are_named(empty, page)
         _websocket(empty, gateway, tmp_path)
     finally:
         empty.take_away((page,))

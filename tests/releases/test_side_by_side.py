@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slipway.prove.planner import KINDS
 
-from tests.support.breaks import BREAKS, Break, broken
+from tests.support.breaks import BREAKS, Break, is_named
 from tests.support.releases import DOCUMENTED, HELLO, SECRETS, Stage
 
 BROKEN = tuple(dict.fromkeys(each.release for each in BREAKS))
@@ -31,17 +30,7 @@ def released(stage: Stage) -> Iterator[None]:
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.what)
 def test_what_is_broken_is_named(stage: Stage, each: Break) -> None:
-    with broken(stage.kube, each):
-        # Of the other claims nothing is asked: they take their time, and are no part of this.
-        run = stage.prove(each.release, prove_skip=sorted(set(KINDS) - {each.claim}))
-    assert run.status != 0
-    failed = [claim for claim in stage.claims(each.page) if claim["state"] == "failed"]
-    named = [claim for claim in failed if claim["kind"] == each.claim]
-    assert named, [f"{claim['id']}: {claim['seen']}" for claim in failed]
-    assert any(each.says in claim["seen"] for claim in named), [claim["seen"] for claim in named]
-    assert f"{named[0]['id']}: {named[0]['title']}" in run.output
-    assert "look at: " in run.output
-    assert "Traceback" not in run.output
+    is_named(stage, each)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: Path(page).stem)
