@@ -131,8 +131,33 @@ def test_one_that_starts_is_no_answer_and_one_that_wants_to_know_who_asks_is(
         assert kubeconfig.answering(content(asking, a=asking, b=listening)) == ""
 
 
-def test_where_none_answers_the_current_one_says_so(silent: str) -> None:
+def test_where_none_answers_the_current_one_says_so(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeconfig, "ELECTION", 0)
     assert kubeconfig.answering(content(silent, a=silent, b="127.0.0.1:1")) == ""
+
+
+@pytest.mark.parametrize("back", ["", "b"], ids=["the current one", "another one"])
+def test_one_is_waited_for_where_enough_are_left_to_elect_a_leader(back: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[str] = []
+
+    def answers(server: str) -> bool:
+        rounds.append(server)
+        return rounds.count("https://192.0.2.1:6443") > 2 and server == f"https://192.0.2.{'2' if back else '1'}:6443"
+
+    monkeypatch.setattr(kubeconfig, "_answers", answers)
+    monkeypatch.setattr(kubeconfig, "lost", lambda _: (["a"], 3))
+    monkeypatch.setattr(kubeconfig, "PAUSE", 0)
+    servers = {"a": "192.0.2.1:6443", "b": "192.0.2.2:6443", "c": "192.0.2.3:6443"}
+    assert kubeconfig.answering(content("192.0.2.1:6443", **servers)) == back
+    assert rounds.count("https://192.0.2.1:6443") == 3
+
+
+def test_nobody_is_waited_for_where_too_many_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeconfig, "_answers", lambda _: False)
+    monkeypatch.setattr(kubeconfig, "lost", lambda _: (["a", "b"], 3))
+    monkeypatch.setattr(kubeconfig, "PAUSE", 1000)
+    servers = {"a": "192.0.2.1:6443", "b": "192.0.2.2:6443", "c": "192.0.2.3:6443"}
+    assert kubeconfig.answering(content("192.0.2.1:6443", **servers)) == ""
 
 
 def test_one_server_is_not_asked_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from ..artifacts.cache import default_root
 from ..errors import SlipwayError
 from ..paths import state_folder
-from .kubeconfig import answering, lost
+from .kubeconfig import answering, decides, lost
 
 # Seconds to connect and shake hands, and to wait for each part of an answer.
 TIMEOUT = (15.0, 30.0)
@@ -148,9 +148,9 @@ def without_quorum(options: Mapping[str, Any]) -> str:
     if not is_own(options) or is_missing(options):
         return ""
     silent, number = lost(_parsed(str(options["kubeconfig"])))
-    needed = number // 2 + 1
-    if number < 2 or number - len(silent) >= needed:
+    if number < 2 or decides(silent, number):
         return ""
+    needed = number // 2 + 1
     return (
         f"{' and '.join(silent)} do not answer, and etcd needs {needed} of its {number} members. Until enough of them "
         "are back, the cluster decides nothing, and no command can change it; pods and the gateway go on. What to do: "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from typing import Any
@@ -17,6 +18,10 @@ from ..node.reach import NoAnswerError, touch
 
 # Seconds until a server that says nothing counts as away: on the node network an answer takes a thousandth.
 SECONDS = 1.0
+# Seconds in which the controllers that are left go on without a lost one, as etcd elects another leader; and between
+# two looks at them.
+ELECTION = 15.0
+PAUSE = 0.5
 
 
 def with_contexts(admin: str, server: str, controllers: Mapping[str, str]) -> str:
@@ -40,16 +45,28 @@ def with_contexts(admin: str, server: str, controllers: Mapping[str, str]) -> st
 def answering(content: Mapping[str, Any]) -> str:
     """Name the context to use: the current one, or another one whose server answers where that of the current does not.
 
-    Empty for the current one, also where no server answers.
+    Empty for the current one, also where no server answers. Just after a controller was lost, that takes up to
+    ``ELECTION`` seconds; it is waited for where enough of them are left to decide.
     """
     servers = dict(_servers(content))
     current = content.get("current-context", "")
-    if len(set(servers.values())) < 2 or current not in servers or _answers(servers[current]):
+    if len(set(servers.values())) < 2 or current not in servers:
         return ""
     others = {name: server for name, server in servers.items() if server != servers[current]}
-    with ThreadPoolExecutor(len(others)) as pool:
-        asked = {pool.submit(_answers, server): name for name, server in others.items()}
-        return next((asked[done] for done in as_completed(asked) if done.result()), "")
+    until = time.monotonic() + ELECTION
+    while not _answers(servers[current]):
+        with ThreadPoolExecutor(len(others)) as pool:
+            asked = {pool.submit(_answers, server): name for name, server in others.items()}
+            found = next((asked[done] for done in as_completed(asked) if done.result()), "")
+        if found or time.monotonic() > until or not decides(*lost(content)):
+            return found
+        time.sleep(PAUSE)
+    return ""
+
+
+def decides(silent: Sequence[str], number: int) -> bool:
+    """Tell whether etcd can decide without the silent ones of so many controllers."""
+    return number - len(silent) >= number // 2 + 1
 
 
 def lost(content: Mapping[str, Any]) -> tuple[list[str], int]:
