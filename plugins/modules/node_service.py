@@ -41,6 +41,16 @@ options:
     description: Where the machine remembers which files were written, for P(node_reset#module). Empty for a machine that is no node.
     type: str
     default: /var/lib/slipway/files.json
+  looked:
+    description: >-
+      Whether nothing but this module has worked on the machine since P(node_state#module) looked at it. A call that the look found
+      in effect is left out then.
+    type: bool
+    default: false
+  call:
+    description: Name by which the machine notes this call, once it is in effect. The plugin gives it.
+    type: str
+    default: ""
   environment:
     description: Variables that downloads go by (C(http_proxy), C(https_proxy), C(no_proxy)). Not shown, and never on a command line.
     type: dict
@@ -127,10 +137,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node.durable import flush
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
-from ansible.module_utils.slipway.node.fetch import FetchError, ensure, make_folders
+from ansible.module_utils.slipway.node.fetch import FetchError, ensure, key_of, load_record, make_folders
 from ansible.module_utils.slipway.node.record import remember
+from ansible.module_utils.slipway.node.settled import RECORD, command, modified, note, read_by
 from ansible.module_utils.slipway.node.state import read
-from ansible.module_utils.slipway.node.units import BEGIN, SHOWN, difference, parse_show, steps, with_block
+from ansible.module_utils.slipway.node.units import BEGIN, difference, parse_show, steps, with_block
 
 UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
 DOWNLOADS = 3
@@ -157,6 +168,13 @@ def install(module: AnsibleModule) -> list[str]:
         what = "\n".join(filter(None, [str(exc), of_disks() or "look at: systemctl status nginx on the mirror"]))
         module.fail_json(**told("download-failed", what))
     return names
+
+
+def placed(module: AnsibleModule) -> list[str]:
+    """Give the files of all items, as they were remembered."""
+    record = load_record(module.params["record"])
+    entries = [record.get(key_of(item), {}) for item in module.params["artifacts"]]
+    return [path for entry in entries for path in entry.get("files", {})]
 
 
 def make_parents(path: str, owner: str, private: bool) -> None:
@@ -219,7 +237,7 @@ def systemctl(module: AnsibleModule, *arguments: str) -> tuple[int, str, str]:
 
 
 def show(module: AnsibleModule, unit: str) -> dict[str, str]:
-    _, out, _ = systemctl(module, "show", "--timestamp=us+utc", f"--property={','.join(SHOWN)}", unit)
+    _, out, _ = module.run_command(command([unit]))
     shown: dict[str, str] = parse_show(out)
     return shown
 
@@ -231,16 +249,10 @@ def fail(module: AnsibleModule, unit: str, what: str) -> None:
     module.fail_json(**told("unit-failed", "\n".join(filter(None, lines))))
 
 
-def modified(paths: list[str]) -> list[float]:
-    # A time that is yet to come (the clock was put back) says nothing about what happened since.
-    times = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
-    return [moment for moment in times if moment <= time.time()]
-
-
 def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], written: list[str]) -> list[str]:
     """Bring one unit to its wanted state; return the verbs that had an effect."""
     name = unit["name"]
-    paths = [path for path in paths if path not in unit["ignore"]] + unit["watch"]
+    paths = read_by(unit, paths)
     shown = show(module, name)
     if shown.get("LoadState") == "not-found" and unit["state"] == "stopped":
         # What is not there does not run.
@@ -303,6 +315,8 @@ def main() -> None:
             },
             "record": {"type": "path", "default": "/var/lib/slipway/artifacts.json"},
             "files_record": {"type": "str", "default": "/var/lib/slipway/files.json"},
+            "looked": {"type": "bool", "default": False},
+            "call": {"type": "str", "default": ""},
             "environment": {"type": "dict", "default": {}, "no_log": True},
             "timeout": {"type": "int", "default": 60},
             "files": {
@@ -360,6 +374,8 @@ def main() -> None:
     if not module.check_mode:
         for unit in units:
             await_answers(module, unit)
+        if module.params["call"]:
+            note(RECORD, module.params["call"], [os.path.expanduser(path) for path in paths], placed(module), units)
     result = {
         "changed": bool(installed or written or actions),
         "installed": installed,

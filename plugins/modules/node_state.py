@@ -84,7 +84,7 @@ ansible_facts:
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
-        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), kubernetes (joined, controller, interrupted,
+        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), settled (calls of P(node_service#module) that are still in effect), kubernetes (joined, controller, interrupted,
         founding, foreign, remains, etcd, sealed, node, ca, version, kubelet, parts, pod_cidr, address, registered, marked, moved, settings). V(registered) is whether
         the cluster has this node with all that its kubelet and the pod network told of it, V(marked) whether as a controller, V(moved) whether
         the pod network told of another address, V(settings) whether the page has given it labels or taints; null when there was no telling.
@@ -103,6 +103,7 @@ from ansible.module_utils.slipway.errors import marked, told
 from ansible.module_utils.slipway.node.architecture import of_this_computer
 from ansible.module_utils.slipway.node.fitness import disks_of, hindrances, other_architecture, strains
 from ansible.module_utils.slipway.node.kubeapi import find_node
+from ansible.module_utils.slipway.node.settled import RECORD, command, still
 from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, read, registration, resolve
 
 
@@ -180,6 +181,9 @@ def main() -> None:
     there = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
+    # Packages bring files and units of their own.
+    waits = node["packages_missing"] or node["dpkg_interrupted"]
+    node["settled"] = [] if waits else still(RECORD, lambda names: module.run_command(command(names))[1])
     # Who looks for another role has asked other questions.
     node["role"] = module.params["role"]
     node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]), wanted)

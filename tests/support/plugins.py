@@ -69,12 +69,15 @@ def run_action(
     *,
     check: bool = False,
     diff: bool = False,
+    delegate_to: str | None = None,
 ) -> dict[str, Any]:
     """Run an action plugin as a task would; what fails raises AnsibleActionFail."""
     loader = DataLoader()
     known = dict(variables or {})
     action = loaded.ActionModule(
-        task=mock.Mock(args=dict(arguments), check_mode=check, async_val=0, diff=diff, _role=None),
+        task=mock.Mock(
+            args=dict(arguments), check_mode=check, async_val=0, diff=diff, delegate_to=delegate_to, _role=None
+        ),
         connection=mock.Mock(),
         play_context=mock.Mock(),
         loader=loader,

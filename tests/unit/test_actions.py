@@ -338,7 +338,10 @@ def test_a_certificate_for_nobody_or_into_no_folder_is_refused(tmp_path: Path) -
 
 
 # Of what runs on a node the module checks its arguments itself.
-@pytest.mark.parametrize("name", sorted({path.stem for path in (PLUGINS / "action").glob("*.py")} - {"kubeadm_node"}))
+ON_NODES = {"kubeadm_node", "node_service"}
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in (PLUGINS / "action").glob("*.py")} - ON_NODES))
 def test_an_action_takes_what_its_documentation_says(name: str) -> None:
     """`ansible-doc` reads the module of the same name; the action plugin is what checks the arguments."""
 

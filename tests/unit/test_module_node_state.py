@@ -25,6 +25,8 @@ NODE = {
     "os_name": "Debian GNU/Linux 12 (bookworm)",
     "interface": "eth1",
     "nameservers_useless": [],
+    "packages_missing": [],
+    "dpkg_interrupted": False,
     "kubernetes": KUBERNETES,
 }
 
@@ -56,7 +58,18 @@ def plugin(machine: Looks, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(loaded, "describe", lambda *_arguments: machine.node)
     monkeypatch.setattr(loaded, "find_node", find)
     monkeypatch.setattr(loaded, "read", lambda _path: "a kubeconfig")
+    monkeypatch.setattr(loaded, "still", lambda *_arguments: ["a-call"])
     return loaded
+
+
+@pytest.mark.parametrize(
+    ("waits", "calls"), [({}, ["a-call"]), ({"packages_missing": ["haproxy"]}, []), ({"dpkg_interrupted": True}, [])]
+)
+def test_calls_are_in_effect_only_where_no_package_is_to_come(
+    plugin: Any, machine: Looks, waits: dict[str, Any], calls: list[str]
+) -> None:
+    machine.node |= waits
+    assert look(plugin).result["ansible_facts"]["slipway_node"]["settled"] == calls
 
 
 def look(plugin: Any, **more: Any) -> Ended:

@@ -79,9 +79,14 @@ def signature(path: str) -> list[int]:
     return [info.st_size, info.st_mtime_ns]
 
 
+def key_of(item: Mapping[str, Any]) -> str:
+    """Give the name of an item in the record."""
+    return f"{item['dest']}#{item['name']}"
+
+
 def is_current(item: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     """Tell whether what lies at the item's destination is what we put there for this very sum."""
-    entry = record.get(item["dest"] + "#" + item["name"], {})
+    entry = record.get(key_of(item), {})
     files = entry.get("files", {})
     return (
         entry.get("sha256") == item["sha256"]
@@ -206,8 +211,7 @@ def ensure(
 
     for item, files in zip(wanted, run(attempt, wanted), strict=True):
         if files:
-            key = item["dest"] + "#" + item["name"]
-            record[key] = {
+            record[key_of(item)] = {
                 "sha256": item["sha256"],
                 "version": item.get("version", ""),
                 "only": item.get("only", []),
