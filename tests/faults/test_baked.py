@@ -43,6 +43,7 @@ OWN = {
     r"/var/tmp/systemd-private-.*": "of services that run, with names at random",  # noqa: S108  a path of the node
     r"/(root|home/vagrant)/\.ansible(/.*)?": "work folders of Ansible",
     r"/var/lib/slipway/(artifacts|files)\.json": "compared as what they say",
+    r"/var/lib/slipway/settled\.json": "which inodes were written, and when",
     r"/var/lib/containerd(/.*)?": "compared as containerd's own lists: numbers of snapshots come as they are asked for",
     # How packages came: apt's lists and caches, and dpkg's copies of its state before.
     r"/var/lib/apt(/.*)?": "what apt has read",
