@@ -48,7 +48,7 @@ def noted(arguments: Mapping[str, Any]) -> bool:
     """Tell whether a call is one to note: not with a secret, nor one that does or says something each time."""
     files, units = arguments.get("files") or [], arguments.get("units") or []
     often = {"secret", "source", "only_over"}
-    return not any(often & each.keys() for each in files) and not any(
+    return not any(often & each.keys() for each in files if not _goes(each)) and not any(
         each.get("answers") or each.get("state") == "restarted" for each in units
     )
 
@@ -56,8 +56,14 @@ def noted(arguments: Mapping[str, Any]) -> bool:
 def digest(arguments: Mapping[str, Any]) -> str:
     """Give the name of a call: a sum of what it wants, and of what decides whether it is so."""
     wants = {name: value for name, value in arguments.items() if name not in HOW}
+    # What is in a file that goes says nothing.
+    wants["files"] = [{"path": one["path"]} if _goes(one) else one for one in arguments.get("files") or []]
     text = json.dumps(wants, sort_keys=True, default=str)
     return hashlib.sha256(f"{_decides()}\n{text}".encode()).hexdigest()
+
+
+def _goes(file: Mapping[str, Any]) -> bool:
+    return file.get("state") == "absent"
 
 
 @cache

@@ -181,9 +181,7 @@ def main() -> None:
     there = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
-    # Packages bring files and units of their own.
-    waits = node["packages_missing"] or node["dpkg_interrupted"]
-    node["settled"] = [] if waits else still(RECORD, lambda names: module.run_command(command(names))[1])
+    node["settled"] = still(RECORD, lambda names: module.run_command(command(names))[1])
     # Who looks for another role has asked other questions.
     node["role"] = module.params["role"]
     node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]), wanted)

@@ -25,8 +25,6 @@ NODE = {
     "os_name": "Debian GNU/Linux 12 (bookworm)",
     "interface": "eth1",
     "nameservers_useless": [],
-    "packages_missing": [],
-    "dpkg_interrupted": False,
     "kubernetes": KUBERNETES,
 }
 
@@ -62,14 +60,8 @@ def plugin(machine: Looks, monkeypatch: pytest.MonkeyPatch) -> Any:
     return loaded
 
 
-@pytest.mark.parametrize(
-    ("waits", "calls"), [({}, ["a-call"]), ({"packages_missing": ["haproxy"]}, []), ({"dpkg_interrupted": True}, [])]
-)
-def test_calls_are_in_effect_only_where_no_package_is_to_come(
-    plugin: Any, machine: Looks, waits: dict[str, Any], calls: list[str]
-) -> None:
-    machine.node |= waits
-    assert look(plugin).result["ansible_facts"]["slipway_node"]["settled"] == calls
+def test_it_says_which_calls_are_still_in_effect(plugin: Any) -> None:
+    assert look(plugin).result["ansible_facts"]["slipway_node"]["settled"] == ["a-call"]
 
 
 def look(plugin: Any, **more: Any) -> Ended:

@@ -173,6 +173,14 @@ def test_what_has_to_be_done_each_time_is_not_noted(played: Played, arguments: d
     assert "looked" not in played.called[0]
 
 
+def test_a_file_that_goes_may_be_a_secret(played: Played) -> None:
+    gone = {"path": "/etc/a", "state": "absent"}
+    played(arguments={"files": [{**gone, "secret": "a"}]})
+    played(arguments={"files": [{**gone, "secret": "b"}]})
+    first, second = (each["call"] for each in played.called)
+    assert first == second != ""
+
+
 def test_what_was_seen_is_of_the_machine_itself(played: Played) -> None:
     played(delegate_to="localhost")
     run_action(played.plugin, {"files": [], "looked": True})
