@@ -205,6 +205,9 @@ def run(least: int, most: int, report: Path, *, whole: bool) -> tuple[list[dict[
     clients()
     machines = plan()["machines"]
     while len(hand) < least or (len(hand) < most and ratios.wide(compared(hand, ours))):
+        if hand and not whole:
+            # The round before has left the bundle of a few parts.
+            playbook("artifacts", "playbooks/artifacts.yml")
         print(f"round {len(hand) + 1} of {least} to {most}: by hand", flush=True)
         hand.append(by_hand(machines, whole=whole))
         print(f"  {hand[-1]['cluster']:.1f} and {hand[-1]['gateway']:.1f} s; by Slipway", flush=True)

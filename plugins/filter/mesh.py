@@ -16,23 +16,22 @@ from slipway.mesh import schema as mesh_schema
 from slipway.paths import user_path
 
 DOCUMENTATION = r"""
-name: mesh_objects
-short_description: Read the manifests that istioctl prints, in an order that can be applied
+name: mesh_service_ports
+short_description: Give the gateway's Service a port for each port of the page
 description:
-  - The objects with namespaces and definitions first, without the field that istiod sets itself.
-  - Beside it are mesh_merged, mesh_service_ports, mesh_unknown, mesh_refusal, mesh_address, mesh_has_address,
-    mesh_no_address, mesh_hosts, certificate_files, certificate_faults and certificate_told.
+  - Each is named after its protocol, and has a listener of its own.
+  - Beside it are mesh_unknown, mesh_address, mesh_has_address, mesh_no_address, mesh_hosts, certificate_files,
+    certificate_faults and certificate_told.
 options:
-  _input: {description: What istioctl manifest generate printed., type: str, required: true}
+  _input: {description: Numbers of ports., type: list, elements: int, required: true}
 author: The Slipway authors
 """
 EXAMPLES = r"""
-- kubernetes.core.k8s:
-    definition: "{{ rendered.stdout | mesh_objects }}"
-    apply: true
+- ansible.builtin.debug:
+    msg: "{{ [80, 443] | mesh_service_ports }}"
 """
 RETURN = r"""
-_value: {description: Kubernetes objects., type: list, elements: dict}
+_value: {description: Ports of a Service., type: list, elements: dict}
 """
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -88,11 +87,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         answers: dict[str, Callable[..., Any]] = {
-            "mesh_objects": mesh.objects,
-            "mesh_merged": mesh.merged,
             "mesh_service_ports": mesh.service_ports,
             "mesh_unknown": mesh_unknown,
-            "mesh_refusal": mesh.refusal,
             "mesh_address": mesh_address,
             "mesh_has_address": mesh_has_address,
             "mesh_no_address": mesh.no_address,

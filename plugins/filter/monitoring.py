@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from slipway.derived import derived
 from slipway.errors import SlipwayError
 
 DOCUMENTATION = r"""
@@ -56,9 +59,14 @@ def undescribed(value: Any) -> Any:
     return value
 
 
-def operator_resources(text: str, kinds: Iterable[str]) -> list[dict[str, Any]]:
-    """The definitions of ``kinds`` in the operator's release file, without their descriptions."""
-    wanted = set(kinds)
+def operator_resources(text: str, kinds: Iterable[str]) -> str:
+    """The definitions of ``kinds`` in the operator's release file, without their descriptions, as a list in JSON."""
+    wanted = set(map(str, kinds))
+    parts = [str(text).encode(), json.dumps(sorted(wanted)).encode(), Path(__file__).read_bytes()]
+    return derived("crds", parts, lambda: json.dumps(_definitions(str(text), wanted))).read_text(encoding="utf-8")
+
+
+def _definitions(text: str, wanted: set[str]) -> list[dict[str, Any]]:
     found = [
         undescribed(item)
         for item in yaml.load_all(text, Loader=Reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,11 @@ from ansible.errors import AnsibleFilterError
 from tests.support.errors import refused
 
 PATH = Path(__file__).parents[2] / "plugins/filter/monitoring.py"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ spec:
 
 
 def test_of_the_release_file_the_wanted_definitions_are_taken_and_no_more(filters: dict[str, Any]) -> None:
-    (found,) = filters["operator_resources"](RELEASE, ["Prometheus"])
+    (found,) = json.loads(filters["operator_resources"](RELEASE, ["Prometheus"]))
     assert found["spec"]["schema"] == {
         "properties": {"description": {"type": "string"}, "matchType": {"enum": ["!=", "=", "=~"]}}
     }

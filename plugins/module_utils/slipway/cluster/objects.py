@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -31,12 +32,21 @@ def identity(item: Mapping[str, Any]) -> str:
 
 
 def read(given: Any) -> list[Object]:
-    """Give the objects of what a task was given: documents as YAML text, or objects and lists of them."""
-    if not isinstance(given, str):
-        return list(flat(given))
+    """Give the objects of what a task was given: documents as YAML or JSON text, objects, and lists of both."""
+    if isinstance(given, str):
+        return list(flat(_documents(str(given))))
+    listed = given if isinstance(given, list) else [given]
+    return list(flat(_documents(str(item)) if isinstance(item, str) else item for item in listed))
+
+
+def _documents(text: str) -> list[Any]:
+    """Read a text. JSON is YAML too, and is read in a tenth of the time."""
+    if text.lstrip().startswith("["):
+        with suppress(ValueError):
+            return [json.loads(text)]
     try:
         # Ansible's text is a kind of its own, which the reader in C does not know.
-        return list(flat(yaml.load_all(str(given), Loader=Loader)))
+        return list(yaml.load_all(text, Loader=Loader))
     except yaml.YAMLError as exc:
         raise SlipwayError("yaml-syntax", f"not YAML: {exc}") from exc
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -83,6 +84,11 @@ def merged(base: Any, over: Any) -> Any:
 
 def _named(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(i, Mapping) and "name" in i for i in value)
+
+
+def operator(text: str, values: Object) -> str:
+    """Give an IstioOperator as JSON: that of a YAML text, with ``values`` laid on its ``spec``."""
+    return json.dumps(merged(yaml.safe_load(text), {"spec": values}), sort_keys=True)
 
 
 def objects(text: str) -> list[dict[str, Any]]:

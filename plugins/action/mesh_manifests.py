@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin: Istio's manifests, rendered once for each istioctl and its settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+try:
+    from slipway.derived import derived
+    from slipway.errors import SlipwayError
+    from slipway.mesh import manifests
+    from slipway.plugin import failed
+except ImportError as exc:
+    raise AnsibleActionFail(
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+        "[library-missing]"
+    ) from None
+
+SPEC: dict[str, Any] = {
+    "istioctl": {"type": "path", "required": True},
+    "operator": {"type": "str", "required": True},
+    "values": {"type": "dict", "default": {}},
+}
+# Seconds; it takes one.
+PATIENCE = 300
+
+
+class ActionModule(ActionBase):
+    """Work in this very process."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give the file of the objects."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(argument_spec=SPEC)
+        program = Path(arguments["istioctl"])
+        try:
+            wanted = manifests.operator(str(arguments["operator"]), arguments["values"])
+            parts = [_which(program), wanted.encode(), Path(manifests.__file__).read_bytes()]
+            path = derived("mesh", parts, lambda: _rendered(program, wanted))
+        except SlipwayError as exc:
+            raise failed(exc) from None
+        return {**result, "changed": False, "path": str(path)}
+
+
+def _which(program: Path) -> bytes:
+    """Tell one program from another without reading it whole."""
+    try:
+        about = program.stat()
+    except OSError as exc:
+        raise SlipwayError("istioctl-refuses", f"{program} cannot be run: {exc.strerror}") from exc
+    return f"{program} {about.st_ino} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}".encode()
+
+
+def _rendered(program: Path, wanted: str) -> str:
+    command = [str(program), "manifest", "generate", "--filename", "-"]
+    try:
+        ended = subprocess.run(
+            command, input=wanted, capture_output=True, encoding="utf-8", timeout=PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise SlipwayError("istioctl-refuses", f"{program} cannot be run: {exc}") from exc
+    if ended.returncode:
+        reason = manifests.refusal(ended.stderr)
+        raise SlipwayError(
+            "istioctl-refuses", f"{program} refuses istio_values, or another setting of role istio: {reason}"
+        )
+    return json.dumps(manifests.objects(ended.stdout))
