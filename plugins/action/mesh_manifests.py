@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 try:
-    from slipway.derived import derived
+    from slipway.derived import derived, which
     from slipway.errors import SlipwayError
     from slipway.mesh import manifests
     from slipway.plugin import failed
@@ -44,20 +44,11 @@ class ActionModule(ActionBase):
         program = Path(arguments["istioctl"])
         try:
             wanted = manifests.operator(str(arguments["operator"]), arguments["values"])
-            parts = [_which(program), wanted.encode(), Path(manifests.__file__).read_bytes()]
+            parts = [which(program), wanted.encode(), Path(manifests.__file__).read_bytes()]
             path = derived("mesh", parts, lambda: _rendered(program, wanted))
         except SlipwayError as exc:
             raise failed(exc) from None
         return {**result, "changed": False, "path": str(path)}
-
-
-def _which(program: Path) -> bytes:
-    """Tell one program from another without reading it whole."""
-    try:
-        about = program.stat()
-    except OSError as exc:
-        raise SlipwayError("istioctl-refuses", f"{program} cannot be run: {exc.strerror}") from exc
-    return f"{program} {about.st_ino} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}".encode()
 
 
 def _rendered(program: Path, wanted: str) -> str:

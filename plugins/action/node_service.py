@@ -9,7 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+try:
+    from slipway.node.settled import record_beside, still
+except ImportError as exc:
+    raise AnsibleActionFail(
+        f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
+        "[library-missing]"
+    ) from None
 
 # What decides whether a call would do something. With another text of it no earlier call counts.
 _UTILS = (f"module_utils/slipway/node/{name}.py" for name in ("fetch", "settled", "units"))
@@ -29,10 +38,11 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         arguments = dict(self._task.args)
         node = variables.get("slipway_node") or {}
+        here = self._connection.transport == "local" and not self._play_context.become
         # What was seen is of the machine itself.
-        looked = bool(arguments.pop("looked", False)) and bool(node) and not self._task.delegate_to
+        looked = bool(arguments.pop("looked", False)) and (bool(node) or here) and not self._task.delegate_to
         call = digest(arguments) if looked and noted(arguments) else ""
-        if call and call in node.get("settled", []):
+        if call and call in (_seen_here(arguments) if here else node.get("settled", [])):
             nothing: dict[str, Any] = {"changed": False, "installed": [], "written": [], "actions": []}
             return result | nothing | ({"diff": []} if self._task.diff else {})
         done: dict[str, Any] = self._execute_module(
@@ -44,11 +54,15 @@ class ActionModule(ActionBase):
         return result | done
 
 
+def _seen_here(arguments: Mapping[str, Any]) -> list[str]:
+    """Give the calls that are in effect on this very computer, of those without units."""
+    return still(record_beside(str(arguments["record"])), lambda _: "") if "record" in arguments else []
+
+
 def noted(arguments: Mapping[str, Any]) -> bool:
     """Tell whether a call is one to note: not with a secret, nor one that does or says something each time."""
     files, units = arguments.get("files") or [], arguments.get("units") or []
-    often = {"secret", "source", "only_over"}
-    return not any(often & each.keys() for each in files if not _goes(each)) and not any(
+    return not any("secret" in each for each in files if not _goes(each)) and not any(
         each.get("answers") or each.get("state") == "restarted" for each in units
     )
 

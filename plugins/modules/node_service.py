@@ -86,7 +86,7 @@ options:
       enabled: {description: Whether it starts at boot; left alone when not set., type: bool}
       state: {description: "Wanted state; left alone when not set. V(restarted): restarted by this very call, for a reason that no file shows.", type: str, choices: [started, restarted, stopped]}
       watch: {description: "Files besides O(files) whose change restarts the unit (its binary).", type: list, elements: path, default: []}
-      ignore: {description: Files of O(files) that this unit does not read., type: list, elements: path, default: []}
+      reads: {description: Those of O(files) whose change restarts the unit; all where this is not set., type: list, elements: path}
       answers: {description: "URLs that answer once it is up; they are asked for 20 s.", type: list, elements: str, default: []}
 author: The Slipway authors
 attributes:
@@ -139,7 +139,7 @@ from ansible.module_utils.slipway.node.durable import flush
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.fetch import FetchError, ensure, key_of, load_record, make_folders
 from ansible.module_utils.slipway.node.record import remember
-from ansible.module_utils.slipway.node.settled import RECORD, command, modified, note, read_by
+from ansible.module_utils.slipway.node.settled import command, modified, note, read_by, record_beside
 from ansible.module_utils.slipway.node.state import read
 from ansible.module_utils.slipway.node.units import BEGIN, difference, parse_show, steps, with_block
 
@@ -183,6 +183,13 @@ def make_parents(path: str, owner: str, private: bool) -> None:
         shutil.chown(new, owner)
 
 
+def is_anothers(spec: dict[str, Any]) -> bool:
+    """Tell whether a file is there that is none of those which may be overwritten."""
+    path = os.path.expanduser(spec["path"])
+    text = read(path) if spec["only_over"] and os.path.lexists(path) else ""
+    return bool(text) and not re.search(spec["only_over"], text, re.DOTALL)
+
+
 def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str]]) -> bool:
     """Bring one file to its wanted state; return whether that changed something."""
     path = os.path.expanduser(spec["path"])
@@ -203,7 +210,7 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
         return there
     if spec["keep"] and before:
         after = before
-    elif spec["only_over"] and before and not re.search(spec["only_over"], before, re.DOTALL):
+    elif is_anothers(spec):
         module.warn(f"{path} is somebody's own and was left as it is")
         return False
     elif spec["block"]:
@@ -346,7 +353,7 @@ def main() -> None:
                     "enabled": {"type": "bool"},
                     "state": {"type": "str", "choices": ["started", "restarted", "stopped"]},
                     "watch": {"type": "list", "elements": "path", "default": []},
-                    "ignore": {"type": "list", "elements": "path", "default": []},
+                    "reads": {"type": "list", "elements": "path"},
                     "answers": {"type": "list", "elements": "str", "default": []},
                 },
             },
@@ -374,8 +381,12 @@ def main() -> None:
     if not module.check_mode:
         for unit in units:
             await_answers(module, unit)
-        if module.params["call"]:
-            note(RECORD, module.params["call"], [os.path.expanduser(path) for path in paths], placed(module), units)
+        # What is somebody's own is to be told of by every run.
+        if module.params["call"] and not any(map(is_anothers, files)):
+            sources = [spec["source"] for spec in files if spec["source"]]
+            about = [os.path.expanduser(path) for path in paths]
+            record = record_beside(module.params["record"])
+            note(record, module.params["call"], about, [*placed(module), *sources], units)
     result = {
         "changed": bool(installed or written or actions),
         "installed": installed,

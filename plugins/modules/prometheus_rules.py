@@ -1,5 +1,5 @@
-#!/usr/bin/python
-"""Refuse rules that Prometheus could not read, before they are applied."""
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action plugin of the same name; nothing here runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ module: prometheus_rules
 short_description: Refuse rules that Prometheus could not read, before they are applied
 description:
   - Holds rule groups against promtool, which has Prometheus' own parser, and fails with the set, group, rule and reason of each that is wrong.
-  - Changes nothing. Runs where promtool is.
+  - Rules that the same program has read once are not held against it again.
+  - Changes nothing. Runs on the computer that runs Ansible.
 options:
   promtool:
     description: The program, of the release of Prometheus that gets the rules.
@@ -36,28 +37,3 @@ EXAMPLES = r"""
 
 RETURN = r"""
 """
-
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.errors import SlipwayError
-from ansible.module_utils.slipway.parts.rules import faults
-
-
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={"promtool": {"type": "path", "required": True}, "rules": {"type": "dict", "required": True}},
-        supports_check_mode=True,
-    )
-    try:
-        found = faults(Path(module.params["promtool"]), module.params["rules"])
-    except SlipwayError as exc:
-        module.fail_json(msg=exc.message, error_id=exc.id)
-    if found:
-        error = SlipwayError("wrong-rules", "\n".join(["Prometheus could not read these rules:", *found]))
-        module.fail_json(msg=error.message, error_id=error.id)
-    module.exit_json(changed=False)
-
-
-if __name__ == "__main__":
-    main()

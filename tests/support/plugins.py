@@ -70,6 +70,7 @@ def run_action(
     check: bool = False,
     diff: bool = False,
     delegate_to: str | None = None,
+    local: bool = False,
 ) -> dict[str, Any]:
     """Run an action plugin as a task would; what fails raises AnsibleActionFail."""
     loader = DataLoader()
@@ -78,8 +79,8 @@ def run_action(
         task=mock.Mock(
             args=dict(arguments), check_mode=check, async_val=0, diff=diff, delegate_to=delegate_to, _role=None
         ),
-        connection=mock.Mock(),
-        play_context=mock.Mock(),
+        connection=mock.Mock(transport="local" if local else "ssh"),
+        play_context=mock.Mock(become=not local),
         loader=loader,
         templar=Templar(loader=loader, variables=known),
         shared_loader_obj=mock.Mock(),

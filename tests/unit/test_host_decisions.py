@@ -132,8 +132,7 @@ def test_a_balancer_comes_with_its_servers_and_goes_without_them() -> None:
     units = {unit["name"]: unit for unit in on("__host_units", host_api_servers=servers)}
     assert (units["slipway-api.service"]["state"], units["haproxy.service"]["state"]) == ("started", "stopped")
     # It starts again for its own files alone.
-    assert not set(paths) & set(units["slipway-api.service"]["ignore"])
-    assert "/etc/hosts" in units["slipway-api.service"]["ignore"]
+    assert set(units["slipway-api.service"]["reads"]) == set(paths)
     gone = {file["path"] for file in on("__host_files") if file.get("state") == "absent"}
     assert gone >= set(paths)
     units = {unit["name"]: unit for unit in on("__host_units")}
@@ -175,8 +174,14 @@ def test_a_system_that_the_mirror_has_nothing_for_is_named(
         file["path"] for file in on("__host_files", **values)
     }
     assert settings["state"] == apt_config
-    assert ("Timeout" in settings["secret"]) is bool(said)
+    assert ("Timeout" in settings["content"]) is bool(said)
     assert sources["state"] == ("present" if codename in repositories else "absent")
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy.test:3128", "http://user:word@proxy.test:3128"])
+def test_apt_settings_are_a_secret_if_a_password_is_in_them(proxy: str) -> None:
+    _, settings = on("__host_apt_files", host_proxy={"http": proxy})
+    assert proxy in settings["secret" if "@" in proxy else "content"]
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_a_unit_is_restarted_for_a_file_that_it_reads(plugin: Any, systemd: Syst
     path = tmp_path / "file.conf"
     ended = write(plugin, {"path": str(path), "content": "a\n"}, units=[UNIT])
     assert (ended.result["actions"], systemd.asked) == (["restart thing.service"], ["restart thing.service"])
-    other = write(plugin, {"path": str(path), "content": "b\n"}, units=[{**UNIT, "ignore": [str(path)]}])
+    other = write(plugin, {"path": str(path), "content": "b\n"}, units=[{**UNIT, "reads": ["/etc/other"]}])
     assert (other.result["written"], other.result["actions"]) == ([str(path)], [])
 
 

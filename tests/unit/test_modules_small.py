@@ -6,8 +6,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleActionFail
 
-from tests.support.plugins import load, run_module
+from tests.support.errors import refused
+from tests.support.plugins import load, run_action, run_module
 
 
 @pytest.mark.parametrize("machines", [1, 3])
@@ -87,13 +89,31 @@ def promtool(folder: Path, text: str) -> str:
         ('echo "rule 1: could not parse expression" >&2; exit 1', "could not read these rules"),
     ],
 )
-def test_rules_that_prometheus_cannot_read_are_named(text: str, said: str, tmp_path: Path) -> None:
+def test_rules_that_prometheus_cannot_read_are_named(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rules = {"a.yml": {"groups": [{"name": "g", "rules": [{"record": "x", "expr": "1"}]}]}}
-    ended = run_module(load("modules", "prometheus_rules"), {"promtool": promtool(tmp_path, text), "rules": rules})
-    assert (ended.failed, said in ended.msg) == (bool(said), True)
+    plugin, given = load("action", "prometheus_rules"), {"promtool": promtool(tmp_path, text), "rules": rules}
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    # What was refused once is refused again.
+    for _ in range(2):
+        if said:
+            with refused(f"wrong-rules: {said}", AnsibleActionFail):
+                run_action(plugin, given)
+        else:
+            assert run_action(plugin, given)["changed"] is False
 
 
-def test_a_promtool_that_is_not_there_is_named(tmp_path: Path) -> None:
-    ended = run_module(load("modules", "prometheus_rules"), {"promtool": str(tmp_path / "none"), "rules": {"a": {}}})
-    assert ended.failed
-    assert str(tmp_path / "none") in ended.msg
+def test_rules_that_were_read_once_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    program = promtool(tmp_path, f"echo x >> {tmp_path / 'ran'}")
+    for number in (1, 1, 2):
+        rules = {"a.yml": {"groups": [{"name": "g", "rules": [{"record": "x", "expr": str(number)}]}]}}
+        run_action(load("action", "prometheus_rules"), {"promtool": program, "rules": rules})
+    assert (tmp_path / "ran").read_text().split() == ["x", "x"]
+
+
+def test_a_promtool_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(AnsibleActionFail, match=str(tmp_path / "none")):
+        run_action(load("action", "prometheus_rules"), {"promtool": str(tmp_path / "none"), "rules": {"a": {}}})

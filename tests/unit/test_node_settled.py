@@ -24,14 +24,13 @@ def systemd() -> Systemd:
 
 @pytest.fixture
 def record(tmp_path: Path) -> str:
-    return str(tmp_path / "settled.json")
+    return settled.record_beside(str(tmp_path / "artifacts.json"))
 
 
 @pytest.fixture
-def module(systemd: Systemd, record: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def module(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> Any:
     loaded = load("modules", "node_service")
     monkeypatch.setattr(loaded.AnsibleModule, "run_command", lambda _self, command, **more: systemd(command, **more))
-    monkeypatch.setattr(loaded, "RECORD", record)
     return loaded
 
 
@@ -45,7 +44,7 @@ def written(module: Any, tmp_path: Path, *, call: str = CALL, check: bool = Fals
     """Call the module for a file and, as it stands in ``more``, for units."""
     path = tmp_path / "etc/thing.conf"
     files = [{"path": str(path), "content": "one\n", "owner": "root" if os.geteuid() == 0 else str(os.geteuid())}]
-    given = {"files": files, "files_record": "", "call": call, **more}
+    given = {"files": files, "files_record": "", "record": str(tmp_path / "artifacts.json"), "call": call, **more}
     assert not run_module(module, given, check=check).failed
     return path
 
@@ -67,7 +66,8 @@ def test_a_file_that_went_or_came_ends_it(module: Any, record: str, tmp_path: Pa
     path.unlink()
     assert still(record) == []
     absent = [{"path": str(path), "state": "absent"}]
-    run_module(module, {"files": absent, "files_record": "", "call": "gone"})
+    given = {"files": absent, "files_record": "", "record": str(tmp_path / "artifacts.json")}
+    run_module(module, {**given, "call": "gone"})
     assert still(record) == ["gone"]
     path.write_text("somebody's\n")
     assert still(record) == []
@@ -102,9 +102,31 @@ def test_a_unit_that_needs_something_ends_it(module: Any, record: str, tmp_path:
     assert still(record, shown) == []
 
 
+def test_a_file_that_another_one_is_written_from_ends_it(module: Any, record: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text("one\n")
+    path = tmp_path / "copy"
+    owner = {"owner": "root" if os.geteuid() == 0 else str(os.geteuid())}
+    given = {"files_record": "", "record": str(tmp_path / "artifacts.json"), "call": CALL}
+    run_module(module, {**given, "files": [{"path": str(path), "source": str(source), **owner}]})
+    assert still(record) == [CALL]
+    source.write_text("two\n")
+    assert still(record) == []
+
+
+def test_a_file_of_somebody_elses_is_told_of_by_every_run(module: Any, record: str, tmp_path: Path) -> None:
+    path = tmp_path / "own"
+    path.write_text("mine\n")
+    files = [{"path": str(path), "content": "one\n", "only_over": "^ours"}]
+    given = {"files": files, "files_record": "", "record": str(tmp_path / "artifacts.json"), "call": CALL}
+    ended = run_module(module, given)
+    assert not ended.result["changed"]
+    assert still(record) == []
+
+
 def test_units_of_several_calls_are_asked_for_at_once(module: Any, record: str, tmp_path: Path) -> None:
     written(module, tmp_path, units=[UNIT])
-    run_module(module, {"units": [OTHER], "files_record": "", "call": "other"})
+    run_module(module, {"units": [OTHER], "record": str(tmp_path / "artifacts.json"), "call": "other"})
     assert sorted(still(record, ACTIVE, ACTIVE)) == [CALL, "other"]
     assert still(record, STOPPED, ACTIVE) == [CALL]
     # An answer about fewer units than were asked for says nothing.
@@ -160,12 +182,10 @@ def test_a_call_that_was_found_in_effect_is_left_out(played: Played) -> None:
     [
         {"looked": False},
         {"files": [{"path": "/etc/a", "secret": "a"}]},
-        {"files": [{"path": "/etc/a", "source": "/etc/b"}]},
-        {"files": [{"path": "/etc/a", "content": "a", "only_over": "^a"}]},
         {"units": [{"name": "a.service", "state": "restarted"}]},
         {"units": [{"name": "a.service", "answers": ["http://127.0.0.1/"]}]},
     ],
-    ids=["not looked", "a secret", "from a file", "a warning", "restarted", "asked"],
+    ids=["not looked", "a secret", "restarted", "asked"],
 )
 def test_what_has_to_be_done_each_time_is_not_noted(played: Played, arguments: dict[str, Any]) -> None:
     played(arguments=arguments)
@@ -185,6 +205,16 @@ def test_what_was_seen_is_of_the_machine_itself(played: Played) -> None:
     played(delegate_to="localhost")
     run_action(played.plugin, {"files": [], "looked": True})
     assert [each["call"] for each in played.called] == ["", ""]
+
+
+def test_on_this_computer_the_plugin_looks_itself(played: Played, tmp_path: Path) -> None:
+    here = {"record": str(tmp_path / "tools.json")}
+    run_action(played.plugin, {"files": [], "looked": True, **here}, local=True)
+    (call,) = (each["call"] for each in played.called)
+    settled.note(str(tmp_path / "settled.json"), call, [], [], [])
+    assert run_action(played.plugin, {"files": [], "looked": True, **here}, local=True)["changed"] is False
+    run_action(played.plugin, {"files": [], "looked": True}, local=True)
+    assert len(played.called) == 2
 
 
 def test_another_text_or_another_plugin_makes_another_call(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:

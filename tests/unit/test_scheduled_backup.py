@@ -300,7 +300,8 @@ def test_the_role_lays_out_program_settings_and_timer(schedule: str, calendar: s
     (unit,) = units
     assert (unit["name"], unit["enabled"], unit["state"]) == ("slipway-backup.timer", True, "started")
     # Another page restarts no timer.
-    assert set(by_path) - set(unit["ignore"]) == {"/etc/systemd/system/slipway-backup.timer"}
+    assert unit["reads"] == ["/etc/systemd/system/slipway-backup.timer"]
+    assert set(unit["reads"]) < set(by_path)
 
 
 def test_without_a_schedule_the_timer_goes_and_the_backups_stay() -> None:

@@ -37,6 +37,15 @@ def derived(kind: str, made_of: Iterable[bytes], make: Callable[[], str], *, roo
     return path
 
 
+def which(program: Path) -> bytes:
+    """Tell one program from another without reading it whole; of one that is not there, only its name."""
+    try:
+        about = program.stat()
+    except OSError:
+        return str(program).encode()
+    return f"{program} {about.st_ino} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}".encode()
+
+
 def _forget(folder: Path) -> None:
     """Remove the oldest ones, and what a run that was cut off has left."""
     found = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)

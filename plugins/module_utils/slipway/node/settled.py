@@ -14,8 +14,14 @@ from typing import Any
 from .fetch import load_record, save_record
 from .units import SHOWN, parse_show, steps
 
-RECORD = "/var/lib/slipway/settled.json"
+NAME = "settled.json"
+RECORD = f"/var/lib/slipway/{NAME}"
 Show = Callable[[list[str]], str]
+
+
+def record_beside(artifacts: str) -> str:
+    """Give the record of calls that belongs to a record of artifacts."""
+    return os.path.join(os.path.dirname(artifacts), NAME)
 
 
 def mark(path: str) -> list[int]:
@@ -36,13 +42,14 @@ def modified(paths: Iterable[str]) -> list[float]:
 
 def read_by(unit: Mapping[str, Any], paths: Iterable[str]) -> list[str]:
     """Give the files whose change restarts a unit."""
-    return [*(path for path in paths if path not in unit["ignore"]), *unit["watch"]]
+    reads = unit["reads"]
+    return [*(path for path in paths if reads is None or path in reads), *unit["watch"]]
 
 
 def note(record: str, call: str, paths: list[str], placed: Iterable[str], units: list[Mapping[str, Any]]) -> None:
     """Note a call in the place of an earlier one about the same things.
 
-    ``paths`` are the files that it writes, ``placed`` those of its items.
+    ``paths`` are the files that it writes, ``placed`` those of its items, and those that it reads.
     """
     before = load_record(record)
     watched = [path for unit in units for path in unit["watch"]]
