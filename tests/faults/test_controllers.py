@@ -293,7 +293,7 @@ def test_pods_ask_the_balancer_of_their_node_and_kube_proxy_without_it(three: Ch
 
 def test_releases_and_proofs_find_a_controller_that_answers(three: Checkout, tmp_path: Path) -> None:
     page = tmp_path / "found.yml"
-    web = {"image": "slipway.local/apps/frontend:1.0.0", "versions": {"v1": {"env": {"APP_VERSION": "v1"}}}}
+    web = {"image": "slipway.local/apps/model:1.0.0", "versions": {"v1": {"env": {"APP_VERSION": "v1"}}}}
     page.write_text(yaml.safe_dump({"name": "found", "hosts": ["found.local"], "services": {"web": web}}))
     Stage(three, yaml.safe_load(three.page.read_text())).prepare(mail=False)
     docker("exec", f"{three.name}-ctrl", "sh", "-c", f"nft '{CUT}'")
