@@ -50,6 +50,8 @@ def on_each(checkout: Checkout, commands: dict[str, str]) -> None:
 
 
 def test_machines_that_exist_become_a_cluster(bare: Checkout, tmp_path: Path) -> None:
+    # As somebody's own: with nothing of what roles bring.
+    bare.page.write_text(rewrite_page(bare.settings, {"cluster_baked": False}))
     bare.playbook("playbooks/machines.yml").expect()
     roles = {"ctrl": "controller", "node-1": "worker", "node-2": "mirror"}
     before = {name: traces(bare, name) for name in roles}
