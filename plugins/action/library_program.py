@@ -9,38 +9,31 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 try:
-    from slipway.errors import SlipwayError
-    from slipway.plugin import failed
+    from slipway.plugin import LocalAction
 except ImportError as exc:
     raise AnsibleActionFail(
         f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
         "[library-missing]"
     ) from None
 
-SPEC: dict[str, Any] = {
-    "program": {"type": "str", "required": True},
-    "arguments": {"type": "list", "elements": "str", "default": []},
-    "stdin": {"type": "str", "default": ""},
-    "environment": {"type": "dict", "default": {}},
-}
 
-
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Each task has a process of its own, which is a copy of Ansible's."""
 
-    _requires_connection = False
-    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {
+        "program": {"type": "str", "required": True},
+        "arguments": {"type": "list", "elements": "str", "default": []},
+        "stdin": {"type": "str", "default": ""},
+        "environment": {"type": "dict", "default": {}},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Give what the program printed, and how it ended."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(argument_spec=SPEC)
         # Ansible's texts are of a kind of its own.
         environment = {str(name): str(value) for name, value in arguments["environment"].items()}
         given = [str(one) for one in arguments["arguments"]]
@@ -54,9 +47,7 @@ class ActionModule(ActionBase):
                 code = import_module(str(arguments["program"])).main(given)
             except SystemExit as exc:
                 code = exc.code if isinstance(exc.code, int) else 1
-            except SlipwayError as exc:
-                raise failed(exc) from None
-        result |= {"changed": False, "rc": code, "stdout": said.getvalue().strip("\n"), "stderr": told.getvalue()}
+        result = {"rc": code, "stdout": said.getvalue().strip("\n"), "stderr": told.getvalue()}
         if code:
             result |= {"failed": True, "msg": told.getvalue().strip() or "non-zero return code"}
         return result

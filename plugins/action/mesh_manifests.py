@@ -6,49 +6,40 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 try:
     from slipway.derived import derived, which
     from slipway.errors import SlipwayError
     from slipway.mesh import manifests
-    from slipway.plugin import failed
+    from slipway.plugin import LocalAction
 except ImportError as exc:
     raise AnsibleActionFail(
         f"Slipway's library cannot be imported ({exc}): run `make setup`, then use .venv/bin/ansible-playbook. "
         "[library-missing]"
     ) from None
 
-SPEC: dict[str, Any] = {
-    "istioctl": {"type": "path", "required": True},
-    "operator": {"type": "str", "required": True},
-    "values": {"type": "dict", "default": {}},
-}
 # Seconds; it takes one.
 PATIENCE = 300
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Work in this very process."""
 
-    _requires_connection = False
-    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {
+        "istioctl": {"type": "path", "required": True},
+        "operator": {"type": "str", "required": True},
+        "values": {"type": "dict", "default": {}},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Give the file of the objects."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(argument_spec=SPEC)
         program = Path(arguments["istioctl"])
-        try:
-            wanted = manifests.operator(str(arguments["operator"]), arguments["values"])
-            parts = [which(program), wanted.encode(), Path(manifests.__file__).read_bytes()]
-            path = derived("mesh", parts, lambda: _rendered(program, wanted))
-        except SlipwayError as exc:
-            raise failed(exc) from None
-        return {**result, "changed": False, "path": str(path)}
+        wanted = manifests.operator(str(arguments["operator"]), arguments["values"])
+        parts = [which(program), wanted.encode(), Path(manifests.__file__).read_bytes()]
+        return {"path": str(derived("mesh", parts, lambda: _rendered(program, wanted)))}
 
 
 def _rendered(program: Path, wanted: str) -> str:

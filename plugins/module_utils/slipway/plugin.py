@@ -19,6 +19,27 @@ def failed(error: SlipwayError) -> AnsibleActionFail:
     return AnsibleActionFail(error.message, result={"error_id": error.id})
 
 
+class LocalAction(ActionBase):
+    """Works in Ansible's own process, on the computer that runs it. ``SPEC`` are its options."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give what ``work`` gives; what is wrong is told in its own words."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(argument_spec=self.SPEC)
+        try:
+            return {**result, "changed": False, **self.work(arguments)}
+        except SlipwayError as exc:
+            raise failed(exc) from None
+
+    def work(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Do the task's work and give its result; without ``changed`` it has changed nothing."""
+        raise NotImplementedError
+
+
 class ClusterAction(ActionBase):
     """Works in Ansible's own process: to start another one, and to load a library there, costs more than all the rest.
 
