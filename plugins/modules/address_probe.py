@@ -45,17 +45,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-answers:
-  description: Who answered, MACs by address.
-  returned: success
+strangers:
+  description: Who else answered, MACs by address.
+  returned: success and failure
   type: dict
   sample: {192.0.2.90: [02:42:c0:00:02:65]}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
-from ansible.module_utils.slipway.node.arp import ask, each, strangers
-from ansible.module_utils.slipway.node.state import read
+from ansible.module_utils.slipway.node.arp import SECONDS, conflict, strangers_at
 
 
 def main() -> None:
@@ -64,25 +63,18 @@ def main() -> None:
             "interface": {"type": "str", "required": True},
             "ranges": {"type": "list", "elements": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True},
-            "seconds": {"type": "float", "default": 0.6},
+            "seconds": {"type": "float", "default": SECONDS},
         },
         supports_check_mode=True,
     )
     interface, members = module.params["interface"], module.params["members"]
     try:
-        answers = ask(interface, [*members, *each(module.params["ranges"])], module.params["seconds"])
+        found = strangers_at(interface, module.params["ranges"], members, module.params["seconds"])
     except (OSError, ValueError) as exc:
         module.fail_json(**told("not-probed", f"the addresses cannot be asked for on {interface}: {exc}"))
-    own = read(f"/sys/class/net/{interface}/address").strip()
-    found = strangers(answers, members, [own])
     if found:
-        who = "\n".join(f"{address} is answered by {', '.join(macs)}" for address, macs in found.items())
-        what = (
-            f"{who}\nThat is no machine of this cluster, so MetalLB cannot hand these addresses out. Leave them out of "
-            "cluster_metallb_addresses in group_vars/all/cluster.yml, or shut that machine down."
-        )
-        module.fail_json(**told("address-in-use", what), answers=answers)
-    module.exit_json(changed=False, answers=answers)
+        module.fail_json(**told("address-in-use", conflict(found)), strangers=found)
+    module.exit_json(changed=False, strangers={})
 
 
 if __name__ == "__main__":

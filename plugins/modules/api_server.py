@@ -39,6 +39,16 @@ options:
     description: Seconds for the API server to be well again.
     type: int
     default: 180
+  looked:
+    description: >-
+      Whether nothing but such modules has worked on the machine since P(node_state#module) looked at it. A call that the look found
+      in effect is left out then.
+    type: bool
+    default: false
+  call:
+    description: Name by which the machine notes this call, once it is in effect. The plugin gives it.
+    type: str
+    default: ""
 attributes:
   check_mode: {support: full}
 """
@@ -79,6 +89,7 @@ from ansible.module_utils.slipway.node.api_server import (
     write,
 )
 from ansible.module_utils.slipway.node.certificates import processes
+from ansible.module_utils.slipway.node.settled import note
 from ansible.module_utils.slipway.node.state import read, server_version
 from ansible.module_utils.slipway.node.well import api_is_well, wait_until
 
@@ -158,6 +169,7 @@ def work(module: AnsibleModule, held: int) -> None:
             os.unlink(CONFIG)
     for path in old:
         os.unlink(path)
+    note(module.params["call"], [MANIFEST, BEFORE, module.params["files_folder"]])
     module.exit_json(changed=bool(wrong or begun or old), arguments=wrong)
 
 
@@ -170,6 +182,8 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "files_folder": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 180},
+            "looked": {"type": "bool", "default": False},
+            "call": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

@@ -21,6 +21,16 @@ options:
     description: Seconds for etcd and the API server to be well again.
     type: int
     default: 120
+  looked:
+    description: >-
+      Whether nothing but such modules has worked on the machine since P(node_state#module) looked at it. A call that the look found
+      in effect is left out then.
+    type: bool
+    default: false
+  call:
+    description: Name by which the machine notes this call, once it is in effect. The plugin gives it.
+    type: str
+    default: ""
 attributes:
   check_mode: {support: full}
 """
@@ -48,11 +58,13 @@ from ansible.module_utils.slipway.node import lock
 from ansible.module_utils.slipway.node.api_server import write
 from ansible.module_utils.slipway.node.certificates import processes
 from ansible.module_utils.slipway.node.etcd_user import (
+    BEFORE,
     DATA,
     MANIFEST,
     PATCHES,
     USER,
     EtcdUserError,
+    about,
     account,
     follow,
     moved,
@@ -60,11 +72,10 @@ from ansible.module_utils.slipway.node.etcd_user import (
     patch,
     runs_as,
 )
+from ansible.module_utils.slipway.node.settled import note
 from ansible.module_utils.slipway.node.state import read
 from ansible.module_utils.slipway.node.well import api_is_well, etcd_is_well, wait_until
 
-# What was declared before a move, until etcd is well after it.
-BEFORE = "/var/lib/slipway/etcd.yaml"
 PAUSE = 0.5
 
 
@@ -172,12 +183,19 @@ def work(module: AnsibleModule) -> None:
                 **told("etcd-user", "etcd goes on as root: its keys in /etc/kubernetes/pki/etcd are not whole")
             )
         move(module, ids)
+    if manifest:
+        note(module.params["call"], about())
     module.exit_json(changed=due or begun or taken or not wished, moved=due or begun)
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"address": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 120}},
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "timeout": {"type": "int", "default": 120},
+            "looked": {"type": "bool", "default": False},
+            "call": {"type": "str", "default": ""},
+        },
         supports_check_mode=True,
     )
     if module.check_mode:

@@ -128,7 +128,6 @@ import re
 import shutil
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -139,7 +138,7 @@ from ansible.module_utils.slipway.node.durable import flush
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.fetch import FetchError, ensure, key_of, load_record, make_folders
 from ansible.module_utils.slipway.node.record import remember
-from ansible.module_utils.slipway.node.settled import command, modified, note, read_by, record_beside
+from ansible.module_utils.slipway.node.settled import ask, command, modified, note, read_by, record_beside
 from ansible.module_utils.slipway.node.state import read
 from ansible.module_utils.slipway.node.units import BEGIN, difference, parse_show, steps, with_block
 
@@ -283,14 +282,12 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
 
 def await_answers(module: AnsibleModule, unit: dict[str, Any]) -> None:
     """Ask each URL of a unit until it answers; one that does not within the time is a failure."""
-    # What is asked is this machine: no proxy is to stand between.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     until = time.monotonic() + PATIENCE
     for url in unit["answers"]:
         while True:
             try:
-                with opener.open(url, timeout=ANSWER):
-                    break
+                ask(url, ANSWER)
+                break
             except OSError as exc:
                 if time.monotonic() > until:
                     what = f"{unit['name']} is up, and {url} does not answer after {PATIENCE} s: {exc}"
@@ -386,7 +383,7 @@ def main() -> None:
             sources = [spec["source"] for spec in files if spec["source"]]
             about = [os.path.expanduser(path) for path in paths]
             record = record_beside(module.params["record"])
-            note(record, module.params["call"], about, [*placed(module), *sources], units)
+            note(module.params["call"], about, [*placed(module), *sources], units, record=record)
     result = {
         "changed": bool(installed or written or actions),
         "installed": installed,

@@ -50,6 +50,23 @@ options:
     type: str
     default: ""
     choices: ["", controller, worker]
+  ask:
+    description:
+      - Addresses that nobody but O(members) is to have, each C(first-last) or a network. They are asked for by ARP meanwhile, as
+        P(address_probe#module) does, and who else answered is in RV(ansible_facts.slipway_node.strangers). Empty for no question.
+    type: list
+    elements: str
+    default: []
+  members:
+    description: Addresses of the cluster's nodes on that network, for O(ask).
+    type: list
+    elements: str
+    default: []
+  paths:
+    description: Patterns of files; those that there are stand in RV(ansible_facts.slipway_node.present).
+    type: list
+    elements: str
+    default: []
   clock:
     description: Seconds since 1970 on the machine that runs Ansible; a clock that is apart from it is named. 0 for no question.
     type: float
@@ -84,7 +101,9 @@ ansible_facts:
         (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
-        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), settled (calls of P(node_service#module) that are still in effect), kubernetes (joined, controller, interrupted,
+        hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), settled (calls of P(node_service#module) that are still in effect), strangers (MACs by address
+        of O(ask) that another machine answers for; null where nobody was asked), present (files of
+        O(paths)), kubernetes (joined, controller, interrupted,
         founding, foreign, remains, etcd, sealed, node, ca, version, kubelet, parts, pod_cidr, address, registered, marked, moved, settings). V(registered) is whether
         the cluster has this node with all that its kubelet and the pod network told of it, V(marked) whether as a controller, V(moved) whether
         the pod network told of another address, V(settings) whether the page has given it labels or taints; null when there was no telling.
@@ -96,11 +115,15 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from glob import glob
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import marked, told
 from ansible.module_utils.slipway.node.architecture import of_this_computer
+from ansible.module_utils.slipway.node.arp import strangers_at
 from ansible.module_utils.slipway.node.fitness import disks_of, hindrances, other_architecture, strains
 from ansible.module_utils.slipway.node.kubeapi import find_node
 from ansible.module_utils.slipway.node.settled import RECORD, command, still
@@ -153,6 +176,19 @@ def troubles(node: dict[str, Any], links: list[dict[str, Any]], asked: dict[str,
         yield from strains("/", node, asked["made_for"], disks=disks_of(asked["made_for"]), apart=apart)
 
 
+class Others:
+    """Asks who has addresses, while other things are read."""
+
+    def __init__(self, interface: str, ranges: list[str], members: list[str]) -> None:
+        self.asking = ThreadPoolExecutor(1).submit(strangers_at, interface, ranges, members) if ranges else None
+
+    def found(self) -> dict[str, list[str]] | None:
+        """Give who else answered, MACs by address; None: nobody was asked, or nobody can be asked from here."""
+        with suppress(OSError, ValueError):
+            return self.asking.result() if self.asking else None
+        return None
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -164,6 +200,9 @@ def main() -> None:
             "architecture": {"type": "str", "default": ""},
             "role": {"type": "str", "default": "", "choices": ["", "controller", "worker", "mirror"]},
             "made_for": {"type": "str", "default": "", "choices": ["", "controller", "worker"]},
+            "ask": {"type": "list", "elements": "str", "default": []},
+            "members": {"type": "list", "elements": "str", "default": []},
+            "paths": {"type": "list", "elements": "str", "default": []},
             "clock": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
@@ -177,11 +216,14 @@ def main() -> None:
         module.fail_json(msg="\n".join(marked(what, error_id) for error_id, what in found), error_id=found[0][0])
     endpoint = module.params["endpoint"]
     node["endpoint"] = {endpoint: resolve(endpoint)} if endpoint and not node["kubernetes"]["joined"] else {}
+    others = Others(node["interface"], module.params["ask"], module.params["members"])
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""
     there = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
     node["settled"] = still(RECORD, lambda names: module.run_command(command(names))[1])
+    node["present"] = sorted(path for pattern in module.params["paths"] for path in glob(pattern))
+    node["strangers"] = others.found()
     # Who looks for another role has asked other questions.
     node["role"] = module.params["role"]
     node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]), wanted)

@@ -121,7 +121,7 @@ class Crowd:
             "stat": {"stat": {"exists": True}},
             "port_probe": {"open": [], "taken": {}, "unreached": {}},
             "pod_network": {"question": {}, "answers": {}},
-            "address_probe": {"answers": {}},
+            "address_probe": {"strangers": {}},
             "shared_folder": {"mounted": True},
         }
         return {module: {"changed": False, **answer} for module, answer in given.items()}

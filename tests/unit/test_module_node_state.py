@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -235,13 +236,46 @@ def test_the_endpoint_is_looked_up_where_a_machine_is_to_use_it(
     assert look(plugin, endpoint=name).result["ansible_facts"]["slipway_node"]["endpoint"] == found
 
 
+def test_files_that_are_asked_for_are_told(plugin: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/bundle.json").touch()
+    looked = look(plugin, paths=[f"{tmp_path}/*/bundle.json"])
+    assert looked.result["ansible_facts"]["slipway_node"]["present"] == [f"{tmp_path}/a/bundle.json"]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "answers", "found"),
+    [
+        ([], {"192.0.2.90": ["02:42:c0:00:02:65"]}, None),
+        (["192.0.2.90-192.0.2.91"], {}, {}),
+        (["192.0.2.90-192.0.2.91"], {"192.0.2.90": ["02:42:c0:00:02:65"]}, {"192.0.2.90": ["02:42:c0:00:02:65"]}),
+        (["192.0.2.90-192.0.2.91"], OSError("Operation not permitted"), None),
+    ],
+    ids=["not asked", "free", "a stranger", "may not ask"],
+)
+def test_addresses_are_asked_for_meanwhile(
+    plugin: Any, monkeypatch: pytest.MonkeyPatch, ranges: list[str], answers: Any, found: Any
+) -> None:
+    def ask(*_arguments: Any) -> Any:
+        if isinstance(answers, OSError):
+            raise answers
+        return answers
+
+    arp = sys.modules[plugin.strangers_at.__module__]
+    monkeypatch.setattr(arp, "ask", ask)
+    monkeypatch.setattr(arp, "read", lambda _path: "02:00:00:00:00:01\n")
+    looked = look(plugin, ask=ranges, members=["192.0.2.101"])
+    assert looked.result["ansible_facts"]["slipway_node"]["strangers"] == found
+
+
 ANSWER = {"192.0.2.90": ["02:42:c0:00:02:65"]}
 
 
 @pytest.fixture
 def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
     loaded = load("modules", "address_probe")
-    monkeypatch.setattr(loaded, "read", lambda _path: "02:00:00:00:00:01\n")
+    monkeypatch.setattr(sys.modules[loaded.strangers_at.__module__], "read", lambda _path: "02:00:00:00:00:01\n")
     return loaded
 
 
@@ -258,13 +292,13 @@ def test_addresses_that_nobody_has_are_free(probe: Any, monkeypatch: pytest.Monk
         asked.append(arguments)
         return {}
 
-    monkeypatch.setattr(probe, "ask", nobody)
+    monkeypatch.setattr(sys.modules[probe.strangers_at.__module__], "ask", nobody)
     assert not ask(probe).failed
     assert asked == [("eth1", ["192.0.2.101", "192.0.2.90", "192.0.2.91"], 0.6)]
 
 
 def test_an_address_of_a_stranger_is_named_with_who_has_it(probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "ask", lambda *_arguments: ANSWER)
+    monkeypatch.setattr(sys.modules[probe.strangers_at.__module__], "ask", lambda *_arguments: ANSWER)
     ended = ask(probe)
     assert ended.failed
     assert "192.0.2.90 is answered by 02:42:c0:00:02:65" in ended.msg
@@ -273,9 +307,15 @@ def test_an_address_of_a_stranger_is_named_with_who_has_it(probe: Any, monkeypat
 
 def test_an_address_that_one_of_us_answers_for_is_ours(probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """MetalLB answers with the card of the node that announces the address."""
-    monkeypatch.setattr(probe, "ask", lambda *_arguments: {**ANSWER, "192.0.2.101": ["02:42:c0:00:02:65"]})
+    monkeypatch.setattr(
+        sys.modules[probe.strangers_at.__module__],
+        "ask",
+        lambda *_arguments: {**ANSWER, "192.0.2.101": ["02:42:c0:00:02:65"]},
+    )
     assert not ask(probe).failed
-    monkeypatch.setattr(probe, "ask", lambda *_arguments: {"192.0.2.90": ["02:00:00:00:00:01"]})
+    monkeypatch.setattr(
+        sys.modules[probe.strangers_at.__module__], "ask", lambda *_arguments: {"192.0.2.90": ["02:00:00:00:00:01"]}
+    )
     assert not ask(probe).failed
 
 
@@ -283,7 +323,7 @@ def test_a_card_that_cannot_be_asked_is_named(probe: Any, monkeypatch: pytest.Mo
     def broken(*_arguments: Any) -> None:
         raise OSError("No such device")
 
-    monkeypatch.setattr(probe, "ask", broken)
+    monkeypatch.setattr(sys.modules[probe.strangers_at.__module__], "ask", broken)
     ended = ask(probe)
     assert ended.failed
     assert "on eth1: No such device" in ended.msg

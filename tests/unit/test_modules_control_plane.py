@@ -43,6 +43,8 @@ class Declared:
         self.good: Callable[[str], bool] = lambda _text: True
         self.ran: list[str] = []
         self.ill = ""
+        self.noted: list[tuple[str, list[str]]] = []
+        monkeypatch.setattr(plugin, "note", lambda call, paths: self.noted.append((call, paths)))
         monkeypatch.setattr(plugin, "MANIFEST", str(self.manifest))
         monkeypatch.setattr(plugin, "BEFORE", str(self.before))
         monkeypatch.setattr(plugin.lock, "FOLDER", str(root / "run"))
@@ -88,6 +90,7 @@ class Server(Declared):
             "version": version,
             "address": ADDRESS,
             "files_folder": str(self.folder),
+            "call": "a-call",
         }
         return run_module(self.plugin, given, check=check)
 
@@ -103,6 +106,7 @@ def test_an_api_server_with_the_arguments_of_the_page_is_left(server: Server) ->
     done = server.play()
     assert not done.result["changed"]
     assert server.ran == []
+    assert server.noted == [("a-call", [str(server.manifest), str(server.before), str(server.folder)])]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +168,7 @@ def test_another_release_and_a_machine_without_one_are_left(server: Server) -> N
     assert not server.play().result["changed"]
     server.manifest.write_text(api(profiling="true"))
     assert not server.play(version="1.38.0").result["changed"]
-    assert server.ran == []
+    assert server.ran == server.noted == []
 
 
 def test_policies_that_no_argument_names_are_removed(server: Server) -> None:
@@ -210,7 +214,7 @@ class Member(Declared):
         return False
 
     def play(self, *, check: bool = False) -> Ended:
-        return run_module(self.plugin, {"address": ADDRESS}, check=check)
+        return run_module(self.plugin, {"address": ADDRESS, "call": "a-call"}, check=check)
 
 
 @pytest.fixture
@@ -225,6 +229,7 @@ def test_a_machine_that_is_in_no_cluster_yet_is_made_ready(member: Member) -> No
     assert (member.root / "patches/etcd.yaml").read_text() == member.plugin.patch(998, 997)
     assert (member.root / "data").stat().st_mode & 0o777 == 0o700
     assert without(member.play()) == {"changed": False, "moved": False}
+    assert member.noted == []
 
 
 def test_etcd_is_moved_to_its_user_once(member: Member) -> None:
@@ -236,6 +241,7 @@ def test_etcd_is_moved_to_its_user_once(member: Member) -> None:
     assert member.owned == [(998, 997)] * 2
     assert not member.before.exists()
     assert without(member.play()) == {"changed": False, "moved": False}
+    assert [call for call, _ in member.noted] == ["a-call"] * 2
 
 
 def test_it_is_not_moved_while_a_member_is_not_healthy(member: Member) -> None:
@@ -246,6 +252,7 @@ def test_it_is_not_moved_while_a_member_is_not_healthy(member: Member) -> None:
     # kubeadm finds its patches all the same.
     assert (member.root / "patches/etcd.yaml").exists()
     assert member.play().result["changed"] is False
+    assert member.noted == []
 
 
 def test_etcd_that_does_not_come_up_as_its_user_goes_on_as_root(member: Member) -> None:

@@ -28,6 +28,22 @@ def test_a_shared_folder_that_is_not_mounted_warns_where_there_are_others(
     assert not run_module(plugin, arguments).result["changed"]
 
 
+@pytest.mark.parametrize(("machines", "closed", "noted"), [(1, False, True), (3, False, False), (1, True, False)])
+def test_only_a_folder_that_nothing_is_amiss_with_is_noted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machines: int, closed: bool, noted: bool
+) -> None:
+    """What is to be warned of is to be told of by every run."""
+    plugin, calls = load("modules", "shared_folder"), []
+    monkeypatch.setattr(plugin, "note", lambda call, paths: calls.append((call, paths)))
+    monkeypatch.setattr(plugin, "share", lambda *_, **__: type("Folder", (), {"changed": False, "closed": closed}))
+    volumes = tmp_path / "volumes"
+    (volumes / "one").mkdir(parents=True)
+    given = {"path": "/mnt/shared", "machines": machines, "volumes": str(volumes), "call": "a-call"}
+    run_module(plugin, given)
+    run_module(plugin, given, check=True)
+    assert calls == ([("a-call", ["/mnt/shared", str(volumes), str(volumes / "one")])] if noted else [])
+
+
 def test_a_mounted_folder_is_the_same_everywhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,14 @@ def test_a_name_server_among_the_services_is_named() -> None:
     assert "cluster_service_cidr: 10.112.0.0/12" in fault
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_an_address_that_a_stranger_has_is_named_before_there_is_a_cluster(joined: bool) -> None:
+    others = {"192.0.2.90": ["02:42:c0:00:02:65"]}
+    node = seen(networks=[], strangers=others, kubernetes={"joined": joined, "address": ""})
+    faults = node_faults({"ctrl": node, "node-1": seen(networks=[], strangers=None)}, WANTED, {})
+    assert ["192.0.2.90 is answered by 02:42:c0:00:02:65" in fault for fault in faults] == ([] if joined else [True])
+
+
 def test_machines_that_are_in_keep_the_networks_that_they_have() -> None:
     assert node_faults({"node-1": seen(kubernetes={"joined": True, "address": ""})}, WANTED, {}) == []
 

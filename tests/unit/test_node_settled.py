@@ -102,6 +102,34 @@ def test_a_unit_that_needs_something_ends_it(module: Any, record: str, tmp_path:
     assert still(record, shown) == []
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_unit_that_does_not_answer_ends_it(
+    module: Any, record: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    asked = []
+
+    def ask(url: str, _timeout: float) -> None:
+        asked.append(url)
+        if fails:
+            raise OSError("no answer")
+
+    monkeypatch.setattr(module, "ask", lambda *_arguments: None)
+    written(module, tmp_path, units=[{**UNIT, "answers": ["http://127.0.0.1/v2/"]}])
+    monkeypatch.setattr(settled, "ask", ask)
+    assert still(record) == ([] if fails else [CALL])
+    assert asked == ["http://127.0.0.1/v2/"]
+
+
+def test_a_folder_that_gets_a_file_ends_it(tmp_path: Path, record: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    os.utime(folder, ns=(0, 0))
+    settled.note(CALL, [str(folder)], record=record)
+    assert still(record) == [CALL]
+    (folder / "file").touch()
+    assert still(record) == []
+
+
 def test_a_file_that_another_one_is_written_from_ends_it(module: Any, record: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_text("one\n")
@@ -183,9 +211,8 @@ def test_a_call_that_was_found_in_effect_is_left_out(played: Played) -> None:
         {"looked": False},
         {"files": [{"path": "/etc/a", "secret": "a"}]},
         {"units": [{"name": "a.service", "state": "restarted"}]},
-        {"units": [{"name": "a.service", "answers": ["http://127.0.0.1/"]}]},
     ],
-    ids=["not looked", "a secret", "restarted", "asked"],
+    ids=["not looked", "a secret", "restarted"],
 )
 def test_what_has_to_be_done_each_time_is_not_noted(played: Played, arguments: dict[str, Any]) -> None:
     played(arguments=arguments)
@@ -211,7 +238,7 @@ def test_on_this_computer_the_plugin_looks_itself(played: Played, tmp_path: Path
     here = {"record": str(tmp_path / "tools.json")}
     run_action(played.plugin, {"files": [], "looked": True, **here}, local=True)
     (call,) = (each["call"] for each in played.called)
-    settled.note(str(tmp_path / "settled.json"), call, [], [], [])
+    settled.note(call, [], record=str(tmp_path / "settled.json"))
     assert run_action(played.plugin, {"files": [], "looked": True, **here}, local=True)["changed"] is False
     run_action(played.plugin, {"files": [], "looked": True}, local=True)
     assert len(played.called) == 2
@@ -222,11 +249,31 @@ def test_another_text_or_another_plugin_makes_another_call(played: Played, monke
     played(arguments={"files": [{"path": "/etc/a", "content": "b"}]})
     # How it is fetched says nothing of what is wanted.
     played(arguments={"environment": {"http_proxy": "http://proxy.invalid"}})
-    monkeypatch.setattr(played.plugin, "_decides", lambda: "another")
+    monkeypatch.setattr("slipway.plugin._texts", lambda _module: "another")
     played()
     first, text, proxy, plugin = (each["call"] for each in played.called)
     assert first == proxy
     assert len({first, text, plugin}) == 3
+
+
+@pytest.mark.parametrize("name", ["etcd_user", "api_server", "shared_folder"])
+def test_other_modules_are_left_out_likewise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, called = load("action", name), []
+
+    def module(_self: Any, *, module_name: str, module_args: dict[str, Any], **_more: Any) -> dict[str, Any]:
+        assert module_name == name
+        called.append(module_args["call"])
+        return {"changed": False}
+
+    monkeypatch.setattr(plugin.ActionModule, "_execute_module", module)
+    for looked in (True, False):
+        run_action(plugin, {"path": "/a", "looked": looked}, {"slipway_node": {"settled": []}})
+    first, without = called
+    assert (bool(first), without) == (True, "")
+    result = run_action(plugin, {"path": "/a", "looked": True}, {"slipway_node": {"settled": [first]}})
+    assert not result["changed"]
+    assert result.items() >= plugin.ActionModule.NOTHING.items()
+    assert len(called) == 2
 
 
 def test_after_a_change_nothing_that_was_seen_counts(played: Played) -> None:

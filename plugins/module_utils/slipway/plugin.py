@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +41,69 @@ class LocalAction(ActionBase):
     def work(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Do the task's work and give its result; without ``changed`` it has changed nothing."""
         raise NotImplementedError
+
+
+class RememberedAction(ActionBase):
+    """Calls ``MODULE`` on a machine, which remembers calls (node/settled.py): one that is still in effect is left out.
+
+    The look at the machine says which are (``node_state``). ``NOTHING`` is the result of such a call, and ``HOW`` are
+    options that say only how it is done.
+    """
+
+    _supports_check_mode = True
+    MODULE: ClassVar[str]
+    NOTHING: ClassVar[dict[str, Any]] = {}
+    HOW: ClassVar[tuple[str, ...]] = ("timeout",)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Answer from the look, or call the module."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = dict(self._task.args)
+        node = variables.get("slipway_node") or {}
+        here = self._connection.transport == "local" and not self._play_context.become
+        # What was seen is of the machine itself.
+        looked = bool(arguments.pop("looked", False)) and (bool(node) or here) and not self._task.delegate_to
+        call = self.digest(arguments) if looked and self.is_noted(arguments) else ""
+        if call and call in (self.seen_here(arguments) if here else node.get("settled", [])):
+            return result | {"changed": False, **self.NOTHING} | ({"diff": []} if self._task.diff else {})
+        done: dict[str, Any] = self._execute_module(
+            module_name=self.MODULE, module_args={**arguments, "call": call}, task_vars=variables
+        )
+        if looked and done.get("changed") and node.get("settled"):
+            # What was seen before this is no longer what is there.
+            done["ansible_facts"] = {"slipway_node": {**node, "settled": []}}
+        return result | done
+
+    def digest(self, arguments: Mapping[str, Any]) -> str:
+        """Give the name of a call: a sum of what it wants, and of what decides whether it is so."""
+        wants = {name: value for name, value in arguments.items() if name not in self.HOW}
+        text = json.dumps(self.wanted(wants), sort_keys=True, default=str)
+        return hashlib.sha256(f"{_texts(self.MODULE)}\n{text}".encode()).hexdigest()
+
+    def is_noted(self, arguments: Mapping[str, Any]) -> bool:
+        """Tell whether a call is one to note."""
+        del arguments
+        return True
+
+    def wanted(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what says nothing."""
+        return arguments
+
+    def seen_here(self, arguments: Mapping[str, Any]) -> list[str]:
+        """Give the calls that are in effect on this very computer."""
+        del arguments
+        return []
+
+
+@cache
+def _texts(module: str) -> str:
+    """Give a sum of all that decides what a module does: with other texts, no earlier call counts."""
+    library = Path(__file__).parent
+    own = library.parents[1] / f"modules/{module}.py"
+    return hashlib.sha256(
+        b"\0".join(file.read_bytes() for file in [own, *sorted(library.glob("node/*.py"))])
+    ).hexdigest()
 
 
 class ClusterAction(ActionBase):

@@ -11,8 +11,10 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+
+from .state import read
 
 ETHERNET_ARP = 0x0806
 BROADCAST = b"\xff" * 6
@@ -24,6 +26,8 @@ PACKET = struct.Struct("!6s6sHHHBBH6s4s6s4s")
 MOST = 4096
 # Some are lost, and a machine that is busy may not see the first one in time.
 ROUNDS = 2
+# Seconds to listen.
+SECONDS = 0.6
 # Seconds for reading what came in time; on a network that never falls silent there is always more.
 LATE = 5
 
@@ -77,6 +81,17 @@ def ask(interface: str, addresses: Iterable[str], seconds: float) -> dict[str, l
     return {address: sorted(macs) for address, macs in sorted(found.items())}
 
 
+def strangers_at(
+    interface: str, ranges: Iterable[str], members: Sequence[str], seconds: float = SECONDS
+) -> dict[str, list[str]]:
+    """Ask on ``interface`` for every address of ``ranges``: who answers and is none of ``members``, MACs by address.
+
+    ``OSError`` or ``ValueError`` when that cannot be asked.
+    """
+    answers = ask(interface, [*members, *each(ranges)], seconds)
+    return strangers(answers, members, [read(f"/sys/class/net/{interface}/address").strip()])
+
+
 def _listen(wire: socket.socket, until: float, wanted: set[str], found: dict[str, set[str]]) -> None:
     """Read answers until then, and what has come by then: a busy machine may let us look late."""
     while select.select([wire], [], [], max(0.0, until - time.monotonic()))[0]:
@@ -85,6 +100,15 @@ def _listen(wire: socket.socket, until: float, wanted: set[str], found: dict[str
             found.setdefault(told[0], set()).add(told[1])
         if time.monotonic() > until + LATE:
             return
+
+
+def conflict(found: Mapping[str, Iterable[str]]) -> str:
+    """Say what strangers mean for addresses that are to be handed out."""
+    who = "\n".join(f"{address} is answered by {', '.join(macs)}" for address, macs in found.items())
+    return (
+        f"{who}\nThat is no machine of this cluster, so MetalLB cannot hand these addresses out. Leave them out of "
+        "cluster_metallb_addresses in group_vars/all/cluster.yml, or shut that machine down."
+    )
 
 
 def strangers(

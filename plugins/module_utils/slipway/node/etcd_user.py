@@ -22,6 +22,8 @@ DATA = "/var/lib/etcd"
 KEYS = "/etc/kubernetes/pki/etcd"
 COPIES = "/var/lib/slipway/etcd"
 NAMES = ("ca.crt", "server.crt", "server.key", "peer.crt", "peer.key")
+# What was declared before a move, until etcd is well after it.
+BEFORE = "/var/lib/slipway/etcd.yaml"
 MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
 # kubeadm merges what is in this folder into the static pods that it declares.
 PATCHES = "/etc/kubernetes/patches"
@@ -42,6 +44,12 @@ def account(name: str = USER) -> tuple[int, int] | None:
     except KeyError:
         return None
     return found.pw_uid, found.pw_gid
+
+
+def about() -> list[str]:
+    """Name the files and folders that decide whether all of this is so: where none was touched, it is."""
+    keys = [f"{folder}/{name}" for folder in (KEYS, COPIES) for name in NAMES]
+    return ["/etc/passwd", MANIFEST, BEFORE, f"{PATCHES}/etcd.yaml", DATA, *keys]
 
 
 def patch(user: int, group: int) -> str:

@@ -1,14 +1,16 @@
-"""Which calls of node_service are still in effect on a machine. Runs on the nodes (stdlib only).
+"""Which calls of a module are still in effect on a machine. Runs on the nodes (stdlib only).
 
-A call that left everything as wanted is noted with a mark of each file that it is about. Nobody writes, moves or
-re-permits a file without another mark, so a call whose marks all hold, and whose units need nothing, would do nothing.
+A call that left everything as wanted is noted with a mark of each file and folder that it is about. Nobody writes, moves
+or re-permits a file, or puts one into a folder, without another mark: a call whose marks all hold, and whose units need
+nothing and answer, would do nothing.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .fetch import load_record, save_record
@@ -16,6 +18,8 @@ from .units import SHOWN, parse_show, steps
 
 NAME = "settled.json"
 RECORD = f"/var/lib/slipway/{NAME}"
+# Seconds for a service to answer that runs already.
+ANSWER = 2
 Show = Callable[[list[str]], str]
 
 
@@ -30,7 +34,7 @@ def mark(path: str) -> list[int]:
         info = os.lstat(path)
     except OSError:
         return []
-    return [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
+    return [info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
 
 def modified(paths: Iterable[str]) -> list[float]:
@@ -40,24 +44,40 @@ def modified(paths: Iterable[str]) -> list[float]:
     return [moment for moment in times if moment <= time.time()]
 
 
+def ask(url: str, timeout: float) -> None:
+    """Ask a service of this machine; ``OSError`` if it does not answer well."""
+    # No proxy is to stand between.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=timeout):
+        return
+
+
 def read_by(unit: Mapping[str, Any], paths: Iterable[str]) -> list[str]:
     """Give the files whose change restarts a unit."""
     reads = unit["reads"]
     return [*(path for path in paths if reads is None or path in reads), *unit["watch"]]
 
 
-def note(record: str, call: str, paths: list[str], placed: Iterable[str], units: list[Mapping[str, Any]]) -> None:
-    """Note a call in the place of an earlier one about the same things.
+def note(
+    call: str,
+    paths: list[str],
+    placed: Iterable[str] = (),
+    units: Sequence[Mapping[str, Any]] = (),
+    *,
+    record: str = RECORD,
+) -> None:
+    """Note a call in the place of an earlier one about the same things; one without a name is not noted.
 
     ``paths`` are the files that it writes, ``placed`` those of its items, and those that it reads.
     """
+    if not call:
+        return
     before = load_record(record)
     watched = [path for unit in units for path in unit["watch"]]
     entry = {
         "call": call,
         "paths": paths,
         "marks": {path: mark(path) for path in sorted({*paths, *placed, *watched})},
-        "units": units,
+        "units": list(units),
     }
     key = " ".join([*sorted(entry["marks"]), *(unit["name"] for unit in units)])
     if before.get(key) != entry:
@@ -91,4 +111,11 @@ def _current(unit: Mapping[str, Any], shown: Mapping[str, Mapping[str, str]], pa
     if about.get("LoadState") == "not-found":
         # What is not there does not run.
         return bool(unit["state"] == "stopped")
-    return not steps(unit, about, modified(read_by(unit, paths)), False)
+    if steps(unit, about, modified(read_by(unit, paths)), False):
+        return False
+    try:
+        for url in unit["answers"]:
+            ask(url, ANSWER)
+    except OSError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..node.arp import conflict
 from ..node.networks import Claim, in_the_way, of_name_servers, special
 from .addresses import free_network
 
@@ -50,6 +51,9 @@ def node_faults(
                     f"{key} {network} shares addresses with {claim['network']} of {name} ({claim['what']}), "
                     f"which would lose its way there. What works: {works}"
                 )
+        # Where a cluster stands, nodes that the page does not have may announce addresses.
+        if not stands and node.get("strangers"):
+            faults.append(conflict(node["strangers"]))
     return faults
 
 
