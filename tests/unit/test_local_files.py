@@ -52,6 +52,6 @@ def test_a_secret_is_shown_to_nobody(tmp_path: Path) -> None:
 
 def test_a_place_where_none_can_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(AnsibleActionFail, match="cannot be (read|written)") as failed:
+    with pytest.raises(AnsibleActionFail, match=r"cannot be (read|written)") as failed:
         play({"path": str(tmp_path / "file/below"), "content": ""})
     assert failed.value.result["error_id"] == "file-not-written"

@@ -168,7 +168,8 @@ def test_another_release_and_a_machine_without_one_are_left(server: Server) -> N
     assert not server.play().result["changed"]
     server.manifest.write_text(api(profiling="true"))
     assert not server.play(version="1.38.0").result["changed"]
-    assert server.ran == server.noted == []
+    assert server.ran == []
+    assert server.noted == []
 
 
 def test_policies_that_no_argument_names_are_removed(server: Server) -> None:

@@ -1,8 +1,8 @@
 """Which calls of a module are still in effect on a machine. Runs on the nodes (stdlib only).
 
-A call that left everything as wanted is noted with a mark of each file and folder that it is about. Nobody writes, moves
-or re-permits a file, or puts one into a folder, without another mark: a call whose marks all hold, and whose units need
-nothing and answer, would do nothing.
+A call that left everything as wanted is noted with a mark of each file and folder that it is about. Nobody writes,
+moves or re-permits a file, or puts one into a folder, without another mark: a call whose marks all hold, and whose
+units need nothing and answer, would do nothing.
 """
 
 from __future__ import annotations
