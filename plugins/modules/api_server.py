@@ -64,7 +64,7 @@ arguments:
 EXAMPLES = r"""
 - name: Give the API servers the arguments of the page
   api_server:
-    config: "{{ lookup('ansible.builtin.template', 'init.yml.j2') }}"
+    config: "{{ lookup('slipway_template', 'init.yml.j2') }}"
     arguments: "{{ configuration.apiServer.extraArgs }}"
     version: 1.37.0
     address: "{{ node_address }}"

@@ -58,7 +58,7 @@ EXAMPLES = r"""
 - name: Install it
   cluster_objects:
     kubeconfig: .slipway/kubeconfig
-    definition: "{{ lookup('ansible.builtin.template', 'objects.yml.j2') }}"
+    definition: "{{ lookup('slipway_template', 'objects.yml.j2') }}"
     wait: true
 
 - name: Take it away

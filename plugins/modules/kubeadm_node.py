@@ -41,7 +41,7 @@ EXAMPLES = r"""
   kubeadm_node:
     action: join
     node: "{{ inventory_hostname }}"
-    config: "{{ lookup('ansible.builtin.template', 'join.yml.j2') }}"
+    config: "{{ lookup('slipway_template', 'join.yml.j2') }}"
 """
 
 RETURN = r"""

@@ -34,7 +34,7 @@ EXAMPLES = r"""
 - name: Render Istio's manifests
   mesh_manifests:
     istioctl: .slipway/bin/istioctl
-    operator: "{{ lookup('ansible.builtin.template', 'operator.yml.j2') }}"
+    operator: "{{ lookup('slipway_template', 'operator.yml.j2') }}"
     values: {meshConfig: {enableTracing: true}}
   register: rendered
 

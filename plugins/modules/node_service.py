@@ -100,7 +100,7 @@ EXAMPLES = r"""
     artifacts: "{{ containerd_files | placed({'containerd': {'dest': '/usr/local/bin/containerd'}}) }}"
     files:
       - path: /etc/containerd/config.toml
-        content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
+        content: "{{ lookup('slipway_template', 'config.toml.j2') }}"
     units:
       - name: containerd.service
         enabled: true

@@ -103,6 +103,7 @@ class Play:
             "ANSIBLE_ACTION_PLUGINS": str(self.root / "action"),
             "ANSIBLE_ROLES_PATH": str(self.root / "roles"),
             "ANSIBLE_FILTER_PLUGINS": str(ROOT / "plugins/filter"),
+            "ANSIBLE_LOOKUP_PLUGINS": str(ROOT / "plugins/lookup"),
             "ANSIBLE_SHOW_CUSTOM_STATS": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
         }
