@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 name: slipway_template
 short_description: Render a template as C(ansible.builtin.template) does, sooner
 description:
-  - C(ansible.builtin.template) copies all variables for each template, with all that they hold (every object that a run has read
+  - C(ansible.builtin.template) copies all variables for each template, with all that they hold (objects that a run has read
     from a cluster, for example). This one gives the template the variables as they are.
   - It takes the options of C(ansible.builtin.template).
 options:

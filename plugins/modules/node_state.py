@@ -104,7 +104,7 @@ ansible_facts:
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), settled (calls of P(node_service#module) that are still in effect), strangers (MACs by address
         of O(ask) that another machine answers for; null where nobody was asked), present (files of
         O(paths)), kubernetes (joined, controller, interrupted,
-        founding, foreign, remains, etcd, sealed, node, ca, version, kubelet, parts, pod_cidr, address, registered, marked, moved, settings). V(registered) is whether
+        founding, foreign, remains, etcd, sealed, node, ca, version, kubelet, parts, pod_cidr, address, admin (sum of admin.conf), registered, marked, moved, settings). V(registered) is whether
         the cluster has this node with all that its kubelet and the pod network told of it, V(marked) whether as a controller, V(moved) whether
         the pod network told of another address, V(settings) whether the page has given it labels or taints; null when there was no telling.
       type: dict

@@ -133,8 +133,8 @@ def test_the_role_keeps_it_when_it_founds_and_with_the_kubeconfig() -> None:
     tasks = {task["name"]: task for task in yaml.safe_load((ROOT / "roles/control_plane/tasks/main.yml").read_text())}
     keep = tasks["Found the cluster"]["kubeadm_node"]["keep"]
     given = yaml.safe_load((ROOT / "roles/control_plane/tasks/kubeconfig.yml").read_text())
-    (_, file) = given[-1]["node_service"]["files"]
-    assert (file["path"], file["content"]) == (keep["path"], keep["content"])
+    file = given[-1]["admin_kubeconfig"]
+    assert (file["kept_path"], file["kept"]) == (keep["path"], keep["content"])
     removed = yaml.safe_load((ROOT / "playbooks/tasks/remove-machines.yml").read_text())[-1]["loop"]
     assert "{{ machines_plan.state }}/founded.json" in removed
 

@@ -100,7 +100,7 @@ NODES = {
     "foreign-cluster": "A machine is in a cluster that Slipway did not make; reset it, or take it off the page.",
     "node-renamed": "A node has another name in the cluster than on the page; give it its old name back.",
     "address-not-here": "A machine does not have the address that the page says; correct the page.",
-    "file-not-written": "A file of this checkout cannot be read or written; see the reason, and who owns it.",
+    "file-not-written": "A file of this computer cannot be read or written; see the reason, and who owns it.",
     "address-in-use": "Another machine answers at an address of MetalLB; leave that address out.",
     "not-probed": "A machine cannot ask for addresses, or cannot open ports; see the reason.",
     "machine-busy": "What an earlier run began on the machine is still at work; wait until it ends, or end it.",

@@ -24,6 +24,7 @@ KUBELET_CONF = "etc/kubernetes/kubelet.conf"
 RECORD = "var/lib/slipway/kubeadm.json"
 # On a Node: the labels and taints that the page has given it.
 SETTINGS = "slipway.io/node-settings"
+ADMIN = "etc/kubernetes/admin.conf"
 SEAL = "etc/kubernetes/encryption/config.yml"
 CA = "etc/kubernetes/pki/ca.crt"
 # Until it is in place everywhere.
@@ -224,6 +225,15 @@ def clock(processes: Iterable[str]) -> str:
     return next((name for name in CLOCKS if name in running), "")
 
 
+def digest(path: str) -> str:
+    """Give the SHA-256 of a file; empty: there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return ""
+
+
 def kubernetes_state(root: str) -> dict[str, Any]:
     """Tell how far this machine is in a cluster.
 
@@ -239,7 +249,8 @@ def kubernetes_state(root: str) -> dict[str, Any]:
     replaced; ``rotating``: it is, and this controller has the new one; ``version``: the release that it runs there,
     that of the API server on a controller, else that of the kubelet; ``kubelet``: that of the kubelet; ``parts``: the
     releases of what a controller runs, by name, empty for one that is not declared; ``pod_cidr``: the network that its
-    pods have addresses of; ``address``: the one that the API server here is known by.
+    pods have addresses of; ``address``: the one that the API server here is known by; ``admin``: the sum of the
+    administrator's kubeconfig.
     These are empty unless ``joined``.
     """
     text = read(os.path.join(root, RECORD))
@@ -276,6 +287,7 @@ def kubernetes_state(root: str) -> dict[str, Any]:
         "parts": parts if controller else {},
         "pod_cidr": pod_cidr(read(os.path.join(root, LEASE))) if joined else "",
         "address": advertised(read(manifest)) if controller else "",
+        "admin": digest(os.path.join(root, ADMIN)) if controller else "",
     }
 
 
