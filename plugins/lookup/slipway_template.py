@@ -10,8 +10,8 @@ DOCUMENTATION = r"""
 name: slipway_template
 short_description: Render a template as C(ansible.builtin.template) does, sooner
 description:
-  - C(ansible.builtin.template) copies all variables for each template, with all that they hold (objects that a run has read
-    from a cluster, for example). This one gives the template the variables as they are.
+  - C(ansible.builtin.template) copies all variables for each template, with all that they hold (objects that a run has
+    read from a cluster, for example). This one gives the template the variables as they are.
   - It takes the options of C(ansible.builtin.template).
 options:
   _terms: {description: Templates to render., required: true}
