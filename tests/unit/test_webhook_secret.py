@@ -1,0 +1,88 @@
+"""The first certificate of a webhook that renews its own: made once, as cert-controller takes it."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from slipway.parts.selfsigned import make_pair
+
+from tests.support.api import ApiServer
+from tests.support.plugins import load, run_action
+from tests.unit.test_selfsigned import handshake
+
+PLACE = "/api/v1/namespaces/metallb-system"
+PATH = f"{PLACE}/secrets/metallb-webhook-cert"
+NAME = "metallb-webhook-service.metallb-system.svc"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    started = ApiServer(tmp_path, monkeypatch)
+    kinds = [
+        {"name": "secrets", "kind": "Secret", "namespaced": True},
+        {"name": "namespaces", "kind": "Namespace", "namespaced": False},
+    ]
+    started.put("/api/v1", {"resources": kinds})
+    yield started
+    started.stop()
+
+
+def made(server: ApiServer, *, check: bool = False) -> bool:
+    arguments = {"namespace": "metallb-system", "name": "metallb-webhook-cert"}
+    arguments |= {"service": "metallb-webhook-service", "authority": "cert"}
+    given = {"kubeconfig": str(server.kubeconfig), **arguments}
+    result: dict[str, Any] = run_action(load("action", "webhook_secret"), given, check=check)
+    assert "PRIVATE KEY" not in str(result)
+    return bool(result["changed"])
+
+
+def patches(server: ApiServer) -> list[str]:
+    return [path for method, path, _ in server.asked if method == "PATCH"]
+
+
+def test_it_is_made_once_with_its_namespace(server: ApiServer) -> None:
+    assert made(server, check=True)
+    assert patches(server) == []
+    assert made(server)
+    assert PLACE in server.objects
+    assert sorted(server.objects[PATH]["data"]) == ["ca.crt", "ca.key", "tls.crt", "tls.key"]
+    # Whoever applies the rest of the part does not own the values.
+    assert {path.split("fieldManager=")[1].split("&")[0] for path in patches(server)} == {"slipway-webhook"}
+    before = len(patches(server))
+    assert not made(server)
+    assert len(patches(server)) == before
+
+
+def test_a_secret_without_values_gets_them_and_another_stays(server: ApiServer) -> None:
+    empty = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "metallb-webhook-cert"}}
+    server.put(PATH, empty)
+    assert made(server)
+    server.put(PATH, {**empty, "data": {"tls.crt": base64.b64encode(b"its own").decode()}})
+    assert not made(server)
+
+
+def test_it_is_as_the_controller_takes_it(tmp_path: Path) -> None:
+    now = dt.datetime.now(dt.UTC)
+    pair = make_pair("cert", NAME, now)
+    # cert-controller takes another form of key for none, and makes both anew.
+    assert all(pair[key].startswith(b"-----BEGIN RSA PRIVATE KEY-----") for key in ("ca.key", "tls.key"))
+    for certificate, name in (("ca.crt", "cert"), ("tls.crt", NAME)):
+        read = x509.load_pem_x509_certificate(pair[certificate])
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [name]
+        # Nearer to its end than this, the controller would make it anew.
+        assert read.not_valid_after_utc > now + dt.timedelta(days=91)
+    for key in ("tls.crt", "tls.key"):
+        (tmp_path / key).write_bytes(pair[key])
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    assert handshake(server, pair["ca.crt"], NAME) == "TLSv1.3"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(server, pair["ca.crt"], "another.metallb-system.svc")
