@@ -1,4 +1,4 @@
-"""The first certificate of a webhook that renews its own: made once, as cert-controller takes it."""
+"""Secrets that pods would wait for: made once, and as their controllers take them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.unit.test_selfsigned import handshake
 
 PLACE = "/api/v1/namespaces/metallb-system"
 PATH = f"{PLACE}/secrets/metallb-webhook-cert"
+BOTH = ["memberlist", "metallb-webhook-cert"]
 NAME = "metallb-webhook-service.metallb-system.svc"
 
 
@@ -34,38 +35,45 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
     started.stop()
 
 
-def made(server: ApiServer, *, check: bool = False) -> bool:
-    arguments = {"namespace": "metallb-system", "name": "metallb-webhook-cert"}
-    arguments |= {"service": "metallb-webhook-service", "authority": "cert"}
-    given = {"kubeconfig": str(server.kubeconfig), **arguments}
-    result: dict[str, Any] = run_action(load("action", "webhook_secret"), given, check=check)
+def made(server: ApiServer, *, check: bool = False) -> list[str]:
+    webhook = {"service": "metallb-webhook-service", "authority": "cert"}
+    secrets = [
+        {"name": "memberlist", "random": {"secretkey": 32}},
+        {"name": "metallb-webhook-cert", "webhook": webhook},
+    ]
+    given = {"kubeconfig": str(server.kubeconfig), "namespace": "metallb-system", "secrets": secrets}
+    result: dict[str, Any] = run_action(load("action", "first_secrets"), given, check=check)
     assert "PRIVATE KEY" not in str(result)
-    return bool(result["changed"])
+    assert result["changed"] is bool(result["made"])
+    return list(result["made"])
 
 
 def patches(server: ApiServer) -> list[str]:
     return [path for method, path, _ in server.asked if method == "PATCH"]
 
 
-def test_it_is_made_once_with_its_namespace(server: ApiServer) -> None:
-    assert made(server, check=True)
+def test_they_are_made_once_with_their_namespace(server: ApiServer) -> None:
+    assert made(server, check=True) == BOTH
     assert patches(server) == []
-    assert made(server)
+    assert made(server) == BOTH
     assert PLACE in server.objects
     assert sorted(server.objects[PATH]["data"]) == ["ca.crt", "ca.key", "tls.crt", "tls.key"]
+    key = base64.b64decode(server.objects[f"{PLACE}/secrets/memberlist"]["data"]["secretkey"])
+    assert len(key) == 32
     # Whoever applies the rest of the part does not own the values.
-    assert {path.split("fieldManager=")[1].split("&")[0] for path in patches(server)} == {"slipway-webhook"}
+    assert {path.split("fieldManager=")[1].split("&")[0] for path in patches(server)} == {"slipway-first"}
     before = len(patches(server))
-    assert not made(server)
+    assert made(server) == []
     assert len(patches(server)) == before
 
 
 def test_a_secret_without_values_gets_them_and_another_stays(server: ApiServer) -> None:
+    made(server)
     empty = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "metallb-webhook-cert"}}
     server.put(PATH, empty)
-    assert made(server)
+    assert made(server) == ["metallb-webhook-cert"]
     server.put(PATH, {**empty, "data": {"tls.crt": base64.b64encode(b"its own").decode()}})
-    assert not made(server)
+    assert made(server) == []
 
 
 def test_it_is_as_the_controller_takes_it(tmp_path: Path) -> None:
