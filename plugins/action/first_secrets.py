@@ -55,11 +55,7 @@ class ActionModule(ClusterAction):
 
         namespace = str(arguments["namespace"])
         applier = Applier(Cluster(access.given(arguments)), patience=10, manager=MANAGER)
-        found = {
-            item["metadata"]["name"]
-            for item in applier.look("v1", "Secret", namespace)
-            if item.get("data")
-        }
+        found = {item["metadata"]["name"] for item in applier.look("v1", "Secret", namespace) if item.get("data")}
         missing = [secret for secret in arguments["secrets"] if secret["name"] not in found]
         if missing and not self._task.check_mode:
             applier.apply(

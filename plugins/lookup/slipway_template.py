@@ -41,7 +41,7 @@ class _Variables(dict[str, Any]):
         return dict(self)
 
 
-class LookupModule(template.LookupModule):  # type: ignore[misc]
+class LookupModule(template.LookupModule):
     """That of Ansible's own, which asks for a deep copy of what it is given."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **options: Any) -> list[str]:

@@ -75,7 +75,13 @@ def test_nobody_is_asked_where_nothing_has_changed(played: Played) -> None:
     assert not played(source=SOURCE, looked=True)["changed"]
     assert played.asked == 1
     # Not looked, another kubeconfig on the controller, another server of the page, not known.
-    for more in ({"looked": False}, {"source": "another"}, {"server": "192.0.2.2:6443"}, {"source": ""}):
+    others: list[dict[str, Any]] = [
+        {"looked": False},
+        {"source": "another"},
+        {"server": "192.0.2.2:6443"},
+        {"source": ""},
+    ]
+    for more in others:
         before = played.asked
         played(**{"source": SOURCE, "looked": True, **more})
         assert played.asked == before + 1

@@ -88,6 +88,36 @@ def test_a_member_is_taken_out_by_its_id() -> None:
     assert asked.sent == [("here", "POST", "/v3/cluster/member/remove", {"ID": "id-c"})]
 
 
+class Settling(Asked):
+    """etcd that refuses to lose a member for a while, because another one has just come back."""
+
+    def __init__(self, said: str, times: int) -> None:
+        super().__init__({"here/v3/cluster/member/remove": {}})
+        self.said, self.times = said, times
+
+    def _ask(self, address: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        found = super()._ask(address, method, path, body)
+        if len(self.sent) <= self.times:
+            raise EtcdError(f"{path} is answered with 503: {self.said}")
+        return found
+
+
+def test_a_member_that_has_just_come_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd, "PAUSE", 0)
+    asked = Settling("etcdserver: unhealthy cluster", 3)
+    asked.remove(C)
+    assert len(asked.sent) == 4
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("etcdserver: unhealthy cluster", 0), ("etcdserver: no leader", 1000)])
+def test_not_for_ever_and_not_for_anything_else(said: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd, "PAUSE", 0)
+    monkeypatch.setattr(etcd, "SETTLING", seconds)
+    asked = Settling(said, 10**6)
+    with pytest.raises(EtcdError, match="answered with 503"):
+        asked.remove(C)
+
+
 def test_certificates_that_are_not_there_are_told() -> None:
     with pytest.raises(EtcdError, match="cannot be used"):
         Etcd("/nonexistent")

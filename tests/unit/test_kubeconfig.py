@@ -131,6 +131,19 @@ def test_one_that_starts_is_no_answer_and_one_that_wants_to_know_who_asks_is(
         assert kubeconfig.answering(content(asking, a=asking, b=listening)) == ""
 
 
+def test_one_that_does_not_know_yet_who_may_ask_is_not_taken(listening: str, tmp_path: Path) -> None:
+    """An API server answers 403 to everybody until it has read who may do what."""
+    with serving(tmp_path, 403) as forbidding:
+        assert kubeconfig.answering(content(forbidding, a=forbidding, b=listening)) == "b"
+
+
+def test_where_all_forbid_everybody_they_are_set_up_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeconfig, "DOUBT", 0)
+    monkeypatch.setattr(kubeconfig, "ELECTION", 1000)
+    with serving(tmp_path, 403) as forbidding:
+        assert kubeconfig.answering(content(forbidding, a=forbidding, b="127.0.0.1:1")) == ""
+
+
 def test_where_none_answers_the_current_one_says_so(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeconfig, "ELECTION", 0)
     assert kubeconfig.answering(content(silent, a=silent, b="127.0.0.1:1")) == ""
@@ -140,11 +153,12 @@ def test_where_none_answers_the_current_one_says_so(silent: str, monkeypatch: py
 def test_one_is_waited_for_where_enough_are_left_to_elect_a_leader(back: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[str] = []
 
-    def answers(server: str) -> bool:
+    def answers(server: str) -> int:
         rounds.append(server)
-        return rounds.count("https://192.0.2.1:6443") > 2 and server == f"https://192.0.2.{'2' if back else '1'}:6443"
+        ready = rounds.count("https://192.0.2.1:6443") > 2 and server == f"https://192.0.2.{'2' if back else '1'}:6443"
+        return 200 if ready else 0
 
-    monkeypatch.setattr(kubeconfig, "_answers", answers)
+    monkeypatch.setattr(kubeconfig, "_readiness", answers)
     monkeypatch.setattr(kubeconfig, "lost", lambda _: (["a"], 3))
     monkeypatch.setattr(kubeconfig, "PAUSE", 0)
     servers = {"a": "192.0.2.1:6443", "b": "192.0.2.2:6443", "c": "192.0.2.3:6443"}
@@ -153,7 +167,7 @@ def test_one_is_waited_for_where_enough_are_left_to_elect_a_leader(back: str, mo
 
 
 def test_nobody_is_waited_for_where_too_many_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeconfig, "_answers", lambda _: False)
+    monkeypatch.setattr(kubeconfig, "_readiness", lambda _: 0)
     monkeypatch.setattr(kubeconfig, "lost", lambda _: (["a", "b"], 3))
     monkeypatch.setattr(kubeconfig, "PAUSE", 1000)
     servers = {"a": "192.0.2.1:6443", "b": "192.0.2.2:6443", "c": "192.0.2.3:6443"}
@@ -161,7 +175,7 @@ def test_nobody_is_waited_for_where_too_many_are_lost(monkeypatch: pytest.Monkey
 
 
 def test_one_server_is_not_asked_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeconfig, "_answers", lambda _: pytest.fail("nobody has to be asked"))
+    monkeypatch.setattr(kubeconfig, "_readiness", lambda _: pytest.fail("nobody has to be asked"))
     assert kubeconfig.answering(content("192.0.2.1:6443", a="192.0.2.1:6443", b="192.0.2.1:6443")) == ""
 
 

@@ -21,6 +21,9 @@ SECONDS = 1.0
 # Seconds in which the controllers that are left go on without a lost one, as etcd elects another leader; and between
 # two looks at them.
 ELECTION = 15.0
+# Seconds after which one that forbids everybody to ask is taken for one that is set up so.
+DOUBT = 3.0
+FORBIDDEN = 403
 PAUSE = 0.5
 
 
@@ -53,12 +56,13 @@ def answering(content: Mapping[str, Any]) -> str:
     if len(set(servers.values())) < 2 or current not in servers:
         return ""
     others = {name: server for name, server in servers.items() if server != servers[current]}
-    until = time.monotonic() + ELECTION
-    while not _answers(servers[current]):
+    began = time.monotonic()
+    while not _is_ready(status := _readiness(servers[current])):
         with ThreadPoolExecutor(len(others)) as pool:
-            asked = {pool.submit(_answers, server): name for name, server in others.items()}
-            found = next((asked[done] for done in as_completed(asked) if done.result()), "")
-        if found or time.monotonic() > until or not decides(*lost(content)):
+            asked = {pool.submit(_readiness, server): name for name, server in others.items()}
+            found = next((asked[done] for done in as_completed(asked) if _is_ready(done.result())), "")
+        waited = time.monotonic() - began
+        if found or waited > (DOUBT if status == FORBIDDEN else ELECTION) or not decides(*lost(content)):
             return found
         time.sleep(PAUSE)
     return ""
@@ -86,8 +90,16 @@ def _servers(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield one["name"], clusters.get(one["context"].get("cluster"), "")
 
 
-def _answers(server: str) -> bool:
-    """Whether an API server is ready. One that starts takes connections before it answers; nothing secret is sent."""
+def _is_ready(status: int) -> bool:
+    # It may say who is to ask (401): then it answers.
+    return 0 < status < 500 and status != FORBIDDEN
+
+
+def _readiness(server: str) -> int:
+    """Ask an API server whether it is ready: the status of its answer, 0 for none; nothing secret is sent.
+
+    One that starts takes connections before it answers, and answers ``FORBIDDEN`` before it knows who may do what.
+    """
     where = urlsplit(server)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -95,10 +107,9 @@ def _answers(server: str) -> bool:
         connection = http.client.HTTPSConnection(str(where.hostname), where.port, timeout=SECONDS, context=context)
         with closing(connection):
             connection.request("GET", "/readyz")
-            # It may say who is to ask: then it answers.
-            return connection.getresponse().status < 500
+            return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return 0
 
 
 def _speaks(server: str) -> bool:

@@ -9,6 +9,7 @@ import base64
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ PKI = "/etc/kubernetes/pki/etcd"
 LOCAL = "127.0.0.1:2379"
 # Seconds for an answer: a member that is there answers at once, also while it elects a leader.
 SECONDS = 5.0
+# Seconds for members that were lost to count as there again, and between two tries.
+SETTLING, PAUSE = 30.0, 1.0
+UNHEALTHY = "unhealthy cluster"
 
 
 class EtcdError(Exception):
@@ -171,5 +175,17 @@ class Etcd:
             return False
 
     def remove(self, member: Member) -> None:
-        """Take a member out. Raises EtcdError."""
-        self._ask(self.local, "POST", "/v3/cluster/member/remove", {"ID": member.id})
+        """Take a member out. Raises EtcdError.
+
+        etcd refuses it while another member has been back for less than five seconds: that is waited for.
+        """
+        until = time.monotonic() + SETTLING
+        while True:
+            try:
+                self._ask(self.local, "POST", "/v3/cluster/member/remove", {"ID": member.id})
+            except EtcdError as exc:
+                if UNHEALTHY not in str(exc) or time.monotonic() > until:
+                    raise
+                time.sleep(PAUSE)
+            else:
+                return

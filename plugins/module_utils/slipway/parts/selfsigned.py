@@ -89,7 +89,9 @@ def make_pair(authority: str, name: str, now: dt.datetime) -> dict[str, bytes]:
         x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
     )
     return {
-        "ca.crt": builder(authority, AUTHORITY, ca_key.public_key(), ca=True).sign(ca_key, SHA256()).public_bytes(Encoding.PEM),
+        "ca.crt": builder(authority, AUTHORITY, ca_key.public_key(), ca=True)
+        .sign(ca_key, SHA256())
+        .public_bytes(Encoding.PEM),
         "ca.key": _pem(ca_key),
         "tls.crt": server.sign(ca_key, SHA256()).public_bytes(Encoding.PEM),
         "tls.key": _pem(key),
