@@ -338,7 +338,7 @@ def test_a_certificate_for_nobody_or_into_no_folder_is_refused(tmp_path: Path) -
 
 
 # Of what runs on a node the module checks its arguments itself.
-ON_NODES = {"kubeadm_node", "node_service"}
+ON_NODES = {"api_server", "etcd_user", "kubeadm_node", "node_service", "shared_folder"}
 
 
 @pytest.mark.parametrize("name", sorted({path.stem for path in (PLUGINS / "action").glob("*.py")} - ON_NODES))

@@ -105,7 +105,7 @@ def test_a_container_may_do_no_more_than_it_needs(role: str, template: str) -> N
             added += context["capabilities"].get("add", [])
             assert context.get("runAsUser") == 0 or pod["securityContext"]["runAsNonRoot"] is True
             assert container["image"] in GIVEN.values()
-    expected = {"addresses.yml.j2": ["NET_RAW"], "storage.yml.j2": ["DAC_OVERRIDE", "FOWNER"]}
+    expected = {"metallb.yml.j2": ["NET_RAW"], "storage.yml.j2": ["DAC_OVERRIDE", "FOWNER"]}
     assert added == expected.get(template, [])
 
 
@@ -151,7 +151,7 @@ def test_a_run_that_does_not_see_every_machine_takes_no_interface_away(there: An
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_controllers_announce_when_there_is_nobody_else(alone: bool) -> None:
-    speaker = only(render("metallb", "addresses.yml.j2", metallb_on_controllers=alone), "DaemonSet")
+    speaker = only(render("metallb", "metallb.yml.j2", metallb_on_controllers=alone), "DaemonSet")
     (container,) = speaker["spec"]["template"]["spec"]["containers"]
     assert f"--ignore-exclude-lb={str(alone).lower()}" in container["args"]
 

@@ -65,6 +65,8 @@ INVITED = "kubeadm join 192.168.56.100:6443 --token abcdef.0123456789abcdef --di
 # What earlier tasks of the role find out, and what it goes through one by one.
 FOUND: dict[str, dict[str, Any]] = {
     "containerd/hosts.toml.j2": {"registry": "docker.io"},
+    "host/apt.conf.j2": {"repository": "http://192.0.2.10/apt/bookworm/", "own_sources": ""},
+    "host/slipway.sources.j2": {"repository": "http://192.0.2.10/apt/bookworm/"},
     "control_plane/join.yml.j2": {
         "__control_plane_founder": "ctrl",
         "__control_plane_join": INVITED,

@@ -156,7 +156,7 @@ DONE = {"var/lib/slipway/kubeadm.json": '{"state": "done"}'}
 
 FOUNDING = {"var/lib/slipway/kubeadm.json": '{"state": "started", "action": "init"}'}
 NOTHING = {"joined", "controller", "interrupted", "founding", "foreign", "remains", "etcd", "sealed", "node", "ca"}
-NOTHING |= {"version", "kubelet", "parts", "pod_cidr", "address", "cas", "rotating"}
+NOTHING |= {"version", "kubelet", "parts", "pod_cidr", "address", "admin", "cas", "rotating"}
 PEM = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
 SUM = hashlib.sha256(b"a").hexdigest()
 IMAGE = "spec:\n  containers:\n  - image: registry.k8s.io/kube-apiserver:v1.37.0\n"
@@ -190,6 +190,12 @@ def test_how_far_a_machine_is_in_a_cluster(tmp_path: Path, files: dict[str, str]
     state = node.kubernetes_state(lay(tmp_path, files))
     assert set(state) == NOTHING
     assert {name for name, value in state.items() if value} == true
+
+
+def test_the_administrators_kubeconfig_is_known_by_its_sum(tmp_path: Path) -> None:
+    files = {"etc/kubernetes/admin.conf": "a"}
+    assert node.kubernetes_state(lay(tmp_path, files))["admin"] == ""
+    assert node.kubernetes_state(lay(tmp_path, {**files, **SERVER, **DONE}))["admin"] == SUM
 
 
 def test_what_a_controller_and_its_kubelet_run(tmp_path: Path) -> None:
@@ -397,7 +403,7 @@ def test_everything_together(tmp_path: Path) -> None:
         "hosts_template": "",
         "kubernetes": {
             **dict.fromkeys(sorted(NOTHING), False),
-            **dict.fromkeys(("node", "ca", "version", "kubelet", "pod_cidr", "address"), ""),
+            **dict.fromkeys(("node", "ca", "version", "kubelet", "pod_cidr", "address", "admin"), ""),
             "parts": {},
             "cas": [],
         },

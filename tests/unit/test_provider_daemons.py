@@ -30,7 +30,8 @@ def dockerd(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     (tmp_path / "state").mkdir()
     with subprocess.Popen(["bash", "-c", "exec -a dockerd sleep 60"]) as process:
         until = time.monotonic() + 20
-        while b"dockerd" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        # bash itself has the name among its arguments.
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"dockerd\0"):
             assert time.monotonic() < until, "bash did not become a process named dockerd"
             time.sleep(0.01)
         (tmp_path / "state/dockerd.pid").write_text(f"{process.pid}\n")
