@@ -123,7 +123,7 @@ def slipway(machines: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
     found["baking"] = baking
     began = time.monotonic()
     mesh = json.dumps({**only("metallb", "istio"), "istio_wait": False})
-    steps = (f"playbooks/phases/{name}.yml" for name in ("metallb", "mesh", "balancer", "ready"))
+    steps = (f"playbooks/phases/{name}.yml" for name in ("mesh", "metallb", "balancer", "ready"))
     playbook("slipway-mesh", *steps, f"--extra-vars={mesh}", SLIPWAY_TIMES=str(files["mesh"]))
     answer_gateway()
     found["gateway"] = time.monotonic() - began

@@ -50,8 +50,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=self.SPEC)
         path, looked, source = given["path"], given.pop("looked"), given["source"]
-        record, call = record_beside(path), _digest(given)
-        if looked and source and call in still(record, lambda _: ""):
+        record = record_beside(path)
+        if looked and source and _digest(given) in still(record, lambda _: ""):
             return {**result, "changed": False, "written": []}
         read = self._execute_module(
             module_name="ansible.legacy.slurp", module_args={"src": SOURCE}, task_vars=task_vars or {}
@@ -74,8 +74,9 @@ class ActionModule(ActionBase):
                 for file, text, mode in files:
                     if file in due:
                         _write(Path(file), text, mode)
-                if source == hashlib.sha256(content).hexdigest():
-                    note(call, [file for file, _, _ in files], record=record)
+                # What was looked at may have been another one, or none yet.
+                now = {**given, "source": hashlib.sha256(content).hexdigest()}
+                note(_digest(now), [file for file, _, _ in files], record=record)
         except SlipwayError as exc:
             raise failed(exc) from None
         result |= {"changed": bool(due), "written": due}

@@ -103,7 +103,7 @@ ansible_facts:
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), settled (calls of P(node_service#module) that are still in effect), strangers (MACs by address
         of O(ask) that another machine answers for; null where nobody was asked), present (files of
-        O(paths)), kubernetes (joined, controller, interrupted,
+        O(paths), null where none were asked for), kubernetes (joined, controller, interrupted,
         founding, foreign, remains, etcd, sealed, node, ca, version, kubelet, parts, pod_cidr, address, admin (sum of admin.conf), registered, marked, moved, settings). V(registered) is whether
         the cluster has this node with all that its kubelet and the pod network told of it, V(marked) whether as a controller, V(moved) whether
         the pod network told of another address, V(settings) whether the page has given it labels or taints; null when there was no telling.
@@ -222,7 +222,8 @@ def main() -> None:
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.
     node["user"] = os.environ.get("SUDO_USER") or "root"
     node["settled"] = still(RECORD, lambda names: module.run_command(command(names))[1])
-    node["present"] = sorted(path for pattern in module.params["paths"] for path in glob(pattern))
+    paths = module.params["paths"]
+    node["present"] = sorted(path for pattern in paths for path in glob(pattern)) if paths else None
     node["strangers"] = others.found()
     # Who looks for another role has asked other questions.
     node["role"] = module.params["role"]

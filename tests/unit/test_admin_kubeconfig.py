@@ -87,10 +87,13 @@ def test_nobody_is_asked_where_nothing_has_changed(played: Played) -> None:
         assert played.asked == before + 1
 
 
-def test_what_was_read_before_a_change_is_not_taken_for_it(played: Played) -> None:
-    played.admin = ADMIN.replace("name: lab", "name: renewed")
-    played(source=SOURCE, looked=True)
-    played(source=SOURCE, looked=True)
+@pytest.mark.parametrize("before", ["", "another"])
+def test_what_was_written_is_remembered_by_what_it_was_made_of(played: Played, before: str) -> None:
+    """A cluster that this run has founded, or keys that were renewed after the look."""
+    played(source=before, looked=True)
+    assert not played(source=SOURCE, looked=True)["changed"]
+    assert played.asked == 1
+    played(source=before or "another", looked=True)
     assert played.asked == 2
 
 
