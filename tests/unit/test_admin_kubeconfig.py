@@ -57,7 +57,7 @@ def test_both_files_are_written_and_the_secret_one_is_for_nobody_else(played: Pl
     assert "server: https://192.0.2.1:6443" in played.path.read_text()
     modes = [stat.S_IMODE(file.stat().st_mode) for file in (played.path, played.kept)]
     assert modes == [0o600, 0o644]
-    assert sorted(os.listdir(played.path.parent)) == ["founded.json", "kubeconfig"]
+    assert sorted(os.listdir(played.path.parent)) == ["founded.json", "kubeconfig", "settled.json"]
     assert not played()["changed"]
 
 
