@@ -18,7 +18,7 @@ options:
     type: str
     required: true
   secrets:
-    description: What to make, each either C(random) or C(webhook).
+    description: What to make, each of one kind.
     type: list
     elements: dict
     required: true
@@ -30,6 +30,12 @@ options:
           - C(service), a Service of the namespace, and C(authority), the name of the authority by which the controller knows its own.
           - The Secret gets an authority and a certificate of it for the Service, as the library cert-controller keeps them (C(ca.crt),
             C(ca.key), C(tls.crt), C(tls.key)).
+        type: dict
+      mesh:
+        description:
+          - C(root), the ConfigMap from which proxies learn whom to trust, and C(organization), which the authority is of.
+          - The Secret gets an authority as istiod makes its own, and the ConfigMap its certificate. Neither is made if the namespace has the
+            ConfigMap, or one of the Secrets C(unless), which bring an authority of somebody's own.
         type: dict
 author: The Slipway authors
 attributes:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from slipway.parts.selfsigned import make_pair
 
 from tests.support.api import ApiServer
@@ -20,6 +21,7 @@ from tests.unit.test_selfsigned import handshake
 PLACE = "/api/v1/namespaces/metallb-system"
 PATH = f"{PLACE}/secrets/metallb-webhook-cert"
 BOTH = ["memberlist", "metallb-webhook-cert"]
+MESH = "/api/v1/namespaces/istio-system"
 NAME = "metallb-webhook-service.metallb-system.svc"
 
 
@@ -28,6 +30,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
     started = ApiServer(tmp_path, monkeypatch)
     kinds = [
         {"name": "secrets", "kind": "Secret", "namespaced": True},
+        {"name": "configmaps", "kind": "ConfigMap", "namespaced": True},
         {"name": "namespaces", "kind": "Namespace", "namespaced": False},
     ]
     started.put("/api/v1", {"resources": kinds})
@@ -74,6 +77,34 @@ def test_a_secret_without_values_gets_them_and_another_stays(server: ApiServer) 
     assert made(server) == ["metallb-webhook-cert"]
     server.put(PATH, {**empty, "data": {"tls.crt": base64.b64encode(b"its own").decode()}})
     assert made(server) == []
+
+
+def trusted(server: ApiServer) -> list[str]:
+    mesh = {"root": "istio-ca-root-cert", "organization": "cluster.local", "unless": ["cacerts"]}
+    given = {"namespace": "istio-system", "secrets": [{"name": "istio-ca-secret", "mesh": mesh}]}
+    result = run_action(load("action", "first_secrets"), {"kubeconfig": str(server.kubeconfig), **given})
+    return list(result["made"])
+
+
+def test_proxies_trust_the_authority_that_istiod_finds(server: ApiServer) -> None:
+    assert trusted(server) == ["istio-ca-secret"]
+    secret = server.objects[f"{MESH}/secrets/istio-ca-secret"]
+    root = server.objects[f"{MESH}/configmaps/istio-ca-root-cert"]["data"]["root-cert.pem"]
+    certificate, key = (base64.b64decode(secret["data"][name]) for name in ("ca-cert.pem", "ca-key.pem"))
+    assert (secret["type"], certificate.decode()) == ("istio.io/ca-root", root)
+    read, private = x509.load_pem_x509_certificate(certificate), load_pem_private_key(key, None)
+    read.verify_directly_issued_by(read)
+    assert read.public_key() == private.public_key()
+    assert read.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert trusted(server) == []
+
+
+@pytest.mark.parametrize("there", ["secrets/cacerts", "configmaps/istio-ca-root-cert"])
+def test_an_authority_of_somebodys_own_stays_the_only_one(server: ApiServer, there: str) -> None:
+    metadata = {"name": there.split("/")[1], "namespace": "istio-system"}
+    server.put(f"{MESH}/{there}", {"apiVersion": "v1", "metadata": metadata, "data": {"a": "Yg=="}})
+    assert trusted(server) == []
+    assert patches(server) == []
 
 
 def test_it_is_as_the_controller_takes_it(tmp_path: Path) -> None:

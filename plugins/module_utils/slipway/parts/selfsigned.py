@@ -98,6 +98,25 @@ def make_pair(authority: str, name: str, now: dt.datetime) -> dict[str, bytes]:
     }
 
 
+def make_authority(organization: str, now: dt.datetime) -> tuple[bytes, bytes]:
+    """Make an authority and its key, both PEM, as istiod makes its own."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - EARLIER)
+        .not_valid_after(now + AUTHORITY)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_usage(ca=True), critical=True)
+    )
+    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM), _pem(key)
+
+
 def _pem(key: rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
