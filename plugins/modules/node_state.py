@@ -98,7 +98,7 @@ ansible_facts:
     slipway_node:
       description: >-
         os, os_version, os_codename, os_name, architecture (amd64 or arm64), container, cgroup (1 or 2), may_raise_limits (has CAP_SYS_RESOURCE), memory_withheld
-        (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_missing,
+        (MiB that /proc/meminfo names beyond the limit of its control group), interface, swap, swap_masked, packages_asked, packages_missing,
         dpkg_interrupted, nameservers, nameservers_useless (those that it names where pods can use none), networks (what it has and reaches,
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), settled (calls of P(node_service#module) that are still in effect), strangers (MACs by address
@@ -225,6 +225,8 @@ def main() -> None:
     paths = module.params["paths"]
     node["present"] = sorted(path for pattern in paths for path in glob(pattern)) if paths else None
     node["strangers"] = others.found()
+    # Who has not asked for packages knows of none that is missing.
+    node["packages_asked"] = bool(module.params["packages"])
     # Who looks for another role has asked other questions.
     node["role"] = module.params["role"]
     node["kubernetes"] |= registration(there, bool(node["kubernetes"]["pod_cidr"]), wanted)

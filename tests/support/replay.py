@@ -106,6 +106,7 @@ class Crowd:
         looked = copy.deepcopy(self.facts[kind])
         node = looked["slipway_node"]
         node |= {"container": False, "swap": [], "swap_masked": True, "memory_withheld": 0}
+        node["packages_asked"] = True
         if node["kubernetes"]["joined"]:
             node["kubernetes"] |= {"address": address, "node": name, "pod_cidr": ""}
         ca = self.facts["controller"]["slipway_node"]["kubernetes"]["ca"]

@@ -236,6 +236,13 @@ def test_the_endpoint_is_looked_up_where_a_machine_is_to_use_it(
     assert look(plugin, endpoint=name).result["ansible_facts"]["slipway_node"]["endpoint"] == found
 
 
+@pytest.mark.parametrize("packages", [[], ["nginx-light"]])
+def test_who_has_not_asked_for_packages_is_known(plugin: Any, packages: list[str]) -> None:
+    """Role host looks again then: it would take none for missing."""
+    looked = look(plugin, packages=packages)
+    assert looked.result["ansible_facts"]["slipway_node"]["packages_asked"] is bool(packages)
+
+
 def test_files_that_are_asked_for_are_told(plugin: Any, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
