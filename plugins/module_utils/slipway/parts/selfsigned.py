@@ -44,13 +44,7 @@ def make(name: str, now: dt.datetime, lasting: dt.timedelta) -> tuple[bytes, byt
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLIER)
-        .not_valid_after(now + lasting)
+        _begun(subject, subject, key.public_key(), now, lasting)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         # An authority for itself and no other: it signs nothing else.
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -72,14 +66,9 @@ def make_pair(authority: str, name: str, now: dt.datetime) -> dict[str, bytes]:
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, authority)])
 
     def builder(subject: str, lasting: dt.timedelta, public: rsa.RSAPublicKey, *, ca: bool) -> x509.CertificateBuilder:
+        named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])])
         return (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])]))
-            .issuer_name(issuer)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - EARLIER)
-            .not_valid_after(now + lasting)
+            _begun(named, issuer, public, now, lasting)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(_usage(ca=ca), critical=True)
@@ -103,18 +92,31 @@ def make_authority(organization: str, now: dt.datetime) -> tuple[bytes, bytes]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)])
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLIER)
-        .not_valid_after(now + AUTHORITY)
+        _begun(subject, subject, key.public_key(), now, AUTHORITY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_usage(ca=True), critical=True)
     )
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM), _pem(key)
+
+
+def _begun(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    now: dt.datetime,
+    lasting: dt.timedelta,
+) -> x509.CertificateBuilder:
+    """Begin a certificate with what each has."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - EARLIER)
+        .not_valid_after(now + lasting)
+    )
 
 
 def _pem(key: rsa.RSAPrivateKey) -> bytes:
