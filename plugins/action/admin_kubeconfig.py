@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ from ansible.plugins.action import ActionBase
 try:
     from slipway.cluster import kubeconfig
     from slipway.errors import SlipwayError
-    from slipway.node.durable import replace
+    from slipway.node.durable import write
     from slipway.node.settled import note, record_beside, still
     from slipway.plugin import failed
 except ImportError as exc:
@@ -107,16 +106,8 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    # Beside it, as a file that nobody else may read until it has its permissions.
-    beside = path.with_name(f".{path.name}.slipway")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), mode)
-        replace(str(beside), str(path))
+        write(text, str(path), mode)
     except OSError as exc:
         raise SlipwayError("file-not-written", f"{path} cannot be written: {exc}") from None

@@ -86,9 +86,9 @@ from ansible.module_utils.slipway.node.api_server import (
     differences,
     running,
     wanted,
-    write,
 )
 from ansible.module_utils.slipway.node.certificates import processes
+from ansible.module_utils.slipway.node.durable import write
 from ansible.module_utils.slipway.node.settled import note
 from ansible.module_utils.slipway.node.state import read, server_version
 from ansible.module_utils.slipway.node.well import api_is_well, wait_until

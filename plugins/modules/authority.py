@@ -78,8 +78,7 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import authority, lock, trial
-from ansible.module_utils.slipway.node.api_server import write
-from ansible.module_utils.slipway.node.durable import flush
+from ansible.module_utils.slipway.node.durable import flush, write
 from ansible.module_utils.slipway.node.kubeapi import Api, ApiError
 from ansible.module_utils.slipway.node.state import read
 from ansible.module_utils.slipway.node.well import ADMIN, wait_until

@@ -55,8 +55,8 @@ from contextlib import suppress
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock
-from ansible.module_utils.slipway.node.api_server import write
 from ansible.module_utils.slipway.node.certificates import processes
+from ansible.module_utils.slipway.node.durable import write
 from ansible.module_utils.slipway.node.etcd_user import (
     BEFORE,
     DATA,

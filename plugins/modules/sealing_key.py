@@ -52,8 +52,8 @@ EXAMPLES = r"""
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock
-from ansible.module_utils.slipway.node.api_server import write
 from ansible.module_utils.slipway.node.certificates import processes, stale
+from ansible.module_utils.slipway.node.durable import write
 from ansible.module_utils.slipway.node.etcd import Etcd, EtcdError
 from ansible.module_utils.slipway.node.kubeapi import Api, ApiError
 from ansible.module_utils.slipway.node.sealing import PREFIX, rewrite, sealed

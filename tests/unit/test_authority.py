@@ -105,11 +105,11 @@ def _in_order(files: dict[str, str | None], order: list[str], root: str) -> list
     """The files in the order in which they are written."""
     if not order:
         seen: dict[str, float] = {}
-        real, removed = durable.replace, os.unlink
+        real, removed = durable.write, os.unlink
 
-        def replaced(temporary: str, path: str) -> None:
+        def written(text: str, path: str, mode: int) -> None:
             seen.setdefault(path.partition("/etc/kubernetes/")[2], len(seen))
-            real(temporary, path)
+            real(text, path, mode)
 
         def unlinked(path: str) -> None:
             if not path.endswith(".slipway"):
@@ -117,7 +117,7 @@ def _in_order(files: dict[str, str | None], order: list[str], root: str) -> list
             removed(path)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(authority, "replace", replaced)
+            patch.setattr(authority, "write", written)
             patch.setattr("os.unlink", unlinked)
             authority.place(files, f"{root}-order")
         order += seen

@@ -5,12 +5,8 @@ Runs on the nodes (stdlib only).
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
-
-from .durable import replace
 
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 # What was declared before a change, until the API server is well with the new one.
@@ -42,18 +38,3 @@ def differences(there: Collection[Argument], wished: Collection[Argument]) -> li
     names = {name for name, _ in wished}
     ours = {name for name, _ in there if name.startswith(OURS)}
     return sorted({name for name, value in wished if (name, value) not in there} | (ours - names))
-
-
-def write(text: str, path: str) -> None:
-    """Write a file for root alone, as a whole. The kubelet takes no notice of files whose names begin with a dot."""
-    folder, _, name = path.rpartition("/")
-    temporary = f"{folder}/.{name}.slipway"
-    with open(temporary, "w", encoding="utf-8", opener=_for_root) as file:
-        file.write(text)
-    replace(temporary, path)
-
-
-def _for_root(path: str, flags: int) -> int:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    return os.open(path, flags, 0o600)

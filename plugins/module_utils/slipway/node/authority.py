@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 
-from .durable import flush, replace
+from .durable import flush, write
 from .state import RECORD, ca_sum, read
 from .trust import blocks, bundle, fingerprint, trusted, trusting
 
@@ -135,17 +135,8 @@ def place(files: Mapping[str, str | None], root: str = "") -> None:
             with suppress(FileNotFoundError):
                 os.unlink(path)
             continue
-        folder, _, own = path.rpartition("/")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        # The kubelet takes no notice of manifests whose names begin with a dot.
-        temporary = f"{folder}/.{own}.slipway"
-        mode = 0o644 if name.endswith((".crt", ".pub")) else 0o600
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        replace(temporary, path)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        write(text, path, 0o644 if name.endswith((".crt", ".pub")) else 0o600)
     flush(f"{root}{FOLDER}")
 
 
@@ -174,8 +165,5 @@ def remember(root: str = "") -> bool:
     record, ca = json.loads(read(f"{root}/{RECORD}") or "{}"), ca_sum(read(f"{root}{FOLDER}/pki/ca.crt"))
     if not ca or record.get("ca", ca) == ca:
         return False
-    path = f"{root}/{RECORD}"
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        file.write(json.dumps({**record, "ca": ca}) + "\n")
-    replace(f"{path}.new", path)
+    write(json.dumps({**record, "ca": ca}) + "\n", f"{root}/{RECORD}", 0o644)
     return True

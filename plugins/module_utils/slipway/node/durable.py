@@ -6,6 +6,7 @@ Runs on the nodes (stdlib only).
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 
 def flush(path: str) -> None:
@@ -22,3 +23,20 @@ def replace(temporary: str, path: str) -> None:
     flush(temporary)
     os.replace(temporary, path)
     flush(os.path.dirname(path) or ".")
+
+
+def write(text: str, path: str, mode: int = 0o600) -> None:
+    """Write a file as a whole, with these permissions from its first byte on.
+
+    The kubelet takes no notice of manifests whose names begin with a dot, as that of the file does until it is moved.
+    """
+    folder, slash, name = path.rpartition("/")
+    temporary = f"{folder}{slash}.{name}.slipway"
+    # Of a run that was killed.
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        os.fchmod(handle, mode)
+        file.write(text)
+    replace(temporary, path)

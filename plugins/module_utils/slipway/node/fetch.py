@@ -63,11 +63,7 @@ def make_folders(path: str, mode: int = 0o755) -> list[str]:
 def save_record(path: str, record: Mapping[str, Any]) -> None:
     """Write the record so that a reader sees the old one or the new one, never half of it."""
     make_folders(os.path.dirname(path))
-    temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1, sort_keys=True)
-        file.write("\n")
-    durable.replace(temporary, path)
+    durable.write(json.dumps(record, indent=1, sort_keys=True) + "\n", path, 0o644)
 
 
 def signature(path: str) -> list[int]:

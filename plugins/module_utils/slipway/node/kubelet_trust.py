@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 
-from .api_server import write
+from .durable import write
 from .kubeapi import entry
 from .state import read
 from .trust import blocks, signed_with, trusted, trusting, vouches

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterable
 
-from .durable import replace
+from .durable import replace, write
 from .snapshot import KUBERNETES
 from .state import PARTS, read
 
@@ -106,7 +106,5 @@ def clean_flags(root: str = "") -> bool:
     after = _GONE.sub("", before)
     if after == before:
         return False
-    with open(f"{path}.slipway", "w", encoding="utf-8") as file:
-        file.write(after)
-    replace(f"{path}.slipway", path)
+    write(after, path, 0o644)
     return True
