@@ -108,8 +108,8 @@ backup: setup ## Save the cluster into one encrypted archive on this machine (wi
 restore: setup ## Make the cluster again out of a backup: make restore BACKUP=file IDENTITY=file-with-your-key
 	@$(ansible-playbook) playbooks/restore.yml $(if $(call named,BACKUP,x),-e "$(call named,BACKUP,backup)") $(if $(call named,IDENTITY,x),-e "$(call named,IDENTITY,identity)")
 
-reset: setup ## Take your own hosts out of their cluster, which is gone then; it asks first
-	@$(ansible-playbook) playbooks/reset.yml
+reset: setup ## Take your own hosts out of their cluster, which is gone then; it asks first (CHECK=1 shows the plan alone)
+	@$(ansible-playbook) playbooks/reset.yml $(if $(CHECK),--check)
 
 down: setup ## Remove machines, networks, volumes and the kubeconfig
 	@$(ansible-playbook) playbooks/down.yml

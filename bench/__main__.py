@@ -181,9 +181,8 @@ def operator() -> int:
     """Run the tests that type the commands of day 2, and print what they measured; 0 if all is as promised."""
     found = HOME / "figures.jsonl"
     found.unlink(missing_ok=True)
-    files = [
-        ROOT / f"tests/{name}.py" for name in ("nodes/test_nodes", "nodes/test_hundreds", "faults/test_controllers")
-    ]
+    names = ("nodes/test_nodes", "nodes/test_hundreds", "faults/test_controllers", "faults/test_growth")
+    files = [ROOT / f"tests/{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", *map(str, files)]
     status = subprocess.run(command, cwd=ROOT, env={**os.environ, FILE: str(found)}, check=False).returncode
     figures = read(found)

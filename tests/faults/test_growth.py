@@ -59,6 +59,12 @@ def programs(clone: Checkout) -> dict[str, tuple[str, str]]:
     return {program: (process, lines) for program, (process, lines) in found.items()}
 
 
+def ways(clone: Checkout) -> dict[str, str]:
+    """How many API servers those of the first controller know by the name of the API."""
+    look = f"grep -c ' api.{clone.name}.internal' /proc/$(pgrep --exact {{}})/root/etc/hosts || true"
+    return {program: inside(clone, "ctrl", look.format(program)).strip() for program in PROGRAMS}
+
+
 def served(clone: Checkout) -> bool:
     """Whether every node is Ready, and a pod reaches the API at the address of its Service."""
     nodes = clone.kube.nodes()
@@ -84,6 +90,7 @@ def test_a_plan_comes_first_and_changes_nothing(one: Checkout, echo: Echo) -> No
 def test_one_becomes_three_and_nobody_notices(one: Checkout, echo: Echo) -> None:
     before = programs(one)
     assert {lines for _, lines in before.values()} == {"0"}
+    assert set(ways(one).values()) == {"1"}
     with Watch(echo, pause=0.05) as watch:
         done = one.make("up").expect()
     failed = [at for at, good in watch.seen if not good]
@@ -97,6 +104,8 @@ def test_one_becomes_three_and_nobody_notices(one: Checkout, echo: Echo) -> None
     after = programs(one)
     assert {lines for _, lines in after.values()} == {"1"}
     assert all(after[name][0] != before[name][0] for name in PROGRAMS)
+    # Those of the first controller need the others where its own API server does not answer.
+    assert set(ways(one).values()) == {"3"}
     assert one.make("up").expect().total("changed") == 0
     assert one.make("status").status == 0
 

@@ -180,7 +180,9 @@ def leave(hosts: Hosts, before: dict[str, set[str]]) -> None:
     wrong = checkout.playbook("playbooks/reset.yml", *hosts.arguments, "-e", "reset_confirm=another")
     assert "[not-confirmed]" in wrong.output
     sure = (*hosts.arguments, "-e", f"reset_confirm={checkout.name}")
-    assert checkout.playbook("playbooks/reset.yml", *sure, "--check").expect().total("changed") > 0
+    planned = checkout.playbook("playbooks/reset.yml", *sure, "--check").expect()
+    assert planned.total("changed") > 0
+    assert f"The cluster {checkout.name} goes, with all that is in it. These hosts stay" in planned.output
     assert all(ready(node) for node in checkout.kube.nodes())
     wrong = typed_reset(hosts, checkout.name[:-1])
     assert "[not-confirmed]" in wrong.output

@@ -61,6 +61,10 @@ def test_what_the_documents_do_not_ask_for_is_proved_too(empty: Stage, page: str
         name = Path(page).stem
         empty.passed(name)
         assert empty.kinds(name, "passed") >= kinds
+        # Each of them by requests, not one for all.
+        assert {each["id"] for each in empty.claims(name) if each["kind"] == "limit"} <= {
+            each["id"] for each in empty.claims(name) if each["state"] == "passed"
+        }
         are_named(empty, page)
     finally:
         empty.take_away((page,))

@@ -308,6 +308,8 @@ ALONE = (
     _alone("paths", "a case", "virtualservice", "paths-entry", case_gone, "case", "answered instead of front v2"),
     _alone("paths", "a host of its own", "virtualservice", "paths-entry-back-paths-test", led_to("front", 8080),
            "entry", "answered instead of back"),
+    Break("the limit of a value", str(PAGES / "classes.yml"), "envoyfilter", "classes-rate-limit", GATEWAYS, limit,
+          "limit", "came through"),
     _alone("outside", "a token", "authorizationpolicy", "front-jwt", nobody_refused, "jwt", "without a token"),
     _alone("outside", "a way out", "sidecars.networking.istio.io", "outside", let_through, "egress",
            "what is not named is let through"),

@@ -223,6 +223,32 @@ def test_addresses_leave_before_pods_do(monkeypatch: pytest.MonkeyPatch) -> None
     assert looks[0] == []
 
 
+def _staying() -> Cluster:
+    """A cluster where MetalLB goes on announcing an address from the node, whatever is done."""
+    announced = {"status": {"node": "node-2", "serviceNamespace": "istio-system", "serviceName": "gateway"}}
+    return Cluster([pod("web", "node-2", "web")], ReplicaSet=[workload("web", 1)], ServiceL2Status=[announced])
+
+
+def test_an_address_that_does_not_move_is_named() -> None:
+    cluster = _staying()
+    with pytest.raises(SlipwayError) as error:
+        of(cluster, seconds=0.05).run()
+    tells(error.value, "not-served-elsewhere: Service istio-system/gateway: MetalLB still announces its address from")
+    # Also where no pod is left to go.
+    with pytest.raises(SlipwayError):
+        of(cluster, seconds=0.05).run()
+
+
+def test_an_address_that_cannot_move_holds_nothing() -> None:
+    of(_staying(), seconds=0.05, forced=True).run()
+    # The speaker of a silent node says what it said last.
+    silent = _staying()
+    for each in silent.lists["Node"]:
+        if each["metadata"]["name"] == "node-2":
+            each["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    of(silent, seconds=0.05).run()
+
+
 def test_a_check_says_what_would_be_done_and_touches_nothing() -> None:
     pods = [pod("web", "node-2", "web"), pod("db", "node-2", "db", claim="data")]
     cluster = Cluster(pods, PersistentVolumeClaim=[CLAIM], PersistentVolume=[VOLUME])

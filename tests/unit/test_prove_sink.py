@@ -21,6 +21,7 @@ from slipway.prove import packing
 from tests.support.errors import refused
 
 TO = ["team@example.org"]
+PAGER = {"routing_key": "k", "event_action": "trigger"}
 
 
 @dataclass
@@ -113,20 +114,22 @@ def post(sink: Sink, path: str, body: str) -> int:
     [
         ("/slack", {"attachments": [{"title": "FIRING"}]}, 200),
         ("/discord", {"embeds": [{"title": "FIRING"}]}, 204),
-        ("/teams/x", {"type": "message", "attachments": [{}]}, 202),
-        ("/pagerduty", {"routing_key": "k", "event_action": "trigger"}, 202),
-        ("/webhook", {"version": "4", "alerts": [{}]}, 200),
+        ("/teams/x", {"type": "message", "attachments": [{"contentType": "card", "content": {"body": [{}]}}]}, 202),
+        ("/pagerduty", {**PAGER, "payload": {"summary": "s", "source": "a", "severity": "error"}}, 202),
+        ("/webhook/night", {"version": "4", "receiver": "r", "alerts": [{}]}, 200),
         ("/slack", {"embeds": []}, 400),
+        ("/teams", {"type": "message", "attachments": [{}]}, 400),
         ("/pagerduty", {"service_key": "k"}, 400),
+        ("/pagerduty", PAGER, 400),
+        ("/webhook", {"version": "4", "receiver": "r", "alerts": []}, 400),
+        ("/webhook", ["alerts"], 400),
         ("/fax", {"a": 1}, 404),
     ],
 )
-def test_others_than_mail_are_taken_as_their_services_take_them(
-    sink: Sink, path: str, body: dict[str, Any], status: int
-) -> None:
+def test_others_than_mail_are_taken_as_their_services_take_them(sink: Sink, path: str, body: Any, status: int) -> None:
     assert post(sink, path, json.dumps(body)) == status
-    kept = [json.loads(each["text"]) for each in sink.held()["hooks"]]
-    assert kept == ([body] if status < 300 else [])
+    kept = [(each["path"], json.loads(each["text"])) for each in sink.held()["hooks"]]
+    assert kept == ([(path, body)] if status < 300 else [])
 
 
 def test_what_is_no_json_is_refused(sink: Sink) -> None:

@@ -157,7 +157,7 @@ class Drain:
                 self._give_up(seen)
                 break
             time.sleep(PAUSE)
-        if self._workloads:
+        if self._workloads or self._staying(seen):
             self._serves(max(until - time.monotonic(), self.seconds / 2))
             self._workloads.clear()
             self._mark(drained=True)
@@ -234,9 +234,13 @@ class Drain:
                 self._note(pod)
 
     def _addresses_move(self, seen: Seen) -> None:
-        """Wait until MetalLB announces nothing from here, where another node may take that."""
+        """Give MetalLB time to announce everything from other nodes. What only follows its pods is waited for later."""
         if eviction.elsewhere(seen):
             rollout.until(self.announced, lambda services: not services, MOVES)
+
+    def _staying(self, seen: Seen) -> list[str]:
+        """Name the Services whose address should have moved. The speaker of a silent node says nothing new."""
+        return self.announced() if seen.answers and not self.forced and eviction.elsewhere(seen) else []
 
     def announced(self) -> list[str]:
         """Name the Services whose address the node announces, as MetalLB's speakers say."""
@@ -262,8 +266,11 @@ class Drain:
         seen = self.look()
         if self.forced and not eviction.elsewhere(seen):
             return []
+        staying = [
+            f"Service {name}: MetalLB still announces its address from {self.node}" for name in self._staying(seen)
+        ]
         parked = {name for names in eviction.local_volumes(seen).values() for name in names.split(", ")}
-        return eviction.short(seen, self._workloads, parked)
+        return [*eviction.short(seen, self._workloads, parked), *staying]
 
     def open(self, *, dry_run: bool = False) -> bool:
         """Let pods come to the node again, and tell whether that changes anything."""

@@ -1,11 +1,12 @@
 """A mail server that keeps what it gets, so that a proof can read the mail of an alert; it hands nothing on to anybody.
 
 At port 8025 it also is what Alertmanager tells of alerts: ``POST /slack``, ``/discord``, ``/teams``, ``/pagerduty`` and
-``/webhook`` take what these services take, answer as they do, and refuse anything else with 400.
+``/webhook`` take what these services take, answer as they do, and refuse anything else with 400. More may follow in the
+path, as ``/webhook/night``.
 
 Runs alone in a pod: this file, a Python, and aiosmtpd. Mail comes in at port 2525 (AUTH LOGIN, without TLS), and
-``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "hooks": [{"kind", "text"}], "refused":
-[user, …]}``. Without a password in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The
+``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "hooks": [{"kind", "path", "text"}],
+"refused": [user, …]}``. Without a password in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The
 newest are kept, in memory. Once both ports listen, a line on standard output names them; ``MAIL_PORT`` and
 ``READ_PORT`` ask for others, 0 for any.
 """
@@ -30,13 +31,18 @@ MOST_MAILS, MOST_BYTES = 500, 2**20
 
 MAILS: deque[dict[str, Any]] = deque(maxlen=MOST_MAILS)
 HOOKS: deque[dict[str, str]] = deque(maxlen=MOST_MAILS)
-# What each service needs of a message, and how it answers: keys of which one has to be there, status, text.
-SPOKEN: dict[str, tuple[tuple[str, ...], int, str]] = {
-    "slack": (("attachments", "text"), 200, "ok"),
-    "discord": (("embeds", "content"), 204, ""),
-    "teams": (("attachments",), 202, "1"),
-    "pagerduty": (("routing_key",), 202, '{"status": "success", "message": "Event processed", "dedup_key": "a"}'),
-    "webhook": (("alerts",), 200, ""),
+# What each service needs of a message, and how it answers: paths of keys that all have to lead to something, a choice of
+# them beside each other; status, text. A list is looked into at its first entry.
+SPOKEN: dict[str, tuple[tuple[tuple[str, ...], ...], int, str]] = {
+    "slack": ((("attachments", "text", "blocks"),), 200, "ok"),
+    "discord": ((("embeds", "content"),), 204, ""),
+    "teams": ((("attachments.contentType",), ("attachments.content.body",)), 202, "1"),
+    "pagerduty": (
+        (("routing_key",), ("event_action",), ("payload.summary",), ("payload.source",), ("payload.severity",)),
+        202,
+        '{"status": "success", "message": "Event processed", "dedup_key": "a"}',
+    ),
+    "webhook": ((("alerts",), ("version",), ("receiver",)), 200, ""),
 }
 REFUSED: deque[str] = deque(maxlen=MOST_MAILS)
 
@@ -84,13 +90,20 @@ def connection() -> SMTP:
     )
 
 
-def understood(text: str, needed: tuple[str, ...]) -> bool:
-    """Tell whether a message is JSON that has one of the keys with something in it."""
+def missing(text: str, needed: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Name what a message lacks of what is needed."""
     try:
-        held = json.loads(text)
+        message = json.loads(text)
     except ValueError:
-        return False
-    return isinstance(held, dict) and any(held.get(key) for key in needed)
+        return ["JSON"]
+    return [" or ".join(choice) for choice in needed if not any(_at(message, path) for path in choice)]
+
+
+def _at(message: Any, path: str) -> Any:
+    for key in path.split("."):
+        first = message[0] if isinstance(message, list) and message else message
+        message = first.get(key) if isinstance(first, dict) else None
+    return message
 
 
 class Reader(http.server.BaseHTTPRequestHandler):
@@ -112,10 +125,10 @@ class Reader(http.server.BaseHTTPRequestHandler):
         text = self.rfile.read(min(size, MOST_BYTES)).decode(errors="replace")
         needed, status, answer = SPOKEN.get(kind, ((), 404, "no such service"))
         if needed:
-            if understood(text, needed):
-                HOOKS.append({"kind": kind, "text": text})
+            if lacks := missing(text, needed):
+                status, answer = 400, f"{kind} needs {', '.join(lacks)}"
             else:
-                status, answer = 400, f"{kind} takes JSON with {' or '.join(needed)}"
+                HOOKS.append({"kind": kind, "path": self.path, "text": text})
         data = answer.encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json" if answer.startswith("{") else "text/plain")
