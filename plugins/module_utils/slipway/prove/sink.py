@@ -6,8 +6,8 @@ path, as ``/webhook/night``.
 
 Runs alone in a pod: this file, a Python, and aiosmtpd. Mail comes in at port 2525 (AUTH LOGIN, without TLS), and
 ``GET /`` at port 8025 gives ``{"mails": [{"from", "to", "user", "text"}], "hooks": [{"kind", "path", "text"}],
-"refused": [user, …]}``. Without a password in the file that the environment variable ``PASSWORD_FILE`` names, any is right. The
-newest are kept, in memory. Once both ports listen, a line on standard output names them; ``MAIL_PORT`` and
+"refused": [user, …]}``. Without a password in the file that the environment variable ``PASSWORD_FILE`` names, any is
+right. The newest are kept, in memory. Once both ports listen, a line on standard output names them; ``MAIL_PORT`` and
 ``READ_PORT`` ask for others, 0 for any.
 """
 
@@ -31,8 +31,8 @@ MOST_MAILS, MOST_BYTES = 500, 2**20
 
 MAILS: deque[dict[str, Any]] = deque(maxlen=MOST_MAILS)
 HOOKS: deque[dict[str, str]] = deque(maxlen=MOST_MAILS)
-# What each service needs of a message, and how it answers: paths of keys that all have to lead to something, a choice of
-# them beside each other; status, text. A list is looked into at its first entry.
+# What each service needs of a message, and how it answers: paths of keys that all have to lead to something, or one of a
+# choice; status, text. A list is looked into at its first entry.
 SPOKEN: dict[str, tuple[tuple[tuple[str, ...], ...], int, str]] = {
     "slack": ((("attachments", "text", "blocks"),), 200, "ok"),
     "discord": ((("embeds", "content"),), 204, ""),
