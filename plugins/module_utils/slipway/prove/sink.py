@@ -31,8 +31,8 @@ MOST_MAILS, MOST_BYTES = 500, 2**20
 
 MAILS: deque[dict[str, Any]] = deque(maxlen=MOST_MAILS)
 HOOKS: deque[dict[str, str]] = deque(maxlen=MOST_MAILS)
-# What each service needs of a message, and how it answers: paths of keys that all have to lead to something, or one of a
-# choice; status, text. A list is looked into at its first entry.
+# What each service needs of a message, and how it answers: paths of keys that all have to lead to something, or one of
+# several; status, text. A list is looked into at its first entry.
 SPOKEN: dict[str, tuple[tuple[tuple[str, ...], ...], int, str]] = {
     "slack": ((("attachments", "text", "blocks"),), 200, "ok"),
     "discord": ((("embeds", "content"),), 204, ""),
