@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from testinfra.host import Host
 
 from tests.support.checkout import Checkout
@@ -130,3 +132,44 @@ def test_what_helm_would_change_is_shown(checkout: Checkout, kube: Kube, tmp_pat
         assert "\n-  word: mine\n+  word: ours\n" in since.output
     finally:
         kube.text("delete", "namespace", "words", "--ignore-not-found", "--timeout=60s", timeout=90)
+
+
+def test_a_token_lets_somebody_look_and_no_more(checkout: Checkout, kube: Kube, tmp_path: Path) -> None:
+    """Where Headlamp's image cannot be had, what else shows objects is named; else its account is there."""
+    account = {"name": "viewer", "namespace": "headlamp"}
+    there = kube.text("get", "namespace", "headlamp", "--ignore-not-found")
+    try:
+        if not there:
+            refused = checkout.make("token")
+            assert refused.status != 0
+            assert "[console-missing]" in refused.output
+            assert "`make status`, `make graph NAMESPACE=default`, and kubectl show objects here, too" in refused.output
+            bound = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+            kube.apply(
+                [
+                    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "headlamp"}},
+                    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
+                    {
+                        "apiVersion": "rbac.authorization.k8s.io/v1",
+                        "kind": "ClusterRoleBinding",
+                        "metadata": {"name": "test:view"},
+                        "roleRef": bound,
+                        "subjects": [{"kind": "ServiceAccount", **account}],
+                    },
+                ]
+            )
+        made = checkout.make("token", "MINUTES=10").expect()
+        (token,) = (line for line in made.output.splitlines() if re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", line))
+        config = yaml.safe_load(kube.config.read_text())
+        for user in config["users"]:
+            user["user"] = {"token": token}
+        somebody = Kube(kube.state)
+        somebody.config = tmp_path / "kubeconfig"
+        somebody.config.write_text(yaml.safe_dump(config))
+        assert somebody("get", "pods", "--namespace=kube-system")["items"]
+        for forbidden in (("get", "secrets"), ("delete", "deployment", "coredns"), ("create", "token", "default")):
+            with pytest.raises(AssertionError, match="forbidden"):
+                somebody.text(*forbidden, "--namespace=kube-system")
+    finally:
+        if not there:
+            kube.text("delete", "namespace/headlamp", "clusterrolebinding/test:view", "--ignore-not-found", timeout=120)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.breaks import are_named
 from tests.support.kube import eventually
 from tests.support.mesh import gateway_address
 from tests.support.releases import Stage
@@ -171,6 +172,18 @@ def test_sticky_versions_of_an_archive_are_proved_along_their_chain(empty: Stage
     empty.release(page, release_state="absent").expect()
     gone(empty, "notes")
     assert asked(address, "notes.local", "/").status != "200"
+
+
+def test_versions_that_do_not_tell_who_they_are_are_counted(empty: Stage) -> None:
+    page = str(CHARTS / "quiet.yml")
+    try:
+        empty.release(page, prove="always").expect()
+        empty.passed("quiet")
+        assert "counted" in empty.kinds("quiet", "passed")
+        are_named(empty, page)
+    finally:
+        empty.release(page, release_state="absent")
+    gone(empty, "quiet")
 
 
 def test_a_chart_that_helm_has_installed_is_taken_over(empty: Stage, pages: Pages, tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ LONG: tuple[Phase, ...] = (
             "protocols",
             "volumes",
             "stateful",
+            "gate",
             "told",
             "pictures",
             "outside",

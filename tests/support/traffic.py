@@ -19,11 +19,19 @@ class Said:
     version: str
 
 
-def asked(address: str, host: str, path: str, *, port: int = 80, headers: Mapping[str, str] | None = None) -> Said:
+def asked(
+    address: str,
+    host: str,
+    path: str,
+    *,
+    port: int = 80,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+) -> Said:
     """Ask once, as a new client does."""
     connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
-        connection.request("GET", path, headers={"Host": host, "Connection": "close", **(headers or {})})
+        connection.request(method, path, headers={"Host": host, "Connection": "close", **(headers or {})})
         answer = connection.getresponse()
         answer.read()
         first = (answer.getheader("x-chain") or "").partition(",")[0]
