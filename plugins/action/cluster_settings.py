@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 
@@ -68,6 +70,7 @@ class ActionModule(ActionBase):
             }
             report = examine_variables(variables, Path(page), Path(state), upgrading=arguments["upgrading"])
             settings = report.accepted().as_values()
+            self._check_roles(ROOT / "roles", known)
         except SlipwayError as exc:
             raise failed(exc) from None
         result.update(changed=False, settings=settings)
@@ -82,6 +85,23 @@ class ActionModule(ActionBase):
         if any(holds_a_secret(text) for _, text in texts(settings, ())):
             result["_ansible_no_log"] = True
         return result
+
+    def _check_roles(self, folder: Path, known: dict[str, Any]) -> None:
+        """Refuse a variable of a role that is set to what it cannot be."""
+        from slipway.errors import SlipwayError, together
+        from slipway.page.role_variables import literals, options, usual
+
+        specs = options(folder)
+        faults = []
+        for name, value in sorted(literals(specs, known).items()):
+            found = ArgumentSpecValidator({name: specs[name]}).validate({name: value}).error_messages
+            if found:
+                works = usual(folder, name)
+                words = specs[name].get("description", "").rstrip(".")
+                hint = f"\n  works: {name}: {json.dumps(works, default=str)}" if works is not None else ""
+                faults.append(SlipwayError("role-variable-wrong", f"{name} ({words}): {'; '.join(found)}{hint}"))
+        if faults:
+            raise together(faults)
 
     def _value(self, name: str, value: Any) -> Any:
         """Work out a variable's templates."""

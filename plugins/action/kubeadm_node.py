@@ -23,6 +23,9 @@ class ActionModule(ActionBase):
 
             write_file(Path(keep["path"]), str(keep["content"]))
         result.update(self._execute_module(task_vars=task_vars))
+        if result.get("invitation"):
+            # It has a token.
+            result["_ansible_no_log"] = True
         if keep and result.get("failed") and not result.get("began", True):
             Path(keep["path"]).unlink(missing_ok=True)
         return result

@@ -61,6 +61,10 @@ seconds:
   description: How long kubeadm took.
   type: float
   returned: changed
+invitation:
+  description: Command by which workers join, of a controller that has founded a cluster. It has a token, so the result is hidden.
+  type: str
+  returned: changed
 """
 
 import json
@@ -82,6 +86,7 @@ from ansible.module_utils.slipway.node.kubeadm import (
     explain,
     is_refused_by_checks,
     is_refused_for_predecessor,
+    told_invitation,
     without_secrets,
 )
 from ansible.module_utils.slipway.node.state import CA, KUBELET_CONF, LEASE, RECORD, ca_sum, kubernetes_state, read
@@ -198,7 +203,8 @@ def main() -> None:
     done = {"state": "done", "action": action, "ca": ca, "node": module.params["node"]}
     save(record, json.dumps(done) + "\n", 0o644)
     seconds = round(time.time() - since, 1)
-    module.exit_json(changed=True, ansible_facts=facts(ca), resumed=state["interrupted"], seconds=seconds)
+    invited = {"invitation": told_invitation(out)} if action == "init" else {}
+    module.exit_json(changed=True, ansible_facts=facts(ca), resumed=state["interrupted"], seconds=seconds, **invited)
 
 
 if __name__ == "__main__":

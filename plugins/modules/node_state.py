@@ -127,7 +127,7 @@ from ansible.module_utils.slipway.node.arp import strangers_at
 from ansible.module_utils.slipway.node.fitness import disks_of, hindrances, other_architecture, strains
 from ansible.module_utils.slipway.node.kubeapi import find_node
 from ansible.module_utils.slipway.node.settled import RECORD, command, still
-from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, read, registration, resolve
+from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, interface_of, read, registration, resolve
 
 
 def ip(module: AnsibleModule, what: str) -> list[dict[str, Any]]:
@@ -209,6 +209,7 @@ def main() -> None:
     )
     links, routes = (ip(module, what) for what in ("address", "route"))
     wanted = module.params["address"]
+    others = Others(interface_of(links, wanted), module.params["ask"], module.params["members"])
     node = describe("/", links, wanted, module.params["packages"], routes)
     node["architecture"] = of_this_computer()
     found = list(troubles(node, links, module.params))
@@ -216,7 +217,6 @@ def main() -> None:
         module.fail_json(msg="\n".join(marked(what, error_id) for error_id, what in found), error_id=found[0][0])
     endpoint = module.params["endpoint"]
     node["endpoint"] = {endpoint: resolve(endpoint)} if endpoint and not node["kubernetes"]["joined"] else {}
-    others = Others(node["interface"], module.params["ask"], module.params["members"])
     asked = module.params["node"] if node["kubernetes"]["joined"] else ""
     there = find_node(read(f"/{KUBELET_CONF}"), asked) if asked else None
     # Who logs in is for ssh to say, which Ansible does not read: sudo tells.

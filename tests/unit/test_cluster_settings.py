@@ -74,6 +74,25 @@ def test_settings_that_can_work_come_back(tmp_path: Path) -> None:
     assert "_ansible_no_log" not in result
 
 
+def test_a_variable_of_a_role_that_cannot_be_is_refused_with_what_works(tmp_path: Path) -> None:
+    given = {"page": page(tmp_path), "state": str(tmp_path)}
+    fine = {
+        "istio_trusted_proxies": 1,
+        "istio_values": {"a": 1},
+        "istio_gateway_ports": [80],
+        "mirror_address": "{{ a }}",
+    }
+    assert run(given, {**FINE, **fine})["settings"] == FINE
+    wrong = {"istio_trusted_proxies": "many", "istio_values": ["a"], "metallb_addresses": "{{ unknown }}"}
+    said = (
+        "role-variable-wrong: istio_trusted_proxies (Number of trusted proxies between clients and the gateway): "
+        "argument … works: istio_trusted_proxies: 0 … istio_values (spec of an IstioOperator, merged over Slipway's): "
+        "argument … works: istio_values: {}"
+    )
+    with refused(said, AnsibleActionFail):
+        run(given, {**FINE, **wrong})
+
+
 def test_page_and_state_come_from_the_inventory(tmp_path: Path) -> None:
     found = {
         "slipway_page": page(tmp_path, "cluster_nmae: x\ncluster_provider: docker\n"),

@@ -13,7 +13,7 @@ from slipway.node import kubeadm
             "init",
             False,
             False,
-            ["kubeadm", "init", "--config", "c", "--skip-token-print", "--ignore-preflight-errors=Swap"],
+            ["kubeadm", "init", "--config", "c", "--ignore-preflight-errors=Swap"],
         ),
         ("join", False, False, ["kubeadm", "join", "--config", "c", "--ignore-preflight-errors=Swap"]),
         ("join", False, True, ["kubeadm", "join", "--config", "c", "--ignore-preflight-errors=Swap"]),
@@ -73,6 +73,27 @@ def test_a_failure_is_told_by_its_errors_or_its_last_lines(output: str, expected
 
 
 JOIN = "kubeadm join api.lab.internal:6443 --token t0.k --discovery-token-ca-cert-hash sha256:ab \\n"
+
+
+def test_what_kubeadm_init_tells_at_its_end_invites_workers() -> None:
+    output = """
+Your Kubernetes control-plane has initialized successfully!
+
+You can now join any number of control-plane nodes by copying certificate authorities
+and service account keys on each node and then running the following as root:
+
+  kubeadm join api.lab.internal:6443 --token t0.k \\
+\t--discovery-token-ca-cert-hash sha256:ab \\
+\t--control-plane
+
+Then you can join any number of worker nodes by running the following on each as root:
+
+kubeadm join api.lab.internal:6443 --token t0.k \\
+\t--discovery-token-ca-cert-hash sha256:ab
+"""
+    assert kubeadm.invitation(kubeadm.told_invitation(output))["token"] == "t0.k"
+    assert kubeadm.told_invitation(output).endswith("--discovery-token-ca-cert-hash sha256:ab")
+    assert kubeadm.told_invitation("error") == ""
 
 
 def test_an_invitation_is_read_from_the_join_command() -> None:

@@ -15,7 +15,7 @@ from .nodes import node_trouble
 from .objects import identity, without_status
 
 # Seconds between two looks at what is waited for, and at the events of its namespace.
-PAUSE = 0.5
+PAUSE = 0.25
 SIGNS = 3.0
 
 T = TypeVar("T")

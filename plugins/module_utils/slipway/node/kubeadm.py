@@ -44,13 +44,18 @@ def command(action: str, config: str, ignore: Iterable[str], interrupted: bool, 
     """
     ignored = sorted({*ignore, *(LEFT_BEHIND if interrupted else ())})
     line = ["kubeadm", action, "--config", config]
-    if action == "init":
-        line.append("--skip-token-print")
     if action == "join" and interrupted and has_kubelet:
         line.append("--skip-phases=preflight,kubelet-start")
     if ignored:
         line.append("--ignore-preflight-errors=" + ",".join(ignored))
     return line
+
+
+def told_invitation(output: str) -> str:
+    """Give the command by which workers join, as ``kubeadm init`` tells it at its end, in one line; empty: none."""
+    lines = output.replace("\\\n", " ")
+    found = [line for line in lines.splitlines() if "kubeadm join " in line and "--control-plane" not in line]
+    return " ".join(found[-1].split()) if found else ""
 
 
 def invitation(command_line: str) -> dict[str, str]:
