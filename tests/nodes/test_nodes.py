@@ -61,6 +61,8 @@ def command(stage: Stage, places: Sequence[Place], *words: str) -> Run:
         place.name: [f"{each.at:.1f} s: {each.status} {each.said}" for each in load.answers if each.status != "200"]
         for place, load in zip(places, loads, strict=True)
     }
+    for name, answers in lost.items():
+        print(f"{name}: {'; '.join(answers) or 'none'} failed", flush=True)
     asked = sum(len(load.answers) for load in loads)
     said = f"make {' '.join(words)}"
     figure(said, done.seconds)
