@@ -67,6 +67,11 @@ options:
     type: list
     elements: str
     default: []
+  sums:
+    description: Files; what each is, as one text, stands in RV(ansible_facts.slipway_node.sums).
+    type: list
+    elements: str
+    default: []
   clock:
     description: Seconds since 1970 on the machine that runs Ansible; a clock that is apart from it is named. 0 for no question.
     type: float
@@ -103,7 +108,8 @@ ansible_facts:
         each with network, what and route), endpoint (the addresses of O(endpoint) by that name), clock (the process that keeps the time, or empty),
         hosts_template (the file that cloud-init writes /etc/hosts from, or empty), user (who logged in), role (as given), settled (calls of P(node_service#module) that are still in effect), strangers (MACs by address
         of O(ask) that another machine answers for; null where nobody was asked), present (files of
-        O(paths), null where none were asked for), kubernetes (joined, controller, interrupted,
+        O(paths), null where none were asked for), sums (permissions, owner, group and SHA-256 of O(sums), by path; those that are there),
+        kubernetes (joined, controller, interrupted,
         founding, foreign, remains, etcd, sealed, node, ca, version, kubelet, parts, pod_cidr, address, admin (sum of admin.conf), registered, marked, moved, settings). V(registered) is whether
         the cluster has this node with all that its kubelet and the pod network told of it, V(marked) whether as a controller, V(moved) whether
         the pod network told of another address, V(settings) whether the page has given it labels or taints; null when there was no telling.
@@ -127,7 +133,15 @@ from ansible.module_utils.slipway.node.arp import strangers_at
 from ansible.module_utils.slipway.node.fitness import disks_of, hindrances, other_architecture, strains
 from ansible.module_utils.slipway.node.kubeapi import find_node
 from ansible.module_utils.slipway.node.settled import RECORD, command, still
-from ansible.module_utils.slipway.node.state import KUBELET_CONF, describe, interface_of, read, registration, resolve
+from ansible.module_utils.slipway.node.state import (
+    KUBELET_CONF,
+    describe,
+    interface_of,
+    read,
+    registration,
+    resolve,
+    summed,
+)
 
 
 def ip(module: AnsibleModule, what: str) -> list[dict[str, Any]]:
@@ -203,6 +217,7 @@ def main() -> None:
             "ask": {"type": "list", "elements": "str", "default": []},
             "members": {"type": "list", "elements": "str", "default": []},
             "paths": {"type": "list", "elements": "str", "default": []},
+            "sums": {"type": "list", "elements": "str", "default": []},
             "clock": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
@@ -224,6 +239,7 @@ def main() -> None:
     node["settled"] = still(RECORD, lambda names: module.run_command(command(names))[1])
     paths = module.params["paths"]
     node["present"] = sorted(path for pattern in paths for path in glob(pattern)) if paths else None
+    node["sums"] = {path: about for path in module.params["sums"] if (about := summed(path))}
     node["strangers"] = others.found()
     # Who has not asked for packages knows of none that is missing.
     node["packages_asked"] = bool(module.params["packages"])

@@ -26,7 +26,7 @@ def laid_out(name: str, task: str, **values: Any) -> tuple[list[dict[str, Any]],
         "control_plane_address": "192.0.2.1",
         **values,
     }
-    tasks = loader.load_from_file(str(ROLE / "tasks/main.yml"), trusted_as_template=True)
+    tasks = loader.load_from_file(str(ROLE / "tasks/services.yml"), trusted_as_template=True)
     (found,) = (each for each in tasks if each["name"].startswith(task))
     loader.set_basedir(str(ROLE))
     templar = Templar(loader=loader, variables=variables)

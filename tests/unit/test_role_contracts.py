@@ -20,6 +20,7 @@ FACTS = {
     "slipway_state",
     "slipway_provider",
     "slipway_node",
+    "slipway_joined",
     "slipway_machines_left",
     "slipway_patience",
     "slipway_pods_asked",

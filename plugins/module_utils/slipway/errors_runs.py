@@ -131,6 +131,7 @@ COMPUTER = {
     "two-pages": "Ansible would read a second page beside the inventory; move the inventory to its own folder.",
     "not-our-file": "The file to write is not one of Slipway's, so it stays; name another file.",
     "settings-unknown": "The inventory of this run is not one of this checkout; use its own with -i.",
+    "role-variable-wrong": "A variable of a role is set to what it cannot be; set it as named, or take it away.",
     "template-fails": "The template of a variable cannot be worked out; correct the variable.",
     "console-missing": "This web page is not in the cluster; switch its part on, or use what the message names.",
     "wrong-dashboard": "A file is not a dashboard of Grafana; export it there as JSON.",

@@ -44,6 +44,8 @@ class PodNetwork(TypedDict):
     """On the node, below its root: names the share of the pod network that the node has."""
     lease_key: str
     """The line ``key=network`` in it."""
+    cni_file: str
+    """The CNI configuration of a node, which it writes."""
     process: str
     """What runs on a node, and announces the node when it starts."""
     address: str
@@ -72,6 +74,7 @@ NETWORKS: dict[str, PodNetwork] = {
         "tables": ["ip flannel-ipv4", "ip6 flannel-ipv6"],
         "lease_file": "run/flannel/subnet.env",
         "lease_key": "FLANNEL_SUBNET",
+        "cni_file": "10-flannel.conflist",
         "process": "flanneld",
         "address": "flannel.alpha.coreos.com/public-ip",
         "address_set": "flannel.alpha.coreos.com/public-ip-overwrite",

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -94,6 +95,16 @@ def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
         if fields.get("Status", "").endswith(" installed"):
             installed.add(fields.get("Package", ""))
     return [name for name in wanted if name not in installed]
+
+
+def summed(path: str) -> str:
+    """Say of a file, in one text, its permissions, owner, group and SHA-256; empty: there is none to read."""
+    try:
+        with open(path, "rb") as file:
+            info, content = os.fstat(file.fileno()), file.read()
+    except OSError:
+        return ""
+    return f"{stat.S_IMODE(info.st_mode):04o} {info.st_uid} {info.st_gid} {hashlib.sha256(content).hexdigest()}"
 
 
 def interface_of(addresses: Iterable[Mapping[str, Any]], address: str) -> str:
