@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slipway.node import pod_network as contract
-from slipway.parts import pod_network
+from slipway.parts import cluster_dns, pod_network
 
 DOCUMENTATION = r"""
 name: pod_network_question
@@ -15,6 +15,7 @@ description:
   - Gives what M(pod_network) asks from one node, out of all pods of the cluster.
   - Beside it are pod_network_ready (whether CoreDNS, and a pod on each of the nodes that have some, can be asked), and
     pod_network_troubles (of the results of M(pod_network) by node, what does not pass, and why that may be).
+  - cluster_dns_to_move gives, of all pods and the nodes, the pod of cluster DNS that is to be made anew on another node.
   - pod_network_contract says what a pod network gives, by its name; an empty name stands for the one in use.
 options:
   _input: {description: Pods as the API gives them., type: list, elements: dict, required: true}
@@ -62,6 +63,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         return {
+            "cluster_dns_to_move": cluster_dns.to_move,
             "pod_network_contract": agreed,
             "pod_network_question": pod_network.question,
             "pod_network_ready": pod_network.askable,

@@ -45,6 +45,11 @@ def test_every_pod_of_the_system_is_ready(kube: Kube) -> None:
     assert [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] != "Running" or not ready(pod)] == []
 
 
+def test_cluster_dns_outlives_a_node(kube: Kube) -> None:
+    pods = kube("get", "pods", "--namespace=kube-system", "--selector=k8s-app=kube-dns")["items"]
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == len(pods) == 2
+
+
 def test_no_container_of_the_system_was_restarted(kube: Kube) -> None:
     """Nothing had to fail first: no loop in DNS, no probe that gave up."""
     restarts = {

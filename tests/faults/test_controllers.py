@@ -125,6 +125,8 @@ def test_they_come_up_and_a_second_run_changes_nothing(three: Checkout) -> None:
     figure("make up with three controllers, a worker and the mesh", done.seconds)
     assert members(three, "ctrl") == dict.fromkeys(CONTROLLERS, True)
     assert three.make("up").expect().total("changed") == 0
+    dns = three.kube("get", "pods", "--namespace=kube-system", "--selector=k8s-app=kube-dns")["items"]
+    assert len({pod["spec"]["nodeName"] for pod in dns}) == 2
     kubeconfig = yaml.safe_load((three.state / "kubeconfig").read_text())
     assert {one["name"] for one in kubeconfig["contexts"]} >= set(CONTROLLERS)
 

@@ -179,7 +179,10 @@ spec: {groups: [{name: a, rules: [{alert: Busy, expr: vector(1) > 2}, {record: s
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: board, labels: {grafana_dashboard: "1"}}
-data: {a.json: '{"panels": [{"targets": [{"expr": "up"}, {"expr": "rate(a[$x])"}]}]}'}
+data:
+  a.json: |
+    {"templating": {"list": [{"name": "x", "type": "interval", "query": "1m,5m"}]},
+     "panels": [{"targets": [{"expr": "up"}, {"expr": "rate(a[$x])"}, {"expr": "rate(a[$unknown])"}]}]}
 ---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -199,7 +202,7 @@ def test_monitoring_tools_and_mutual_tls_are_claims_and_policies_are_listed() ->
     by_kind = {claim["kind"]: claim for claim in found["claims"]}
     assert by_kind["metrics"]["metrics"] == {"path": "/metrics", "port": 8080, "interval": "10s"}
     assert by_kind["rules"]["rules"] == ["Busy", "shop:a"]
-    assert by_kind["queries"]["queries"] == ["up"]
+    assert by_kind["queries"]["queries"] == ["up", "rate(a[1m])"]
     assert by_kind["tool"]["host"] == "pictures.local"
     assert found["tool_services"] == {"pictures": "shop-grafana.shop"}
     assert by_kind["mtls"]["mode"] == "strict"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..release import panels
 from . import walk
 
 Json = dict[str, Any]
@@ -77,21 +78,11 @@ def of_monitoring(objects: list[Json]) -> Iterator[Json]:
 
 
 def expressions(data: Mapping[str, str]) -> Iterator[str]:
-    """Give the queries of dashboards that have no variable in them."""
+    """Give the queries of dashboards, with the values of their variables; one whose variable has no value is left out."""
     for key, text in data.items():
         try:
             content = json.loads(text) if key.endswith(".json") else None
         except ValueError:
             continue
-        yield from _expressions(content)
-
-
-def _expressions(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if isinstance(node.get("expr"), str) and node["expr"].strip() and "$" not in node["expr"]:
-            yield node["expr"]
-        for each in node.values():
-            yield from _expressions(each)
-    elif isinstance(node, list):
-        for each in node:
-            yield from _expressions(each)
+        if isinstance(content, dict):
+            yield from (asked.query for asked in panels.questions(content) if asked.query)

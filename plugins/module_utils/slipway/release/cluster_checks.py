@@ -144,6 +144,7 @@ def warnings(maker: Maker) -> Iterator[str]:
     for wildcard, others in _others(maker).items():
         yield f"{wildcard} is not for {', '.join(others)}: a full name, or a longer wildcard, of another release wins"
     yield from _outside(maker)
+    yield from _plain(maker)
     yield from pod_security.warnings(maker)
     yield from storage.warnings(maker)
     there = environment.secrets
@@ -169,6 +170,18 @@ def _outside(maker: Maker) -> Iterator[str]:
         if host in environment.outside_named:
             who = f"release {environment.outside_named[host]} in this namespace"
             yield f"{host} is outside for {who} too: where they differ, the older one counts"
+
+
+def _plain(maker: Maker) -> Iterator[str]:
+    """Say what the mesh cannot do at ports without HTTP."""
+    for service, declared in maker.shape.services.items():
+        for name, port in declared.ports.items():
+            if port.protocol == "tcp":
+                split = f"; all go to {maker.shape.default(service)}" if maker.shape.is_split(service) else ""
+                yield (
+                    f"services.{service}.ports.{name} is plain TCP: the mesh encrypts its connections and lets in whom "
+                    f"access names, but does not split, retry, time out or limit them{split}"
+                )
 
 
 def _others(maker: Maker) -> dict[str, list[str]]:
