@@ -16,7 +16,10 @@ from slipway.paths import user_path
 DOCUMENTATION = r"""
 name: ready_nodes
 short_description: Name the nodes that are Ready
-description: Keeps the nodes whose condition Ready is true and returns their names, sorted.
+description:
+  - Keeps the nodes whose condition Ready is true and returns their names, sorted.
+  - Beside it is open_nodes, of those that have got rid of the taint of a node that is not Ready, too. Kubernetes takes it off a moment later,
+    and before that no pod comes there.
 options:
   _input: {description: Node objects as the API gives them., type: list, elements: dict, required: true}
 author: The Slipway authors
@@ -31,6 +34,7 @@ _value: {description: Names., type: list, elements: str}
 
 # A kubelet makes its node known when it starts, and a run starts it anew where it finds that the node is gone.
 UNKNOWN = "the cluster does not know it; run again, or type on that machine: sudo systemctl restart kubelet"
+NOT_READY = "node.kubernetes.io/not-ready"
 CHECKOUT = str(Path(__file__).resolve().parents[2])
 
 
@@ -41,6 +45,15 @@ def ready_nodes(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
         for node in nodes
         for condition in node.get("status", {}).get("conditions", [])
         if condition["type"] == "Ready" and condition["status"] == "True"
+    )
+
+
+def open_nodes(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the nodes that are Ready, and not tainted as one that is not."""
+    return ready_nodes(
+        node
+        for node in nodes
+        if not any(taint.get("key") == NOT_READY for taint in (node.get("spec") or {}).get("taints") or [])
     )
 
 
@@ -84,6 +97,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         return {
+            "open_nodes": open_nodes,
             "ready_nodes": ready_nodes,
             "unready": unready,
             "invitation": invited,

@@ -41,6 +41,10 @@ def test_a_node_is_ready_when_its_condition_is_true() -> None:
         {"metadata": {"name": "e"}},
     ]
     assert NODES["ready_nodes"](nodes) == ["a", "b"]
+    # Kubernetes takes the taint off a moment later.
+    nodes[0]["spec"] = {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}
+    nodes[1]["spec"] = {"taints": [{"key": "gpu", "effect": "NoSchedule"}]}
+    assert NODES["open_nodes"](nodes) == ["a"]
 
 
 def test_a_node_that_is_not_ready_is_named_with_its_reason() -> None:
