@@ -15,7 +15,7 @@ description:
   - Gives what M(pod_network) asks from one node, out of all pods of the cluster.
   - Beside it are pod_network_ready (whether CoreDNS, and a pod on each of the nodes that have some, can be asked), and
     pod_network_troubles (of the results of M(pod_network) by node, what does not pass, and why that may be).
-  - cluster_dns_to_move gives, of all pods and the nodes, the pod of cluster DNS that is to be made anew on another node.
+  - cluster_dns_to_move gives, of all pods and the nodes, the pod of cluster DNS that is to be made anew elsewhere.
   - pod_network_contract says what a pod network gives, by its name; an empty name stands for the one in use.
 options:
   _input: {description: Pods as the API gives them., type: list, elements: dict, required: true}

@@ -127,8 +127,8 @@ def test_more_ports_are_called_at_one_version_and_never_at_a_shadow(tmp_path: Pa
     assert tcp["route"][0]["destination"]["subset"] == "v1"
     (told,) = made.warnings
     assert told == (
-        "services.back.ports.raw is plain TCP: the mesh encrypts its connections and lets in whom access names, but does "
-        "not split, retry, time out or limit them; all go to v1"
+        "services.back.ports.raw is plain TCP: the mesh encrypts its connections and lets in whom access names, but "
+        "does not split, retry, time out or limit them; all go to v1"
     )
     # Calls of the main port go as before.
     assert call(made, "front", "v2", "back").shares == {"back:v2": 100}

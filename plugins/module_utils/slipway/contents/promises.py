@@ -78,7 +78,7 @@ def of_monitoring(objects: list[Json]) -> Iterator[Json]:
 
 
 def expressions(data: Mapping[str, str]) -> Iterator[str]:
-    """Give the queries of dashboards, with the values of their variables; one whose variable has no value is left out."""
+    """Give the queries of dashboards, with the values of their variables; without those whose variable has no value."""
     for key, text in data.items():
         try:
             content = json.loads(text) if key.endswith(".json") else None
