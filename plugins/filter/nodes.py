@@ -18,7 +18,7 @@ name: ready_nodes
 short_description: Name the nodes that are Ready
 description:
   - Keeps the nodes whose condition Ready is true and returns their names, sorted.
-  - Beside it is open_nodes, of those that have got rid of the taint of a node that is not Ready, too. Kubernetes takes it
+  - Beside it is open_nodes, of those that have got rid of the taint of a node that is not Ready. Kubernetes takes it
     off a moment later, and before that no pod comes there.
 options:
   _input: {description: Node objects as the API gives them., type: list, elements: dict, required: true}
