@@ -150,4 +150,6 @@ def test_a_worker_that_is_off_the_page_is_named_and_goes_as_it_is_said(standing:
     assert {node["metadata"]["name"] for node in kube.nodes()} == {"ctrl", "node-1", "node-2"}
     # It was looked at, and no more.
     assert added.recap["node-1"]["ok"] <= 2
+    # With a second worker the gateway gets its second pod, by a run that looks at the parts, too.
+    assert checkout.make("up").expect().total("changed") == 1
     assert checkout.make("up").expect().total("changed") == 0

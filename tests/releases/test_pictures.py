@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import yaml
 
+from tests.support.mesh import gateway_address
 from tests.support.releases import Stage
+from tests.support.traffic import asked
 
 PAGE = str(Path(__file__).parent / "pages/pictures.yml")
 
 
 def test_each_panel_of_a_dashboard_is_asked_and_reported(empty: Stage, tmp_path: Path) -> None:
     try:
-        empty.release(PAGE, prove="always").expect()
+        empty.release(PAGE, prove="never").expect()
+        # A rate needs requests between two readings of Prometheus.
+        address = gateway_address(empty.kube)
+        for _ in range(20):
+            asked(address, "pictures.local", "/")
+            time.sleep(2)
+        empty.prove(PAGE).expect()
         empty.passed("pictures")
         pictures = json.loads(empty.report("pictures").read_text())["pictures"]["panels"]
         states = {each["title"]: each["state"] for each in pictures}
