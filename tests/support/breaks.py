@@ -218,7 +218,8 @@ def let_through(item: Json) -> None:
 
 
 def unencrypted(item: Json) -> None:
-    del item["spec"]["trafficPolicy"]["portLevelSettings"]
+    for level in item["spec"]["trafficPolicy"]["portLevelSettings"]:
+        level["tls"] = {"mode": "DISABLE"}
 
 
 def trusted_proxy(item: Json) -> None:
