@@ -75,7 +75,7 @@ import tarfile
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock, snapshot
-from ansible.module_utils.slipway.node.durable import replace
+from ansible.module_utils.slipway.node.durable import write
 from ansible.module_utils.slipway.node.etcd import Etcd, EtcdError
 from ansible.module_utils.slipway.node.evidence import of_disks
 from ansible.module_utils.slipway.node.snapshot import SnapshotError
@@ -122,9 +122,7 @@ def restore(module: AnsibleModule, run: snapshot.Command) -> None:
     snapshot.place(keys)
     snapshot.restore(run, image, WORK, module.params["name"], module.params["address"])
     # Role control_plane takes this for a founding that was cut off, and finishes it.
-    with open(f"/{RECORD}.new", "w", encoding="utf-8") as file:
-        file.write(json.dumps({"state": "started", "action": "init"}) + "\n")
-    replace(f"/{RECORD}.new", f"/{RECORD}")
+    write(json.dumps({"state": "started", "action": "init"}) + "\n", f"/{RECORD}", 0o644)
 
 
 def main() -> None:

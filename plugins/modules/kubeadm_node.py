@@ -78,7 +78,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock
-from ansible.module_utils.slipway.node.durable import replace
+from ansible.module_utils.slipway.node.durable import write
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.kubeadm import (
     command,
@@ -103,10 +103,7 @@ KUBELET = "kubelet.service"
 def save(path: str, text: str, mode: int) -> None:
     """Write ``text`` to ``path`` for root, in one step."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    replace(f"{path}.new", path)
+    write(text, path, mode)
 
 
 def facts(ca: str) -> dict[str, Any]:

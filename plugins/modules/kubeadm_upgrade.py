@@ -66,7 +66,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock, upgrade
-from ansible.module_utils.slipway.node.durable import replace
+from ansible.module_utils.slipway.node.durable import write
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.kubeadm import explain, without_secrets
 from ansible.module_utils.slipway.node.kubeapi import Api, ApiError
@@ -83,10 +83,7 @@ PAUSE = 1.0
 def save(path: str, text: str) -> None:
     """Write ``text`` to ``path`` for root alone, in one step."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    replace(f"{path}.new", path)
+    write(text, path)
 
 
 def api_trouble(address: str) -> str:

@@ -83,10 +83,11 @@ def leaves(pod: Object) -> bool:
     return _MIRROR not in (pod["metadata"].get("annotations") or {}) and owner(pod).get("kind") != "DaemonSet"
 
 
-def takes_pods(node: Object) -> bool:
-    """Tell whether the scheduler puts ordinary pods on a node."""
+def takes_pods(node: Object, tolerated: Collection[str] = ()) -> bool:
+    """Tell whether the scheduler puts pods on a node: ordinary ones, or those that tolerate taints with these keys."""
     spec = node.get("spec") or {}
-    tainted = any(taint.get("effect") in _UNSCHEDULABLE for taint in spec.get("taints") or [])
+    taints = [taint for taint in spec.get("taints") or [] if taint.get("key") not in tolerated]
+    tainted = any(taint.get("effect") in _UNSCHEDULABLE for taint in taints)
     return condition(node, "Ready").get("status") == "True" and not spec.get("unschedulable") and not tainted
 
 

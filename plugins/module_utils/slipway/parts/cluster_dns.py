@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..cluster.eviction import takes_pods
+from ..cluster.holdups import condition
+from .pod_network import is_dns
+
 Json = Mapping[str, Any]
 
-NAMESPACE, LABEL = "kube-system", ("k8s-app", "kube-dns")
 # What kubeadm's CoreDNS tolerates.
 TOLERATED = ("node-role.kubernetes.io/control-plane", "CriticalAddonsOnly")
 
@@ -21,31 +24,15 @@ def to_move(pods: Iterable[Json], nodes: Iterable[Json]) -> list[dict[str, Any]]
 
     It is one that is not Ready, if there is such a one, else the youngest.
     """
-    found = [pod for pod in pods if _is_dns(pod)]
+    found = [pod for pod in pods if is_dns(pod) and not pod["metadata"].get("deletionTimestamp")]
     places = {str((pod.get("spec") or {}).get("nodeName") or "") for pod in found}
-    others = [node for node in nodes if node["metadata"]["name"] not in places and _takes(node)]
+    others = [node for node in nodes if node["metadata"]["name"] not in places and takes_pods(node, TOLERATED)]
     if len(found) < 2 or len(places) > 1 or "" in places or not others:
         return []
-    moved = max(found, key=lambda pod: (not _is(pod, "Ready"), pod["metadata"].get("creationTimestamp", "")))
-    name = moved["metadata"]["name"]
-    return [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}}]
 
+    def less_needed(pod: Json) -> tuple[bool, str]:
+        return condition(pod, "Ready").get("status") != "True", pod["metadata"].get("creationTimestamp", "")
 
-def _is_dns(pod: Json) -> bool:
-    metadata = pod["metadata"]
-    key, value = LABEL
-    own = (metadata.get("labels") or {}).get(key) == value
-    return own and metadata.get("namespace") == NAMESPACE and not metadata.get("deletionTimestamp")
-
-
-def _takes(node: Json) -> bool:
-    spec = node.get("spec") or {}
-    taints = [taint for taint in spec.get("taints") or [] if taint.get("effect") != "PreferNoSchedule"]
-    return (
-        _is(node, "Ready") and not spec.get("unschedulable") and all(taint.get("key") in TOLERATED for taint in taints)
-    )
-
-
-def _is(item: Json, condition: str) -> bool:
-    conditions = (item.get("status") or {}).get("conditions") or []
-    return any(each.get("type") == condition and each.get("status") == "True" for each in conditions)
+    metadata = max(found, key=less_needed)["metadata"]
+    named = {key: metadata[key] for key in ("name", "namespace")}
+    return [{"apiVersion": "v1", "kind": "Pod", "metadata": named}]

@@ -75,7 +75,8 @@ def _ready(pod: Object) -> bool:
     return condition(pod, "Ready").get("status") == "True"
 
 
-def _is_dns(pod: Object) -> bool:
+def is_dns(pod: Object) -> bool:
+    """Tell whether a pod is one of cluster DNS."""
     labels = pod["metadata"].get("labels") or {}
     return pod["metadata"]["namespace"] == "kube-system" and labels.get("k8s-app") == "kube-dns"
 
@@ -100,10 +101,10 @@ def question(pods: Iterable[Object], node: str, nodes: Collection[str], service_
     )
     ring = sorted(set(nodes) | {node})
     start = ring.index(node) + 1
-    asked = [pod for pod in there if _is_dns(pod) and _ready(pod)]
+    asked = [pod for pod in there if is_dns(pod) and _ready(pod)]
     resolvers = len(asked)
     for other in (ring[start:] + ring[: start - 1])[:NEIGHBOURS]:
-        asked += [pod for pod in there if pod["spec"]["nodeName"] == other and not _is_dns(pod)][:PODS]
+        asked += [pod for pod in there if pod["spec"]["nodeName"] == other and not is_dns(pod)][:PODS]
     return {
         "name": f"kubernetes.default.svc.{dns_domain}",
         "service": str(ipaddress.ip_network(service_cidr)[DNS_NUMBER]) if resolvers else "",
@@ -113,7 +114,7 @@ def question(pods: Iterable[Object], node: str, nodes: Collection[str], service_
                 "node": pod["spec"]["nodeName"],
                 "address": pod["status"]["podIP"],
                 "port": _port(pod),
-                "dns": _is_dns(pod),
+                "dns": is_dns(pod),
             }
             for pod in asked
         ],
@@ -158,8 +159,8 @@ def askable(pods: Iterable[Object], nodes: Collection[str], now: float | None = 
     there = _in_network(pods)
     waited = {pod["spec"]["nodeName"] for pod in _placed(young)} - {pod["spec"]["nodeName"] for pod in there}
     # On a node that is Ready since a moment they are not placed yet.
-    resolvers = [pod for pod in young if _is_dns(pod) and not pod["spec"].get("hostNetwork")]
-    return not waited & set(nodes) and (not resolvers or any(_is_dns(pod) and _ready(pod) for pod in there))
+    resolvers = [pod for pod in young if is_dns(pod) and not pod["spec"].get("hostNetwork")]
+    return not waited & set(nodes) and (not resolvers or any(is_dns(pod) and _ready(pod) for pod in there))
 
 
 def still(asked: Question, pods: Iterable[Object]) -> Question:

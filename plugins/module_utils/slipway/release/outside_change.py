@@ -5,7 +5,6 @@ What is let through grows before new pods are there, and shrinks after old ones 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -71,7 +70,7 @@ def grown(item: Object, live: Object) -> Object:
         own, held = spec["egress"][0]["hosts"], (before.get("egress") or [{}])[0].get("hosts")
         spec["egress"] = [{"hosts": _joined(own, held, lambda host: host)}]
     elif kind == "RequestAuthentication":
-        spec["jwtRules"] = _joined(spec["jwtRules"], before.get("jwtRules"), _canonical)
+        spec["jwtRules"] = _joined(spec["jwtRules"], before.get("jwtRules"), lambda rule: rule)
     elif is_denial(item):
         spec["rules"] = [_milder(spec["rules"][0], (before.get("rules") or [{}])[0])]
     return {**item, "spec": spec}
@@ -90,13 +89,9 @@ def _milder(rule: Object, before: Object) -> Object:
 
 def _joined(own: list[Any], held: list[Any] | None, key: Any) -> list[Any]:
     """Give what is wanted, then what is there and does not go by the same key."""
-    known = {key(each) for each in own}
+    # A list: whole objects are compared too, in whatever order the API server gives their keys.
+    known = [key(each) for each in own]
     return [*own, *(each for each in held or [] if key(each) not in known)]
-
-
-def _canonical(value: Any) -> str:
-    """Write something as one text, in whatever order the API server gives its keys."""
-    return json.dumps(value, sort_keys=True)
 
 
 def costs(planned: Plan, there: Mapping[str, Mapping[str, Any]]) -> list[str]:
