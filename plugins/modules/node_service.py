@@ -51,6 +51,20 @@ options:
     description: Name by which the machine notes this call, once it is in effect. The plugin gives it.
     type: str
     default: ""
+  later:
+    description:
+      - Whether the next call for this machine that is not for later does this one, too. One process on the machine carries out all of
+        them, each as it would be alone and in the order in which they came. The result of this call says nothing then; that of the
+        last one has what all of them did.
+      - For calls between which nothing else needs what they do. In check mode, for another machine than the task's own, and with
+        a secret, a call is carried out at once.
+    type: bool
+    default: false
+  earlier:
+    description: Calls that were put off, each with the options above and the C(task) that it comes from. The plugin gives them.
+    type: list
+    elements: dict
+    default: []
   environment:
     description: Variables that downloads go by (C(http_proxy), C(https_proxy), C(no_proxy)). Not shown, and never on a command line.
     type: dict
@@ -133,7 +147,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway.errors import told
+from ansible.module_utils.slipway.errors import SlipwayError, told
 from ansible.module_utils.slipway.node.durable import flush
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.fetch import FetchError, ensure, key_of, load_record, make_folders
@@ -148,11 +162,12 @@ DOWNLOADS = 3
 PATIENCE = 20
 ANSWER = 5
 PAUSE = 0.5
+Given = dict[str, Any]
+NOTHING: dict[str, list[str]] = {"installed": [], "written": [], "actions": []}
 
 
-def install(module: AnsibleModule) -> list[str]:
+def install(module: AnsibleModule, given: Given) -> list[str]:
     """Place the items that are missing; return their names."""
-    given = module.params
     if not given["artifacts"]:
         return []
     os.environ.update(given["environment"])
@@ -165,14 +180,14 @@ def install(module: AnsibleModule) -> list[str]:
         names: list[str] = ensure(given["artifacts"], given["record"], given["timeout"], module.check_mode, run)
     except FetchError as exc:
         what = "\n".join(filter(None, [str(exc), of_disks() or "look at: systemctl status nginx on the mirror"]))
-        module.fail_json(**told("download-failed", what))
+        raise SlipwayError("download-failed", what) from None
     return names
 
 
-def placed(module: AnsibleModule) -> list[str]:
+def placed(given: Given) -> list[str]:
     """Give the files of all items, as they were remembered."""
-    record = load_record(module.params["record"])
-    entries = [record.get(key_of(item), {}) for item in module.params["artifacts"]]
+    record = load_record(given["record"])
+    entries = [record.get(key_of(item), {}) for item in given["artifacts"]]
     return [path for entry in entries for path in entry.get("files", {})]
 
 
@@ -194,10 +209,10 @@ def write(module: AnsibleModule, spec: dict[str, Any], diffs: list[dict[str, str
     path = os.path.expanduser(spec["path"])
     if not os.path.isabs(path):
         what = f"{spec['path']} leads nowhere: there is no such user on this machine, or it is no absolute path"
-        module.fail_json(**told("wrong-path", what))
+        raise SlipwayError("wrong-path", what)
     there = os.path.lexists(path)
     if spec["source"] and not os.path.exists(spec["source"]):
-        module.fail_json(**told("file-missing", f"{spec['source']}, from which {path} is written, is not there"))
+        raise SlipwayError("file-missing", f"{spec['source']}, from which {path} is written, is not there")
     content = read(spec["source"]) if spec["source"] else spec["secret"] or spec["content"] or ""
     secret = spec["secret"] is not None or bool(spec["source"])
     before = read(path) if there else ""
@@ -248,11 +263,11 @@ def show(module: AnsibleModule, unit: str) -> dict[str, str]:
     return shown
 
 
-def fail(module: AnsibleModule, unit: str, what: str) -> None:
-    """End with what is wrong with a unit, and what the machine knows of it."""
+def failed(module: AnsibleModule, unit: str, what: str) -> SlipwayError:
+    """Give what is wrong with a unit, and what the machine knows of it."""
     lines = [what, of_units(module.run_command, [unit]), of_disks()]
     lines.append(f"look at: systemctl status {unit}; journalctl -u {unit}")
-    module.fail_json(**told("unit-failed", "\n".join(filter(None, lines))))
+    return SlipwayError("unit-failed", "\n".join(filter(None, lines)))
 
 
 def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], written: list[str]) -> list[str]:
@@ -265,7 +280,7 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
         return []
     if shown.get("LoadState") == "not-found" and not module.check_mode:
         what = f"there is no unit {name} on this machine; is the package or file that brings it installed?"
-        module.fail_json(**told("unit-missing", what))
+        raise SlipwayError("unit-missing", what)
     verbs: list[str] = steps(unit, shown, modified(paths), any(path in written for path in paths))
     if module.check_mode:
         return verbs
@@ -273,7 +288,7 @@ def keep_current(module: AnsibleModule, unit: dict[str, Any], paths: list[str], 
     for verb in verbs:
         code, _, err = systemctl(module, verb, name)
         if code:
-            fail(module, name, f"systemctl {verb} {name} failed: {err.strip()}")
+            raise failed(module, name, f"systemctl {verb} {name} failed: {err.strip()}")
         # Starting a unit whose condition does not hold yet succeeds and changes nothing.
         if verb != "start" or show(module, name).get("ActiveState") not in ("inactive", "failed"):
             done.append(verb)
@@ -291,82 +306,79 @@ def await_answers(module: AnsibleModule, unit: dict[str, Any]) -> None:
             except OSError as exc:
                 if time.monotonic() > until:
                     what = f"{unit['name']} is up, and {url} does not answer after {PATIENCE} s: {exc}"
-                    fail(module, unit["name"], what)
+                    raise failed(module, unit["name"], what) from None
             time.sleep(PAUSE)
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "artifacts": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "version": {"type": "str", "default": ""},
-                    "url": {"type": "str", "required": True},
-                    "sha256": {"type": "str", "required": True},
-                    "size": {"type": "int"},
-                    "source": {"type": "str"},
-                    "dest": {"type": "path", "required": True},
-                    "mode": {"type": "str", "default": "0755"},
-                    "archive": {"type": "bool", "default": False},
-                    "strip": {"type": "int", "default": 0},
-                    "only": {"type": "list", "elements": "str", "default": []},
-                    "rename": {"type": "dict", "default": {}},
-                },
-            },
-            "record": {"type": "path", "default": "/var/lib/slipway/artifacts.json"},
-            "files_record": {"type": "str", "default": "/var/lib/slipway/files.json"},
-            "looked": {"type": "bool", "default": False},
-            "call": {"type": "str", "default": ""},
-            "environment": {"type": "dict", "default": {}, "no_log": True},
-            "timeout": {"type": "int", "default": 60},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "str", "required": True},
-                    "content": {"type": "str"},
-                    "secret": {"type": "str", "no_log": True},
-                    "source": {"type": "str"},
-                    "mode": {"type": "str", "default": "0644"},
-                    "owner": {"type": "str", "default": "root"},
-                    "block": {"type": "bool", "default": False},
-                    "substitute": {"type": "dict", "default": {}},
-                    "keep": {"type": "bool", "default": False},
-                    "only_over": {"type": "str", "default": ""},
-                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-                },
-            },
-            "units": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "enabled": {"type": "bool"},
-                    "state": {"type": "str", "choices": ["started", "restarted", "stopped"]},
-                    "watch": {"type": "list", "elements": "path", "default": []},
-                    "reads": {"type": "list", "elements": "path"},
-                    "answers": {"type": "list", "elements": "str", "default": []},
-                },
-            },
+# What one call is.
+CALL: dict[str, Any] = {
+    "artifacts": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "version": {"type": "str", "default": ""},
+            "url": {"type": "str", "required": True},
+            "sha256": {"type": "str", "required": True},
+            "size": {"type": "int"},
+            "source": {"type": "str"},
+            "dest": {"type": "path", "required": True},
+            "mode": {"type": "str", "default": "0755"},
+            "archive": {"type": "bool", "default": False},
+            "strip": {"type": "int", "default": 0},
+            "only": {"type": "list", "elements": "str", "default": []},
+            "rename": {"type": "dict", "default": {}},
         },
-        supports_check_mode=True,
-        # The texts of all files would go to the machine's journal, in a form in which Ansible finds no secret.
-        no_log=True,
-    )
-    diffs: list[dict[str, str]] = []
-    installed = install(module)
-    files = module.params["files"]
+    },
+    "record": {"type": "path", "default": "/var/lib/slipway/artifacts.json"},
+    "files_record": {"type": "str", "default": "/var/lib/slipway/files.json"},
+    "looked": {"type": "bool", "default": False},
+    "call": {"type": "str", "default": ""},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "timeout": {"type": "int", "default": 60},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "path": {"type": "str", "required": True},
+            "content": {"type": "str"},
+            "secret": {"type": "str", "no_log": True},
+            "source": {"type": "str"},
+            "mode": {"type": "str", "default": "0644"},
+            "owner": {"type": "str", "default": "root"},
+            "block": {"type": "bool", "default": False},
+            "substitute": {"type": "dict", "default": {}},
+            "keep": {"type": "bool", "default": False},
+            "only_over": {"type": "str", "default": ""},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+    },
+    "units": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "enabled": {"type": "bool"},
+            "state": {"type": "str", "choices": ["started", "restarted", "stopped"]},
+            "watch": {"type": "list", "elements": "path", "default": []},
+            "reads": {"type": "list", "elements": "path"},
+            "answers": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+}
+
+
+def carry_out(module: AnsibleModule, given: Given, diffs: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Carry out one call; return what it did."""
+    installed = install(module, given)
+    files, units = given["files"], given["units"]
     written = [spec["path"] for spec in files if write(module, spec, diffs)]
-    if files and module.params["files_record"] and not module.check_mode:
-        remember(module.params["files_record"], files)
+    if files and given["files_record"] and not module.check_mode:
+        remember(given["files_record"], files)
     paths = [spec["path"] for spec in files]
-    units = module.params["units"]
     actions = []
     if units and not module.check_mode:
         unit_written = any(path.startswith(UNIT_FOLDERS) for path in written)
@@ -379,17 +391,31 @@ def main() -> None:
         for unit in units:
             await_answers(module, unit)
         # What is somebody's own is to be told of by every run.
-        if module.params["call"] and not any(map(is_anothers, files)):
+        if given["call"] and not any(map(is_anothers, files)):
             sources = [spec["source"] for spec in files if spec["source"]]
             about = [os.path.expanduser(path) for path in paths]
-            record = record_beside(module.params["record"])
-            note(module.params["call"], about, [*placed(module), *sources], units, record=record)
-    result = {
-        "changed": bool(installed or written or actions),
-        "installed": installed,
-        "written": written,
-        "actions": actions,
-    }
+            note(given["call"], about, [*placed(given), *sources], units, record=record_beside(given["record"]))
+    return {"installed": installed, "written": written, "actions": actions}
+
+
+def main() -> None:
+    earlier = {"type": "list", "elements": "dict", "default": [], "options": {**CALL, "task": {"type": "str"}}}
+    module = AnsibleModule(
+        argument_spec={**CALL, "later": {"type": "bool", "default": False}, "earlier": earlier},
+        supports_check_mode=True,
+        # The texts of all files would go to the machine's journal, in a form in which Ansible finds no secret.
+        no_log=True,
+    )
+    diffs: list[dict[str, str]] = []
+    done = {name: list(nothing) for name, nothing in NOTHING.items()}
+    for given in [*module.params["earlier"], module.params]:
+        try:
+            one = carry_out(module, given, diffs)
+        except SlipwayError as exc:
+            step = f"\nIt is of the step: {given['task']}" if given.get("task") else ""
+            module.fail_json(**told(exc.id, exc.text + step))
+        done = {name: done[name] + one[name] for name in done}
+    result = {"changed": any(done.values()), **done}
     if module._diff:
         result["diff"] = diffs
     module.exit_json(**result)

@@ -6,6 +6,8 @@ import base64
 import json
 from pathlib import Path
 
+import yaml
+
 from tests.support.registry import guarded
 from tests.support.releases import SECRETS, Stage
 
@@ -14,7 +16,9 @@ PAGE = str(Path(__file__).parent / "pages/credentials.yml")
 WHERE = "--namespace=credentials"
 
 
-def test_pods_pull_with_the_credentials_of_the_page_and_a_second_run_changes_nothing(empty: Stage) -> None:
+def test_pods_pull_with_the_credentials_of_the_page_and_a_second_run_changes_nothing(
+    empty: Stage, tmp_path: Path
+) -> None:
     try:
         run = empty.release(PAGE, prove="never").expect()
         assert SECRETS["SPAM_API_KEY"] not in run.output
@@ -27,6 +31,15 @@ def test_pods_pull_with_the_credentials_of_the_page_and_a_second_run_changes_not
         assert all({"name": "reg"} in pod["spec"]["imagePullSecrets"] for pod in pods)
         assert empty.kube("get", "secret", "pair", WHERE)["type"] == "kubernetes.io/basic-auth"
         assert empty.release(PAGE, prove="never").expect().total("changed") == 0
+        # One that somebody else makes is looked for before anything is touched.
+        page = yaml.safe_load(Path(PAGE).read_text())
+        page["secrets"]["others"] = {"existing": True}
+        other = tmp_path / "credentials.yml"
+        other.write_text(yaml.safe_dump(page))
+        refused = empty.play("playbooks/plan.yml", str(other))
+        assert refused.status != 0
+        assert "secret-not-in-cluster" in refused.output
+        assert "secrets.others" in refused.output
     finally:
         empty.take_away((PAGE,))
 

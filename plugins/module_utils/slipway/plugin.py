@@ -59,21 +59,35 @@ class RememberedAction(ActionBase):
         """Answer from the look, or call the module."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
+        arguments, settled = self.asked(variables)
+        return result | (self.nothing() if settled else self.call(arguments, variables))
+
+    def asked(self, variables: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Give the options of the module, and whether the look found this call in effect."""
         arguments = dict(self._task.args)
         node = variables.get("slipway_node") or {}
         here = self._connection.transport == "local" and not self._play_context.become
         # What was seen is of the machine itself.
         looked = bool(arguments.pop("looked", False)) and (bool(node) or here) and not self._task.delegate_to
-        call = self.digest(arguments) if looked and self.is_noted(arguments) else ""
-        if call and call in (self.seen_here(arguments) if here else node.get("settled", [])):
-            return result | {"changed": False, **self.NOTHING} | ({"diff": []} if self._task.diff else {})
+        arguments["call"] = self.digest(arguments) if looked and self.is_noted(arguments) else ""
+        seen = (self.seen_here(arguments) if here else node.get("settled", [])) if arguments["call"] else []
+        return {**arguments, "looked": looked}, arguments["call"] in seen
+
+    def nothing(self) -> dict[str, Any]:
+        """Give the result of a call that does nothing."""
+        return {"changed": False, **self.NOTHING} | ({"diff": []} if self._task.diff else {})
+
+    def call(self, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the module."""
+        options = {name: value for name, value in arguments.items() if name != "looked"}
         done: dict[str, Any] = self._execute_module(
-            module_name=self.MODULE, module_args={**arguments, "call": call}, task_vars=variables
+            module_name=self.MODULE, module_args=options, task_vars=dict(variables)
         )
-        if looked and done.get("changed") and node.get("settled"):
+        node = variables.get("slipway_node") or {}
+        if arguments["looked"] and done.get("changed") and node.get("settled"):
             # What was seen before this is no longer what is there.
             done["ansible_facts"] = {"slipway_node": {**node, "settled": []}}
-        return result | done
+        return done
 
     def digest(self, arguments: Mapping[str, Any]) -> str:
         """Give the name of a call: a sum of what it wants, and of what decides whether it is so."""
