@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.node import settled
+from slipway.node.fetch import load_record
 
 from tests.support.plugins import load, run_action, run_module
 from tests.unit.test_module_node_service import UNIT, Systemd
@@ -122,7 +122,7 @@ def test_a_call_that_is_done_after_others_does_what_it_does_alone(
     # A unit is started again for the files of its own call alone.
     assert ended.result["actions"] == ["restart c.service"]
     assert [one["after_header"] for one in ended.result["diff"]] == [str(tmp_path / name) for name in "abc"]
-    assert {one["call"] for one in settled.load_record(str(tmp_path / "settled.json")).values()} == {"a", "b", "c"}
+    assert {one["call"] for one in load_record(str(tmp_path / "settled.json")).values()} == {"a", "b", "c"}
 
 
 def test_what_fails_is_told_with_its_step(tmp_path: Path) -> None:
