@@ -39,7 +39,7 @@ class ActionModule(RememberedAction):
         put_off = [] if self._task.delegate_to else variables.get(PUT_OFF) or []
         if settled:
             arguments = {name: value for name, value in arguments.items() if name in ("looked", "environment")}
-        if (settled and not put_off) or (settled and later):
+        if settled and (later or not put_off):
             return result | self.nothing()
         if later and not (self._task.check_mode or self._task.delegate_to or _has_secret(arguments)):
             what = {name: value for name, value in arguments.items() if name not in ("looked", "environment")}
