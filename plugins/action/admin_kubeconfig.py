@@ -40,6 +40,7 @@ class ActionModule(ActionBase):
         "servers": {"type": "dict", "default": {}},
         "kept": {"type": "str", "required": True},
         "kept_path": {"type": "path", "required": True},
+        "content": {"type": "str", "default": "", "no_log": True},
         "source": {"type": "str", "default": ""},
         "looked": {"type": "bool", "default": False},
     }
@@ -48,18 +49,19 @@ class ActionModule(ActionBase):
         """Write both files, if one of them differs."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=self.SPEC)
-        path, looked, source = given["path"], given.pop("looked"), given["source"]
+        path, looked, source, content = given["path"], given.pop("looked"), given["source"], given.pop("content")
         record = record_beside(path)
         if looked and source and _digest(given) in still(record, lambda _: ""):
             return {**result, "changed": False, "written": []}
-        read = self._execute_module(
-            module_name="ansible.legacy.slurp", module_args={"src": SOURCE}, task_vars=task_vars or {}
-        )
-        if read.get("failed"):
-            return {**result, **read}
-        content = base64.b64decode(read["content"])
+        if not content:
+            read = self._execute_module(
+                module_name="ansible.legacy.slurp", module_args={"src": SOURCE}, task_vars=task_vars or {}
+            )
+            if read.get("failed"):
+                return {**result, **read}
+            content = base64.b64decode(read["content"]).decode()
         files = [
-            (path, kubeconfig.with_contexts(content.decode(), given["server"], given["servers"]), PRIVATE),
+            (path, kubeconfig.with_contexts(content, given["server"], given["servers"]), PRIVATE),
             (given["kept_path"], given["kept"], PUBLIC),
         ]
         try:
@@ -74,7 +76,7 @@ class ActionModule(ActionBase):
                     if file in due:
                         _write(Path(file), text, mode)
                 # What was looked at may have been another one, or none yet.
-                now = {**given, "source": hashlib.sha256(content).hexdigest()}
+                now = {**given, "source": hashlib.sha256(content.encode()).hexdigest()}
                 note(_digest(now), [file for file, _, _ in files], record=record)
         except SlipwayError as exc:
             raise failed(exc) from None

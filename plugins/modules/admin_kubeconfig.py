@@ -31,6 +31,10 @@ options:
     description: File for O(kept).
     type: path
     required: true
+  content:
+    description: Text of the controller's file, as P(kubeadm_node#module) gives it. Without it, it is read there.
+    type: str
+    default: ""
   source:
     description: Sum of the controller's file, as P(node_state#module) gives it. Empty if it is not known.
     type: str

@@ -57,11 +57,10 @@ from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock
 from ansible.module_utils.slipway.node.certificates import processes
 from ansible.module_utils.slipway.node.durable import write
+from ansible.module_utils.slipway.node.etcd_ready import PATIENCE, is_wished, wish
 from ansible.module_utils.slipway.node.etcd_user import (
     BEFORE,
-    DATA,
     MANIFEST,
-    PATCHES,
     USER,
     EtcdUserError,
     about,
@@ -69,7 +68,6 @@ from ansible.module_utils.slipway.node.etcd_user import (
     follow,
     moved,
     own,
-    patch,
     runs_as,
 )
 from ansible.module_utils.slipway.node.settled import note
@@ -84,30 +82,6 @@ def user_of(process: int | None) -> int | None:
     with suppress(OSError, TypeError):
         return os.stat(f"/proc/{process}").st_uid
     return None
-
-
-def make_user(module: AnsibleModule) -> tuple[int, int]:
-    """Give the numbers of the user, which is made where there is none."""
-    if not account():
-        line = [
-            "useradd",
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--home-dir",
-            DATA,
-            "--shell",
-            "/usr/sbin/nologin",
-            USER,
-        ]
-        code, out, error = module.run_command(line)
-        if code:
-            module.fail_json(**told("etcd-user", f"the user {USER} cannot be made: {error.strip() or out.strip()}"))
-    ids: tuple[int, int] | None = account()
-    if ids is None or 0 in ids:
-        module.fail_json(**told("etcd-user", f"there is no user {USER} on this machine, or it is root"))
-        raise SystemExit
-    return ids
 
 
 def settled(ids: tuple[int, int], address: str) -> str:
@@ -160,23 +134,19 @@ def work(module: AnsibleModule) -> None:
     # Cut off: what was declared before is still kept, or etcd came up with files of root's.
     begun = bool(manifest) and os.path.exists(BEFORE)
     due = bool(manifest) and (not ids or runs_as(manifest) != ids[0])
-    wished = ids is not None and read(f"{PATCHES}/etcd.yaml") == patch(*ids)
     if module.check_mode:
-        module.exit_json(changed=due or begun or not wished, moved=due or begun)
-    ids = make_user(module)
-    for folder in (PATCHES, DATA):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    if read(f"{PATCHES}/etcd.yaml") != patch(*ids):
-        # Also where it is not moved yet: what kubeadm writes from now on is the user's.
-        write(patch(*ids), f"{PATCHES}/etcd.yaml")
-        wished = False
+        module.exit_json(changed=due or begun or not is_wished(ids), moved=due or begun)
+    try:
+        ids, told_now = wish(module.run_command)
+    except EtcdUserError as exc:
+        module.fail_json(**told("etcd-user", str(exc)))
     why = etcd_is_well() if due and not begun else ""
     if why:
         module.warn(f"etcd here goes on as root until all of its members are healthy: {why}")
-        module.exit_json(changed=not wished, moved=False)
+        module.exit_json(changed=told_now, moved=False)
     taken = own(ids) if not due else False
     # Where kubeadm was cut off among the keys, it goes on with them in this run.
-    followed = follow(ids, patience=60 if due or begun else 5)
+    followed = follow(ids, patience=60 if due or begun else PATIENCE)
     if due or begun:
         if not followed:
             module.fail_json(
@@ -185,7 +155,7 @@ def work(module: AnsibleModule) -> None:
         move(module, ids)
     if manifest:
         note(module.params["call"], about())
-    module.exit_json(changed=due or begun or taken or not wished, moved=due or begun)
+    module.exit_json(changed=due or begun or taken or told_now, moved=due or begun)
 
 
 def main() -> None:

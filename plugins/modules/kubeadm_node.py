@@ -23,6 +23,10 @@ options:
     type: list
     elements: str
     default: []
+  etcd_user:
+    description: Whether etcd, which kubeadm is going to declare here, runs as a user of its own (P(etcd_user#module)), which is made where it is not.
+    type: bool
+    default: false
   keep:
     description: A file on the computer that runs Ansible, as path and content. It is written before kubeadm begins, and removed where it did not.
     type: dict
@@ -65,6 +69,10 @@ invitation:
   description: Command by which workers join, of a controller that has founded a cluster. It has a token, so the result is hidden.
   type: str
   returned: changed
+admin:
+  description: The administrator's kubeconfig of a cluster that was founded.
+  type: str
+  returned: changed
 """
 
 import json
@@ -79,6 +87,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slipway.errors import told
 from ansible.module_utils.slipway.node import lock
 from ansible.module_utils.slipway.node.durable import write
+from ansible.module_utils.slipway.node.etcd_ready import prepare
+from ansible.module_utils.slipway.node.etcd_user import EtcdUserError
 from ansible.module_utils.slipway.node.evidence import of_disks, of_units
 from ansible.module_utils.slipway.node.kubeadm import (
     command,
@@ -89,7 +99,16 @@ from ansible.module_utils.slipway.node.kubeadm import (
     told_invitation,
     without_secrets,
 )
-from ansible.module_utils.slipway.node.state import CA, KUBELET_CONF, LEASE, RECORD, ca_sum, kubernetes_state, read
+from ansible.module_utils.slipway.node.state import (
+    ADMIN,
+    CA,
+    KUBELET_CONF,
+    LEASE,
+    RECORD,
+    ca_sum,
+    kubernetes_state,
+    read,
+)
 
 RUN = "/run/slipway"
 LOG = "/var/log/slipway"
@@ -143,6 +162,7 @@ def main() -> None:
             "node": {"type": "str", "required": True},
             "config": {"type": "str", "required": True, "no_log": True},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
+            "etcd_user": {"type": "bool", "default": False},
             # For the action plugin, which has been here by now.
             "keep": {"type": "dict"},
             "timeout": {"type": "int", "default": 300},
@@ -161,6 +181,11 @@ def main() -> None:
     config, log, record = f"{RUN}/kubeadm-{action}.yml", f"{LOG}/kubeadm-{action}.log", f"/{RECORD}"
     since, until = time.time(), time.monotonic() + module.params["predecessor_timeout"]
     left_behind = state["interrupted"]
+    if module.params["etcd_user"]:
+        try:
+            prepare(module.run_command)
+        except EtcdUserError as exc:
+            module.fail_json(**told("etcd-user", str(exc)), began=left_behind)
     if not os.path.exists(f"/{KUBELET_CONF}"):
         # Of a cluster before, which `kubeadm reset` leaves: pods would get addresses of the share that this node had there.
         with suppress(FileNotFoundError):
@@ -200,8 +225,8 @@ def main() -> None:
     done = {"state": "done", "action": action, "ca": ca, "node": module.params["node"]}
     save(record, json.dumps(done) + "\n", 0o644)
     seconds = round(time.time() - since, 1)
-    invited = {"invitation": told_invitation(out)} if action == "init" else {}
-    module.exit_json(changed=True, ansible_facts=facts(ca), resumed=state["interrupted"], seconds=seconds, **invited)
+    founded = {"invitation": told_invitation(out), "admin": read(f"/{ADMIN}")} if action == "init" else {}
+    module.exit_json(changed=True, ansible_facts=facts(ca), resumed=state["interrupted"], seconds=seconds, **founded)
 
 
 if __name__ == "__main__":

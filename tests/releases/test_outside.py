@@ -145,6 +145,11 @@ def test_a_named_host_is_reached_others_are_not_and_tokens_are_asked_for(empty: 
 
         are_named(empty, str(written))
 
+        # What was put back last may take a moment to hold.
+        eventually(
+            lambda: asked(gateway, "outside.local", "/sms").status == "403", seconds=30, what="tokens are asked for"
+        )
+
         # Without a token what needs one is only read.
         empty.prove(str(written)).expect()
         assert "jwt" in empty.kinds("outside", "passed")

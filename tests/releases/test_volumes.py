@@ -72,7 +72,9 @@ def test_a_claim_of_somebody_else_and_a_folder_that_is_made_are_written_to_and_k
 def test_a_claim_for_one_node_that_versions_share_is_told_by_the_plan(empty: Stage, tmp_path: Path) -> None:
     kube = empty.kube
     page = yaml.safe_load(Path(VOLUMES).read_text())
-    page["services"]["back"]["versions"] = {"v1": {"weight": 50}, "v2": {"weight": 50}}
+    page["weights"] = {"v1": 50, "v2": 50}
+    for service in page["services"].values():
+        service["versions"] = {"v1": {}, "v2": {}}
     page["volumes"] = {name: {"claim": "one-node"} for name in page["volumes"]}
     written = tmp_path / "volumes.yml"
     written.write_text(yaml.safe_dump(page))

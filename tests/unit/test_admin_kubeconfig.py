@@ -61,6 +61,16 @@ def test_both_files_are_written_and_the_secret_one_is_for_nobody_else(played: Pl
     assert not played()["changed"]
 
 
+def test_what_the_founder_gave_is_written_and_nobody_asked(played: Played) -> None:
+    assert played(content=ADMIN.replace("lab", "new"))["changed"]
+    assert played.asked == 0
+    assert "name: new" in played.path.read_text()
+    # The run after finds it as it is on the controller.
+    played.admin = ADMIN.replace("lab", "new")
+    source = hashlib.sha256(played.admin.encode()).hexdigest()
+    assert not played(source=source, looked=True)["changed"]
+
+
 @pytest.mark.parametrize("what", ["text", "permissions"])
 def test_what_somebody_has_changed_is_put_right(played: Played, what: str) -> None:
     played(source=SOURCE, looked=True)

@@ -77,6 +77,7 @@ def plugin(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(loaded, "RECORD", str(tmp_path / "record.json").lstrip("/"))
     monkeypatch.setattr(loaded, "LEASE", str(tmp_path / "subnet.env").lstrip("/"))
     monkeypatch.setattr(loaded, "KUBELET_CONF", str(tmp_path / "kubelet.conf").lstrip("/"))
+    monkeypatch.setattr(loaded, "ADMIN", str(tmp_path / "admin.conf").lstrip("/"))
     monkeypatch.setattr(loaded, "ca_sum", lambda _text: "sum")
     monkeypatch.setattr(loaded, "PAUSE", 0)
     monkeypatch.setattr(loaded, "LOOK", 0.01)
@@ -95,6 +96,37 @@ def test_a_machine_joins_and_its_record_says_so(plugin: Any, machine: Machine) -
     assert machine.lines[0][:4] == ["timeout", "300", "kubeadm", "join"]
     assert machine.lines[0][-1] == "--ignore-preflight-errors=Swap"
     assert machine.record == {"state": "done", "action": "join", "ca": "sum", "node": "node-1"}
+
+
+def test_who_founds_gives_what_the_others_need(plugin: Any, machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "admin.conf").write_text("kind: Config\n")
+    machine.answers = [(0, f"kubeadm join api:6443 --token {TOKEN} --discovery-token-ca-cert-hash sha256:0\n", "")]
+    result = join(plugin, action="init").result
+    assert result["admin"] == "kind: Config\n"
+    assert TOKEN in result["invitation"]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_etcd_gets_its_user_before_kubeadm_declares_it(
+    plugin: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(plugin, "prepare", lambda _run: asked.append(len(machine.lines)))
+    result = join(plugin, etcd_user=wanted).result
+    assert result["changed"]
+    assert "admin" not in result
+    assert asked == [0] * wanted
+
+
+def test_without_etcds_user_nothing_begins(plugin: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_run: Any) -> None:
+        raise plugin.EtcdUserError("there is none")
+
+    monkeypatch.setattr(plugin, "prepare", refuse)
+    ended = join(plugin, etcd_user=True)
+    assert (ended.failed, ended.result["error_id"], ended.result["began"]) == (True, "etcd-user", False)
+    assert not (machine.root / "record.json").exists()
+    assert machine.lines == []
 
 
 @pytest.mark.parametrize("began", [False, True])

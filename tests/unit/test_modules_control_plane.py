@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,11 +196,15 @@ class Member(Declared):
         self.owned: list[tuple[int, int]] = []
         self.etcd = ""
         self.whole = True
+        # The library as the module has it.
+        self.ready = ready = sys.modules[plugin.wish.__module__]
         for name in ("PATCHES", "DATA"):
-            monkeypatch.setattr(plugin, name, str(root / name.lower()))
-        monkeypatch.setattr(plugin, "account", lambda: self.ids)
-        monkeypatch.setattr(plugin, "own", self.own)
-        monkeypatch.setattr(plugin, "follow", lambda _ids, **_: self.whole)
+            monkeypatch.setattr(ready, name, str(root / name.lower()))
+        monkeypatch.setattr(ready, "PATCH", str(root / "patches/etcd.yaml"))
+        for module in (plugin, ready):
+            monkeypatch.setattr(module, "account", lambda: self.ids)
+            monkeypatch.setattr(module, "own", self.own)
+            monkeypatch.setattr(module, "follow", lambda _ids, **_: self.whole)
         monkeypatch.setattr(plugin, "etcd_is_well", lambda: self.etcd)
         monkeypatch.setattr(plugin, "processes", lambda: {"etcd": 1} if self.runs else {})
         monkeypatch.setattr(plugin, "user_of", lambda process: plugin.runs_as(self.runs) if process else None)
@@ -227,7 +232,7 @@ def test_a_machine_that_is_in_no_cluster_yet_is_made_ready(member: Member) -> No
     assert without(member.play(check=True)) == {"changed": True, "moved": False}
     assert member.ran == []
     assert without(member.play()) == {"changed": True, "moved": False}
-    assert (member.root / "patches/etcd.yaml").read_text() == member.plugin.patch(998, 997)
+    assert (member.root / "patches/etcd.yaml").read_text() == member.ready.patch(998, 997)
     assert (member.root / "data").stat().st_mode & 0o777 == 0o700
     assert without(member.play()) == {"changed": False, "moved": False}
     assert member.noted == []
@@ -243,6 +248,14 @@ def test_etcd_is_moved_to_its_user_once(member: Member) -> None:
     assert not member.before.exists()
     assert without(member.play()) == {"changed": False, "moved": False}
     assert [call for call, _ in member.noted] == ["a-call"] * 2
+
+
+def test_a_user_that_cannot_be_made_is_told(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(member, "run", lambda _command: (9, "", "useradd: cannot lock /etc/passwd"))
+    done = member.play()
+    assert done.failed
+    assert done.result["error_id"] == "etcd-user"
+    assert "the user etcd cannot be made: useradd: cannot lock /etc/passwd" in done.result["msg"]
 
 
 def test_it_is_not_moved_while_a_member_is_not_healthy(member: Member) -> None:
