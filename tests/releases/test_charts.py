@@ -119,6 +119,30 @@ def test_a_chart_with_a_stack_of_its_own_is_released_proved_changed_and_removed(
     gone(empty, "shop")
 
 
+def test_a_hook_that_fails_leaves_the_pods_as_they_were(empty: Stage, pages: Pages, tmp_path: Path) -> None:
+    assert pages
+    hook = Path(shutil.copytree(CHARTS / "shop", tmp_path / "shop")) / "templates/migrate.yaml"
+    page, values, well = tmp_path / "shop.yml", tmp_path / "values.yaml", hook.read_text()
+    page.write_text("name: shop\nchart: {path: ./shop, values: values.yaml}\n")
+
+    def replicas() -> int:
+        return int(empty.kube("get", "deployment", "shop-frontend-v1", "--namespace=shop")["spec"]["replicas"])
+
+    values.write_text("frontend: {replicas: 2}\n")
+    empty.release(str(page), prove="never").expect()
+    assert replicas() == 2
+    values.write_text("frontend: {replicas: 1}\n")
+    hook.write_text(well.replace("print('migrated')", "import sys; print('no such table'); sys.exit(3)"))
+    refused = empty.release(str(page), prove="never")
+    assert refused.status != 0
+    assert "release-job-failed" in refused.output
+    assert "| no such table" in refused.output
+    assert replicas() == 2
+    hook.write_text(well)
+    empty.release(str(page), prove="never").expect()
+    assert replicas() == 1
+
+
 def test_what_does_nothing_in_a_chart_is_told_and_the_rest_works(empty: Stage, pages: Pages, tmp_path: Path) -> None:
     page = pages["poll"]
     run = empty.release(page, prove="always").expect()
