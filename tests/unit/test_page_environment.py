@@ -134,6 +134,16 @@ def test_what_stays_of_a_map_is_said_of_its_line(tmp_path: Path) -> None:
     assert (problem.where.endswith("page.yml:2"), problem.key) == (True, "cluster_workers.cpus")
 
 
+def test_an_entry_of_a_map_that_the_page_leaves_out_is_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "page.yml"
+    # As a page of before a key was there, or as an error says it.
+    path.write_text("cluster_backup: {folder: ~/saved, recipients: [age1one], keep: 2}\ncluster_workers: {count: 3}\n")
+    found = settings_of(path)
+    assert found["cluster_backup"] == {**Settings().as_values()["cluster_backup"], "folder": "~/saved",
+                                       "recipients": ["age1one"], "keep": 2}  # fmt: skip
+    assert found["cluster_workers"]["count"] == 3
+
+
 def test_settings_are_read_anew_when_page_or_environment_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

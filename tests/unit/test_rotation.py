@@ -55,6 +55,8 @@ def pod(name: str, started: str = EARLY, owner: tuple[str, str] | None = None, *
         metadata["ownerReferences"] = [{"kind": owner[0], "name": owner[1], "controller": True}]
     if more.get("mirror"):
         metadata["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    if more.get("ends"):
+        metadata["deletionTimestamp"] = LATE
     statuses = [{"state": {"running": {"startedAt": started}}}, {"state": {"terminated": {"startedAt": EARLY}}}]
     return {
         "kind": "Pod",
@@ -81,6 +83,8 @@ def item(kind: str, name: str, owner: tuple[str, str] | None = None, **more: Any
         (pod("a", root="istio-ca-root-cert"), False),
         (pod("a", phase="Succeeded"), False),
         (pod("a", mirror=True), False),
+        # Its successor is there already, and it takes its time to end.
+        (pod("a", ends=True), False),
         ({"kind": "Pod", "metadata": {"name": "a"}, "spec": {}}, False),
     ],
 )

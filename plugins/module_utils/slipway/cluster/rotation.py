@@ -16,7 +16,7 @@ from ..lab.leftovers import PART
 from ..node.authority import STEPS
 from ..node.pod_network import NETWORKS
 from ..node.trust import blocks, signed_with
-from .eviction import Object, finished, name_of, owner
+from .eviction import Object, ends, finished, name_of, owner
 
 # What a step is for, in words of the report.
 TOLD = {
@@ -77,7 +77,8 @@ def changed_at(config_map: Object) -> float:
 
 def believes_old(pod: Object, since: float) -> bool:
     """Tell whether a pod has a container that started before its files had the new CA: not every client looks again."""
-    if finished(pod) or not uses_api(pod) or _MIRROR in (pod["metadata"].get("annotations") or {}):
+    # One that is ending has a successor, or nobody wants it.
+    if finished(pod) or ends(pod) or not uses_api(pod) or _MIRROR in (pod["metadata"].get("annotations") or {}):
         return False
     status = pod.get("status") or {}
     running = [

@@ -49,7 +49,7 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Page:
 
 
 def settings_of(path: Path) -> dict[str, Any]:
-    """Give the settings as page and environment write them, and the default of what neither has.
+    """Give the settings as page and environment write them, and the default of what neither has, in their maps too.
 
     Ansible asks for them with every variable that it works out, so they are kept until the page changes.
     """
@@ -64,7 +64,11 @@ def settings_of(path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _settings_of(path: Path, _changed: int, said: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     written: dict[str, Any] = plain(read_settings(path, dict(said)).values)
-    return {**Settings().as_values(), **written}
+    made = {**Settings().as_values(), **written}
+    for key, declared in keys_of(Settings).items():
+        if (inner := _map(declared)) and isinstance(made[key], dict):
+            made[key] = {**inner.model_construct().model_dump(mode="json"), **made[key]}
+    return made
 
 
 def overlaid(page: Page, environ: Mapping[str, str]) -> Page:
