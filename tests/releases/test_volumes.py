@@ -27,7 +27,7 @@ ELSEWHERE: dict[str, Any] = {
     "apiVersion": "storage.k8s.io/v1",
     "kind": "StorageClass",
     "metadata": {"name": "elsewhere"},
-    "provisioner": "kubernetes.io/no-provisioner",
+    "provisioner": "disks.example.org",
     "volumeBindingMode": "WaitForFirstConsumer",
 }
 CLAIM_ELSEWHERE: dict[str, Any] = {
