@@ -135,7 +135,7 @@ def test_a_hook_that_fails_leaves_the_pods_as_they_were(empty: Stage, pages: Pag
     hook.write_text(well.replace("print('migrated')", "import sys; print('no such table'); sys.exit(3)"))
     refused = empty.release(str(page), prove="never")
     assert refused.status != 0
-    assert "release-job-failed" in refused.output
+    assert "job-ended-badly" in refused.output
     assert "| no such table" in refused.output
     assert replicas() == 2
     hook.write_text(well)

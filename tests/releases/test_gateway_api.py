@@ -79,7 +79,9 @@ def test_https_is_that_of_the_gateway_and_clients_without_are_sent_there(served:
     try:
         served.release(str(path), prove="always").expect()
         served.passed("redirect")
-        assert served.kinds("redirect", "passed") >= {"share", "chain", "tls"}
+        assert served.kinds("redirect", "passed") >= {"share", "tls"}
+        # Without stickiness, which no HTTPRoute has, nothing of this page makes a request show a certain version.
+        assert "chain" in served.kinds("redirect", "configured")
     finally:
         served.take_away((str(path),))
 
