@@ -86,7 +86,7 @@ def test_a_claim_for_one_node_that_versions_share_is_told_by_the_plan(empty: Sta
         # Volumes of this class are on one node, and all pods come there.
         page["volumes"] = {name: {"size": "16Mi"} for name in page["volumes"]}
         written.write_text(yaml.safe_dump(page))
-        assert "ReadWriteOnce" not in empty.play("playbooks/plan.yml", str(written)).expect().output
+        assert "is ReadWriteOnce, and" not in empty.play("playbooks/plan.yml", str(written)).expect().output
     finally:
         kube.text("delete", "storageclass", "elsewhere", "--ignore-not-found")
         kube.text("delete", "namespace", NAME, "--ignore-not-found", "--timeout=120s", timeout=150)
