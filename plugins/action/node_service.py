@@ -20,6 +20,8 @@ except ImportError as exc:
 
 # The fact of a machine with calls that its next one carries out.
 PUT_OFF = "slipway_put_off"
+# Options that say nothing of one call: the process that carries out several has them once.
+OF_ALL = ("looked", "environment")
 
 
 class ActionModule(RememberedAction):
@@ -38,11 +40,11 @@ class ActionModule(RememberedAction):
         later = boolean(arguments.pop("later", False))
         put_off = [] if self._task.delegate_to else variables.get(PUT_OFF) or []
         if settled:
-            arguments = {name: value for name, value in arguments.items() if name in ("looked", "environment")}
+            arguments = {name: value for name, value in arguments.items() if name in OF_ALL}
         if settled and (later or not put_off):
             return result | self.nothing()
         if later and not (self._task.check_mode or self._task.delegate_to or _has_secret(arguments)):
-            what = {name: value for name, value in arguments.items() if name not in ("looked", "environment")}
+            what = {name: value for name, value in arguments.items() if name not in OF_ALL}
             facts: dict[str, Any] = {PUT_OFF: [*put_off, {**what, "task": self._task.get_name()}]}
             if node := variables.get("slipway_node"):
                 # What was seen may not be so when this is done.
